@@ -1,0 +1,2 @@
+//! The smallest audited service.
+fn main() {}

@@ -1,0 +1,1 @@
+//! `#[audited]`, `#[audit_exempt]` and `#[derive(Auditable)]` for `platform-audit`.

@@ -1,0 +1,1 @@
+//! Audit records in the same transaction as the change.

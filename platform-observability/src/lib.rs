@@ -1,0 +1,1 @@
+//! Telemetry for Rust services.
