@@ -1,0 +1,89 @@
+use crate::crate_path;
+use crate::errors::Errors;
+use crate::options::Known;
+use proc_macro2::Ident;
+use syn::parse::ParseStream;
+use syn::{Attribute, LitStr, Path};
+
+const CONTAINER: Known = Known {
+    attribute: "#[audit]",
+    options: &[
+        ("resource", "resource = \"entry\""),
+        ("crate_path", "crate_path = ::platform_audit"),
+    ],
+};
+
+const FIELD: Known = Known {
+    attribute: "#[audit]",
+    options: &[
+        ("id", "id"),
+        ("skip", "skip"),
+        ("redact", "redact"),
+        ("rename", "rename = \"name\""),
+    ],
+};
+
+/// `#[audit(…)]` on the struct.
+#[derive(Debug)]
+pub(super) struct ContainerOptions {
+    pub(super) resource: Option<LitStr>,
+    /// Whether a resource was written at all, readable or not.
+    pub(super) resource_given: bool,
+    pub(super) crate_path: Path,
+}
+
+impl ContainerOptions {
+    pub(super) fn parse(attributes: &[Attribute], errors: &mut Errors) -> Self {
+        let mut options = Self {
+            resource: None,
+            resource_given: false,
+            crate_path: crate_path(),
+        };
+        CONTAINER.parse_attributes("audit", attributes, errors, |name, key, input| {
+            match name {
+                "resource" => {
+                    options.resource_given = true;
+                    options.resource = Some(key.string(input)?);
+                }
+                _ => options.crate_path = key.path(input)?,
+            }
+            Ok(())
+        });
+        options
+    }
+}
+
+/// `#[audit(…)]` on a field; the keys are kept for the messages.
+#[derive(Debug, Default)]
+pub(super) struct FieldOptions {
+    pub(super) id: Option<Ident>,
+    pub(super) skip: Option<Ident>,
+    pub(super) redact: Option<Ident>,
+    pub(super) rename: Option<(Ident, LitStr)>,
+}
+
+impl FieldOptions {
+    pub(super) fn parse(attributes: &[Attribute], errors: &mut Errors) -> Self {
+        let mut options = Self::default();
+        FIELD.parse_attributes(
+            "audit",
+            attributes,
+            errors,
+            |name, key, input: ParseStream<'_>| {
+                let ident = key.ident.clone();
+                if name == "rename" {
+                    options.rename = Some((ident, key.string(input)?));
+                    return Ok(());
+                }
+                let flag = match name {
+                    "id" => &mut options.id,
+                    "skip" => &mut options.skip,
+                    _ => &mut options.redact,
+                };
+                *flag = Some(ident);
+                key.flag(input)
+            },
+        );
+        options
+    }
+}

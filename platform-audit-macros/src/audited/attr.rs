@@ -1,0 +1,72 @@
+use crate::crate_path;
+use crate::errors::Errors;
+use crate::options::Known;
+use proc_macro2::TokenStream;
+use syn::{Expr, LitStr, Path};
+
+const KNOWN: Known = Known {
+    attribute: "#[audited]",
+    options: &[
+        ("action", "action = \"entry.create\""),
+        ("resource", "resource = \"entry\""),
+        ("resource_id", "resource_id = id"),
+        ("reason", "reason = \"required\""),
+        ("actor", "actor = \"optional\""),
+        ("read", "read"),
+        ("crate_path", "crate_path = ::platform_audit"),
+    ],
+};
+
+/// What was written between the parentheses, as far as it could be read.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) action: Option<LitStr>,
+    /// Whether an action was written at all, readable or not.
+    pub(super) action_given: bool,
+    pub(super) resource: Option<LitStr>,
+    pub(super) resource_id: Option<Expr>,
+    pub(super) reason_required: bool,
+    pub(super) actor_optional: bool,
+    pub(super) read: bool,
+    pub(super) crate_path: Path,
+}
+
+impl Options {
+    pub(super) fn parse(attributes: TokenStream, errors: &mut Errors) -> Self {
+        let mut options = Self {
+            action: None,
+            action_given: false,
+            resource: None,
+            resource_id: None,
+            reason_required: false,
+            actor_optional: false,
+            read: false,
+            crate_path: crate_path(),
+        };
+        KNOWN.parse(attributes, errors, |name, key, input| {
+            match name {
+                "action" => {
+                    options.action_given = true;
+                    options.action = Some(key.string(input)?);
+                }
+                "resource" => options.resource = Some(key.string(input)?),
+                "resource_id" => options.resource_id = Some(key.expression(input)?),
+                "reason" => {
+                    key.only(input, "required")?;
+                    options.reason_required = true;
+                }
+                "actor" => {
+                    key.only(input, "optional")?;
+                    options.actor_optional = true;
+                }
+                "read" => {
+                    options.read = true;
+                    key.flag(input)?;
+                }
+                _ => options.crate_path = key.path(input)?,
+            }
+            Ok(())
+        });
+        options
+    }
+}

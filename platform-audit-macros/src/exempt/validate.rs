@@ -1,0 +1,82 @@
+use super::attr::Options;
+use crate::errors::Errors;
+use crate::handler::{Handler, Role};
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::Path;
+
+/// axum's own limit.
+const MOST_EXTRACTORS: usize = 16;
+
+/// A handler that can be wrapped. If there were errors, the reason may be empty.
+#[derive(Debug)]
+pub(super) struct Exemption {
+    pub(super) handler: Handler,
+    pub(super) reason: String,
+    pub(super) crate_path: Path,
+}
+
+pub(super) fn exemption(
+    options: Options,
+    item: TokenStream,
+    errors: &mut Errors,
+) -> Option<Exemption> {
+    let reason = check_reason(&options, errors);
+    let handler = Handler::parse("#[audit_exempt]", item, errors)?;
+    check_parameters(&handler, errors).then(|| Exemption {
+        handler,
+        reason,
+        crate_path: options.crate_path,
+    })
+}
+
+fn check_reason(options: &Options, errors: &mut Errors) -> String {
+    let Some(reason) = &options.reason else {
+        if !options.reason_given {
+            errors.push(syn::Error::new(
+                Span::call_site(),
+                "missing `reason`, which an auditor will read: write `#[audit_exempt(reason = \"only checks the input\")]`",
+            ));
+        }
+        return String::new();
+    };
+    let value = reason.value().trim().to_owned();
+    if !value.contains(char::is_alphanumeric) {
+        errors.at(
+            reason,
+            "this reason says nothing, and an auditor will read it: write why this handler needs no audit record",
+        );
+    }
+    value
+}
+
+fn check_parameters(handler: &Handler, errors: &mut Errors) -> bool {
+    let before = errors.count();
+    for parameter in &handler.parameters {
+        match parameter.role {
+            Role::Lent | Role::SharedTransaction | Role::OwnedTransaction => errors.at(
+                &parameter.ty,
+                "an exempt handler has no audit transaction: remove this parameter, or write `#[audited]` instead of `#[audit_exempt]`",
+            ),
+            Role::SharedReference => errors.at(
+                &parameter.ty,
+                "an extractor cannot be a reference: take it by value",
+            ),
+            Role::Extractor => {}
+        }
+    }
+    let surplus: TokenStream = handler
+        .extractors()
+        .skip(MOST_EXTRACTORS)
+        .map(|parameter| parameter.ty.to_token_stream())
+        .collect();
+    if !surplus.is_empty() {
+        errors.at(
+            surplus,
+            format!(
+                "a handler takes at most {MOST_EXTRACTORS} extractors: join some in a struct with `#[derive(FromRequestParts)]`"
+            ),
+        );
+    }
+    errors.count() == before
+}

@@ -1,0 +1,230 @@
+//! The words of the record: actions (`entry.create`) and resources (`entry`).
+
+/// The store refuses a longer action.
+const MAX_BYTES: usize = 100;
+
+const CHARACTERS: &str = "lower-case ASCII letters, digits and underscores";
+
+/// Why `action` is not `noun.verb`, and what was probably meant.
+pub(crate) fn check_action(action: &str) -> Result<(), String> {
+    if is_action(action) {
+        return Ok(());
+    }
+    if action.len() > MAX_BYTES {
+        return Err(format!(
+            "this action is {} bytes long, and at most {MAX_BYTES} are stored: shorten it",
+            action.len()
+        ));
+    }
+    let mut message = format!(
+        "malformed action `{action}`: write `noun.verb` in {CHARACTERS}, at least two parts joined by dots"
+    );
+    let meant = resembling(action, true);
+    if is_action(&meant) {
+        message.push_str(&format!("; perhaps \"{meant}\""));
+    }
+    Err(message)
+}
+
+/// Why `resource` is not one word of an action, and what was probably meant.
+pub(crate) fn check_resource(resource: &str) -> Result<(), String> {
+    if resource.len() > MAX_BYTES {
+        return Err(format!(
+            "this resource is {} bytes long, and at most {MAX_BYTES} are stored: shorten it",
+            resource.len()
+        ));
+    }
+    if is_segment(resource) {
+        return Ok(());
+    }
+    let mut message =
+        format!("malformed resource `{resource}`: write one noun in {CHARACTERS}, without dots");
+    let meant = resembling(resource, false);
+    if is_segment(&meant) {
+        message.push_str(&format!("; perhaps \"{meant}\""));
+    }
+    Err(message)
+}
+
+/// `create_entry` is most likely `entry.create`.
+pub(crate) fn action_for(function: &str) -> String {
+    let action = match function.split_once('_') {
+        Some((verb, noun)) => format!("{noun}.{verb}"),
+        None => format!("entry.{function}"),
+    };
+    if is_action(&action) {
+        action
+    } else {
+        "entry.create".to_owned()
+    }
+}
+
+/// `LedgerEntry` is most likely `ledger_entry`.
+pub(crate) fn resource_for(ty: &str) -> String {
+    let resource = resembling(ty, false);
+    if is_segment(&resource) {
+        resource
+    } else {
+        "entry".to_owned()
+    }
+}
+
+/// The known name nearest to a mistyped one, if one is near enough to be meant.
+pub(crate) fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
+    let typed = typed.to_ascii_lowercase();
+    known
+        .iter()
+        .map(|name| (distance(&typed, name), *name))
+        .filter(|(distance, name)| *distance <= (name.len() / 3).max(1))
+        .min()
+        .map(|(_, name)| name)
+}
+
+fn is_action(action: &str) -> bool {
+    action.len() <= MAX_BYTES && action.contains('.') && action.split('.').all(is_segment)
+}
+
+fn is_segment(segment: &str) -> bool {
+    !segment.is_empty()
+        && segment
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}
+
+fn resembling(word: &str, dots: bool) -> String {
+    let mut meant = String::new();
+    for (index, character) in word.trim().char_indices() {
+        match character {
+            'A'..='Z' => {
+                if index > 0 && meant.ends_with(|c: char| c.is_ascii_lowercase()) {
+                    meant.push('_');
+                }
+                meant.push(character.to_ascii_lowercase());
+            }
+            'a'..='z' | '0'..='9' | '_' => meant.push(character),
+            '.' | ':' | '/' if dots => {
+                if !meant.ends_with('.') {
+                    meant.push('.');
+                }
+            }
+            _ => meant.push('_'),
+        }
+    }
+    meant.trim_matches('.').to_owned()
+}
+
+/// Levenshtein's.
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (b, above) in to.chars().zip(row.iter_mut().skip(1)) {
+            let substituted = diagonal + usize::from(a != b);
+            diagonal = *above;
+            left = substituted.min(*above + 1).min(left + 1);
+            *above = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_is_lower_case_words_joined_by_dots() {
+        for action in ["entry.create", "ledger_2.entry.close", "a.b", "1.2"] {
+            assert_eq!(check_action(action), Ok(()), "{action}");
+        }
+        for action in [
+            "",
+            ".",
+            "entry",
+            "entry.",
+            ".create",
+            "a..b",
+            "Entry.create",
+            "é.b",
+            "a.b c",
+        ] {
+            assert!(check_action(action).is_err(), "{action}");
+        }
+    }
+
+    #[test]
+    fn an_action_has_at_most_100_bytes() {
+        let noun = "a".repeat(98);
+        assert_eq!(check_action(&format!("{noun}.b")), Ok(()));
+        assert_eq!(
+            check_action(&format!("{noun}.bc")),
+            Err("this action is 101 bytes long, and at most 100 are stored: shorten it".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_malformed_action_comes_with_the_one_that_was_meant() {
+        for (wrong, meant) in [
+            ("Entry.Create", "entry.create"),
+            ("ledgerEntry.create", "ledger_entry.create"),
+            ("entry:create", "entry.create"),
+            ("entry::create", "entry.create"),
+            ("/entry/create", "entry.create"),
+            ("entry.create all", "entry.create_all"),
+            ("ledger-entry.create", "ledger_entry.create"),
+            ("entry.create.", "entry.create"),
+        ] {
+            let message = check_action(wrong).expect_err(wrong);
+            assert!(
+                message.ends_with(&format!("; perhaps \"{meant}\"")),
+                "{message}"
+            );
+        }
+        assert!(
+            !check_action("entry")
+                .expect_err("one part")
+                .contains("perhaps")
+        );
+    }
+
+    #[test]
+    fn a_resource_is_one_word() {
+        assert_eq!(check_resource("ledger_entry"), Ok(()));
+        assert!(
+            check_resource("ledger.entry")
+                .expect_err("dots")
+                .ends_with("; perhaps \"ledger_entry\"")
+        );
+        assert!(check_resource("").is_err());
+        assert!(check_resource(&"a".repeat(101)).is_err());
+    }
+
+    #[test]
+    fn the_action_of_a_function_is_its_noun_and_verb() {
+        assert_eq!(action_for("create_entry"), "entry.create");
+        assert_eq!(action_for("close_ledger_year"), "ledger_year.close");
+        assert_eq!(action_for("create"), "entry.create");
+        assert_eq!(action_for("_"), "entry.create");
+    }
+
+    #[test]
+    fn the_resource_of_a_type_is_its_name() {
+        assert_eq!(resource_for("LedgerEntry"), "ledger_entry");
+        assert_eq!(resource_for("Entry"), "entry");
+        assert_eq!(resource_for("Größe"), "gr__e");
+    }
+
+    #[test]
+    fn a_mistyped_name_finds_its_neighbour() {
+        let known = ["action", "resource", "resource_id", "read"];
+        assert_eq!(nearest("acton", &known), Some("action"));
+        assert_eq!(nearest("Action", &known), Some("action"));
+        assert_eq!(nearest("resorce", &known), Some("resource"));
+        assert_eq!(nearest("resourceid", &known), Some("resource_id"));
+        assert_eq!(nearest("wibble", &known), None);
+    }
+}
