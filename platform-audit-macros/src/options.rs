@@ -10,7 +10,7 @@ use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 /// The options one attribute knows, each with an example of its use.
 #[derive(Debug)]
 pub(crate) struct Known {
-    /// How the attribute is called in messages: `#[audited]`.
+    /// How messages call the attribute.
     pub(crate) attribute: &'static str,
     /// Key and example, in the order messages list them.
     pub(crate) options: &'static [(&'static str, &'static str)],
@@ -99,12 +99,16 @@ impl Known {
         read: &mut impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
     ) -> syn::Result<()> {
         if !input.peek(Ident::peek_any) {
-            return Err(input.error(format!("expected the name of an option; {}", self.listed())));
+            return Err(input.error(format!(
+                "expected the name of an option{}; {}",
+                self.first_example(),
+                self.listed()
+            )));
         }
         let ident = input.call(Ident::parse_any)?;
         let typed = ident.unraw().to_string();
         let Some((name, example)) = self.options.iter().find(|(name, _)| *name == typed) else {
-            let mut message = format!("unknown option `{typed}` of `{}`", self.attribute);
+            let mut message = format!("unknown option `{typed}` of {}", self.attribute);
             let names: Vec<&str> = self.options.iter().map(|(name, _)| *name).collect();
             if let Some(meant) = nearest(&typed, &names) {
                 message.push_str(&format!(", perhaps `{meant}`"));
@@ -130,6 +134,13 @@ impl Known {
             },
             input,
         )
+    }
+
+    fn first_example(&self) -> String {
+        self.options
+            .first()
+            .map(|(_, example)| format!(", as in `{example}`"))
+            .unwrap_or_default()
     }
 
     fn listed(&self) -> String {

@@ -6,7 +6,7 @@ use syn::parse::ParseStream;
 use syn::{Attribute, LitStr, Path};
 
 const CONTAINER: Known = Known {
-    attribute: "#[audit]",
+    attribute: "`#[audit]` on a struct",
     options: &[
         ("resource", "resource = \"entry\""),
         ("crate_path", "crate_path = ::platform_audit"),
@@ -14,7 +14,7 @@ const CONTAINER: Known = Known {
 };
 
 const FIELD: Known = Known {
-    attribute: "#[audit]",
+    attribute: "`#[audit]` on a field",
     options: &[
         ("id", "id"),
         ("skip", "skip"),

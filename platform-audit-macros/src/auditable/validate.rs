@@ -142,12 +142,10 @@ fn check_fields(
 }
 
 fn check_together(options: &FieldOptions, errors: &mut Errors) {
-    if let (Some(id), Some(redact)) = (&options.id, &options.redact) {
+    if let (Some(_), Some(redact)) = (&options.id, &options.redact) {
         errors.at(
             redact,
-            format!(
-                "the `{id}` is written in clear in every record, so it cannot be redacted: redact it nowhere, or let another field be the id"
-            ),
+            "the id is written in clear in every record, so it cannot be redacted: remove `redact`, or let another field be the id",
         );
     }
     let Some(skip) = &options.skip else { return };

@@ -5,7 +5,7 @@ use proc_macro2::TokenStream;
 use syn::{Expr, LitStr, Path};
 
 const KNOWN: Known = Known {
-    attribute: "#[audited]",
+    attribute: "`#[audited]`",
     options: &[
         ("action", "action = \"entry.create\""),
         ("resource", "resource = \"entry\""),

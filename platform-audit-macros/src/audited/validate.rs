@@ -120,7 +120,7 @@ fn check_parameters(handler: &Handler, read: bool, errors: &mut Errors) -> bool 
             ),
         );
     }
-    errors.count() == before
+    handler.sound && errors.count() == before
 }
 
 fn check_resource_id(expression: &Expr, handler: &Handler, errors: &mut Errors) {

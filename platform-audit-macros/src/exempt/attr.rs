@@ -5,7 +5,7 @@ use proc_macro2::TokenStream;
 use syn::{LitStr, Path};
 
 const KNOWN: Known = Known {
-    attribute: "#[audit_exempt]",
+    attribute: "`#[audit_exempt]`",
     options: &[
         ("reason", "reason = \"only checks the input\""),
         ("crate_path", "crate_path = ::platform_audit"),

@@ -1,1 +1,127 @@
+use super::audit_exempt;
+use proc_macro2::TokenStream;
 
+const HANDLER: &str = "async fn preview(Json(new): Json<NewEntry>) -> Json<Preview> { of(new) }";
+
+fn messages(options: &str, item: &str) -> Vec<String> {
+    audit_exempt(tokens(options), tokens(item)).1.messages()
+}
+
+fn tokens(text: &str) -> TokenStream {
+    text.parse().expect("tokens")
+}
+
+#[test]
+fn a_right_handler_has_no_errors() {
+    assert!(messages("reason = \"stores nothing\"", HANDLER).is_empty());
+}
+
+#[test]
+fn a_reason_is_required() {
+    assert_eq!(
+        messages("", HANDLER),
+        [
+            "missing `reason`, which an auditor will read: write `#[audit_exempt(reason = \"only checks the input\")]`"
+        ]
+    );
+}
+
+#[test]
+fn a_reason_says_something() {
+    for reason in ["", "  ", "-", "..."] {
+        assert_eq!(
+            messages(&format!("reason = \"{reason}\""), HANDLER),
+            [
+                "this reason says nothing, and an auditor will read it: write why this handler needs no audit record"
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_reason_is_a_literal() {
+    assert_eq!(
+        messages("reason = WHY", HANDLER),
+        ["`reason` takes a string literal: write `reason = \"only checks the input\"`"]
+    );
+}
+
+#[test]
+fn an_unknown_option_comes_with_the_known_ones_and_the_nearest() {
+    assert_eq!(
+        messages(
+            "reason = \"stores nothing\", raeson = \"x\", action = \"a.b\"",
+            HANDLER
+        ),
+        [
+            "unknown option `raeson` of `#[audit_exempt]`, perhaps `reason`; the options are `reason`, `crate_path`",
+            "unknown option `action` of `#[audit_exempt]`; the options are `reason`, `crate_path`"
+        ]
+    );
+}
+
+#[test]
+fn an_exempt_handler_has_no_transaction() {
+    for ty in ["&mut AuditTx", "&mut Tx", "&AuditTx", "AuditTx"] {
+        assert_eq!(
+            messages(
+                "reason = \"stores nothing\"",
+                &format!("async fn preview(tx: {ty}) {{}}")
+            ),
+            [
+                "an exempt handler has no audit transaction: remove this parameter, or write `#[audited]` instead of `#[audit_exempt]`"
+            ]
+        );
+    }
+}
+
+#[test]
+fn an_extractor_is_no_reference() {
+    assert_eq!(
+        messages(
+            "reason = \"stores nothing\"",
+            "async fn preview(new: &NewEntry) {}"
+        ),
+        ["an extractor cannot be a reference: take it by value"]
+    );
+}
+
+#[test]
+fn there_are_at_most_16_extractors() {
+    let handler = |extractors: usize| {
+        format!(
+            "async fn preview({}) {{}}",
+            "_: HeaderMap, ".repeat(extractors)
+        )
+    };
+    assert!(messages("reason = \"stores nothing\"", &handler(16)).is_empty());
+    assert_eq!(
+        messages("reason = \"stores nothing\"", &handler(17)),
+        [
+            "a handler takes at most 16 extractors: join some in a struct with `#[derive(FromRequestParts)]`"
+        ]
+    );
+}
+
+#[test]
+fn a_handler_is_a_free_async_function() {
+    assert_eq!(
+        messages("reason = \"stores nothing\"", "fn preview(&self) {}"),
+        [
+            "a handler under `#[audit_exempt]` is async: write `async fn preview`",
+            "a handler under `#[audit_exempt]` is a free function and has no `self`: move it out of the `impl`, and take what it needs as `State(…): State<…>`"
+        ]
+    );
+    assert_eq!(
+        messages("reason = \"stores nothing\"", "enum Preview {}"),
+        ["`#[audit_exempt]` goes on a handler, an `async fn`, and this is none"]
+    );
+}
+
+#[test]
+fn what_cannot_be_wrapped_stays_as_it_was() {
+    let item = "#[debug_handler] fn preview(new: NewEntry) { new }";
+    let (emitted, errors) = audit_exempt(tokens("reason = \"stores nothing\""), tokens(item));
+    assert_eq!(emitted.to_string(), tokens(item).to_string());
+    assert_eq!(errors.messages().len(), 1);
+}

@@ -78,5 +78,5 @@ fn check_parameters(handler: &Handler, errors: &mut Errors) -> bool {
             ),
         );
     }
-    errors.count() == before
+    handler.sound && errors.count() == before
 }

@@ -14,11 +14,13 @@ pub(crate) struct Handler {
     pub(crate) body: TokenTree,
     pub(crate) attributes: Routed,
     pub(crate) parameters: Vec<Parameter>,
+    /// Whether it can be wrapped, as far as both macros agree.
+    pub(crate) sound: bool,
 }
 
 impl Handler {
-    /// Reads the item below `attribute` (its name, for the messages). `None` when it is
-    /// nothing that could be wrapped, and then `errors` says why.
+    /// Reads the item below `attribute` (its name, for the messages). `None` when it is no
+    /// function, and then `errors` says so.
     pub(crate) fn parse(attribute: &str, item: TokenStream, errors: &mut Errors) -> Option<Self> {
         let parser = |input: ParseStream<'_>| Item::parse(attribute, input);
         let item = match parser.parse2(item) {
@@ -31,12 +33,13 @@ impl Handler {
         let before = errors.count();
         item.check(attribute, errors);
         let parameters = Parameter::all(&item.signature, attribute, errors);
-        (errors.count() == before).then(|| Self {
+        Some(Self {
             visibility: item.visibility,
             attributes: Routed::from(item.attributes),
             signature: item.signature,
             body: item.body,
             parameters,
+            sound: errors.count() == before,
         })
     }
 
