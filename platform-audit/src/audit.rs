@@ -1,0 +1,337 @@
+//! Starting the auditing of a service, and work without a request.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use sqlx::Pool;
+use uuid::Uuid;
+
+use crate::__private::{AuditedAction, Call};
+use crate::context::{ActorSource, Actors, Core, Unit};
+use crate::error::{Error, TransactionError};
+use crate::guard::AuditLayer;
+use crate::meters::{AuditStatus, Meters};
+use crate::record::{Actor, AuditRecord, Outcome, check_action};
+use crate::store::{AnyStore, AuditDatabase, Store, maintain};
+use crate::tx::AuditTx;
+use crate::work::{Committed, Work};
+
+/// How long an abandoned handler may still take, unless the service says otherwise.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The auditing of one service: makes the [request guard](crate::guard), runs audited work that
+/// no request asked for, and reads records back. Cheap to clone.
+pub struct Audit<DB: AuditDatabase> {
+    work: Work<DB>,
+}
+
+impl<DB: AuditDatabase> Clone for Audit<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            work: self.work.clone(),
+        }
+    }
+}
+
+impl<DB: AuditDatabase> std::fmt::Debug for Audit<DB> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Audit")
+            .field("service", &self.work.core.service)
+            .field("store", &self.work.store)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<DB: AuditDatabase> Audit<DB> {
+    /// Auditing of `service` in the database of `pool`, not yet [started](AuditBuilder::start).
+    ///
+    /// Audited work runs on connections of its own, made through `pool` and as many as `pool`
+    /// may have (on SQLite one): count them when you size the database.
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "reads as it is used: Audit::new(…).start().await"
+    )]
+    pub fn new(pool: Pool<DB>, service: impl Into<String>) -> AuditBuilder<DB> {
+        AuditBuilder {
+            pool,
+            service: service.into(),
+            service_version: None,
+            schema: None,
+            actors: None,
+            observe_only: false,
+            grace: GRACE,
+            max_connections: None,
+        }
+    }
+
+    /// The layer that guards every request of a router; see [`guard`](crate::guard) for what it
+    /// does when, and where it belongs.
+    pub fn layer(&self) -> AuditLayer {
+        AuditLayer::new(Arc::clone(&self.work.core))
+    }
+
+    /// One call of an audited handler by `actor` without a request, for a test that calls the
+    /// handler as the plain function it is.
+    pub fn call<M: AuditedAction>(&self, actor: Actor) -> Call<M> {
+        Call::without_request(Arc::clone(&self.work.core), actor)
+    }
+
+    /// Reads a record back, for instance to learn how a commit ended that lost its connection.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be asked.
+    pub async fn record(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
+        self.work.store.find(id).await
+    }
+
+    /// What has been counted since the start.
+    pub fn status(&self) -> AuditStatus {
+        self.work.core.meters.status()
+    }
+
+    /// Does audited work that no request asked for: a queue's message, a job, a command.
+    ///
+    /// The work's change and its record are committed together if it returns `Ok`. Otherwise
+    /// it is rolled back and the attempt is recorded, also when the work panics or when the
+    /// returned future is dropped half-way.
+    ///
+    /// ```
+    /// # #[cfg(feature = "postgres")]
+    /// # async fn example(audit: platform_audit::Audit<sqlx::Postgres>) -> Result<(), Box<dyn std::error::Error>> {
+    /// use platform_audit::{Actor, AuditTx};
+    ///
+    /// audit
+    ///     .transaction(Actor::system("month-end"), "ledger.close", async |tx: &mut AuditTx| {
+    ///         sqlx::query("UPDATE ledger SET open = false").execute(&mut *tx).await?;
+    ///         tx.record("ledger", "2026-10");
+    ///         Ok::<_, sqlx::Error>(())
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TransactionError::Work`] with the work's own error; [`TransactionError::Audit`] when
+    /// the action's name is malformed or the transaction could not be begun, recorded or
+    /// committed.
+    ///
+    /// # Panics
+    ///
+    /// When the work panics, after its attempt was recorded.
+    pub async fn transaction<T, E, F>(
+        &self,
+        actor: Actor,
+        action: impl Into<Cow<'static, str>>,
+        work: F,
+    ) -> Result<T, TransactionError<E>>
+    where
+        F: AsyncFnOnce(&mut AuditTx<DB>) -> Result<T, E>,
+    {
+        let action = action.into();
+        check_action(&action).map_err(Error::from)?;
+        let tx = self.begin(Unit::new(actor, action)).await?;
+        let mut lent = Lent {
+            audit: self,
+            tx: Some(tx),
+        };
+        let Some(tx) = lent.tx.as_mut() else {
+            return Err(Error::TransactionEnded.into());
+        };
+        let ended = AssertUnwindSafe(work(tx)).catch_unwind().await;
+        let Some(tx) = lent.tx.take() else {
+            return Err(Error::TransactionEnded.into());
+        };
+        match ended {
+            Ok(Ok(value)) => {
+                let work = self.work.clone();
+                match on_own_task(async move { work.commit(tx, None).await }).await? {
+                    Committed::Both => Ok(value),
+                    Committed::Neither(error) | Committed::Unknown(error) => Err(error.into()),
+                }
+            }
+            Ok(Err(error)) => {
+                self.roll_back(tx, Outcome::Failed, "error").await?;
+                Err(TransactionError::Work(error))
+            }
+            Err(panic) => {
+                let rolled_back = self.roll_back(tx, Outcome::Panicked, "panic").await;
+                drop(rolled_back);
+                resume_unwind(panic)
+            }
+        }
+    }
+
+    async fn begin(&self, unit: Unit) -> Result<AuditTx<DB>, Error> {
+        let work = self.work.clone();
+        let begun = on_own_task(async move {
+            match work.begin(unit).await {
+                Ok(tx) => Ok(tx),
+                Err((unit, error)) => {
+                    work.core
+                        .record_attempt(&unit, Outcome::Failed, None, "begin_failed")
+                        .await;
+                    Err(error)
+                }
+            }
+        });
+        begun.await?
+    }
+
+    async fn roll_back(
+        &self,
+        tx: AuditTx<DB>,
+        outcome: Outcome,
+        error_type: &'static str,
+    ) -> Result<(), Error> {
+        let work = self.work.clone();
+        on_own_task(async move { work.roll_back(tx, outcome, None, error_type).await }).await
+    }
+}
+
+/// What must not be cut in two when the caller's future is dropped.
+async fn on_own_task<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Error> {
+    use tracing::Instrument;
+    // The task is lost only when the runtime is shutting down.
+    tokio::spawn(work.in_current_span())
+        .await
+        .map_err(|_| Error::Begin(sqlx::Error::PoolClosed))
+}
+
+/// Records the attempt if the work's future is dropped half-way.
+struct Lent<'a, DB: AuditDatabase> {
+    audit: &'a Audit<DB>,
+    tx: Option<AuditTx<DB>>,
+}
+
+impl<DB: AuditDatabase> Drop for Lent<'_, DB> {
+    fn drop(&mut self) {
+        let Some(tx) = self.tx.take() else { return };
+        let work = self.audit.work.clone();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(async move { work.abandon(tx, None, "cancelled").await });
+            }
+            Err(_) => {
+                let (connection, unit) = tx.into_parts();
+                connection.discard();
+                let record = work.core.record(&unit, Outcome::TimedOut, None);
+                work.core.report_lost(&record, "no runtime is left");
+            }
+        }
+    }
+}
+
+/// How a service is audited; made by [`Audit::new`].
+#[must_use = "nothing is audited before `start`"]
+pub struct AuditBuilder<DB: AuditDatabase> {
+    pool: Pool<DB>,
+    service: String,
+    service_version: Option<String>,
+    schema: Option<String>,
+    actors: Option<Actors>,
+    observe_only: bool,
+    grace: Duration,
+    max_connections: Option<u32>,
+}
+
+impl<DB: AuditDatabase> AuditBuilder<DB> {
+    /// The version written into every record, such as `env!("CARGO_PKG_VERSION")`.
+    pub fn service_version(mut self, version: impl Into<String>) -> Self {
+        self.service_version = Some(version.into());
+        self
+    }
+
+    /// The schema of the audit tables (on SQLite their prefix), in place of `<service>_audit`.
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// Derives the actor of requests that carry none in their extensions.
+    pub fn actor_from(mut self, source: impl ActorSource) -> Self {
+        self.actors = Some(Actors(Arc::new(source)));
+        self
+    }
+
+    /// Reports what the guard would refuse, and lets it pass: for adopting it in an old service.
+    ///
+    /// It concerns unaudited changes and missing actors. What an audited handler does is never
+    /// committed without its record.
+    pub fn observe_only(mut self) -> Self {
+        self.observe_only = true;
+        self
+    }
+
+    /// How long a handler may go on after its client hung up, before it is rolled back and
+    /// recorded as timed out; 30 seconds by default. A time-out layer that has answered already
+    /// ends it at once.
+    pub fn abandoned_after(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// The most connections that audited work may use, in place of as many as the pool may have.
+    /// At least 1; on SQLite it is always 1.
+    pub fn max_connections(mut self, max: u32) -> Self {
+        self.max_connections = Some(max);
+        self
+    }
+
+    /// Brings the audit schema up to date and starts.
+    ///
+    /// # Errors
+    ///
+    /// When a name is unusable, the database cannot be reached, or the schema cannot be migrated.
+    pub async fn start(self) -> Result<Audit<DB>, Error> {
+        let schema = match self.schema {
+            Some(schema) if is_name(&schema, 48, |b| b == b'_') => schema,
+            Some(schema) => return Err(Error::InvalidSchema(schema)),
+            None if is_name(&self.service, 40, |b| matches!(b, b'_' | b'-')) => {
+                format!("{}_audit", self.service.replace('-', "_"))
+            }
+            None => return Err(Error::InvalidService(self.service)),
+        };
+        let store = Arc::new(Store::open(self.pool, &schema, self.max_connections).await?);
+        tokio::spawn(maintain(Arc::downgrade(&store), schema));
+        let core = Core {
+            service: self.service,
+            service_version: self.service_version,
+            store: Arc::clone(&store) as Arc<dyn AnyStore>,
+            actors: self.actors,
+            observe_only: self.observe_only,
+            grace: self.grace,
+            meters: Meters::new(),
+        };
+        Ok(Audit {
+            work: Work {
+                core: Arc::new(core),
+                store,
+            },
+        })
+    }
+}
+
+impl<DB: AuditDatabase> std::fmt::Debug for AuditBuilder<DB> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuditBuilder")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A name that can stand in SQL without quotes.
+fn is_name(name: &str, longest: usize, joint: impl Fn(u8) -> bool) -> bool {
+    name.len() <= longest
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || joint(b))
+}

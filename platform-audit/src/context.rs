@@ -1,0 +1,208 @@
+//! What every part of one service's auditing shares, whichever database it is.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use jiff::Timestamp;
+use opentelemetry::trace::TraceContextExt;
+use uuid::Uuid;
+
+use crate::error::{Error, kind};
+use crate::meters::Meters;
+use crate::record::{Actor, AuditRecord, Outcome, bound_record};
+use crate::store::AnyStore;
+
+/// How long the record of an attempt may take before it counts as lost.
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) service: String,
+    pub(crate) service_version: Option<String>,
+    pub(crate) store: Arc<dyn AnyStore>,
+    pub(crate) actors: Option<Actors>,
+    pub(crate) observe_only: bool,
+    pub(crate) grace: Duration,
+    pub(crate) meters: Meters,
+}
+
+/// Derives the actor of a request that carries none in its extensions.
+///
+/// Implemented for closures. For authentication that waits for something, use a middleware that
+/// inserts an [`Actor`] into the request's extensions instead.
+pub trait ActorSource: Send + Sync + 'static {
+    /// The actor of this request, if it can be told.
+    fn actor(&self, request: &Parts) -> Option<Actor>;
+}
+
+impl<F: Fn(&Parts) -> Option<Actor> + Send + Sync + 'static> ActorSource for F {
+    fn actor(&self, request: &Parts) -> Option<Actor> {
+        self(request)
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Actors(pub(crate) Arc<dyn ActorSource>);
+
+impl std::fmt::Debug for Actors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Actors(..)")
+    }
+}
+
+/// One unit of work: what all its records share.
+#[derive(Clone, Debug)]
+pub(crate) struct Unit {
+    /// The id of its first record, and the name of its transaction.
+    pub(crate) id: Uuid,
+    pub(crate) occurred_at: Timestamp,
+    pub(crate) actor: Actor,
+    pub(crate) action: Cow<'static, str>,
+    pub(crate) resource_type: Option<Cow<'static, str>>,
+    pub(crate) resource_id: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) details: serde_json::Map<String, serde_json::Value>,
+    pub(crate) request: Option<RequestFacts>,
+    pub(crate) trace: Option<TraceIds>,
+}
+
+/// What the record keeps of the request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RequestFacts {
+    pub(crate) request_id: Option<String>,
+    pub(crate) method: String,
+    pub(crate) route: Option<String>,
+    pub(crate) path: String,
+    pub(crate) client_address: Option<String>,
+    pub(crate) user_agent: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TraceIds {
+    pub(crate) trace: String,
+    pub(crate) span: String,
+}
+
+impl TraceIds {
+    /// Those of the span that is active now.
+    pub(crate) fn current() -> Option<Self> {
+        let context = opentelemetry::Context::current();
+        let span = context.span();
+        let span = span.span_context();
+        span.is_valid().then(|| Self {
+            trace: span.trace_id().to_string(),
+            span: span.span_id().to_string(),
+        })
+    }
+}
+
+/// Now, as finely as Postgres stores it: a finer time could never be compared again.
+pub(crate) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+impl Unit {
+    pub(crate) fn new(actor: Actor, action: Cow<'static, str>) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            occurred_at: now(),
+            actor,
+            action,
+            resource_type: None,
+            resource_id: None,
+            reason: None,
+            details: serde_json::Map::new(),
+            request: None,
+            trace: TraceIds::current(),
+        }
+    }
+}
+
+impl Core {
+    /// A record of `unit`, to be completed and [bounded](bound_record).
+    pub(crate) fn record(&self, unit: &Unit, outcome: Outcome, status: Option<u16>) -> AuditRecord {
+        let request = unit.request.clone().unwrap_or_default();
+        AuditRecord {
+            id: unit.id,
+            xid: None,
+            occurred_at: unit.occurred_at,
+            recorded_at: None,
+            service: self.service.clone(),
+            service_version: self.service_version.clone(),
+            actor: unit.actor.clone(),
+            action: unit.action.clone().into_owned(),
+            resource_type: unit.resource_type.clone().map(Cow::into_owned),
+            resource_id: unit.resource_id.clone(),
+            outcome,
+            status,
+            error_type: None,
+            reason: unit.reason.clone(),
+            request_id: request.request_id,
+            method: unit.request.is_some().then_some(request.method),
+            route: request.route,
+            path: unit.request.is_some().then_some(request.path),
+            client_address: request.client_address,
+            user_agent: request.user_agent,
+            trace_id: unit.trace.as_ref().map(|trace| trace.trace.clone()),
+            span_id: unit.trace.as_ref().map(|trace| trace.span.clone()),
+            changes: std::collections::BTreeMap::new(),
+            details: unit.details.clone(),
+            cut: Vec::new(),
+        }
+    }
+
+    /// Records an attempt that changed nothing, in a transaction of its own. What goes wrong
+    /// here changes no response; it is loud instead.
+    pub(crate) async fn record_attempt(
+        &self,
+        unit: &Unit,
+        outcome: Outcome,
+        status: Option<u16>,
+        error_type: &str,
+    ) {
+        let mut record = self.record(unit, outcome, status);
+        record.error_type = Some(error_type.to_owned());
+        bound_record(&mut record);
+        let records = [record];
+        let written = tokio::time::timeout(ATTEMPT_TIMEOUT, self.store.write(&records)).await;
+        let error = match written {
+            Ok(Ok(())) => {
+                self.meters.attempt(outcome);
+                return;
+            }
+            Ok(Err(Error::Record(error) | Error::Store(error) | Error::Begin(error))) => {
+                kind(&error)
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        self.report_lost(&records[0], &error);
+    }
+
+    /// Records that something sensitive was read.
+    pub(crate) async fn record_read(
+        &self,
+        unit: &Unit,
+        status: http::StatusCode,
+    ) -> Result<(), Error> {
+        let mut record = self.record(unit, Outcome::Success, Some(status.as_u16()));
+        bound_record(&mut record);
+        self.store.write(&[record]).await?;
+        self.meters.committed(1);
+        Ok(())
+    }
+
+    /// Says that an attempt's record could not be stored, with the record itself.
+    pub(crate) fn report_lost(&self, record: &AuditRecord, error: &str) {
+        self.meters.lost();
+        let text = serde_json::to_string(record).unwrap_or_default();
+        tracing::error!(
+            audit.record = text,
+            error,
+            "the audit record of an attempt could not be stored; this event is all that is left of it"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::record::InvalidAction;
+
+/// What can go wrong while the toolkit starts or does a unit of work.
+///
+/// The messages hold no SQL, no values and no data of the database's; those are in `source()`,
+/// for code that needs them.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The service's name cannot become a schema's name.
+    #[error(
+        "`{0}` is not a service name: use lower-case letters, digits, `-` and `_`, start with a letter, at most 40 bytes"
+    )]
+    InvalidService(String),
+    /// The schema's name (SQLite: the prefix of the tables) is not a plain identifier.
+    #[error(
+        "`{0}` is not a schema name: use lower-case letters, digits and `_`, start with a letter, at most 48 bytes"
+    )]
+    InvalidSchema(String),
+    /// An action's name is not `noun.verb`.
+    #[error(transparent)]
+    InvalidAction(#[from] InvalidAction),
+    /// A database that is neither Postgres nor SQLite, or whose driver is not compiled in.
+    #[error(
+        "no audit store for a `{0}` database: use Postgres or SQLite, and the feature of platform-audit of that name"
+    )]
+    UnsupportedDatabase(String),
+    /// The schema could not be brought up to date.
+    #[error(
+        "the audit schema `{schema}` could not be migrated: check that the database can be reached and that its user may create there"
+    )]
+    Migrate {
+        /// The schema, or the prefix of the tables.
+        schema: String,
+        /// What the database or the migrator said.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// Reading or maintaining the audit tables failed.
+    #[error("the audit store could not be asked ({})", kind(.0))]
+    Store(#[source] sqlx::Error),
+    /// No transaction could be begun; nothing was done.
+    #[error("no audit transaction could be begun ({})", kind(.0))]
+    Begin(#[source] sqlx::Error),
+    /// The record was refused; the change was rolled back.
+    #[error("the audit record was refused, so the change was rolled back ({})", kind(.0))]
+    Record(#[source] sqlx::Error),
+    /// The work ended the transaction behind the toolkit's back, so that the record could not
+    /// be part of it. Whatever was committed that way is unaudited.
+    #[error(
+        "the work ended its own transaction (COMMIT, ROLLBACK or an unfinished savepoint): leave begin and commit to AuditTx"
+    )]
+    TransactionEnded,
+    /// The database refused the commit; the change was rolled back.
+    #[error("the database refused the commit, so the change was rolled back ({})", kind(.0))]
+    Commit(#[source] sqlx::Error),
+    /// The connection was lost while committing: look for the record to learn whether the
+    /// change was made; both or neither exist.
+    #[error(
+        "the connection was lost during COMMIT, so its outcome is unknown: the change was made if and only if record {record_id} exists"
+    )]
+    OutcomeUnknown {
+        /// The record to look for with [`Audit::record`](crate::Audit::record).
+        record_id: Uuid,
+        /// What the driver said.
+        source: sqlx::Error,
+    },
+}
+
+/// Why [`Audit::transaction`](crate::Audit::transaction) did not commit.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TransactionError<E> {
+    /// The work itself failed; it was rolled back and the attempt was recorded.
+    #[error("the work failed and was rolled back")]
+    Work(#[source] E),
+    /// The toolkit or the database failed.
+    #[error(transparent)]
+    Audit(#[from] Error),
+}
+
+/// A driver's error in words that hold no data: its class, and the database's code.
+pub(crate) fn kind(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => match error.code() {
+            Some(code) => format!("database error {code}"),
+            None => "database error".to_owned(),
+        },
+        sqlx::Error::Io(error) => format!("connection: {}", error.kind()),
+        sqlx::Error::Tls(_) => "connection: TLS".to_owned(),
+        sqlx::Error::PoolTimedOut => "no connection became free in time".to_owned(),
+        sqlx::Error::PoolClosed => "the pool is closed".to_owned(),
+        sqlx::Error::BeginFailed => "BEGIN did not begin".to_owned(),
+        sqlx::Error::WorkerCrashed => "the database's worker ended".to_owned(),
+        _ => "driver error".to_owned(),
+    }
+}

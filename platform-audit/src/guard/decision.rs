@@ -1,0 +1,148 @@
+use std::sync::Arc;
+
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use http::StatusCode;
+
+use crate::__private::ActionSpec;
+use crate::context::{TraceIds, Unit};
+use crate::handler::ExemptResponse;
+use crate::problem;
+use crate::record::{Actor, Outcome};
+use crate::request::{AuditedRequest, Caller, State};
+
+/// What the guard answers.
+pub(super) enum Judged {
+    Now(Response),
+    /// Once the attempt is recorded.
+    AfterRecording(BoxFuture<'static, Response>),
+}
+
+/// Decides by the table of [`guard`](crate::guard).
+pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged {
+    let status = response.status();
+    let succeeded = Outcome::of_status(status) == Outcome::Success;
+    let untouched = match &*request.state() {
+        State::Committed => return Judged::Now(named(request, response)),
+        State::NotCommitted if succeeded => false,
+        State::NotCommitted => return Judged::Now(named(request, response)),
+        State::Running(caller) => {
+            // A time-out, most likely: the task rolls back unless it is committing already, and
+            // records what became of it under the id that is named here.
+            caller.send_replace(Caller::AnsweredWithout(status));
+            if !succeeded {
+                return Judged::Now(named(request, response));
+            }
+            false
+        }
+        State::Reached { spec, actor, trace } => {
+            if !succeeded {
+                let unit = attempt(request, spec, actor.clone(), trace.clone());
+                return record(request, unit, response);
+            }
+            false
+        }
+        State::Untouched(actor) => {
+            let exempt = response.extensions().get::<ExemptResponse>().is_some();
+            if request.method.is_safe() || exempt {
+                return Judged::Now(response);
+            }
+            if !succeeded {
+                let nothing_there = matches!(
+                    status,
+                    StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+                );
+                return match request.catalogued() {
+                    Some(spec) if !nothing_there => {
+                        let unit = attempt(request, spec, actor.clone(), TraceIds::current());
+                        record(request, unit, response)
+                    }
+                    _ => Judged::Now(response),
+                };
+            }
+            true
+        }
+    };
+    Judged::Now(violation(request, response, untouched))
+}
+
+/// The request ended without an answer: the client hung up, or a panic passes through.
+pub(super) fn dropped(request: &Arc<AuditedRequest>) {
+    let unit = match &*request.state() {
+        State::Reached { spec, actor, trace } => {
+            attempt(request, spec, actor.clone(), trace.clone())
+        }
+        // Running: the task records it. Anything else: nothing audited was reached, or it ended.
+        _ => return,
+    };
+    let (outcome, status, error_type) = if std::thread::panicking() {
+        (Outcome::Panicked, Some(500), "panic")
+    } else {
+        (Outcome::Failed, None, "client_disconnected")
+    };
+    let core = Arc::clone(&request.core);
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => {
+            runtime.spawn(async move {
+                core.record_attempt(&unit, outcome, status, error_type)
+                    .await;
+            });
+        }
+        Err(_) => core.report_lost(&core.record(&unit, outcome, status), "no runtime is left"),
+    }
+}
+
+/// The unit of an attempt whose handler never ran.
+fn attempt(
+    request: &AuditedRequest,
+    spec: &ActionSpec,
+    actor: Option<Actor>,
+    trace: Option<TraceIds>,
+) -> Unit {
+    request.unit(spec, actor.unwrap_or_else(Actor::anonymous), trace)
+}
+
+/// Records the attempt on a task of its own, so that a client that hangs up now does not undo
+/// it, and then answers.
+fn record(request: &Arc<AuditedRequest>, unit: Unit, response: Response) -> Judged {
+    let core = Arc::clone(&request.core);
+    let response = named(request, response);
+    let status = response.status();
+    let recording = tokio::spawn(async move {
+        let outcome = Outcome::of_status(status);
+        core.record_attempt(&unit, outcome, Some(status.as_u16()), status.as_str())
+            .await;
+    });
+    Judged::AfterRecording(Box::pin(async move {
+        // It fails only when the runtime is shutting down.
+        let _ = recording.await;
+        response
+    }))
+}
+
+fn named(request: &AuditedRequest, mut response: Response) -> Response {
+    problem::name_record(&mut response, request.record_id);
+    response
+}
+
+fn violation(request: &AuditedRequest, response: Response, untouched: bool) -> Response {
+    let core = &request.core;
+    core.meters.violation();
+    let what = if untouched {
+        "a state-changing request succeeded in a handler that is neither audited nor exempt"
+    } else {
+        "a request was answered with success although its audited handler committed nothing"
+    };
+    tracing::error!(
+        method = %request.method,
+        route = request.route(),
+        status = response.status().as_u16(),
+        observe_only = core.observe_only,
+        "{what}; add #[audited(action = \"noun.verb\")] to the handler, or #[audit_exempt(reason = \"…\")]"
+    );
+    if core.observe_only {
+        response
+    } else {
+        problem::violation()
+    }
+}

@@ -1,0 +1,50 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::response::{IntoResponse, Response};
+use http::Request;
+use tower_service::Service;
+
+use super::GuardFuture;
+use crate::context::Core;
+use crate::request::{AuditedRequest, Handle};
+
+/// The [request guard](crate::guard) around `S`.
+#[derive(Clone, Debug)]
+pub struct AuditGuard<S> {
+    pub(super) inner: S,
+    pub(super) core: Arc<Core>,
+}
+
+impl<S, B> Service<Request<B>> for AuditGuard<S>
+where
+    S: Service<Request<B>>,
+    S::Response: IntoResponse,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = GuardFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // Under another guard the outer one judges; two would each miss what the other saw.
+        if request.extensions().get::<Handle>().is_some() {
+            return GuardFuture::transparent(self.inner.call(request));
+        }
+        let audited = Arc::new(AuditedRequest::new(
+            Arc::clone(&self.core),
+            request.method(),
+            request.uri(),
+            request.headers(),
+            request.extensions(),
+        ));
+        audited.note_actor(request.extensions());
+        request
+            .extensions_mut()
+            .insert(Handle(Arc::clone(&audited)));
+        GuardFuture::guarding(self.inner.call(request), audited)
+    }
+}

@@ -1,0 +1,199 @@
+//! What the guard, the handler and the routing tell each other about one request.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use axum::extract::{ConnectInfo, MatchedPath, NestedPath, OriginalUri};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::__private::ActionSpec;
+use crate::context::{Core, RequestFacts, TraceIds, Unit, now};
+use crate::record::Actor;
+use crate::routing::Catalogue;
+
+/// One request under the guard; a handle to it travels in the request's extensions.
+#[derive(Debug)]
+pub(crate) struct AuditedRequest {
+    pub(crate) core: Arc<Core>,
+    /// Minted before anything happens, so that every answer can name it.
+    pub(crate) record_id: Uuid,
+    pub(crate) method: Method,
+    occurred_at: Timestamp,
+    uri: Uri,
+    request_id: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    client_address: Option<SocketAddr>,
+    /// Known to the guard when it is inside the router, else told by what is.
+    route: OnceLock<Route>,
+    catalogue: OnceLock<Arc<Catalogue>>,
+    state: Mutex<State>,
+}
+
+/// The route as matched, and the part of it that belongs to routers outside ours.
+#[derive(Debug)]
+struct Route {
+    template: String,
+    outside: String,
+}
+
+/// How far an audited handler got.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// No audited handler was reached; who acts, if that was known outside the guard.
+    Untouched(Option<Actor>),
+    /// An audited handler was reached, and one of its extractors is at work or refused.
+    Reached {
+        spec: ActionSpec,
+        actor: Option<Actor>,
+        trace: Option<TraceIds>,
+    },
+    /// Its body runs on a task of its own, which will record how it ends.
+    Running(watch::Sender<Caller>),
+    /// It committed, with its record.
+    Committed,
+    /// It ended without a commit, or with one whose outcome is unknown, and was recorded.
+    NotCommitted,
+}
+
+/// What has become of the request that waits for a running handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Waiting,
+    /// The client hung up, or something between the guard and the handler stopped waiting.
+    Gone,
+    /// The request was answered with this status without the handler.
+    AnsweredWithout(StatusCode),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Handle(pub(crate) Arc<AuditedRequest>);
+
+impl AuditedRequest {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Self {
+        let request = Self {
+            core,
+            record_id: Uuid::now_v7(),
+            method: method.clone(),
+            occurred_at: now(),
+            uri: extensions
+                .get::<OriginalUri>()
+                .map_or_else(|| uri.clone(), |uri| uri.0.clone()),
+            request_id: headers.get("x-request-id").cloned(),
+            user_agent: headers.get(header::USER_AGENT).cloned(),
+            client_address: extensions
+                .get::<ConnectInfo<SocketAddr>>()
+                .map(|info| info.0),
+            route: OnceLock::new(),
+            catalogue: OnceLock::new(),
+            state: Mutex::new(State::Untouched(None)),
+        };
+        request.learn_route(extensions);
+        request
+    }
+
+    /// Work that no HTTP request asked for, such as a test that calls a handler.
+    pub(crate) fn without_request(core: Arc<Core>) -> Self {
+        Self::new(
+            core,
+            &Method::POST,
+            &Uri::default(),
+            &HeaderMap::new(),
+            &Extensions::new(),
+        )
+    }
+
+    /// Keeps who acts, in case the request is refused before its handler can ask.
+    pub(crate) fn note_actor(&self, extensions: &Extensions) {
+        if let Some(actor) = extensions.get::<Actor>() {
+            *self.state() = State::Untouched(Some(actor.clone()));
+        }
+    }
+
+    /// Keeps the route and the catalogue if `extensions` know them.
+    pub(crate) fn learn_route(&self, extensions: &Extensions) {
+        if let Some(matched) = extensions.get::<MatchedPath>() {
+            self.route.get_or_init(|| Route {
+                template: matched.as_str().to_owned(),
+                outside: extensions
+                    .get::<NestedPath>()
+                    .map_or("", NestedPath::as_str)
+                    .to_owned(),
+            });
+        }
+        if let Some(catalogue) = extensions.get::<Arc<Catalogue>>() {
+            let _ = self.catalogue.set(Arc::clone(catalogue));
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // No panic can happen while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The action of the route, where the typed router knows it although no handler was reached.
+    pub(crate) fn catalogued(&self) -> Option<&ActionSpec> {
+        let route = self.route.get()?;
+        let path = route
+            .template
+            .strip_prefix(route.outside.trim_end_matches('/'));
+        self.catalogue
+            .get()?
+            .action(&self.method, path.unwrap_or(&route.template))
+    }
+
+    /// The route's template, for events: it holds no data of the client's.
+    pub(crate) fn route(&self) -> &str {
+        self.route.get().map_or("", |route| &route.template)
+    }
+
+    /// A unit of work of this request.
+    pub(crate) fn unit(&self, spec: &ActionSpec, actor: Actor, trace: Option<TraceIds>) -> Unit {
+        Unit {
+            id: self.record_id,
+            occurred_at: self.occurred_at,
+            actor,
+            action: Cow::Borrowed(spec.action),
+            resource_type: spec.resource.map(Cow::Borrowed),
+            resource_id: None,
+            reason: None,
+            details: serde_json::Map::new(),
+            request: Some(self.facts()),
+            trace,
+        }
+    }
+
+    fn facts(&self) -> RequestFacts {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        RequestFacts {
+            request_id: self.request_id.as_ref().map(text),
+            method: self.method.as_str().to_owned(),
+            route: self.route.get().map(|route| route.template.clone()),
+            path: self.uri.path().to_owned(),
+            client_address: self.client_address.map(|address| address.ip().to_string()),
+            user_agent: self.user_agent.as_ref().map(text),
+        }
+    }
+
+    /// Who acts, by what authenticated the request or by the service's [`ActorSource`](crate::ActorSource).
+    pub(crate) fn actor(&self, parts: &Parts) -> Option<Actor> {
+        let known = parts.extensions.get::<Actor>().cloned();
+        let derived = || {
+            self.core
+                .actors
+                .as_ref()
+                .and_then(|source| source.0.actor(parts))
+        };
+        known.or_else(derived).filter(|actor| !actor.id.is_empty())
+    }
+}

@@ -1,0 +1,210 @@
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleError, Timeouts};
+use sqlx::{Connection as _, Pool, SqlSafeStr};
+
+use super::{AuditDatabase, Dialect};
+use crate::error::Error;
+
+/// The connections that audited work runs on, apart from the service's pool.
+///
+/// sqlx's pool asks the server once more each time a connection is given back, and by default
+/// also each time one is taken; and it may hand out a connection on which a cancelled `begin`
+/// left a transaction open. Connections that only this crate touches need neither question,
+/// which leaves four round trips for a request, and no open transaction can come from elsewhere.
+pub(crate) struct Connections<DB: AuditDatabase>(managed::Pool<Manager<DB>>);
+
+/// Makes connections through the service's own pool, so that its options and its
+/// `after_connect` hold for them too, and keeps them.
+pub(crate) struct Manager<DB: AuditDatabase> {
+    pool: Pool<DB>,
+    dialect: Dialect,
+    longest_life: Option<Duration>,
+    longest_idle: Option<Duration>,
+}
+
+impl<DB: AuditDatabase> Connections<DB> {
+    pub(crate) fn new(
+        pool: Pool<DB>,
+        dialect: Dialect,
+        max_connections: Option<u32>,
+    ) -> Result<Self, Error> {
+        let options = pool.options();
+        let max = match dialect {
+            Dialect::Postgres => max_connections.unwrap_or_else(|| options.get_max_connections()),
+            // SQLite has one writer at a time: waiting for it in a queue is fair and quick,
+            // waiting in the database's busy handler is neither.
+            Dialect::Sqlite => 1,
+        };
+        let timeout = options.get_acquire_timeout();
+        let timeouts = Timeouts {
+            wait: Some(timeout),
+            create: Some(timeout),
+            recycle: None,
+        };
+        let manager = Manager {
+            dialect,
+            longest_life: options.get_max_lifetime(),
+            longest_idle: options.get_idle_timeout(),
+            pool,
+        };
+        managed::Pool::builder(manager)
+            .max_size(max.max(1) as usize)
+            .timeouts(timeouts)
+            .queue_mode(QueueMode::Lifo)
+            .runtime(deadpool::Runtime::Tokio1)
+            .build()
+            .map(Self)
+            .map_err(|error| Error::Store(sqlx::Error::Configuration(Box::new(error))))
+    }
+
+    /// Waits for a free connection, or makes one.
+    pub(crate) async fn lend(&self) -> Result<Connection<DB>, sqlx::Error> {
+        match self.0.get().await {
+            Ok(object) => Ok(Connection {
+                object: Some(object),
+            }),
+            Err(PoolError::Backend(error)) => Err(error),
+            Err(PoolError::Timeout(_)) => Err(sqlx::Error::PoolTimedOut),
+            Err(PoolError::Closed) => Err(sqlx::Error::PoolClosed),
+            Err(error) => Err(sqlx::Error::Configuration(Box::new(error))),
+        }
+    }
+
+    /// Closes the connections that are idle for longer than the service's pool allows.
+    pub(crate) fn close_idle(&self) {
+        let manager = self.0.manager();
+        self.0.retain(|_, metrics| !manager.is_worn_out(&metrics));
+    }
+}
+
+impl<DB: AuditDatabase> std::fmt::Debug for Connections<DB> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Connections")
+            .field(&self.0.status())
+            .finish()
+    }
+}
+
+impl<DB: AuditDatabase> managed::Manager for Manager<DB> {
+    type Type = DB::Connection;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> Result<DB::Connection, sqlx::Error> {
+        loop {
+            let mut connection = self.pool.acquire().await?.detach();
+            let Some(question) = self.dialect.is_idle() else {
+                return Ok(connection);
+            };
+            // sqlx 0.9.0 gives a connection back with its transaction open when `begin` was
+            // cancelled (launchbadge/sqlx#4385). The work of whoever used it since would become
+            // ours, so it is refused.
+            if DB::fetch_raw_text(&mut connection, question.into_sql_str()).await? == "idle" {
+                return Ok(connection);
+            }
+            tracing::warn!(
+                "the service's pool held a connection with an open transaction, left by a cancelled `begin`; it was closed"
+            );
+            connection.close_hard().await?;
+        }
+    }
+
+    async fn recycle(
+        &self,
+        _connection: &mut DB::Connection,
+        metrics: &Metrics,
+    ) -> managed::RecycleResult<sqlx::Error> {
+        if self.is_worn_out(metrics) {
+            return Err(RecycleError::message("the connection reached its age"));
+        }
+        Ok(())
+    }
+}
+
+impl<DB: AuditDatabase> Manager<DB> {
+    fn is_worn_out(&self, metrics: &Metrics) -> bool {
+        self.longest_life.is_some_and(|limit| metrics.age() > limit)
+            || self
+                .longest_idle
+                .is_some_and(|limit| metrics.last_used() > limit)
+    }
+}
+
+/// A connection that is lent. Unless it is [kept](Self::keep) it is closed when dropped: on a
+/// closed connection the database itself rolls back, whatever state the work left behind.
+pub(crate) struct Connection<DB: AuditDatabase> {
+    object: Option<Object<Manager<DB>>>,
+}
+
+impl<DB: AuditDatabase> Connection<DB> {
+    /// Gives it back for the next piece of work.
+    pub(crate) fn keep(mut self) {
+        drop(self.object.take());
+    }
+
+    pub(crate) fn keep_if_ok<T>(self, result: &Result<T, sqlx::Error>) {
+        match result {
+            Ok(_) => self.keep(),
+            // A statement that was refused leaves the connection usable.
+            Err(error)
+                if matches!(error, sqlx::Error::Database(_))
+                    && !super::connection_failed(error) =>
+            {
+                self.keep()
+            }
+            Err(_) => self.discard(),
+        }
+    }
+
+    /// Closes it.
+    pub(crate) fn discard(self) {
+        drop(self);
+    }
+
+    /// Whether it served before, and so may have gone stale.
+    pub(crate) fn was_reused(&self) -> bool {
+        self.object
+            .as_ref()
+            .is_some_and(|object| Object::metrics(object).recycle_count > 0)
+    }
+}
+
+impl<DB: AuditDatabase> Drop for Connection<DB> {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take() {
+            drop(Object::take(object));
+        }
+    }
+}
+
+impl<DB: AuditDatabase> std::fmt::Debug for Connection<DB> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection(..)")
+    }
+}
+
+/// `object` is there until the connection is consumed.
+const LENT: &str = "a connection is lent until it is dropped";
+
+impl<DB: AuditDatabase> Deref for Connection<DB> {
+    type Target = DB::Connection;
+
+    #[expect(
+        clippy::expect_used,
+        reason = "only `keep` and `drop` take the object, and both end the value"
+    )]
+    fn deref(&self) -> &DB::Connection {
+        self.object.as_ref().expect(LENT)
+    }
+}
+
+impl<DB: AuditDatabase> DerefMut for Connection<DB> {
+    #[expect(
+        clippy::expect_used,
+        reason = "only `keep` and `drop` take the object, and both end the value"
+    )]
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        self.object.as_mut().expect(LENT)
+    }
+}

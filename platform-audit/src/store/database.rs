@@ -1,0 +1,139 @@
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{AssertSqlSafe, Pool, SqlStr};
+
+use super::Dialect;
+use crate::error::Error;
+
+/// An sqlx database that can hold audit records: `Postgres` (feature `postgres`), `Sqlite`
+/// (feature `sqlite`), or `Any` of the two (feature `any`). Sealed.
+pub trait AuditDatabase: sqlx::Database + sealed::Sealed {
+    #[doc(hidden)]
+    fn dialect(pool: &Pool<Self>) -> Result<DialectOf, Error>;
+
+    #[doc(hidden)]
+    fn run(
+        connection: &mut Self::Connection,
+        statement: Arc<str>,
+        arguments: Vec<String>,
+    ) -> BoxFuture<'_, sqlx::Result<u64>>;
+
+    #[doc(hidden)]
+    fn fetch_text(
+        connection: &mut Self::Connection,
+        statement: Arc<str>,
+        arguments: Vec<String>,
+    ) -> BoxFuture<'_, sqlx::Result<Option<String>>>;
+
+    /// Several statements in one message, without arguments.
+    #[doc(hidden)]
+    fn run_raw(
+        connection: &mut Self::Connection,
+        statements: SqlStr,
+    ) -> BoxFuture<'_, sqlx::Result<()>>;
+
+    /// The first column of the one row that an unprepared statement answers.
+    #[doc(hidden)]
+    fn fetch_raw_text(
+        connection: &mut Self::Connection,
+        statement: SqlStr,
+    ) -> BoxFuture<'_, sqlx::Result<String>>;
+
+    #[doc(hidden)]
+    fn migrate<'a>(
+        connection: &'a mut Self::Connection,
+        migrator: &'a Migrator,
+    ) -> BoxFuture<'a, Result<(), MigrateError>>;
+}
+
+/// Keeps the dialect out of the public interface.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct DialectOf(pub(crate) Dialect);
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! audit_database {
+    ($feature:literal, $database:ty, |$pool:ident| $dialect:expr) => {
+        #[cfg(feature = $feature)]
+        impl sealed::Sealed for $database {}
+
+        #[cfg(feature = $feature)]
+        impl AuditDatabase for $database {
+            fn dialect($pool: &Pool<Self>) -> Result<DialectOf, Error> {
+                $dialect.map(DialectOf)
+            }
+
+            fn run(
+                connection: &mut Self::Connection,
+                statement: Arc<str>,
+                arguments: Vec<String>,
+            ) -> BoxFuture<'_, sqlx::Result<u64>> {
+                Box::pin(async move {
+                    let query = arguments.into_iter().fold(
+                        sqlx::query::<Self>(AssertSqlSafe(statement)),
+                        |query, it| query.bind(it),
+                    );
+                    Ok(query.execute(connection).await?.rows_affected())
+                })
+            }
+
+            fn fetch_text(
+                connection: &mut Self::Connection,
+                statement: Arc<str>,
+                arguments: Vec<String>,
+            ) -> BoxFuture<'_, sqlx::Result<Option<String>>> {
+                Box::pin(async move {
+                    let query = arguments.into_iter().fold(
+                        sqlx::query_scalar::<Self, String>(AssertSqlSafe(statement)),
+                        |query, it| query.bind(it),
+                    );
+                    query.fetch_optional(connection).await
+                })
+            }
+
+            fn run_raw(
+                connection: &mut Self::Connection,
+                statements: SqlStr,
+            ) -> BoxFuture<'_, sqlx::Result<()>> {
+                Box::pin(async move {
+                    sqlx::raw_sql(statements)
+                        .execute(connection)
+                        .await
+                        .map(drop)
+                })
+            }
+
+            fn fetch_raw_text(
+                connection: &mut Self::Connection,
+                statement: SqlStr,
+            ) -> BoxFuture<'_, sqlx::Result<String>> {
+                Box::pin(async move {
+                    let row = sqlx::raw_sql(statement).fetch_one(connection).await?;
+                    sqlx::Row::try_get(&row, 0)
+                })
+            }
+
+            fn migrate<'a>(
+                connection: &'a mut Self::Connection,
+                migrator: &'a Migrator,
+            ) -> BoxFuture<'a, Result<(), MigrateError>> {
+                Box::pin(migrator.run_direct(None, connection, false))
+            }
+        }
+    };
+}
+
+audit_database!("postgres", sqlx::Postgres, |_pool| Ok(Dialect::Postgres));
+audit_database!("sqlite", sqlx::Sqlite, |_pool| Ok(Dialect::Sqlite));
+audit_database!("any", sqlx::Any, |pool| {
+    match pool.connect_options().database_url.scheme() {
+        "postgres" | "postgresql" => Ok(Dialect::Postgres),
+        "sqlite" => Ok(Dialect::Sqlite),
+        other => Err(Error::UnsupportedDatabase(other.to_owned())),
+    }
+});

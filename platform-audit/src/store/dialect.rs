@@ -1,0 +1,71 @@
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::Statements;
+
+/// Which database's SQL a store speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Postgres,
+    Sqlite,
+}
+
+impl Dialect {
+    /// The statement that begins a transaction and marks it as the one named by `token`.
+    ///
+    /// The mark dies with the transaction, so that a record can refuse to be written when the
+    /// work ended the transaction by itself: on Postgres a setting local to the transaction, on
+    /// SQLite a savepoint.
+    pub(crate) fn begin(self, token: Uuid) -> String {
+        match self {
+            Self::Postgres => format!("BEGIN; SET LOCAL platform_audit.transaction = '{token}'"),
+            // IMMEDIATE: a reader that becomes a writer may be refused without waiting.
+            Self::Sqlite => "BEGIN IMMEDIATE; SAVEPOINT platform_audit".to_owned(),
+        }
+    }
+
+    /// Fails when the transaction is no longer the one that was begun. On Postgres the
+    /// statement that writes the record checks that by itself, which saves a round trip.
+    pub(crate) fn still_in_transaction(self) -> Option<&'static str> {
+        match self {
+            Self::Postgres => None,
+            Self::Sqlite => Some("RELEASE platform_audit"),
+        }
+    }
+
+    /// Answers one row, true, on a connection that is in no transaction.
+    pub(crate) fn is_idle(self) -> Option<&'static str> {
+        match self {
+            // now() is when the transaction began, statement_timestamp() when this message came.
+            Self::Postgres => {
+                Some("SELECT CASE WHEN now() = statement_timestamp() THEN 'idle' ELSE 'busy' END")
+            }
+            // BEGIN fails inside a transaction.
+            Self::Sqlite => None,
+        }
+    }
+
+    pub(super) fn statements(self, schema: &str) -> Statements {
+        let (insert, alone, in_transaction, find) = match self {
+            Self::Postgres => (
+                include_str!("postgres/insert.sql"),
+                include_str!("postgres/insert_alone.sql"),
+                include_str!("postgres/insert_in_transaction.sql"),
+                include_str!("postgres/find.sql"),
+            ),
+            Self::Sqlite => (
+                include_str!("sqlite/insert.sql"),
+                "",
+                "",
+                include_str!("sqlite/find.sql"),
+            ),
+        };
+        let in_schema = |text: &str| Arc::from(text.replace("{schema}", schema));
+        Statements {
+            insert: in_schema(&format!("{insert}{alone}")),
+            insert_in_transaction: in_schema(&format!("{insert}{in_transaction}")),
+            find: in_schema(find),
+        }
+    }
+}

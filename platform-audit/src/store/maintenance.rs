@@ -1,0 +1,47 @@
+use std::sync::Weak;
+use std::time::Duration;
+
+use super::{AuditDatabase, Dialect, Store};
+use crate::error::Error;
+
+/// How many months after this one have their partition.
+const MONTHS_AHEAD: u32 = 3;
+
+/// How often connections that are idle for too long are closed.
+const REAP_EVERY: Duration = Duration::from_secs(60);
+
+/// How many of those periods lie between two looks at the partitions: six hours.
+const PARTITIONS_EVERY: u32 = 360;
+
+impl<DB: AuditDatabase> Store<DB> {
+    /// Makes the partitions of this month and the next ones where they are missing.
+    pub(crate) async fn create_partitions(&self, schema: &str) -> Result<(), Error> {
+        match self.dialect() {
+            Dialect::Postgres => {
+                self.run_raw(format!("SELECT {schema}.create_partitions({MONTHS_AHEAD})"))
+                    .await
+            }
+            Dialect::Sqlite => Ok(()),
+        }
+    }
+}
+
+/// Looks after idle connections and partitions until the store is dropped. A failure loses
+/// nothing, since the default partition takes what has none of its own; it is reported and
+/// tried again.
+pub(crate) async fn maintain<DB: AuditDatabase>(store: Weak<Store<DB>>, schema: String) {
+    for round in 1_u32.. {
+        tokio::time::sleep(REAP_EVERY).await;
+        let Some(store) = store.upgrade() else { return };
+        store.connections.close_idle();
+        if round % PARTITIONS_EVERY == 0
+            && let Err(error) = store.create_partitions(&schema).await
+        {
+            tracing::warn!(
+                schema,
+                error = %error,
+                "the next months' audit partitions could not be made; records go to the default partition"
+            );
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Where records are kept: one interface over sqlx, with the SQL of each database beside it.
+
+mod connections;
+mod database;
+mod dialect;
+mod maintenance;
+mod migrate;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sqlx::{AssertSqlSafe, Pool, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
+use uuid::Uuid;
+
+pub(crate) use connections::{Connection, Connections};
+pub use database::AuditDatabase;
+pub(crate) use dialect::Dialect;
+pub(crate) use maintenance::maintain;
+
+use crate::error::Error;
+use crate::record::AuditRecord;
+
+/// The records of one service in one database.
+#[derive(Debug)]
+pub(crate) struct Store<DB: AuditDatabase> {
+    pub(crate) connections: Connections<DB>,
+    dialect: Dialect,
+    statements: Statements,
+}
+
+/// The SQL of the store, for its schema.
+#[derive(Debug)]
+struct Statements {
+    insert: Arc<str>,
+    insert_in_transaction: Arc<str>,
+    find: Arc<str>,
+}
+
+/// What the request guard needs of a store, whichever database it is.
+pub(crate) trait AnyStore: Send + Sync + std::fmt::Debug {
+    /// Writes records in a transaction of their own.
+    fn write<'a>(&'a self, records: &'a [AuditRecord]) -> BoxFuture<'a, Result<(), Error>>;
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+impl<DB: AuditDatabase> Store<DB> {
+    /// Brings the schema up to date, makes the partitions of this month and the next, and
+    /// opens the store.
+    pub(crate) async fn open(
+        pool: Pool<DB>,
+        schema: &str,
+        max_connections: Option<u32>,
+    ) -> Result<Self, Error> {
+        let dialect = DB::dialect(&pool)?.0;
+        migrate::run::<DB>(&pool, dialect, schema).await?;
+        let connections = Connections::new(pool, dialect, max_connections)?;
+        let store = Self {
+            connections,
+            dialect,
+            statements: dialect.statements(schema),
+        };
+        store.create_partitions(schema).await?;
+        Ok(store)
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Begins a transaction named by `token`, on a connection that turns out to be alive: BEGIN
+    /// is the liveness test, so a stale connection costs nothing but a try.
+    pub(crate) async fn begin(&self, token: Uuid) -> Result<Connection<DB>, Error> {
+        loop {
+            let mut connection = self.connections.lend().await.map_err(Error::Begin)?;
+            let statement = AssertSqlSafe(self.dialect.begin(token)).into_sql_str();
+            match DB::TransactionManager::begin(&mut connection, Some(statement)).await {
+                Ok(()) => return Ok(connection),
+                // Each stale connection is discarded, so this ends at a fresh one.
+                Err(error) if connection.was_reused() && connection_failed(&error) => {
+                    connection.discard();
+                }
+                Err(error) => {
+                    connection.discard();
+                    return Err(Error::Begin(error));
+                }
+            }
+        }
+    }
+
+    /// Writes `records` as the last statement of the transaction named by `token`.
+    ///
+    /// It is last on purpose: after an earlier error in the transaction it fails (Postgres
+    /// 25P02), whereas sqlx 0.9 reports the COMMIT of such a transaction as done.
+    pub(crate) async fn write_in_transaction(
+        &self,
+        connection: &mut DB::Connection,
+        token: Uuid,
+        records: &[AuditRecord],
+    ) -> Result<(), Error> {
+        if DB::TransactionManager::get_transaction_depth(connection) != 1 {
+            return Err(Error::TransactionEnded);
+        }
+        if let Some(check) = self.dialect.still_in_transaction() {
+            DB::run_raw(connection, check.into_sql_str())
+                .await
+                .map_err(|_| Error::TransactionEnded)?;
+        }
+        let statement = Arc::clone(&self.statements.insert_in_transaction);
+        let arguments = vec![as_json(records), token.to_string()];
+        let written = DB::run(connection, statement, arguments)
+            .await
+            .map_err(Error::Record)?;
+        if written == records.len() as u64 {
+            Ok(())
+        } else {
+            Err(Error::TransactionEnded)
+        }
+    }
+
+    /// Reads one record back.
+    pub(crate) async fn find(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
+        let mut connection = self.connections.lend().await.map_err(Error::Store)?;
+        let statement = Arc::clone(&self.statements.find);
+        let found = DB::fetch_text(&mut connection, statement, vec![id.to_string()]).await;
+        connection.keep_if_ok(&found);
+        let Some(text) = found.map_err(Error::Store)? else {
+            return Ok(None);
+        };
+        let record = serde_json::from_str(&text)
+            .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))?;
+        Ok(Some(record))
+    }
+
+    pub(crate) async fn run_raw(&self, statement: String) -> Result<(), Error> {
+        let mut connection = self.connections.lend().await.map_err(Error::Store)?;
+        let done = DB::run_raw(&mut connection, AssertSqlSafe(statement).into_sql_str()).await;
+        connection.keep_if_ok(&done);
+        done.map_err(Error::Store)
+    }
+}
+
+impl<DB: AuditDatabase> AnyStore for Store<DB> {
+    fn write<'a>(&'a self, records: &'a [AuditRecord]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            loop {
+                let mut connection = self.connections.lend().await.map_err(Error::Record)?;
+                let statement = Arc::clone(&self.statements.insert);
+                // On SQLite the record's own id stands for the transaction it is alone in.
+                let mut arguments = vec![as_json(records)];
+                if self.dialect == Dialect::Sqlite {
+                    let id = records.first().map(|record| record.id.to_string());
+                    arguments.push(id.unwrap_or_default());
+                }
+                let reused = connection.was_reused();
+                let written = DB::run(&mut connection, statement, arguments).await;
+                connection.keep_if_ok(&written);
+                match written {
+                    Ok(_) => return Ok(()),
+                    // A stale connection never took the statement; a fresh one may be had.
+                    Err(error) if reused && connection_failed(&error) => {}
+                    Err(error) => return Err(Error::Record(error)),
+                }
+            }
+        })
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// The records as one JSON array: one argument, whatever their number.
+fn as_json(records: &[AuditRecord]) -> String {
+    // Every key is a string and every value is JSON already, so this cannot fail.
+    serde_json::to_string(records).unwrap_or_default()
+}
+
+/// Whether the connection, rather than the statement, failed.
+pub(crate) fn connection_failed(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed => true,
+        // 57P01 to 57P03: the server is ending the session or is not up; 08: connection exceptions.
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("57P0") || code.starts_with("08")),
+        _ => false,
+    }
+}

@@ -1,0 +1,2 @@
+-- Appended to insert.sql: written again after a lost connection, a record is still stored once.
+WHERE NOT EXISTS (SELECT FROM {schema}.record AS stored WHERE stored.id = given.id)

@@ -1,0 +1,38 @@
+-- Makes the partition of each month (UTC) from this one to `ahead` months later, and returns how
+-- many it made. A month whose records already went to the default partition stays there.
+CREATE FUNCTION {schema}.create_partitions(ahead integer) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
+DECLARE
+    first date := date_trunc('month', now() AT TIME ZONE 'UTC')::date;
+    month date;
+    starts timestamptz;
+    ends timestamptz;
+    part text;
+    held boolean;
+    made integer := 0;
+BEGIN
+    -- One at a time, however many instances of the service start together.
+    PERFORM pg_advisory_xact_lock(hashtextextended('{schema}.record', 0));
+    FOR i IN 0..ahead LOOP
+        month := (first + make_interval(months => i))::date;
+        starts := month::timestamp AT TIME ZONE 'UTC';
+        ends := (month + interval '1 month')::timestamp AT TIME ZONE 'UTC';
+        part := 'record_' || to_char(month, 'YYYY_MM');
+        CONTINUE WHEN to_regclass('{schema}.' || part) IS NOT NULL;
+        SELECT EXISTS (
+            SELECT FROM {schema}.record_default WHERE recorded_at >= starts AND recorded_at < ends
+        ) INTO held;
+        CONTINUE WHEN held;
+        -- Made apart and then attached: attaching lets writers of the other partitions go on.
+        EXECUTE format('CREATE TABLE {schema}.%I (LIKE {schema}.record INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part);
+        EXECUTE format(
+            'ALTER TABLE {schema}.record ATTACH PARTITION {schema}.%I FOR VALUES FROM (%L) TO (%L)', part, starts, ends);
+        EXECUTE format(
+            'CREATE TRIGGER record_no_truncate BEFORE TRUNCATE ON {schema}.%I FOR EACH STATEMENT EXECUTE FUNCTION {schema}.refuse_change()', part);
+        EXECUTE format('ALTER TABLE {schema}.%I ENABLE ALWAYS TRIGGER record_append_only', part);
+        EXECUTE format('ALTER TABLE {schema}.%I ENABLE ALWAYS TRIGGER record_no_truncate', part);
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;

@@ -1,0 +1,139 @@
+//! How a unit of work ends: record and commit together, or roll back and record the attempt.
+
+use std::sync::Arc;
+
+use sqlx_core::transaction::TransactionManager;
+
+use crate::context::{Core, Unit};
+use crate::error::Error;
+use crate::record::Outcome;
+use crate::store::{AuditDatabase, Store, connection_failed};
+use crate::tx::AuditTx;
+
+/// How long a roll-back may take before the connection is closed instead.
+const ROLLBACK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How a commit ended.
+pub(crate) enum Committed {
+    /// The change and its records are stored.
+    Both,
+    /// Neither is; the attempt is recorded.
+    Neither(Error),
+    /// Both or neither, and only the database knows.
+    Unknown(Error),
+}
+
+/// Runs units of work on one store. Cheap to clone.
+pub(crate) struct Work<DB: AuditDatabase> {
+    pub(crate) core: Arc<Core>,
+    pub(crate) store: Arc<Store<DB>>,
+}
+
+impl<DB: AuditDatabase> Clone for Work<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            core: Arc::clone(&self.core),
+            store: Arc::clone(&self.store),
+        }
+    }
+}
+
+impl<DB: AuditDatabase> Work<DB> {
+    /// Must run on a task of its own: sqlx 0.9.0 leaves a transaction open on a connection
+    /// whose `begin` was cancelled.
+    pub(crate) async fn begin(&self, unit: Unit) -> Result<AuditTx<DB>, (Unit, Error)> {
+        match self.store.begin(unit.id).await {
+            Ok(connection) => Ok(AuditTx::new(connection, unit)),
+            Err(error) => Err((unit, error)),
+        }
+    }
+
+    /// Writes the records of `tx` and commits. Must run on a task of its own.
+    pub(crate) async fn commit(&self, mut tx: AuditTx<DB>, status: Option<u16>) -> Committed {
+        let records = tx.take_records(&self.core, status);
+        let first = &records[0];
+        let (connection, token) = tx.connection_and_token();
+        if let Err(error) = self
+            .store
+            .write_in_transaction(connection, token, &records)
+            .await
+        {
+            let record_id = first.id;
+            tracing::error!(%record_id, action = %first.action, %error, "the change was rolled back, as its audit record could not be written");
+            let error_type = match error {
+                Error::TransactionEnded => "transaction_ended",
+                _ => "record_refused",
+            };
+            self.roll_back(tx, Outcome::Failed, Some(500), error_type)
+                .await;
+            return Committed::Neither(error);
+        }
+        match DB::TransactionManager::commit(connection).await {
+            Ok(()) => {
+                tracing::debug!(record_id = %first.id, action = %first.action, records = records.len(), "audited");
+                self.core.meters.committed(records.len());
+                tx.into_parts().0.keep();
+                Committed::Both
+            }
+            Err(source)
+                if !connection_failed(&source) && matches!(source, sqlx::Error::Database(_)) =>
+            {
+                let error = Error::Commit(source);
+                tracing::error!(record_id = %first.id, action = %first.action, %error, "the database refused the commit");
+                self.roll_back(tx, Outcome::Failed, Some(500), "commit_refused")
+                    .await;
+                Committed::Neither(error)
+            }
+            Err(source) => {
+                let error = Error::OutcomeUnknown {
+                    record_id: first.id,
+                    source,
+                };
+                tracing::error!(record_id = %first.id, action = %first.action, %error, "an audited commit ended without an answer");
+                self.core.meters.unknown();
+                tx.into_parts().0.discard();
+                Committed::Unknown(error)
+            }
+        }
+    }
+
+    /// Rolls back, gives the connection back, and records the attempt: in this order, so that
+    /// a pool without a free connection cannot wait for itself.
+    pub(crate) async fn roll_back(
+        &self,
+        mut tx: AuditTx<DB>,
+        outcome: Outcome,
+        status: Option<u16>,
+        error_type: &str,
+    ) {
+        let depth =
+            |tx: &mut AuditTx<DB>| DB::TransactionManager::get_transaction_depth(tx.connection());
+        let rolled_back = async {
+            // More than one where the work left a savepoint open.
+            while depth(&mut tx) > 0 {
+                DB::TransactionManager::rollback(tx.connection()).await?;
+            }
+            Ok::<_, sqlx::Error>(())
+        };
+        let rolled_back = tokio::time::timeout(ROLLBACK_TIMEOUT, rolled_back).await;
+        let (connection, unit) = tx.into_parts();
+        match rolled_back {
+            Ok(Ok(())) => connection.keep(),
+            // Closing the connection makes the database roll back.
+            Ok(Err(_)) | Err(_) => connection.discard(),
+        }
+        self.core
+            .record_attempt(&unit, outcome, status, error_type)
+            .await;
+    }
+
+    /// Drops the connection of work that was cut off in the middle of a statement, so that the
+    /// database rolls back, and records the attempt.
+    pub(crate) async fn abandon(&self, tx: AuditTx<DB>, status: Option<u16>, error_type: &str) {
+        let (connection, unit) = tx.into_parts();
+        connection.discard();
+        self.core
+            .record_attempt(&unit, Outcome::TimedOut, status, error_type)
+            .await;
+    }
+}
