@@ -45,6 +45,9 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+compile_error!("platform-audit needs a store: enable its feature `postgres` (the default) or `sqlite`");
+
 mod audit;
 mod auditable;
 mod context;

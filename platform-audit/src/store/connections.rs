@@ -151,7 +151,7 @@ impl<DB: AuditDatabase> Connection<DB> {
                 if matches!(error, sqlx::Error::Database(_))
                     && !super::connection_failed(error) =>
             {
-                self.keep()
+                self.keep();
             }
             Err(_) => self.discard(),
         }
