@@ -25,6 +25,7 @@ mod golden;
 mod handler;
 mod names;
 mod options;
+mod words;
 
 use errors::Errors;
 use proc_macro::TokenStream;

@@ -1,7 +1,7 @@
 use super::validate::Action;
-use super::words::Words;
 use crate::handler::{Handler, Wrapper};
-use proc_macro2::TokenStream;
+use crate::words::Words;
+use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
@@ -14,15 +14,9 @@ pub(super) fn expand(action: &Action) -> TokenStream {
     let krate = &action.crate_path;
     let name = &wrapper.marker;
 
-    // A read may be one argument longer than what the developer wrote.
-    let allowed: &[&str] = match action.handler.transaction() {
-        Some(_) => &[],
-        None => &["clippy::too_many_arguments"],
-    };
     let outer = wrapper.outer(
-        allowed,
         Some(parse_quote_spanned!(span=> __audit_call: #krate::__private::Call<#name>)),
-        &quote_spanned!(span=> #krate::Audited<#name>),
+        &quote_spanned!(span=> #krate::Audited),
         &body(action, &wrapper),
     );
     quote!(#marker #outer)
@@ -107,9 +101,16 @@ fn resource_id(action: &Action, wrapper: &Wrapper<'_>) -> TokenStream {
             let mut pattern = parameter.pattern.clone();
             bound.visit_pat_mut(&mut pattern);
             let argument = wrapper.argument(index);
-            bound.names.iter().any(|name| words.mention(name)).then(
-                || quote_spanned!(span=> #[allow(unused_variables)] let #pattern = &#argument;),
-            )
+            let names = &bound.names;
+            names
+                .iter()
+                .any(|name| words.mention(&name.to_string()))
+                .then(|| {
+                    quote_spanned! {span=>
+                        let #pattern = &#argument;
+                        let _ = (#(&#names,)*);
+                    }
+                })
         });
     let value_span = span.located_at(expression.span());
     let value = quote_spanned!(value_span=> ::std::string::ToString::to_string(&(#expression)));
@@ -137,14 +138,14 @@ fn returns_impl_trait(handler: &Handler) -> bool {
 /// Makes a parameter's pattern one that matches a reference to the argument.
 #[derive(Default)]
 struct ByReference {
-    names: Vec<String>,
+    names: Vec<Ident>,
 }
 
 impl VisitMut for ByReference {
     fn visit_pat_ident_mut(&mut self, pattern: &mut PatIdent) {
         pattern.by_ref = None;
         pattern.mutability = None;
-        self.names.push(pattern.ident.to_string());
+        self.names.push(pattern.ident.clone());
         visit_mut::visit_pat_ident_mut(self, pattern);
     }
 }

@@ -6,7 +6,6 @@ mod expand;
 #[cfg(test)]
 mod tests;
 mod validate;
-mod words;
 
 use crate::errors::Errors;
 use proc_macro2::TokenStream;

@@ -19,9 +19,8 @@ pub(super) fn expand(exemption: &Exemption) -> TokenStream {
     });
     let call = wrapper.call();
     let outer = wrapper.outer(
-        &[],
         None,
-        &quote_spanned!(span=> #crate_path::Exempt<#name>),
+        &quote_spanned!(span=> #crate_path::Exempt),
         &quote_spanned!(span=> #crate_path::__private::exempt(#call.await)),
     );
     quote!(#marker #outer)

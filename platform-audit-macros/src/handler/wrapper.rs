@@ -1,9 +1,13 @@
 use super::item::Handler;
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use crate::words::Words;
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{FnArg, GenericParam, Type, parse_quote_spanned};
+use syn::{FnArg, GenericParam, ReturnType, Type, parse_quote_spanned};
+
+/// Clippy warns of more, unless told otherwise.
+const CLIPPY_MOST_ARGUMENTS: usize = 7;
 
 /// The pieces both wrappers are made of. The names they bring are invisible to the body, and
 /// the errors the compiler finds in them are shown at the handler's own name.
@@ -19,7 +23,12 @@ impl<'a> Wrapper<'a> {
         let name = &handler.signature.ident;
         Self {
             handler,
-            marker: format_ident!("__{prefix}_{}", name.unraw(), span = name.span()),
+            // Not at the name's own span: its lints (`non_camel_case_types`) are not for the developer.
+            marker: format_ident!(
+                "__{prefix}_{}",
+                name.unraw(),
+                span = Span::call_site().located_at(name.span())
+            ),
             span: Span::mixed_site().located_at(name.span()),
         }
     }
@@ -36,7 +45,6 @@ impl<'a> Wrapper<'a> {
         quote_spanned! {self.span=>
             #(#conditions)*
             #[doc(hidden)]
-            #[allow(non_camel_case_types, dead_code, unreachable_pub)]
             #[derive(::core::fmt::Debug)]
             #visibility struct #marker;
 
@@ -49,23 +57,11 @@ impl<'a> Wrapper<'a> {
     /// The function axum calls: the extractors of the handler, after `first`.
     pub(crate) fn outer(
         &self,
-        allowed: &[&str],
         first: Option<FnArg>,
         output: &TokenStream,
         body: &TokenStream,
     ) -> TokenStream {
         let handler = self.handler;
-        let mut lints: Vec<TokenStream> = allowed
-            .iter()
-            .filter_map(|lint| lint.parse().ok())
-            .collect();
-        if handler.signature.generics.lifetimes().next().is_some() {
-            // Those that only the transaction used.
-            lints.push(quote!(unused_lifetimes));
-            lints.push(quote!(clippy::extra_unused_lifetimes));
-        }
-        let allow = (!lints.is_empty()).then(|| quote_spanned!(self.span=> #[allow(#(#lints),*)]));
-
         let mut signature = handler.signature.clone();
         signature.inputs = first.into_iter().collect();
         for (index, parameter) in handler.parameters.iter().enumerate() {
@@ -77,18 +73,32 @@ impl<'a> Wrapper<'a> {
                     .push(parse_quote_spanned!(self.span=> #argument: #ty));
             }
         }
-        signature.output = parse_quote_spanned!(self.span=> -> #output);
+        let marker = &self.marker;
+        let close = quote_spanned!(self.end_of_signature()=> >);
+        signature.output = parse_quote_spanned!(self.span=> -> #output<#marker #close);
+
+        let mut lints = Vec::new();
+        let written = handler.parameters.len();
+        if written == CLIPPY_MOST_ARGUMENTS && signature.inputs.len() > written {
+            lints.push(quote!(clippy::too_many_arguments));
+        }
+        if handler.signature.generics.lifetimes().next().is_some() {
+            // Those that only the transaction used.
+            lints.push(quote!(unused_lifetimes));
+            lints.push(quote!(clippy::extra_unused_lifetimes));
+        }
+        let allow = self.allow(&lints);
 
         let attributes = &handler.attributes.outer;
         let visibility = &handler.visibility;
         let inner = self.inner();
+        // With braces of our own, the compiler would not say that a handler is never used.
+        let mut nested = Group::new(Delimiter::Brace, quote!(#inner #body));
+        nested.set_span(handler.body.span());
         quote_spanned! {self.span=>
             #allow
             #(#attributes)*
-            #visibility #signature {
-                #inner
-                #body
-            }
+            #visibility #signature #nested
         }
     }
 
@@ -97,11 +107,39 @@ impl<'a> Wrapper<'a> {
         let attributes = &self.handler.attributes.inner;
         let signature = &self.handler.signature;
         let body = &self.handler.body;
+        let mut lints = Vec::new();
+        if !Words::of(quote!(#body)).mention("await") {
+            // Being `async` is our wish, not the developer's fault.
+            lints.push(quote!(clippy::unused_async));
+        }
+        if self.handler.parameters.len() > CLIPPY_MOST_ARGUMENTS {
+            // Said of the outer function already.
+            lints.push(quote!(clippy::too_many_arguments));
+        }
+        let allow = self.allow(&lints);
         quote_spanned! {self.span=>
-            #[allow(clippy::unused_async)]
+            #allow
             #(#attributes)*
             #signature #body
         }
+    }
+
+    /// With the developer's own tokens at both ends of the function, lints about it are
+    /// theirs, and shown there.
+    fn end_of_signature(&self) -> Span {
+        let parentheses = self.handler.signature.paren_token.span.close();
+        match &self.handler.signature.output {
+            ReturnType::Type(_, output) => match output.to_token_stream().into_iter().last() {
+                Some(TokenTree::Group(group)) => group.span_close(),
+                Some(last) => last.span(),
+                None => parentheses,
+            },
+            ReturnType::Default => parentheses,
+        }
+    }
+
+    fn allow(&self, lints: &[TokenStream]) -> Option<TokenStream> {
+        (!lints.is_empty()).then(|| quote_spanned!(self.span=> #[allow(#(#lints),*)]))
     }
 
     /// `handler::<T, N>(__arg0, transaction, __arg2)`

@@ -1,5 +1,4 @@
 #[doc(hidden)]
-#[allow(non_camel_case_types, dead_code, unreachable_pub)]
 #[derive(::core::fmt::Debug)]
 pub(crate) struct __audited_create_entry;
 #[automatically_derived]
@@ -29,10 +28,10 @@ pub(crate) async fn create_entry(
         body()
     }
     let __resource_id = {
-        #[allow(unused_variables)]
         let Path((book, _page)) = &__arg2;
-        #[allow(unused_variables)]
+        let _ = (&book, &_page);
         let Json(new @ NewEntry { .. }) = &__arg3;
+        let _ = (&new,);
         ::core::option::Option::Some(
             ::std::string::ToString::to_string(&(format!("{book}/{}", new.id))),
         )

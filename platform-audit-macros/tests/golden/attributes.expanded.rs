@@ -1,6 +1,5 @@
 #[cfg(feature = "entries")]
 #[doc(hidden)]
-#[allow(non_camel_case_types, dead_code, unreachable_pub)]
 #[derive(::core::fmt::Debug)]
 pub struct __audited_create_entry;
 #[cfg(feature = "entries")]

@@ -1,5 +1,4 @@
 #[doc(hidden)]
-#[allow(non_camel_case_types, dead_code, unreachable_pub)]
 #[derive(::core::fmt::Debug)]
 pub struct __audit_exempt_preview;
 #[automatically_derived]

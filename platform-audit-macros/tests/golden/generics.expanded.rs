@@ -1,5 +1,4 @@
 #[doc(hidden)]
-#[allow(non_camel_case_types, dead_code, unreachable_pub)]
 #[derive(::core::fmt::Debug)]
 pub struct __audited_create_entry;
 #[automatically_derived]
@@ -20,7 +19,6 @@ pub async fn create_entry<'t, S, DB: Database, const N: usize>(
 where
     S: Store<DB> + Send + Sync + 'static,
 {
-    #[allow(clippy::unused_async)]
     async fn create_entry<'t, S, DB: Database, const N: usize>(
         tx: &'t mut AuditTx<DB>,
         State(store): State<S>,

@@ -1,5 +1,4 @@
 #[doc(hidden)]
-#[allow(non_camel_case_types, dead_code, unreachable_pub)]
 #[derive(::core::fmt::Debug)]
 struct __audited_create_entry;
 #[automatically_derived]
@@ -16,7 +15,6 @@ async fn create_entry(
     __audit_call: ::platform_audit::__private::Call<__audited_create_entry>,
     __arg1: Json<NewEntry>,
 ) -> ::platform_audit::Audited<__audited_create_entry> {
-    #[allow(clippy::unused_async)]
     async fn create_entry(
         tx: &mut AuditTx,
         Json(new): Json<NewEntry>,

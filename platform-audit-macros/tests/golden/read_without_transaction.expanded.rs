@@ -1,5 +1,4 @@
 #[doc(hidden)]
-#[allow(non_camel_case_types, dead_code, unreachable_pub)]
 #[derive(::core::fmt::Debug)]
 struct __audited_show_entry;
 #[automatically_derived]
@@ -12,13 +11,11 @@ impl ::platform_audit::__private::AuditedAction for __audited_show_entry {
         read: true,
     };
 }
-#[allow(clippy::too_many_arguments)]
 async fn show_entry(
     __audit_call: ::platform_audit::__private::Call<__audited_show_entry>,
     __arg0: Path<Uuid>,
     __arg1: State<PgPool>,
 ) -> ::platform_audit::Audited<__audited_show_entry> {
-    #[allow(clippy::unused_async)]
     async fn show_entry(
         Path(id): Path<Uuid>,
         State(pool): State<PgPool>,
@@ -26,8 +23,8 @@ async fn show_entry(
         Json(find(&pool, id).await)
     }
     let __resource_id = {
-        #[allow(unused_variables)]
         let Path(id) = &__arg0;
+        let _ = (&id,);
         ::core::option::Option::Some(::std::string::ToString::to_string(&(id)))
     };
     ::platform_audit::__private::run_read(

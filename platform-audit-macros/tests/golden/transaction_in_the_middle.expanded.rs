@@ -1,5 +1,4 @@
 #[doc(hidden)]
-#[allow(non_camel_case_types, dead_code, unreachable_pub)]
 #[derive(::core::fmt::Debug)]
 struct __audited_move;
 #[automatically_derived]
@@ -17,7 +16,6 @@ async fn r#move(
     __arg0: Path<Uuid>,
     __arg2: Json<Target>,
 ) -> ::platform_audit::Audited<__audited_move> {
-    #[allow(clippy::unused_async)]
     async fn r#move(
         Path(id): Path<Uuid>,
         unit: &mut UnitOfWork<'_>,

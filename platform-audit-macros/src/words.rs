@@ -1,21 +1,21 @@
 use proc_macro2::{TokenStream, TokenTree};
 use std::collections::HashSet;
 
-/// Which names an expression may use, those captured by `format!("{id}")` included.
+/// Which names some code may use, those captured by `format!("{id}")` included.
 #[derive(Debug, Default)]
-pub(super) struct Words {
+pub(crate) struct Words {
     identifiers: HashSet<String>,
     literals: Vec<String>,
 }
 
 impl Words {
-    pub(super) fn of(tokens: TokenStream) -> Self {
+    pub(crate) fn of(tokens: TokenStream) -> Self {
         let mut words = Self::default();
         words.collect(tokens);
         words
     }
 
-    pub(super) fn mention(&self, name: &str) -> bool {
+    pub(crate) fn mention(&self, name: &str) -> bool {
         self.identifiers.contains(name)
             || self.literals.iter().any(|literal| literal.contains(name))
     }
