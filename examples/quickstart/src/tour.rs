@@ -1,0 +1,440 @@
+//! `--tour`: walks through the promises with real HTTP calls, one step at a time.
+#![expect(clippy::print_stdout, reason = "the tour is what it prints")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use axum::extract::State;
+use axum::http::StatusCode;
+use platform_audit::routing::{Router, post};
+use platform_audit::{Audit, audited};
+use reqwest::{Client, Method, Response};
+use serde_json::{Value, json};
+use sqlx::{Any, AnyPool};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::{ApiError, App, Tx};
+
+/// Routes that misbehave on purpose.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/tour/panic", post(panics))
+        .route("/tour/slow", post(slow))
+}
+
+/// What the typed router would not have compiled: a plain axum route that changes state.
+pub(crate) fn unaudited_route() -> axum::Router<App> {
+    axum::Router::new().route("/tour/forgotten", axum::routing::post(forgotten))
+}
+
+async fn insert(tx: &mut Tx, id: &str) -> Result<(), ApiError> {
+    let insert = sqlx::query("INSERT INTO entry (id, amount, iban) VALUES ($1, 1, '')").bind(id);
+    insert.execute(&mut *tx).await?;
+    tx.record("entry", id);
+    Ok(())
+}
+
+#[audited(action = "tour.panic")]
+#[expect(clippy::panic, reason = "it shows what a panic leaves behind")]
+async fn panics(tx: &mut Tx, id: String) -> Result<(), ApiError> {
+    insert(tx, &id).await?;
+    panic!("on purpose, as the tour shows");
+}
+
+#[audited(action = "tour.slow")]
+async fn slow(tx: &mut Tx, id: String) -> Result<StatusCode, ApiError> {
+    insert(tx, &id).await?;
+    INSIDE.notify_one();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    Ok(StatusCode::CREATED)
+}
+
+/// Tells the client of the slow handler that it may hang up.
+static INSIDE: Notify = Notify::const_new();
+
+async fn forgotten(State(app): State<App>, id: String) -> Result<StatusCode, ApiError> {
+    let insert = sqlx::query("INSERT INTO entry (id, amount, iban) VALUES ($1, 1, '')").bind(id);
+    insert.execute(&app.pool).await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// Walks through all steps; the error names the step that did not hold.
+pub(crate) async fn walk(
+    address: SocketAddr,
+    pool: &AnyPool,
+    audit: &Audit<Any>,
+) -> anyhow::Result<()> {
+    let tour = Tour {
+        address,
+        pool: pool.clone(),
+        audit: audit.clone(),
+        client: Client::new(),
+    };
+    std::panic::set_hook(Box::new(|_| println!("   (the handler panics)")));
+    let mut held = 0;
+    macro_rules! steps {
+        ($($title:literal => $step:ident),* $(,)?) => {{
+            let all = [$($title),*].len();
+            $(
+                println!("\n{}. {}", held + 1, $title);
+                tour.$step().await.with_context(|| format!("tour: step {} did not hold: {}", held + 1, $title))?;
+                held += 1;
+            )*
+            println!("\ntour: {held} of {all} steps held");
+        }};
+    }
+    steps! {
+        "A change and its record are committed in one transaction" => one_transaction,
+        "A redacted field is in no record" => redacted,
+        "An update records the fields that differ, before and after" => updated,
+        "A failing handler is rolled back, and the attempt is recorded" => failing,
+        "A body that no handler ever saw is recorded too" => malformed,
+        "Nobody known: 401, and a denied attempt" => nobody,
+        "A panic is rolled back, recorded, and answered 500" => panicking,
+        "A client that hangs up leaves both the change and its record" => hanging_up,
+        "A handler that forgot its record is refused by the guard" => forgetting,
+        "Deleting keeps what was there" => deleting,
+        "A record cannot be changed, by SQL neither" => append_only,
+        "Reading the audit log is recorded itself" => reading,
+    }
+    Ok(())
+}
+
+struct Tour {
+    address: SocketAddr,
+    pool: AnyPool,
+    audit: Audit<Any>,
+    client: Client,
+}
+
+impl Tour {
+    async fn one_transaction(&self) -> anyhow::Result<()> {
+        let (id, record) = self.create().await?;
+        ensure!(self.entries(&id).await? == 1, "the entry is not there");
+        ensure!(
+            record["outcome"] == "success" && record["resource_id"] == id,
+            "not its record: {record}"
+        );
+        shows(&format!(
+            "entry {id} and record {}: {} by {} ({})",
+            text(&record["id"]),
+            text(&record["action"]),
+            text(&record["actor_id"]),
+            text(&record["outcome"])
+        ));
+        Ok(())
+    }
+
+    async fn redacted(&self) -> anyhow::Result<()> {
+        let (_, record) = self.create().await?;
+        ensure!(
+            record["changes"]["iban"]["after"] == "[redacted]",
+            "not redacted: {record}"
+        );
+        ensure!(
+            !record.to_string().contains(IBAN),
+            "the IBAN is in the record"
+        );
+        shows(&format!("changes: {}", record["changes"]));
+        Ok(())
+    }
+
+    async fn updated(&self) -> anyhow::Result<()> {
+        let (id, _) = self.create().await?;
+        let path = format!("/entries/{id}");
+        let answer = self
+            .send(Method::PUT, &path, Some(json!({"amount": 7, "iban": IBAN})))
+            .await?;
+        expect_status(&answer, 200)?;
+        let record = self.record_of(&answer).await?;
+        ensure!(
+            record["changes"] == json!({"amount": {"before": 1250, "after": 7}}),
+            "{record}"
+        );
+        shows(&format!("changes: {}", record["changes"]));
+        Ok(())
+    }
+
+    async fn failing(&self) -> anyhow::Result<()> {
+        let before = self.all_entries().await?;
+        let answer = self
+            .send(
+                Method::POST,
+                "/entries",
+                Some(json!({"amount": 0, "iban": IBAN})),
+            )
+            .await?;
+        expect_status(&answer, 422)?;
+        let record = self.record_of(&answer).await?;
+        ensure!(
+            record["outcome"] == "invalid" && record["status"] == 422,
+            "{record}"
+        );
+        ensure!(
+            self.all_entries().await? == before,
+            "the INSERT was not rolled back"
+        );
+        shows("422, no new entry, and a record with the outcome `invalid`");
+        Ok(())
+    }
+
+    async fn malformed(&self) -> anyhow::Result<()> {
+        let answer = self
+            .request(Method::POST, "/entries")
+            .header("x-user", "ada")
+            .header("content-type", "application/json")
+            .body("{not json")
+            .send()
+            .await?;
+        expect_status(&answer, 400)?;
+        let record = self.record_of(&answer).await?;
+        ensure!(
+            record["action"] == "entry.create" && record["outcome"] == "invalid",
+            "{record}"
+        );
+        shows("400 from the JSON extractor, and a record of the attempt at `entry.create`");
+        Ok(())
+    }
+
+    async fn nobody(&self) -> anyhow::Result<()> {
+        let body = json!({"amount": 1, "iban": IBAN});
+        let answer = self
+            .request(Method::POST, "/entries")
+            .json(&body)
+            .send()
+            .await?;
+        expect_status(&answer, 401)?;
+        let record = self.record_of(&answer).await?;
+        ensure!(
+            record["outcome"] == "denied" && record["actor_kind"] == "anonymous",
+            "{record}"
+        );
+        shows("401, and a record with the outcome `denied` by `anonymous`");
+        Ok(())
+    }
+
+    async fn panicking(&self) -> anyhow::Result<()> {
+        let id = Uuid::now_v7().to_string();
+        let answer = self.send_text("/tour/panic", &id).await?;
+        expect_status(&answer, 500)?;
+        let record = self.record_of(&answer).await?;
+        ensure!(
+            record["outcome"] == "panicked" && record["resource_id"] == id,
+            "{record}"
+        );
+        ensure!(
+            self.entries(&id).await? == 0,
+            "the INSERT was not rolled back"
+        );
+        shows("500 as problem+json, no entry, and a record with the outcome `panicked`");
+        Ok(())
+    }
+
+    async fn hanging_up(&self) -> anyhow::Result<()> {
+        let id = Uuid::now_v7().to_string();
+        let mut connection = tokio::net::TcpStream::connect(self.address).await?;
+        let request = format!(
+            "POST /tour/slow HTTP/1.1\r\nhost: quickstart\r\nx-user: ada\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{id}",
+            id.len()
+        );
+        connection.write_all(request.as_bytes()).await?;
+        tokio::time::timeout(Duration::from_secs(10), INSIDE.notified())
+            .await
+            .context("the handler was not reached within ten seconds")?;
+        drop(connection);
+        let records = format!(
+            "SELECT count(*) FROM {} WHERE resource_id = $1 AND outcome = 'success'",
+            self.table()
+        );
+        for _ in 0..200 {
+            if self.entries(&id).await? == 1 {
+                ensure!(
+                    self.count(&records, &id).await? == 1,
+                    "the entry has no record"
+                );
+                shows(
+                    "the client was gone before the answer; the entry and its record are both there",
+                );
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("neither the entry nor its record came within ten seconds")
+    }
+
+    async fn forgetting(&self) -> anyhow::Result<()> {
+        let before = self.audit.status().violations;
+        let answer = self
+            .send_text("/tour/forgotten", &Uuid::now_v7().to_string())
+            .await?;
+        expect_status(&answer, 500)?;
+        ensure!(
+            self.audit.status().violations == before + 1,
+            "the violation was not counted"
+        );
+        shows("500 in place of its 201, an ERROR event, and audit.violations + 1");
+        Ok(())
+    }
+
+    async fn deleting(&self) -> anyhow::Result<()> {
+        let (id, _) = self.create().await?;
+        let answer = self
+            .send(Method::DELETE, &format!("/entries/{id}"), None)
+            .await?;
+        expect_status(&answer, 204)?;
+        let record = self.record_of(&answer).await?;
+        ensure!(self.entries(&id).await? == 0, "the entry is still there");
+        ensure!(
+            record["changes"]["amount"] == json!({"before": 1250}),
+            "{record}"
+        );
+        shows(&format!(
+            "the entry is gone; its record keeps {}",
+            record["changes"]
+        ));
+        Ok(())
+    }
+
+    async fn append_only(&self) -> anyhow::Result<()> {
+        for statement in ["UPDATE {} SET actor_id = 'eve'", "DELETE FROM {}"] {
+            let statement = statement.replace("{}", &self.table());
+            let Err(refused) = sqlx::query(sqlx::AssertSqlSafe(statement))
+                .execute(&self.pool)
+                .await
+            else {
+                bail!("a record could be changed");
+            };
+            let refused = refused
+                .as_database_error()
+                .map(|error| error.message().to_owned());
+            let refused = refused.context("refused by something else than the database")?;
+            ensure!(
+                refused.contains("append-only"),
+                "refused for another reason: {refused}"
+            );
+            shows(&format!("the database: {refused}"));
+        }
+        Ok(())
+    }
+
+    async fn reading(&self) -> anyhow::Result<()> {
+        let (_, record) = self.create().await?;
+        let id = text(&record["id"]).to_owned();
+        let answer = self
+            .send(Method::GET, &format!("/audit/{id}"), None)
+            .await?;
+        expect_status(&answer, 200)?;
+        let reading = self.record_of(&answer).await?;
+        ensure!(
+            reading["action"] == "audit_record.read" && reading["resource_id"] == id,
+            "{reading}"
+        );
+        shows(&format!(
+            "the record of reading it: {}",
+            text(&reading["id"])
+        ));
+        Ok(())
+    }
+
+    /// Creates an entry; answers its id and its record.
+    async fn create(&self) -> anyhow::Result<(String, Value)> {
+        let answer = self
+            .send(
+                Method::POST,
+                "/entries",
+                Some(json!({"amount": 1250, "iban": IBAN})),
+            )
+            .await?;
+        expect_status(&answer, 201)?;
+        let record = self.record_of(&answer).await?;
+        let entry: Value = answer.json().await?;
+        Ok((text(&entry["id"]).to_owned(), record))
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client
+            .request(method, format!("http://{}{path}", self.address))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Response> {
+        let mut request = self.request(method, path).header("x-user", "ada");
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        Ok(request.send().await?)
+    }
+
+    async fn send_text(&self, path: &str, body: &str) -> anyhow::Result<Response> {
+        let request = self
+            .request(Method::POST, path)
+            .header("x-user", "ada")
+            .body(body.to_owned());
+        Ok(request.send().await?)
+    }
+
+    /// The record that an answer names.
+    async fn record_of(&self, answer: &Response) -> anyhow::Result<Value> {
+        let id = answer
+            .headers()
+            .get("audit-record-id")
+            .context("the answer has no Audit-Record-Id")?;
+        let id = id.to_str()?.parse()?;
+        let record = self
+            .audit
+            .record(id)
+            .await?
+            .with_context(|| format!("record {id} is not there"))?;
+        Ok(serde_json::to_value(record)?)
+    }
+
+    async fn entries(&self, id: &str) -> anyhow::Result<i64> {
+        self.count("SELECT count(*) FROM entry WHERE id = $1", id)
+            .await
+    }
+
+    async fn all_entries(&self) -> anyhow::Result<i64> {
+        self.count("SELECT count(*) FROM entry WHERE id <> $1", "")
+            .await
+    }
+
+    async fn count(&self, statement: &str, id: &str) -> anyhow::Result<i64> {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        Ok(sqlx::query_scalar(statement)
+            .bind(id.to_owned())
+            .fetch_one(&self.pool)
+            .await?)
+    }
+
+    /// The records' table: a schema of its own on Postgres, a prefix on SQLite.
+    fn table(&self) -> String {
+        let sqlite = self.pool.connect_options().database_url.scheme() == "sqlite";
+        format!("quickstart_audit{}record", if sqlite { "_" } else { "." })
+    }
+}
+
+const IBAN: &str = "DE02120300000000202051";
+
+fn expect_status(answer: &Response, status: u16) -> anyhow::Result<()> {
+    ensure!(
+        answer.status() == status,
+        "the answer was {} in place of {status}",
+        answer.status()
+    );
+    Ok(())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn shows(what: &str) {
+    println!("   {what}");
+}
