@@ -18,6 +18,7 @@
 
 mod auditable;
 mod audited;
+mod crate_path;
 mod errors;
 mod exempt;
 #[cfg(test)]
@@ -175,9 +176,4 @@ pub fn auditable(item: TokenStream) -> TokenStream {
 fn emit((tokens, errors): (proc_macro2::TokenStream, Errors)) -> TokenStream {
     let errors = errors.to_compile_errors();
     quote::quote!(#errors #tokens).into()
-}
-
-/// Where the runtime is, unless `crate_path` says otherwise.
-fn crate_path() -> syn::Path {
-    syn::parse_quote!(::platform_audit)
 }

@@ -16,6 +16,20 @@ pub(crate) struct Known {
     pub(crate) options: &'static [(&'static str, &'static str)],
 }
 
+/// Which options were given.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    read: Vec<&'static str>,
+    misspelt: Vec<&'static str>,
+}
+
+impl Given {
+    /// Whether `name` is there in some form, so that it is not also called missing.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.read.contains(&name) || self.misspelt.contains(&name)
+    }
+}
+
 impl Known {
     /// Reads all options to the end, past every mistake; `read` is called once for each
     /// known key, behind the key.
@@ -24,15 +38,16 @@ impl Known {
         tokens: TokenStream,
         errors: &mut Errors,
         mut read: impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
-    ) {
-        let mut seen = Vec::new();
+    ) -> Given {
+        let mut given = Given::default();
         let parser = |input: ParseStream<'_>| {
-            self.parse_all(input, errors, &mut seen, &mut read);
+            self.parse_all(input, errors, &mut given, &mut read);
             Ok(())
         };
         if let Err(error) = parser.parse2(tokens) {
             errors.push(error);
         }
+        given
     }
 
     /// The same for the helper attribute `name`, in which the options may be spread over
@@ -43,8 +58,8 @@ impl Known {
         attributes: &[Attribute],
         errors: &mut Errors,
         mut read: impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
-    ) {
-        let mut seen = Vec::new();
+    ) -> Given {
+        let mut given = Given::default();
         for attribute in attributes
             .iter()
             .filter(|found| found.path().is_ident(name))
@@ -57,24 +72,25 @@ impl Known {
                 continue;
             };
             let parser = |input: ParseStream<'_>| {
-                self.parse_all(input, errors, &mut seen, &mut read);
+                self.parse_all(input, errors, &mut given, &mut read);
                 Ok(())
             };
             if let Err(error) = parser.parse2(list.tokens.clone()) {
                 errors.push(error);
             }
         }
+        given
     }
 
     fn parse_all(
         &self,
         input: ParseStream<'_>,
         errors: &mut Errors,
-        seen: &mut Vec<&'static str>,
+        given: &mut Given,
         read: &mut impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
     ) {
         while !input.is_empty() {
-            if let Err(error) = self.parse_one(input, seen, read) {
+            if let Err(error) = self.parse_one(input, given, read) {
                 errors.push(error);
                 skip_to_comma(input);
             }
@@ -95,36 +111,39 @@ impl Known {
     fn parse_one(
         &self,
         input: ParseStream<'_>,
-        seen: &mut Vec<&'static str>,
+        given: &mut Given,
         read: &mut impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
     ) -> syn::Result<()> {
         if !input.peek(Ident::peek_any) {
-            return Err(input.error(format!(
-                "expected the name of an option{}; {}",
-                self.first_example(),
-                self.listed()
-            )));
+            let mut message = "expected the name of an option".to_owned();
+            if let Some((name, example)) = self.options.first() {
+                given.misspelt.push(name);
+                message.push_str(&format!(", as in `{example}`"));
+            }
+            message.push_str(&format!("; {}", self.listed()));
+            return Err(input.error(message));
         }
         let ident = input.call(Ident::parse_any)?;
         let typed = ident.unraw().to_string();
         let Some((name, example)) = self.options.iter().find(|(name, _)| *name == typed) else {
             let mut message = format!("unknown option `{typed}` of {}", self.attribute);
-            let names: Vec<&str> = self.options.iter().map(|(name, _)| *name).collect();
+            let names: Vec<&'static str> = self.options.iter().map(|(name, _)| *name).collect();
             if let Some(meant) = nearest(&typed, &names) {
+                given.misspelt.push(meant);
                 message.push_str(&format!(", perhaps `{meant}`"));
             }
             message.push_str(&format!("; {}", self.listed()));
             skip_value(input);
             return Err(syn::Error::new(ident.span(), message));
         };
-        if seen.contains(name) {
+        if given.read.contains(name) {
             skip_value(input);
             return Err(syn::Error::new(
                 ident.span(),
                 format!("`{name}` is given twice: keep one of them"),
             ));
         }
-        seen.push(name);
+        given.read.push(name);
         read(
             name,
             &OptionKey {
@@ -134,13 +153,6 @@ impl Known {
             },
             input,
         )
-    }
-
-    fn first_example(&self) -> String {
-        self.options
-            .first()
-            .map(|(_, example)| format!(", as in `{example}`"))
-            .unwrap_or_default()
     }
 
     fn listed(&self) -> String {

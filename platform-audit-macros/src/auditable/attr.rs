@@ -27,7 +27,7 @@ const FIELD: Known = Known {
 #[derive(Debug)]
 pub(super) struct ContainerOptions {
     pub(super) resource: Option<LitStr>,
-    /// Whether a resource was written at all, readable or not.
+    /// Whether a resource was meant to be given, readable or not.
     pub(super) resource_given: bool,
     pub(super) crate_path: Path,
 }
@@ -37,18 +37,16 @@ impl ContainerOptions {
         let mut options = Self {
             resource: None,
             resource_given: false,
-            crate_path: crate_path(),
+            crate_path: crate_path::default(),
         };
-        CONTAINER.parse_attributes("audit", attributes, errors, |name, key, input| {
+        let given = CONTAINER.parse_attributes("audit", attributes, errors, |name, key, input| {
             match name {
-                "resource" => {
-                    options.resource_given = true;
-                    options.resource = Some(key.string(input)?);
-                }
+                "resource" => options.resource = Some(key.string(input)?),
                 _ => options.crate_path = key.path(input)?,
             }
             Ok(())
         });
+        options.resource_given = given.has("resource");
         options
     }
 }
@@ -57,6 +55,8 @@ impl ContainerOptions {
 #[derive(Debug, Default)]
 pub(super) struct FieldOptions {
     pub(super) id: Option<Ident>,
+    /// Whether it was meant to be the id, misspelt or not.
+    pub(super) id_given: bool,
     pub(super) skip: Option<Ident>,
     pub(super) redact: Option<Ident>,
     pub(super) rename: Option<(Ident, LitStr)>,
@@ -65,7 +65,7 @@ pub(super) struct FieldOptions {
 impl FieldOptions {
     pub(super) fn parse(attributes: &[Attribute], errors: &mut Errors) -> Self {
         let mut options = Self::default();
-        FIELD.parse_attributes(
+        let given = FIELD.parse_attributes(
             "audit",
             attributes,
             errors,
@@ -84,6 +84,7 @@ impl FieldOptions {
                 key.flag(input)
             },
         );
+        options.id_given = given.has("id");
         options
     }
 }

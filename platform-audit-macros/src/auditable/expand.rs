@@ -1,4 +1,5 @@
 use super::validate::{Field, Resource};
+use crate::crate_path;
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::Path;
@@ -47,6 +48,7 @@ fn show(field: &Field, crate_path: &Path, span: Span) -> TokenStream {
         redact,
     } = field;
     let span = span.located_at(ty.span());
+    let crate_path = crate_path::shown_at(crate_path, span);
     let value = quote_spanned!(span=> #crate_path::__private::value!(&self.#ident));
     if *redact {
         quote_spanned!(span=> __fields.redacted(#name, #value);)

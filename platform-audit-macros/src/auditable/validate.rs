@@ -100,6 +100,7 @@ fn check_fields(
     errors: &mut Errors,
 ) -> (Option<(Ident, Type)>, Vec<Field>) {
     let mut id = None;
+    let mut id_given = false;
     let mut fields = Vec::new();
     let mut names: HashMap<String, Ident> = HashMap::new();
     for field in &named.named {
@@ -108,6 +109,7 @@ fn check_fields(
         };
         let options = FieldOptions::parse(&field.attrs, errors);
         check_together(&options, errors);
+        id_given |= options.id_given;
         if let Some(key) = &options.id {
             match &id {
                 None => id = Some((ident.clone(), field.ty.clone())),
@@ -132,7 +134,7 @@ fn check_fields(
             redact: options.redact.is_some(),
         });
     }
-    if id.is_none() {
+    if !id_given {
         errors.at(
             container,
             "missing the id, by which the audit log finds this resource: write `#[audit(id)]` above one field",

@@ -21,7 +21,7 @@ const KNOWN: Known = Known {
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) action: Option<LitStr>,
-    /// Whether an action was written at all, readable or not.
+    /// Whether an action was meant to be given, readable or not.
     pub(super) action_given: bool,
     pub(super) resource: Option<LitStr>,
     pub(super) resource_id: Option<Expr>,
@@ -41,14 +41,11 @@ impl Options {
             reason_required: false,
             actor_optional: false,
             read: false,
-            crate_path: crate_path(),
+            crate_path: crate_path::default(),
         };
-        KNOWN.parse(attributes, errors, |name, key, input| {
+        let given = KNOWN.parse(attributes, errors, |name, key, input| {
             match name {
-                "action" => {
-                    options.action_given = true;
-                    options.action = Some(key.string(input)?);
-                }
+                "action" => options.action = Some(key.string(input)?),
                 "resource" => options.resource = Some(key.string(input)?),
                 "resource_id" => options.resource_id = Some(key.expression(input)?),
                 "reason" => {
@@ -67,6 +64,7 @@ impl Options {
             }
             Ok(())
         });
+        options.action_given = given.has("action");
         options
     }
 }

@@ -1,4 +1,5 @@
 use super::validate::Action;
+use crate::crate_path;
 use crate::handler::{Handler, Wrapper};
 use crate::words::Words;
 use proc_macro2::{Ident, TokenStream};
@@ -52,7 +53,6 @@ fn specification(action: &Action, wrapper: &Wrapper<'_>) -> TokenStream {
 }
 
 fn body(action: &Action, wrapper: &Wrapper<'_>) -> TokenStream {
-    let span = wrapper.span();
     let krate = &action.crate_path;
     let resource_id = resource_id(action, wrapper);
     let call = wrapper.call();
@@ -60,26 +60,24 @@ fn body(action: &Action, wrapper: &Wrapper<'_>) -> TokenStream {
         .handler
         .transaction()
         .map(|parameter| wrapper.transaction(&parameter.ty));
+    let span = wrapper.response_span();
+    let krate = crate_path::shown_at(krate, span);
     let run = match transaction {
-        Some(_) => quote_spanned!(span=> run),
-        None => quote_spanned!(span=> run_read),
+        Some(_) => quote_spanned!(span=> #krate::__private::run),
+        None => quote_spanned!(span=> #krate::__private::run_read),
     };
     // `impl Trait` captures the transaction's lifetime, which the runtime's `R` must not name.
-    let future = if action.handler.transaction().is_some() && returns_impl_trait(&action.handler) {
+    let future = if transaction.is_some() && returns_impl_trait(&action.handler) {
         quote_spanned! {span=>
             async move { #krate::__private::IntoResponse::into_response(#call.await) }
         }
     } else {
         call
     };
+    let future = quote_spanned!(wrapper.span()=> ::std::boxed::Box::pin(#future));
     quote_spanned! {span=>
         let __resource_id = #resource_id;
-        #krate::__private::#run(
-            __audit_call,
-            __resource_id,
-            move |#transaction| ::std::boxed::Box::pin(#future),
-        )
-        .await
+        #run(__audit_call, __resource_id, move |#transaction| #future).await
     }
 }
 

@@ -16,7 +16,7 @@ const KNOWN: Known = Known {
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) reason: Option<LitStr>,
-    /// Whether a reason was written at all, readable or not.
+    /// Whether a reason was meant to be given, readable or not.
     pub(super) reason_given: bool,
     pub(super) crate_path: Path,
 }
@@ -26,18 +26,16 @@ impl Options {
         let mut options = Self {
             reason: None,
             reason_given: false,
-            crate_path: crate_path(),
+            crate_path: crate_path::default(),
         };
-        KNOWN.parse(attributes, errors, |name, key, input| {
+        let given = KNOWN.parse(attributes, errors, |name, key, input| {
             match name {
-                "reason" => {
-                    options.reason_given = true;
-                    options.reason = Some(key.string(input)?);
-                }
+                "reason" => options.reason = Some(key.string(input)?),
                 _ => options.crate_path = key.path(input)?,
             }
             Ok(())
         });
+        options.reason_given = given.has("reason");
         options
     }
 }

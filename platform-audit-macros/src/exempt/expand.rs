@@ -1,4 +1,5 @@
 use super::validate::Exemption;
+use crate::crate_path;
 use crate::handler::Wrapper;
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -18,10 +19,12 @@ pub(super) fn expand(exemption: &Exemption) -> TokenStream {
         }
     });
     let call = wrapper.call();
+    let response = wrapper.response_span();
+    let shown_path = crate_path::shown_at(crate_path, response);
     let outer = wrapper.outer(
         None,
         &quote_spanned!(span=> #crate_path::Exempt),
-        &quote_spanned!(span=> #crate_path::__private::exempt(#call.await)),
+        &quote_spanned!(response=> #shown_path::__private::exempt(#call.await)),
     );
     quote!(#marker #outer)
 }

@@ -37,6 +37,14 @@ impl<'a> Wrapper<'a> {
         self.span
     }
 
+    /// Where to show what is wrong with the response: at its type.
+    pub(crate) fn response_span(&self) -> Span {
+        match &self.handler.signature.output {
+            ReturnType::Type(_, output) => self.span.located_at(output.span()),
+            ReturnType::Default => self.span,
+        }
+    }
+
     /// The type that stands for this handler, and its `implementation`.
     pub(crate) fn marker_with(&self, implementation: &TokenStream) -> TokenStream {
         let conditions = &self.handler.attributes.conditions;
