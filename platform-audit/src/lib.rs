@@ -46,7 +46,9 @@
 #[path = "private.rs"]
 pub mod __private;
 #[cfg(not(any(feature = "postgres", feature = "sqlite")))]
-compile_error!("platform-audit needs a store: enable its feature `postgres` (the default) or `sqlite`");
+compile_error!(
+    "platform-audit needs a store: enable its feature `postgres` (the default) or `sqlite`"
+);
 
 mod audit;
 mod auditable;

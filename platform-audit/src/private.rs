@@ -4,6 +4,7 @@ pub use crate::auditable::{
     FieldValue as Value, Fields, HoldsResources, Probe, ViaResources, ViaSerialize,
 };
 pub use crate::handler::{Call, exempt, run, run_read};
+pub use axum::response::IntoResponse;
 
 /// A handler's action, as `#[audited]` was given it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,56 @@
+//! What a test's own thread logs.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The events of this thread since [`capture`]; on a current-thread runtime, of all its tasks.
+#[derive(Debug)]
+pub struct Events {
+    written: Written,
+    _scope: tracing::subscriber::DefaultGuard,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+/// Starts to capture, until the answer is dropped.
+pub fn capture() -> Events {
+    let written = Written::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(written.clone())
+        .finish();
+    Events {
+        written,
+        _scope: tracing::subscriber::set_default(subscriber),
+    }
+}
+
+impl Events {
+    /// Every event so far, one a line.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.written.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Written {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}

@@ -1,0 +1,302 @@
+//! Attempts that changed nothing are recorded too, exactly once, whatever stopped them.
+
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{Next, from_fn};
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use super::*;
+
+/// Nothing changed, and one record says how it ended.
+async fn attempted(
+    service: &Service,
+    answer: &reqwest::Response,
+    status: u16,
+    outcome: Outcome,
+) -> AuditRecord {
+    assert_eq!(answer.status(), status);
+    let record = service.only_record().await;
+    assert_eq!(
+        record.id,
+        record_id(answer),
+        "the answer names the attempt's record"
+    );
+    assert_eq!(record.outcome, outcome);
+    assert_eq!(record.status, Some(status));
+    assert!(
+        record.changes.is_empty(),
+        "nothing changed: {:?}",
+        record.changes
+    );
+    assert_eq!(service.entries().await, 0, "the change was not rolled back");
+    assert_eq!(service.audit.status().attempts, 1);
+    record
+}
+
+#[tokio::test]
+async fn a_failing_handler_is_rolled_back_and_recorded() {
+    for (status, outcome) in [
+        (403, Outcome::Denied),
+        (409, Outcome::Invalid),
+        (500, Outcome::Failed),
+        (504, Outcome::TimedOut),
+    ] {
+        let service = Service::start().await;
+        let entry = Entry::new(1);
+        let answer = service.send(&format!("/fail/{status}"), &entry).await;
+        let record = attempted(&service, &answer, status, outcome).await;
+        assert_eq!(record.action, "entry.fail");
+        assert_eq!(record.resource_id, Some(entry.id));
+        assert_eq!(record.error_type, Some(status.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_rolled_back_recorded_and_answered() {
+    let service = Service::start().await;
+    let entry = Entry::new(1);
+    let answer = service.send("/panic", &entry).await;
+    let record = attempted(&service, &answer, 500, Outcome::Panicked).await;
+    assert_eq!(record.error_type.as_deref(), Some("panic"));
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let body = answer.text().await.unwrap();
+    assert!(!body.contains("as the test wants"), "{body}");
+}
+
+#[tokio::test]
+async fn a_body_that_no_handler_ever_saw_is_recorded() {
+    let service = Service::start().await;
+    let answer = service
+        .post("/entries")
+        .header("content-type", "application/json")
+        .body("{not json")
+        .send()
+        .await
+        .unwrap();
+    let record = attempted(&service, &answer, 400, Outcome::Invalid).await;
+    assert_eq!(record.action, "entry.create");
+    assert_eq!(record.actor.id, "ada");
+}
+
+#[tokio::test]
+async fn a_body_over_the_extractors_limit_is_recorded() {
+    let service = Service::with(|b| b, |router| router.layer(DefaultBodyLimit::max(100))).await;
+    let answer = service
+        .post("/entries")
+        .json(&"x".repeat(1000))
+        .send()
+        .await
+        .unwrap();
+    attempted(&service, &answer, 413, Outcome::Invalid).await;
+}
+
+#[tokio::test]
+async fn a_body_that_a_layer_refuses_before_any_handler_is_recorded() {
+    let service = Service::with(
+        |b| b,
+        |router| router.layer(RequestBodyLimitLayer::new(100)),
+    )
+    .await;
+    let answer = service
+        .post("/entries")
+        .json(&"x".repeat(1000))
+        .send()
+        .await
+        .unwrap();
+    let record = attempted(&service, &answer, 413, Outcome::Invalid).await;
+    assert_eq!(
+        record.action, "entry.create",
+        "the typed router knew the action"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_by_an_authorising_layer_is_recorded_as_denied() {
+    async fn refuse(_: Request, _: Next) -> StatusCode {
+        StatusCode::FORBIDDEN
+    }
+    let service = Service::with(|b| b, |router| router.layer(from_fn(refuse))).await;
+    let answer = service.send("/entries", &Entry::new(1)).await;
+    let record = attempted(&service, &answer, 403, Outcome::Denied).await;
+    assert_eq!(record.action, "entry.create");
+    assert_eq!(record.route.as_deref(), Some("/entries"));
+}
+
+#[tokio::test]
+async fn the_action_of_a_refused_request_is_known_under_nest_too() {
+    async fn refuse(_: Request, _: Next) -> StatusCode {
+        StatusCode::FORBIDDEN
+    }
+    let service = Service::with(
+        |b| b,
+        |router| Router::new().nest("/v1", router).layer(from_fn(refuse)),
+    )
+    .await;
+    let answer = service.send("/v1/entries", &Entry::new(1)).await;
+    let record = attempted(&service, &answer, 403, Outcome::Denied).await;
+    assert_eq!(record.action, "entry.create");
+    assert_eq!(record.path.as_deref(), Some("/v1/entries"));
+}
+
+#[tokio::test]
+async fn nobody_known_is_answered_401_and_recorded_as_denied() {
+    let service = Service::start().await;
+    let url = format!("http://{}/entries", service.address);
+    let answer = service
+        .client
+        .post(&url)
+        .json(&Entry::new(1))
+        .send()
+        .await
+        .unwrap();
+    let record = attempted(&service, &answer, 401, Outcome::Denied).await;
+    assert_eq!(record.actor, Actor::anonymous());
+    assert!(answer.headers().contains_key("www-authenticate"));
+    // An empty name is nobody as well.
+    let answer = service
+        .client
+        .post(&url)
+        .header("x-user", "")
+        .json(&Entry::new(1))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 401);
+}
+
+#[tokio::test]
+async fn where_the_actor_is_optional_nobody_may_act() {
+    let service = Service::start().await;
+    let url = format!("http://{}/sign-up", service.address);
+    let answer = service
+        .client
+        .post(&url)
+        .json(&Entry::new(1))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 201);
+    assert_eq!(service.only_record().await.actor, Actor::anonymous());
+}
+
+#[tokio::test]
+async fn a_missing_reason_is_answered_400_and_recorded() {
+    let service = Service::start().await;
+    for reason in [None, Some("  ")] {
+        let mut request = service.request(reqwest::Method::DELETE, "/entries/1");
+        if let Some(reason) = reason {
+            request = request.header("audit-reason", reason);
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 400);
+        let record = service.record_of(&answer).await;
+        assert_eq!(
+            (record.action.as_str(), record.outcome),
+            ("entry.delete", Outcome::Invalid)
+        );
+        assert!(answer.text().await.unwrap().contains("Audit-Reason"));
+    }
+}
+
+#[tokio::test]
+async fn a_time_out_before_the_handler_is_recorded() {
+    let timeout =
+        TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_millis(50));
+    let service = Service::with(|b| b, move |router| router.layer(timeout)).await;
+    // A body that never ends keeps the extractor waiting.
+    let body = reqwest::Body::wrap_stream(futures_util::stream::pending::<
+        Result<Vec<u8>, std::io::Error>,
+    >());
+    let answer = service
+        .post("/entries")
+        .header("content-type", "application/json")
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    let record = attempted(&service, &answer, 408, Outcome::TimedOut).await;
+    assert_eq!(record.action, "entry.create");
+}
+
+#[tokio::test]
+async fn a_time_out_in_the_handler_rolls_back_and_is_recorded() {
+    let timeout =
+        TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_millis(200));
+    let service = Service::with(|b| b, move |router| router.layer(timeout)).await;
+    let entry = Entry::new(1);
+    let answer = service.send("/wait", &entry).await;
+    assert_eq!(answer.status(), 503);
+    service.wait_for_records(1).await;
+    let record = attempted(&service, &answer, 503, Outcome::TimedOut).await;
+    assert_eq!(record.error_type.as_deref(), Some("timeout"));
+    assert_eq!(record.resource_id, Some(entry.id));
+}
+
+#[tokio::test]
+async fn a_panicking_extractor_is_recorded() {
+    struct Panics;
+    impl<S: Sync> axum::extract::FromRequestParts<S> for Panics {
+        type Rejection = std::convert::Infallible;
+        async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+            panic!("as the test wants");
+        }
+    }
+    #[audited(action = "entry.guess")]
+    async fn guess(tx: &mut Tx, _panics: Panics) -> StatusCode {
+        tx.details("reached", true);
+        StatusCode::OK
+    }
+    let service = Service::with(|b| b, |router| router.route("/guess", routing::post(guess))).await;
+    let answer = service.post("/guess").send().await;
+    assert!(
+        answer.is_err(),
+        "nothing catches that panic for the client: {answer:?}"
+    );
+    service.wait_for_records(1).await;
+    let record = service.only_record().await;
+    assert_eq!(
+        (record.action.as_str(), record.outcome),
+        ("entry.guess", Outcome::Panicked)
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_there_leaves_no_record() {
+    let service = Service::start().await;
+    assert_eq!(service.post("/nowhere").send().await.unwrap().status(), 404);
+    assert_eq!(
+        service
+            .request(reqwest::Method::PATCH, "/entries")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        405
+    );
+    assert_eq!(service.records().await, 0);
+    assert_eq!(service.audit.status().violations, 0);
+}
+
+#[tokio::test]
+async fn losing_the_record_of_an_attempt_changes_no_response_and_is_loud() {
+    let service = Service::start().await;
+    let events = platform_tests::events::capture();
+    service.break_records().await;
+    let answer = service.send("/fail/409", &Entry::new(1)).await;
+    assert_eq!(answer.status(), 409);
+    assert_eq!(service.audit.status().lost_attempts, 1);
+    let events = events.text();
+    let id = record_id(&answer).to_string();
+    let loud = events
+        .lines()
+        .find(|line| line.contains("ERROR") && line.contains(&id));
+    let loud = loud.unwrap_or_else(|| panic!("no ERROR event holds the record: {events}"));
+    assert!(
+        loud.contains("entry.fail") && loud.contains("all that is left"),
+        "{loud}"
+    );
+    assert!(!events.contains("INSERT INTO"), "SQL in the log: {events}");
+    assert!(!events.contains(IBAN), "personal data in the log: {events}");
+}

@@ -1,0 +1,123 @@
+//! A request that is cut off leaves both the change and its record, or neither.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+
+use super::*;
+
+impl Service {
+    /// Sends `entry` to `path` and hangs up once the handler is inside.
+    async fn hang_up(&self, path: &str, entry: &Entry) {
+        let body = serde_json::to_string(entry).unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: test\r\nx-user: ada\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut connection = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        connection.write_all(request.as_bytes()).await.unwrap();
+        self.gates.inside.notified().await;
+        drop(connection);
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_request_leaves_both_or_neither() {
+    let service = Service::start().await;
+    let entry = Entry::new(1);
+    service.hang_up("/wait", &entry).await;
+    service.gates.go_on.notify_one();
+    service.wait_for_records(1).await;
+    let record = service.only_record().await;
+    assert_eq!(
+        record.outcome,
+        Outcome::Success,
+        "work that had begun is finished"
+    );
+    assert_eq!(record.resource_id, Some(entry.id));
+    assert_eq!(service.entries().await, 1);
+}
+
+#[tokio::test]
+async fn an_abandoned_handler_that_never_ends_is_rolled_back() {
+    let service = Service::with(
+        |builder| builder.abandoned_after(Duration::from_millis(100)),
+        |r| r,
+    )
+    .await;
+    service.hang_up("/wait", &Entry::new(1)).await;
+    service.wait_for_records(1).await;
+    let record = service.only_record().await;
+    assert_eq!(record.outcome, Outcome::TimedOut);
+    assert_eq!(record.error_type.as_deref(), Some("client_disconnected"));
+    assert_eq!(record.status, None);
+    assert_eq!(service.entries().await, 0);
+    // And its connection is free again.
+    assert_eq!(service.send("/entries", &Entry::new(2)).await.status(), 201);
+}
+
+#[tokio::test]
+async fn work_whose_future_is_dropped_is_rolled_back_and_recorded() {
+    let service = Service::start().await;
+    let (inside, reached) = tokio::sync::oneshot::channel();
+    let audit = service.audit.clone();
+    let work = tokio::spawn(async move {
+        audit
+            .transaction(Actor::system("job"), "entry.stall", async |tx: &mut Tx| {
+                insert(tx, &Entry::new(1)).await?;
+                inside.send(()).unwrap();
+                std::future::pending::<()>().await;
+                Ok::<_, Failure>(())
+            })
+            .await
+    });
+    reached.await.unwrap();
+    work.abort();
+    service.wait_for_records(1).await;
+    let record = service.only_record().await;
+    assert_eq!(
+        (record.outcome, record.error_type.as_deref()),
+        (Outcome::TimedOut, Some("cancelled"))
+    );
+    assert_eq!(service.entries().await, 0);
+    assert_eq!(service.send("/entries", &Entry::new(2)).await.status(), 201);
+}
+
+#[tokio::test]
+async fn work_that_panics_is_recorded_and_panics_on() {
+    let service = Service::start().await;
+    let audit = service.audit.clone();
+    let work = tokio::spawn(async move {
+        audit
+            .transaction(Actor::system("job"), "entry.burst", async |tx: &mut Tx| {
+                insert(tx, &Entry::new(1)).await?;
+                if tx.record_id().is_nil() {
+                    Ok::<_, Failure>(())
+                } else {
+                    panic!("as the test wants")
+                }
+            })
+            .await
+    });
+    assert!(work.await.unwrap_err().is_panic());
+    assert_eq!(service.only_record().await.outcome, Outcome::Panicked);
+    assert_eq!(service.entries().await, 0);
+}
+
+#[tokio::test]
+async fn a_full_pool_does_not_wait_for_itself_to_record_an_attempt() {
+    let service = Service::with(|builder| builder.max_connections(1), |router| router).await;
+    let attempts = (0..8).map(|n| {
+        let path = if n % 2 == 0 { "/fail/409" } else { "/panic" };
+        service.post(path).json(&Entry::new(n)).send()
+    });
+    let answers = futures_util::future::join_all(attempts).await;
+    let status = |answer: &Result<reqwest::Response, _>| answer.as_ref().unwrap().status().as_u16();
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(status(answer), 409 | 500))
+    );
+    assert_eq!(service.records().await, 8);
+    assert_eq!(service.audit.status().lost_attempts, 0);
+}

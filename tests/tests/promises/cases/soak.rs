@@ -1,0 +1,197 @@
+//! Many requests at once, with clients, handlers and time-outs that misbehave at random.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tower_http::timeout::TimeoutLayer;
+
+use super::super::{JOINED, REQUESTS};
+use super::*;
+
+const CONCURRENCY: usize = 64;
+const TIME_OUT: Duration = Duration::from_millis(60);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Job {
+    entry: Entry,
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Mode {
+    Succeed,
+    Fail,
+    Panic,
+    Slow,
+}
+
+/// The ids of the entries whose handler was reached.
+type Reached = Arc<Mutex<Vec<String>>>;
+
+#[audited(action = "entry.soak", resource = "entry", resource_id = job.entry.id)]
+async fn soak(
+    tx: &mut Tx,
+    Extension(reached): Extension<Reached>,
+    Json(job): Json<Job>,
+) -> Result<StatusCode, Failure> {
+    reached.lock().unwrap().push(job.entry.id.clone());
+    insert(tx, &job.entry).await?;
+    tx.created(&job.entry);
+    match job.mode {
+        Mode::Succeed => Ok(StatusCode::CREATED),
+        Mode::Fail => Err(Failure(StatusCode::UNPROCESSABLE_ENTITY)),
+        Mode::Panic => panic!("{ON_PURPOSE}"),
+        Mode::Slow => {
+            tokio::time::sleep(TIME_OUT.mul_f64(1.5)).await;
+            Ok(StatusCode::CREATED)
+        }
+    }
+}
+
+const ON_PURPOSE: &str = "as the soak wants";
+
+/// Thousands of backtraces would hide what matters.
+fn keep_quiet_on_purpose() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic
+            .payload()
+            .downcast_ref::<String>()
+            .is_none_or(|text| text != ON_PURPOSE)
+            && panic
+                .payload()
+                .downcast_ref::<&str>()
+                .is_none_or(|text| *text != ON_PURPOSE)
+        {
+            loud(panic);
+        }
+    }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_and_success_records_are_one_to_one_under_fire() {
+    keep_quiet_on_purpose();
+    let seed =
+        std::env::var("SOAK_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("SOAK_SEED={seed} repeats this mix");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let reached = Reached::default();
+    let service = Service::with(
+        |builder| builder.abandoned_after(TIME_OUT),
+        |router| {
+            router
+                .route("/soak", routing::post(soak))
+                .layer(Extension(Arc::clone(&reached)))
+                .layer(TimeoutLayer::with_status_code(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    TIME_OUT,
+                ))
+        },
+    )
+    .await;
+
+    let jobs: Vec<(Job, Option<Duration>)> = (0..REQUESTS)
+        .map(|n| {
+            let mode = match random.u8(0..100) {
+                0..65 => Mode::Succeed,
+                65..80 => Mode::Fail,
+                80..90 => Mode::Panic,
+                _ => Mode::Slow,
+            };
+            // One client in ten hangs up, at a random point.
+            let hangs_up =
+                (random.u8(0..10) == 0).then(|| Duration::from_micros(random.u64(0..30_000)));
+            (
+                Job {
+                    entry: Entry::new(n),
+                    mode,
+                },
+                hangs_up,
+            )
+        })
+        .collect();
+    let answers: Vec<(Job, Option<u16>)> = futures_util::stream::iter(jobs)
+        .map(|(job, hangs_up)| {
+            let sent = service.post("/soak").json(&job).send();
+            async move {
+                let answer = match hangs_up {
+                    Some(after) => tokio::time::timeout(after, sent).await.ok(),
+                    None => Some(sent.await),
+                };
+                let status =
+                    answer.map(|answer| answer.expect("the service answers").status().as_u16());
+                (job, status)
+            }
+        })
+        .buffer_unordered(CONCURRENCY)
+        .collect()
+        .await;
+
+    // Whoever was reached leaves a record, be it after its client has gone.
+    let reached = async || reached.lock().unwrap().len() as i64;
+    let mine = format!(
+        "SELECT count(*) FROM {RECORD} WHERE resource_id IN (SELECT resource_id FROM {RECORD})"
+    );
+    wait_until(|| async { service.scalar(&mine).await >= reached().await }).await;
+
+    let mut statuses = BTreeMap::new();
+    for (_, status) in &answers {
+        *statuses.entry(*status).or_insert(0) += 1;
+    }
+    let entries = service.entries().await;
+    let successes = service
+        .scalar(&format!(
+            "SELECT count(*) FROM {RECORD} WHERE outcome = 'success'"
+        ))
+        .await;
+    let joined = service
+        .scalar(&format!(
+            "SELECT count(*) FROM entry JOIN {RECORD} AS record ON record.resource_id = entry.id AND {JOINED} WHERE record.outcome = 'success'"
+        ))
+        .await;
+    let reached = reached().await;
+    let attempts_reached = service
+        .scalar(&format!(
+            "SELECT count(DISTINCT resource_id) FROM {RECORD} WHERE resource_id IS NOT NULL"
+        ))
+        .await;
+    let twice = service
+        .scalar(&format!(
+            "SELECT count(*) FROM (SELECT 1 AS one FROM {RECORD} WHERE resource_id IS NOT NULL GROUP BY resource_id HAVING count(*) > 1) AS twice"
+        ))
+        .await;
+    println!(
+        "{} requests: answers {statuses:?}; {entries} changes, {successes} success records, {joined} joined; {reached} reached a handler, {attempts_reached} of them recorded, {twice} twice",
+        answers.len()
+    );
+    assert_eq!(entries, successes, "changes and success records");
+    assert_eq!(
+        entries, joined,
+        "changes joined to their records by resource id and transaction"
+    );
+    assert_eq!(attempts_reached, reached, "handlers reached and recorded");
+    assert_eq!(twice, 0, "recorded more than once");
+    assert_eq!(service.audit.status().lost_attempts, 0);
+    assert_eq!(service.audit.status().violations, 0);
+    // Every kind of misfortune did happen, and a 201 always meant a change.
+    for status in [Some(201), Some(422), Some(500), Some(504), None] {
+        assert!(
+            statuses.contains_key(&status),
+            "no answer {status:?} in {statuses:?}"
+        );
+    }
+    for (job, status) in answers
+        .iter()
+        .filter(|(_, status)| *status == Some(201))
+        .take(200)
+    {
+        let there = format!("SELECT count(*) FROM entry WHERE id = '{}'", job.entry.id);
+        assert_eq!(
+            service.scalar(&there).await,
+            1,
+            "{status:?} without a change: {job:?}"
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! The promises on Postgres, and those that only Postgres can break.
+
+use sqlx::Postgres as Db;
+
+const RECORD: &str = "ledger_audit.record";
+/// The business table's column that names the transaction which wrote the row.
+const XID_COLUMN: &str = "xid xid8 NOT NULL DEFAULT pg_current_xact_id()";
+/// That `entry` and `record` were written by the same transaction.
+const JOINED: &str = "record.xid = entry.xid";
+/// How many requests the soak sends.
+const REQUESTS: i64 = 10_000;
+
+async fn database() -> platform_tests::database::TestDatabase {
+    platform_tests::database::TestDatabase::postgres().await
+}
+
+#[path = "cases/mod.rs"]
+mod cases;
+#[path = "postgres/commit.rs"]
+mod commit;
+#[path = "postgres/partitions.rs"]
+mod partitions;
+#[path = "postgres/wire.rs"]
+mod wire;

@@ -1,0 +1,125 @@
+//! What goes over the wire, and what becomes of a wire that is cut.
+
+use platform_audit::Outcome;
+use platform_tests::wire::Wire;
+
+use super::cases::{Entry, Service, record_id};
+use super::database;
+
+async fn behind_a_wire() -> (Service, Wire) {
+    let database = database().await;
+    let wire = Wire::before(database.url()).await;
+    let url = wire.through(database.url());
+    let service = Service::on(database, &url, |builder| builder, |router| router).await;
+    // Every statement is prepared once on each connection.
+    for n in 0..3 {
+        assert_eq!(service.send("/entries", &Entry::new(n)).await.status(), 201);
+    }
+    wire.reset();
+    (service, wire)
+}
+
+fn seen(wire: &Wire) -> Vec<String> {
+    let name = |flight: platform_tests::wire::Flight| match flight.query {
+        Some(query) => query
+            .split([';', ' '])
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        None => flight.kinds,
+    };
+    wire.flights().into_iter().map(name).collect()
+}
+
+#[tokio::test]
+async fn an_audited_request_of_one_statement_makes_four_round_trips() {
+    let (service, wire) = behind_a_wire().await;
+    let answer = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(answer.status(), 201);
+    // Whatever might still follow the answer has time to.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert_eq!(
+        seen(&wire),
+        ["BEGIN", "BECS", "BECS", "COMMIT"],
+        "the change and the record are one prepared statement each"
+    );
+}
+
+#[tokio::test]
+async fn many_records_of_one_call_take_one_statement() {
+    let (service, wire) = behind_a_wire().await;
+    let entries: Vec<_> = (0..30).map(Entry::new).collect();
+    service.post("/import").json(&entries).send().await.unwrap();
+    wire.reset();
+    let answer = service
+        .post("/import")
+        .json(&(0..30).map(Entry::new).collect::<Vec<_>>())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 201);
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let seen = seen(&wire);
+    assert_eq!(
+        seen.len(),
+        30 + 3,
+        "thirty changes, and BEGIN, one statement for thirty records, COMMIT: {seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_request_costs_four_round_trips_at_full_load_too() {
+    let (service, wire) = behind_a_wire().await;
+    let load = async |count: i64| {
+        let sent = (0..count).map(|n| {
+            let service = &service;
+            async move { service.send("/entries", &Entry::new(n)).await.status() }
+        });
+        futures_util::future::join_all(sent).await
+    };
+    // Opens as many connections as there may be, and prepares on each.
+    load(200).await;
+    wire.reset();
+    assert!(load(200).await.iter().all(|status| *status == 201));
+    let flights = wire.flights();
+    let prepared = flights
+        .iter()
+        .filter(|flight| flight.kinds.contains('P'))
+        .count();
+    assert!(
+        flights.len() <= 4 * 200 + prepared,
+        "{} round trips, {prepared} of them to prepare",
+        flights.len()
+    );
+}
+
+#[tokio::test]
+async fn a_connection_lost_during_commit_is_answered_503_with_the_record_to_look_for() {
+    for committed in [true, false] {
+        let (service, wire) = behind_a_wire().await;
+        let before = service.entries().await;
+        wire.cut_at("COMMIT", committed);
+        let answer = service.send("/entries", &Entry::new(1)).await;
+        assert_eq!(answer.status(), 503);
+        let id = record_id(&answer);
+        assert!(answer.text().await.unwrap().contains(&id.to_string()));
+        let record = service.audit.record(id).await.unwrap();
+        assert_eq!(record.is_some(), committed, "the record tells which it was");
+        assert_eq!(service.entries().await, before + i64::from(committed));
+        if let Some(record) = record {
+            assert_eq!(record.outcome, Outcome::Success);
+        }
+        assert_eq!(service.audit.status().unknown_commits, 1);
+        assert_eq!(service.send("/entries", &Entry::new(2)).await.status(), 201);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_lost_before_commit_changes_nothing_and_is_recorded() {
+    let (service, wire) = behind_a_wire().await;
+    let before = service.entries().await;
+    wire.cut_at("BEGIN", false);
+    // The stale connection is replaced: the request succeeds.
+    assert_eq!(service.send("/entries", &Entry::new(1)).await.status(), 201);
+    assert_eq!(service.entries().await, before + 1);
+}

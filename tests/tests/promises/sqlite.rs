@@ -1,0 +1,19 @@
+//! The promises on SQLite.
+
+use sqlx::Sqlite as Db;
+
+const RECORD: &str = "ledger_audit_record";
+/// The business table's column that names the transaction which wrote the row: SQLite has no
+/// transaction ids, so the toolkit's own, which is that of the first record, stands for it.
+const XID_COLUMN: &str = "xid TEXT GENERATED ALWAYS AS (record_id)";
+/// That `entry` and `record` were written by the same transaction.
+const JOINED: &str = "record.xid = entry.xid";
+/// How many requests the soak sends.
+const REQUESTS: i64 = 1_000;
+
+async fn database() -> platform_tests::database::TestDatabase {
+    platform_tests::database::TestDatabase::sqlite()
+}
+
+#[path = "cases/mod.rs"]
+mod cases;
