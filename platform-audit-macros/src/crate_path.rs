@@ -1,10 +1,10 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{Path, parse_quote};
+use syn::{Path, parse_quote_spanned};
 
 /// Where the runtime is, unless `crate_path` says otherwise.
 pub(crate) fn default() -> Path {
-    parse_quote!(::platform_audit)
+    parse_quote_spanned!(Span::mixed_site()=> ::platform_audit)
 }
 
 /// The same path for code whose errors are to be shown at `place`. It keeps its meaning: a

@@ -4,12 +4,19 @@
 //! its transaction, and what it changes there is committed together with its audit record or
 //! not at all:
 //!
-//! ```ignore
+//! ```
 //! use axum::Json;
 //! use platform_audit::{AuditTx, audited};
+//! # use axum::http::StatusCode;
+//! # #[derive(platform_audit::Auditable, serde::Serialize)]
+//! # #[audit(resource = "entry")]
+//! # struct Entry { #[audit(id)] id: u64 }
+//! # #[derive(serde::Deserialize)]
+//! # struct NewEntry;
+//! # async fn insert_entry(tx: &mut AuditTx, new: NewEntry) -> Result<Entry, StatusCode> { todo!() }
 //!
 //! #[audited(action = "entry.create")]
-//! async fn create_entry(tx: &mut AuditTx, Json(new): Json<NewEntry>) -> Result<Json<Entry>, ApiError> {
+//! async fn create_entry(tx: &mut AuditTx, Json(new): Json<NewEntry>) -> Result<Json<Entry>, StatusCode> {
 //!     let entry = insert_entry(tx, new).await?;
 //!     tx.created(&entry);
 //!     Ok(Json(entry))
@@ -40,10 +47,18 @@ use proc_macro::TokenStream;
 /// `async fn`, without the transaction among its parameters, whose return type names its
 /// action: the functions of `platform_audit::routing` ask for that.
 ///
-/// ```ignore
+/// ```
 /// use axum::{Json, extract::Path, http::StatusCode};
 /// use platform_audit::{AuditTx, audited};
 /// use uuid::Uuid;
+/// # #[derive(platform_audit::Auditable)]
+/// # #[audit(resource = "entry")]
+/// # struct Entry { #[audit(id)] id: Uuid }
+/// # #[derive(serde::Deserialize)]
+/// # struct Correction;
+/// # async fn update_entry(
+/// #     tx: &mut AuditTx, id: Uuid, correction: Correction,
+/// # ) -> Result<(Entry, Entry), StatusCode> { todo!() }
 ///
 /// /// Corrects an entry.
 /// #[audited(
@@ -57,7 +72,7 @@ use proc_macro::TokenStream;
 ///     tx: &mut AuditTx,
 ///     Path(id): Path<Uuid>,
 ///     Json(correction): Json<Correction>,
-/// ) -> Result<StatusCode, ApiError> {
+/// ) -> Result<StatusCode, StatusCode> {
 ///     let (before, after) = update_entry(tx, id, correction).await?;
 ///     tx.updated(&before, &after);
 ///     Ok(StatusCode::NO_CONTENT)
@@ -103,9 +118,14 @@ pub fn audited(attributes: TokenStream, item: TokenStream) -> TokenStream {
 /// The handler is an `async fn` with up to 16 extractors and no transaction. The reason is
 /// shown in the catalogue of routes, to whoever asks why this one leaves no record.
 ///
-/// ```ignore
+/// ```
 /// use axum::Json;
 /// use platform_audit::audit_exempt;
+/// # #[derive(serde::Deserialize)]
+/// # struct NewEntry;
+/// # #[derive(serde::Serialize)]
+/// # struct Preview;
+/// # impl Preview { fn of(new: &NewEntry) -> Self { Self } }
 ///
 /// #[audit_exempt(reason = "computes a preview and stores nothing")]
 /// async fn preview_entry(Json(new): Json<NewEntry>) -> Json<Preview> {
@@ -127,10 +147,15 @@ pub fn audit_exempt(attributes: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Shows a struct's fields to the audit log, so that a change is recorded field by field.
 ///
-/// ```ignore
+/// ```
 /// use platform_audit::Auditable;
 /// use serde::Serialize;
 /// use uuid::Uuid;
+///
+/// #[derive(Serialize)]
+/// struct Holder {
+///     name: String,
+/// }
 ///
 /// #[derive(Auditable)]
 /// #[audit(resource = "entry")]

@@ -95,9 +95,15 @@ impl<'a> Wrapper<'a> {
             lints.push(quote!(unused_lifetimes));
             lints.push(quote!(clippy::extra_unused_lifetimes));
         }
-        let allow = self.allow(&lints);
-
         let attributes = &handler.attributes.outer;
+        if attributes
+            .iter()
+            .any(|found| found.path().is_ident("must_use"))
+        {
+            // Our return type is `#[must_use]` as well.
+            lints.push(quote!(clippy::double_must_use));
+        }
+        let allow = self.allow(&lints);
         let visibility = &handler.visibility;
         let inner = self.inner();
         // With braces of our own, the compiler would not say that a handler is never used.
