@@ -1,0 +1,15 @@
+// Nothing can hold the transaction at commit.
+#![allow(unused_variables)]
+
+use axum::http::StatusCode;
+use platform_audit::{AuditTx, audited};
+
+#[audited(action = "entry.create")]
+async fn create_entry(tx: &mut AuditTx) -> StatusCode {
+    tokio::spawn(async move {
+        let _ = tx.record_id();
+    });
+    StatusCode::CREATED
+}
+
+fn main() {}
