@@ -217,7 +217,10 @@ impl<DB: AuditDatabase> Drop for Lent<'_, DB> {
         let work = self.audit.work.clone();
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
-                runtime.spawn(async move { work.abandon(tx, None, "cancelled").await });
+                runtime.spawn(async move {
+                    work.roll_back(tx, Outcome::TimedOut, None, "cancelled")
+                        .await;
+                });
             }
             Err(_) => {
                 let (connection, unit) = tx.into_parts();

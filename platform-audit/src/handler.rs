@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
@@ -269,33 +270,38 @@ enum Body {
     Abandoned(Option<u16>),
 }
 
-/// Runs `body` until it ends, or until nobody has waited for it for too long.
+/// Runs `body` until it ends, or until nobody waits for it any more. It is not even begun when
+/// the request has been answered already, so that a service that cannot keep up does no work
+/// that nobody wants.
 async fn until_abandoned<R: IntoResponse>(
     body: impl Future<Output = R>,
-    mut caller: watch::Receiver<Caller>,
-    grace: std::time::Duration,
+    caller: &mut watch::Receiver<Caller>,
+    grace: Duration,
 ) -> Body {
     let body = AssertUnwindSafe(async { body.await.into_response() }).catch_unwind();
-    let abandoned = async {
-        let gone = caller
-            .wait_for(|caller| *caller != Caller::Waiting)
-            .await
-            .map(|it| *it);
-        if matches!(gone, Ok(Caller::Gone)) {
-            // What a client that hung up asked for is still finished, if it takes no longer
-            // than this, or until the guard has answered without it.
-            let answered = caller.wait_for(|caller| matches!(caller, Caller::AnsweredWithout(_)));
-            let _ = tokio::time::timeout(grace, answered).await;
-        }
-        match *caller.borrow() {
-            Caller::AnsweredWithout(status) => Some(status.as_u16()),
-            _ => None,
-        }
-    };
     tokio::select! {
         biased;
+        status = abandoned(caller, grace) => Body::Abandoned(status),
         ended = body => ended.map_or(Body::Panicked, Body::Answered),
-        status = abandoned => Body::Abandoned(status),
+    }
+}
+
+/// Waits until nobody waits for the handler any more; answers with the status that the client
+/// got instead, if any.
+///
+/// What a client that hung up asked for is still finished, if it takes no longer than `grace`.
+async fn abandoned(caller: &mut watch::Receiver<Caller>, grace: Duration) -> Option<u16> {
+    let gone = caller
+        .wait_for(|caller| *caller != Caller::Waiting)
+        .await
+        .map(|it| *it);
+    if matches!(gone, Ok(Caller::Gone)) {
+        let answered = caller.wait_for(|caller| matches!(caller, Caller::AnsweredWithout(_)));
+        let _ = tokio::time::timeout(grace, answered).await;
+    }
+    match *caller.borrow() {
+        Caller::AnsweredWithout(status) => Some(status.as_u16()),
+        _ => None,
     }
 }
 
@@ -304,7 +310,7 @@ async fn change<DB, R, F>(
     request: &AuditedRequest,
     unit: Unit,
     body: F,
-    caller: watch::Receiver<Caller>,
+    mut caller: watch::Receiver<Caller>,
 ) -> Response
 where
     DB: AuditDatabase,
@@ -317,17 +323,27 @@ where
         problem::name_record(&mut response, id);
         response
     };
-    let mut tx = match work.begin(unit).await {
-        Ok(tx) => tx,
-        Err((unit, error)) => {
+    let core = &work.core;
+    // Cut off, the connection is closed, so that no open transaction is left on it.
+    let begun = tokio::select! {
+        biased;
+        status = abandoned(&mut caller, core.grace) => {
+            let error_type = abandoned_as(status);
+            core.record_attempt(&unit, Outcome::TimedOut, status, error_type).await;
+            return ended(State::NotCommitted, problem::timed_out(id));
+        }
+        begun = work.store.begin(id) => begun,
+    };
+    let mut tx = match begun {
+        Ok(connection) => AuditTx::new(connection, unit),
+        Err(error) => {
             tracing::error!(record_id = %id, action = %unit.action, %error, "an audited request could not begin");
-            work.core
-                .record_attempt(&unit, Outcome::Failed, Some(503), "begin_failed")
+            core.record_attempt(&unit, Outcome::Failed, Some(503), "begin_failed")
                 .await;
             return ended(State::NotCommitted, problem::not_begun(id));
         }
     };
-    let body = until_abandoned(async { body(&mut tx).await }, caller, work.core.grace).await;
+    let body = until_abandoned(async { body(&mut tx).await }, &mut caller, core.grace).await;
     match body {
         Body::Answered(mut response) => {
             let status = response.status();
@@ -352,7 +368,8 @@ where
             ended(State::NotCommitted, problem::panicked(id))
         }
         Body::Abandoned(status) => {
-            work.abandon(tx, status, abandoned_as(status)).await;
+            work.roll_back(tx, Outcome::TimedOut, status, abandoned_as(status))
+                .await;
             ended(State::NotCommitted, problem::timed_out(id))
         }
     }
@@ -362,7 +379,7 @@ async fn read<R, F>(
     request: &AuditedRequest,
     unit: &Unit,
     body: F,
-    caller: watch::Receiver<Caller>,
+    mut caller: watch::Receiver<Caller>,
 ) -> Response
 where
     R: IntoResponse,
@@ -375,7 +392,7 @@ where
         response
     };
     let failed = |response: Response| ended(State::NotCommitted, response);
-    match until_abandoned(async { body().await }, caller, core.grace).await {
+    match until_abandoned(async { body().await }, &mut caller, core.grace).await {
         Body::Answered(response) => {
             let status = response.status();
             let outcome = Outcome::of_status(status);

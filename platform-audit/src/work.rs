@@ -10,7 +10,8 @@ use crate::record::Outcome;
 use crate::store::{AuditDatabase, Store, connection_failed};
 use crate::tx::AuditTx;
 
-/// How long a roll-back may take before the connection is closed instead.
+/// How long a roll-back may take before the connection is closed instead: it has to wait for
+/// the statement that the work was cut off in.
 const ROLLBACK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// How a commit ended.
@@ -39,8 +40,7 @@ impl<DB: AuditDatabase> Clone for Work<DB> {
 }
 
 impl<DB: AuditDatabase> Work<DB> {
-    /// Must run on a task of its own: sqlx 0.9.0 leaves a transaction open on a connection
-    /// whose `begin` was cancelled.
+    /// Begins, or answers with the unit for its attempt.
     pub(crate) async fn begin(&self, unit: Unit) -> Result<AuditTx<DB>, (Unit, Error)> {
         match self.store.begin(unit.id).await {
             Ok(connection) => Ok(AuditTx::new(connection, unit)),
@@ -124,16 +124,6 @@ impl<DB: AuditDatabase> Work<DB> {
         }
         self.core
             .record_attempt(&unit, outcome, status, error_type)
-            .await;
-    }
-
-    /// Drops the connection of work that was cut off in the middle of a statement, so that the
-    /// database rolls back, and records the attempt.
-    pub(crate) async fn abandon(&self, tx: AuditTx<DB>, status: Option<u16>, error_type: &str) {
-        let (connection, unit) = tx.into_parts();
-        connection.discard();
-        self.core
-            .record_attempt(&unit, Outcome::TimedOut, status, error_type)
             .await;
     }
 }

@@ -8,6 +8,8 @@ const RECORD: &str = "ledger_audit_record";
 const XID_COLUMN: &str = "xid TEXT GENERATED ALWAYS AS (record_id)";
 /// That `entry` and `record` were written by the same transaction.
 const JOINED: &str = "record.xid = entry.xid";
+/// How many of a thousand handlers hang in the soak.
+const HANGING: i64 = 10;
 /// How many requests the soak sends.
 const REQUESTS: i64 = 1_000;
 
