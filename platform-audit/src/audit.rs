@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use sqlx::Pool;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::__private::{AuditedAction, Call};
@@ -93,6 +95,14 @@ impl<DB: AuditDatabase> Audit<DB> {
         self.work.core.meters.status()
     }
 
+    /// Waits until no audited work is under way, such as that of clients who hung up; call it
+    /// after the server has stopped, lest their attempts end unrecorded.
+    pub async fn shutdown(&self) {
+        let tasks = &self.work.core.tasks;
+        tasks.close();
+        tasks.wait().await;
+    }
+
     /// Does audited work that no request asked for: a queue's message, a job, a command.
     ///
     /// The work's change and its record are committed together if it returns `Ok`. Otherwise
@@ -150,7 +160,10 @@ impl<DB: AuditDatabase> Audit<DB> {
         match ended {
             Ok(Ok(value)) => {
                 let work = self.work.clone();
-                match on_own_task(async move { work.commit(tx, None).await }).await? {
+                match self
+                    .on_own_task(async move { work.commit(tx, None).await })
+                    .await?
+                {
                     Committed::Both => Ok(value),
                     Committed::Neither(error) | Committed::Unknown(error) => Err(error.into()),
                 }
@@ -169,7 +182,7 @@ impl<DB: AuditDatabase> Audit<DB> {
 
     async fn begin(&self, unit: Unit) -> Result<AuditTx<DB>, Error> {
         let work = self.work.clone();
-        let begun = on_own_task(async move {
+        let begun = self.on_own_task(async move {
             match work.begin(unit).await {
                 Ok(tx) => Ok(tx),
                 Err((unit, error)) => {
@@ -190,19 +203,20 @@ impl<DB: AuditDatabase> Audit<DB> {
         error_type: &'static str,
     ) -> Result<(), Error> {
         let work = self.work.clone();
-        on_own_task(async move { work.roll_back(tx, outcome, None, error_type).await }).await
+        self.on_own_task(async move { work.roll_back(tx, outcome, None, error_type).await })
+            .await
     }
-}
 
-/// What must not be cut in two when the caller's future is dropped.
-async fn on_own_task<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, Error> {
-    use tracing::Instrument;
-    // The task is lost only when the runtime is shutting down.
-    tokio::spawn(work.in_current_span())
-        .await
-        .map_err(|_| Error::Begin(sqlx::Error::PoolClosed))
+    /// Does what must not be cut in two when the caller's future is dropped.
+    async fn on_own_task<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Error> {
+        // The task is lost only when the runtime is shutting down.
+        let task = self.work.core.tasks.spawn(work.in_current_span());
+        task.await
+            .map_err(|_| Error::Begin(sqlx::Error::PoolClosed))
+    }
 }
 
 /// Records the attempt if the work's future is dropped half-way.
@@ -217,10 +231,12 @@ impl<DB: AuditDatabase> Drop for Lent<'_, DB> {
         let work = self.audit.work.clone();
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
-                runtime.spawn(async move {
+                let tasks = work.core.tasks.clone();
+                let ending = async move {
                     work.roll_back(tx, Outcome::TimedOut, None, "cancelled")
                         .await;
-                });
+                };
+                tasks.spawn_on(ending, &runtime);
             }
             Err(_) => {
                 let (connection, unit) = tx.into_parts();
@@ -312,6 +328,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             observe_only: self.observe_only,
             grace: self.grace,
             meters: Meters::new(),
+            tasks: TaskTracker::new(),
         };
         Ok(Audit {
             work: Work {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::request::Parts;
 use jiff::Timestamp;
 use opentelemetry::trace::TraceContextExt;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::error::{Error, kind};
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) observe_only: bool,
     pub(crate) grace: Duration,
     pub(crate) meters: Meters,
+    /// What must not be cut off, and what a shutdown waits for.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// Derives the actor of a request that carries none in its extensions.
@@ -69,7 +72,7 @@ pub(crate) struct Unit {
 }
 
 /// What the record keeps of the request.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct RequestFacts {
     pub(crate) request_id: Option<String>,
     pub(crate) method: String,
@@ -124,7 +127,8 @@ impl Unit {
 impl Core {
     /// A record of `unit`, to be completed and [bounded](bound_record).
     pub(crate) fn record(&self, unit: &Unit, outcome: Outcome, status: Option<u16>) -> AuditRecord {
-        let request = unit.request.clone().unwrap_or_default();
+        let request = unit.request.as_ref();
+        let trace = unit.trace.as_ref();
         AuditRecord {
             id: unit.id,
             xid: None,
@@ -140,14 +144,14 @@ impl Core {
             status,
             error_type: None,
             reason: unit.reason.clone(),
-            request_id: request.request_id,
-            method: unit.request.is_some().then_some(request.method),
-            route: request.route,
-            path: unit.request.is_some().then_some(request.path),
-            client_address: request.client_address,
-            user_agent: request.user_agent,
-            trace_id: unit.trace.as_ref().map(|trace| trace.trace.clone()),
-            span_id: unit.trace.as_ref().map(|trace| trace.span.clone()),
+            request_id: request.and_then(|request| request.request_id.clone()),
+            method: request.map(|request| request.method.clone()),
+            route: request.and_then(|request| request.route.clone()),
+            path: request.map(|request| request.path.clone()),
+            client_address: request.and_then(|request| request.client_address.clone()),
+            user_agent: request.and_then(|request| request.user_agent.clone()),
+            trace_id: trace.map(|trace| trace.trace.clone()),
+            span_id: trace.map(|trace| trace.span.clone()),
             changes: std::collections::BTreeMap::new(),
             details: unit.details.clone(),
             cut: Vec::new(),

@@ -250,7 +250,7 @@ where
     let task = work(caller)
         .instrument(tracing::Span::current())
         .with_context(opentelemetry::Context::current());
-    let ended = tokio::spawn(task).await;
+    let ended = request.core.tasks.spawn(task).await;
     drop(waiting);
     ended.unwrap_or_else(|error| {
         // Only if the runtime is shutting down: the body's panics are caught inside.

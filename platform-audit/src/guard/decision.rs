@@ -108,7 +108,7 @@ fn record(request: &Arc<AuditedRequest>, unit: Unit, response: Response) -> Judg
     let core = Arc::clone(&request.core);
     let response = named(request, response);
     let status = response.status();
-    let recording = tokio::spawn(async move {
+    let recording = request.core.tasks.spawn(async move {
         let outcome = Outcome::of_status(status);
         core.record_attempt(&unit, outcome, Some(status.as_u16()), status.as_str())
             .await;

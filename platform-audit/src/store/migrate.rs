@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AssertSqlSafe, Pool, SqlSafeStr};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::{AuditDatabase, Dialect};
 use crate::error::Error;
@@ -31,7 +31,7 @@ const SQLITE: Migrations = &[(
 
 /// Brings the audit schema up to date; instances that start together wait for each other.
 pub(crate) async fn run<DB: AuditDatabase>(
-    pool: &Pool<DB>,
+    connection: &mut DB::Connection,
     dialect: Dialect,
     schema: &str,
 ) -> Result<(), Error> {
@@ -66,8 +66,5 @@ pub(crate) async fn run<DB: AuditDatabase>(
         schema: schema.to_owned(),
         source,
     };
-    let mut connection = pool.acquire().await.map_err(|error| failed(error.into()))?;
-    DB::migrate(&mut connection, &migrator)
-        .await
-        .map_err(failed)
+    DB::migrate(connection, &migrator).await.map_err(failed)
 }

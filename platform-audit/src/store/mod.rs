@@ -55,8 +55,10 @@ impl<DB: AuditDatabase> Store<DB> {
         max_connections: Option<u32>,
     ) -> Result<Self, Error> {
         let dialect = DB::dialect(&pool)?.0;
-        migrate::run::<DB>(&pool, dialect, schema).await?;
         let connections = Connections::new(pool, dialect, max_connections)?;
+        let mut connection = connections.lend().await.map_err(Error::Store)?;
+        migrate::run::<DB>(&mut connection, dialect, schema).await?;
+        connection.keep();
         let store = Self {
             connections,
             dialect,

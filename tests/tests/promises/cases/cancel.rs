@@ -121,3 +121,16 @@ async fn a_full_pool_does_not_wait_for_itself_to_record_an_attempt() {
     assert_eq!(service.records().await, 8);
     assert_eq!(service.audit.status().lost_attempts, 0);
 }
+
+#[tokio::test]
+async fn a_shutdown_waits_for_the_work_of_clients_who_hung_up() {
+    let service = Service::start().await;
+    service.hang_up("/wait", &Entry::new(1)).await;
+    let audit = service.audit.clone();
+    let mut shutdown = tokio::spawn(async move { audit.shutdown().await });
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut shutdown).await;
+    assert!(early.is_err(), "it did not wait");
+    service.gates.go_on.notify_one();
+    shutdown.await.unwrap();
+    assert_eq!((service.entries().await, service.records().await), (1, 1));
+}
