@@ -80,7 +80,15 @@ async fn a_cancelled_begin_of_the_services_pool_taints_no_audited_work() {
         .await
         .unwrap();
     leak_a_transaction(&tainted).await;
-    let audit = platform_audit::Audit::new(tainted, "other").start().await.unwrap();
+    // Whoever borrows that connection now believes this to be committed.
+    sqlx::query("INSERT INTO entry (id, amount, iban, record_id) VALUES ('stray', 1, '', '')")
+        .execute(&tainted)
+        .await
+        .unwrap();
+    let audit = platform_audit::Audit::new(tainted, "other")
+        .start()
+        .await
+        .unwrap();
     let entry = Entry::new(1);
     audit
         .transaction(Actor::system("job"), "entry.create", async |tx: &mut Tx| {
@@ -90,8 +98,10 @@ async fn a_cancelled_begin_of_the_services_pool_taints_no_audited_work() {
         })
         .await
         .unwrap();
-    // Seen from another connection: it is committed, not only reported so.
-    let records = service.scalar("SELECT count(*) FROM other_audit.record").await;
+    // The stray change did not slip into the audited transaction.
+    let records = service
+        .scalar("SELECT count(*) FROM other_audit.record")
+        .await;
     assert_eq!((service.entries().await, records), (1, 1));
 }
 
