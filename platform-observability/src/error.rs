@@ -19,7 +19,9 @@ pub enum Error {
         remedy: &'static str,
     },
     /// The service has no usable name.
-    #[error("the service's name is empty: give Telemetry::init the name by which operators know the service")]
+    #[error(
+        "the service's name is empty: give Telemetry::init the name by which operators know the service"
+    )]
     NoServiceName,
     /// The exporter of a signal could not be made.
     #[error("the exporter of {signal} could not be made: {problem}")]

@@ -23,3 +23,6 @@ mod service;
 pub use future::HttpFuture;
 pub use layer::HttpLayer;
 pub use service::HttpService;
+
+#[cfg(test)]
+mod tests;

@@ -88,7 +88,7 @@ impl Observation {
             span.record("url.path", uri.path());
             if let Some((address, port)) = server(request) {
                 span.record("server.address", address);
-                port.map(|port| span.record("server.port", port));
+                port.map(|port| span.record("server.port", i64::from(port)));
             }
             if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
                 span.record("client.address", peer.ip().to_string());
