@@ -1,52 +1,73 @@
 use std::time::Duration;
 
-use thiserror::Error;
+type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-use crate::config::Signal;
-
-/// What can go wrong while telemetry starts or stops. No message holds a secret.
-#[derive(Debug, Error)]
+/// Why telemetry could not be started, or not be stopped cleanly.
+///
+/// No message holds a secret: of tokens and headers only the variable's name is said.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A variable holds something that it cannot mean.
+    /// An environment variable holds what it cannot mean.
     #[error("{variable} {problem}: {remedy}")]
     Variable {
-        /// The environment variable.
+        /// The variable's name.
         variable: String,
-        /// What is wrong with it.
+        /// What is wrong with its value.
         problem: String,
         /// What to write instead.
         remedy: &'static str,
     },
-    /// The service has no usable name.
-    #[error(
-        "the service's name is empty: give Telemetry::init the name by which operators know the service"
-    )]
-    NoServiceName,
-    /// The exporter of a signal could not be made.
-    #[error("the exporter of {signal} could not be made: {problem}")]
-    Exporter {
-        /// Which signal.
-        signal: Signal,
-        /// What the exporter said.
+    /// A setting made in code holds what it cannot mean.
+    #[error("the telemetry setting `{setting}` {problem}: {remedy}")]
+    Setting {
+        /// The method, such as `otlp`.
+        setting: &'static str,
+        /// What is wrong with its value.
         problem: String,
+        /// What to write instead.
+        remedy: &'static str,
     },
-    /// Another subscriber or another `Telemetry` is installed in this process.
+    /// Telemetry was set up before in this process.
+    #[error("telemetry is set up already in this process: call init once, at the start of main")]
+    AlreadyInitialized,
+    /// Something else set a global `tracing` subscriber first.
     #[error(
-        "telemetry is set up already in this process: call Telemetry::init once, first thing in main, and install no other tracing subscriber"
+        "a global tracing subscriber is set already: remove what sets it, as telemetry sets its own"
     )]
-    AlreadyInstalled,
-    /// What was queued could not all be sent before the deadline.
+    SubscriberInstalled,
+    /// The HTTP client of the exporters could not be made.
     #[error(
-        "telemetry did not shut down within {0:?}: the endpoint is slow or gone, and what was still queued is lost"
+        "the exporters' HTTP client cannot be made; if no certificate authority was found, install ca-certificates or set SSL_CERT_FILE"
     )]
-    ShutdownTimedOut(Duration),
-    /// The last export failed.
-    #[error("the last {signal} could not be sent: {problem}")]
+    Client {
+        /// Why.
+        source: Source,
+    },
+    /// An exporter could not be made.
+    #[error("the exporter of {signal} cannot be made")]
+    Exporter {
+        /// The signal.
+        signal: crate::Signal,
+        /// Why.
+        source: Source,
+    },
+    /// A thread could not be started.
+    #[error("a thread for telemetry cannot be started")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What was left at shutdown could not be exported, and is lost.
+    #[error("the last export failed, what was left is lost ({failures})")]
     Shutdown {
-        /// Which signal.
-        signal: Signal,
-        /// What the exporter said.
-        problem: String,
+        /// The signals, each with what its exporter said.
+        failures: String,
+    },
+    /// What was left at shutdown was not taken in time; some of it may be lost.
+    #[error("telemetry was not shut down within {deadline:?}: what was left may be lost")]
+    ShutdownTimedOut {
+        /// How long it was given.
+        deadline: Duration,
     },
 }

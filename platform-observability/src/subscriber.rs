@@ -4,105 +4,155 @@ use std::io::IsTerminal;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use tracing::{Level, Metadata, Subscriber};
+use tracing::field::Field;
+use tracing::{Dispatch, Metadata};
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 
-use crate::Error;
-use crate::config::{Destination, Destinations};
+use crate::error::Error;
 use crate::export::Providers;
+use crate::http::{ACCESS, SPAN};
 
-/// The line that the console shows for each request.
-pub(crate) const ACCESS: &str = "platform_observability::access";
+/// What is logged where neither the code nor `RUST_LOG` says more.
+pub(crate) const DEFAULT_FILTER: &str = "info";
 
-/// Libraries that say much of little; sqlx's statement log would show SQL text.
-const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,tower=warn,sqlx=warn,sqlx::query=off";
+/// Before every filter: libraries that say much of little, and sqlx's statements, whose text may
+/// hold a client's data. Whoever names one of them in the filter has it.
+const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,opentelemetry=warn,sqlx::query=off";
 
-/// Whose events never are exported: those of the exporters and of what they send with, lest each
-/// export cause the next; those that hold SQL text; and what a span says already.
-const NEVER_EXPORTED: [&str; 12] = [
-    "hyper",
-    "hyper_util",
-    "h2",
-    "reqwest",
-    "rustls",
-    "opentelemetry",
-    "opentelemetry_sdk",
-    "opentelemetry_otlp",
-    "opentelemetry_http",
-    "opentelemetry-otlp",
-    "sqlx::query",
-    ACCESS,
-];
+/// Whose events are never exported, lest each export cause the next: what the exporters are made
+/// of. Each stands for its submodules and for crates named after it, such as `hyper_util`.
+const NEVER_EXPORTED: [&str; 5] = ["hyper", "h2", "reqwest", "rustls", "opentelemetry"];
 
-/// Spans for the traces, events for the logs (never both, lest they be billed twice), and
-/// lines on standard error.
-pub(crate) fn new(
-    providers: &Providers,
-    destinations: &Destinations,
-    log_filter: &str,
-) -> Result<impl Subscriber + Send + Sync + use<>, Error> {
-    let exports_logs = matches!(destinations.logs, Destination::Otlp(_));
-    let traces = tracing_opentelemetry::layer()
-        .with_tracer(providers.tracer.tracer("platform-observability"))
-        .with_location(false)
-        .with_threads(false)
-        .with_target(false)
-        .with_tracked_inactivity(false)
-        // Spans only, and by level rather than by the log filter: a filter that hid the request's
-        // span would tear the trace.
-        .with_filter(filter_fn(|metadata| {
-            metadata.is_span() && *metadata.level() <= Level::INFO && !is_never_exported(metadata)
-        }));
-    let exported = filter(log_filter)?.and(filter_fn(|metadata| !is_never_exported(metadata)));
-    let logs = providers
-        .logger
-        .as_ref()
-        .map(|logger| OpenTelemetryTracingBridge::new(logger).with_filter(exported));
-    // Where logs are exported, standard error keeps what must be seen if the export fails.
-    let shown = if exports_logs {
-        filter("warn")?
-    } else {
-        filter(log_filter)?
+/// Spans to the traces, events to the logs (never to both, lest they be paid twice), and lines to
+/// standard error.
+pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Error> {
+    let traces = match &providers.tracer {
+        None => None,
+        Some(provider) => {
+            let layer = tracing_opentelemetry::layer()
+                .with_tracer(provider.tracer("platform-observability"))
+                .with_location(false)
+                .with_threads(false)
+                .with_target(false)
+                .with_tracked_inactivity(false);
+            // Whatever the filter says, the request's span stays: without it, traces would tear
+            // and audit records would have no trace id.
+            let spans = filter
+                .parse(&format!(",{SPAN}=info"))?
+                .and(filter_fn(|metadata| {
+                    metadata.is_span() && exported(metadata)
+                }));
+            Some(layer.with_filter(spans))
+        }
     };
-    let console = tracing_subscriber::fmt::layer()
+    let logs = match &providers.logger {
+        None => None,
+        Some(provider) => {
+            let events = filter.parse("")?.and(filter_fn(|metadata| {
+                metadata.is_event() && exported(metadata)
+            }));
+            Some(OpenTelemetryTracingBridge::new(provider).with_filter(events))
+        }
+    };
+    let lines = tracing_subscriber::fmt::layer()
         .compact()
+        .fmt_fields(debug_fn(show).delimited(" "))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .with_filter(shown);
-    Ok(tracing_subscriber::registry()
-        .with(traces)
-        .with(logs)
-        .with(console))
+        .with_filter(filter.parse("")?);
+    let registry = tracing_subscriber::registry();
+    Ok(Dispatch::new(registry.with(traces).with(logs).with(lines)))
 }
 
-fn filter(directives: &str) -> Result<EnvFilter, Error> {
-    EnvFilter::builder()
-        .parse(format!("{QUIET},{directives}"))
-        .map_err(|error| Error::Variable {
-            variable: "RUST_LOG".to_owned(),
-            problem: format!("cannot be read: {error}"),
-            remedy: "write it as `info`, or as `info,my_service=debug`",
+/// What is logged.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    pub(crate) directives: String,
+    /// Whether `RUST_LOG` said so.
+    pub(crate) from_environment: bool,
+}
+
+impl Filter {
+    fn parse(&self, more: &str) -> Result<EnvFilter, Error> {
+        let directives = format!("{QUIET},{}{more}", self.directives);
+        EnvFilter::builder().parse(directives).map_err(|error| {
+            let problem = format!("cannot be read: {error}");
+            let remedy = "write it as `info`, or as `info,my_service=debug`";
+            if self.from_environment {
+                Error::Variable {
+                    variable: "RUST_LOG".to_owned(),
+                    problem,
+                    remedy,
+                }
+            } else {
+                Error::Setting {
+                    setting: "log_filter",
+                    problem,
+                    remedy,
+                }
+            }
+        })
+    }
+}
+
+fn exported(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    target != ACCESS
+        && !NEVER_EXPORTED.iter().any(|name| {
+            let rest = target.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '_', '-']))
         })
 }
 
-fn is_never_exported(metadata: &Metadata<'_>) -> bool {
-    let target = metadata.target();
-    NEVER_EXPORTED.iter().any(|quiet| {
-        target
-            .strip_prefix(quiet)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-    })
+/// Fields on standard error: of those that tell OpenTelemetry about a span only the name.
+fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
+    match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        "otel.name" => write!(writer, "{value:?}"),
+        name if name.starts_with("otel.") => Ok(()),
+        name => write!(writer, "{name}={value:?}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Filter;
+
     #[test]
-    fn a_malformed_filter_is_an_error_that_names_it() {
-        let error = super::filter("info,my_service=loud")
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("RUST_LOG"), "{error}");
-        assert!(super::filter("info,my_service=debug").is_ok());
+    fn a_malformed_filter_is_an_error_that_names_where_it_was_set() {
+        let filter = |directives: &str, from_environment| Filter {
+            directives: directives.to_owned(),
+            from_environment,
+        };
+        let error = filter("info,my_service=loud", true).parse("").unwrap_err();
+        assert!(error.to_string().contains("RUST_LOG"), "{error}");
+        let error = filter("my_service=loud", false).parse("").unwrap_err();
+        assert!(error.to_string().contains("log_filter"), "{error}");
+        filter("info,my_service=debug", true).parse("").unwrap();
+    }
+
+    #[test]
+    fn sqls_text_is_logged_only_where_it_is_asked_for() {
+        let shown = |directives: &str| {
+            let filter = Filter {
+                directives: directives.to_owned(),
+                from_environment: true,
+            };
+            let subscriber = tracing_subscriber::registry::Registry::default();
+            let filtered = tracing_subscriber::layer::SubscriberExt::with(
+                subscriber,
+                filter.parse("").unwrap(),
+            );
+            tracing::subscriber::with_default(
+                filtered,
+                || tracing::enabled!(target: "sqlx::query", tracing::Level::WARN),
+            )
+        };
+        assert!(!shown("info"));
+        assert!(!shown("debug"));
+        assert!(shown("info,sqlx::query=warn"));
     }
 }

@@ -1,17 +1,17 @@
 //! Start-up and shutdown.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
+use opentelemetry::metrics::{MeterProvider, NoopMeterProvider};
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 
-use crate::Error;
-use crate::config::{Axiom, Chosen, Destinations, Environment, Propagator, read};
+use crate::config::{Axiom, Chosen, Destination, Destinations, Propagator, Variables, resource};
+use crate::error::Error;
 use crate::export::Providers;
 use crate::http::HttpLayer;
-use crate::subscriber;
+use crate::subscriber::{self, DEFAULT_FILTER, Filter};
 
 /// How long a shutdown may take, unless the service says otherwise.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -19,40 +19,47 @@ const SHUTDOWN: Duration = Duration::from_secs(10);
 /// How long a `Telemetry` that is dropped without a shutdown may hold its thread up.
 const DROP: Duration = Duration::from_secs(2);
 
-/// The telemetry of this process: keep it until the end, and [shut it down](Self::shutdown).
+static INITIALIZED: AtomicBool = AtomicBool::new(false);
+
+/// The telemetry of this process. Keep it until the end, then [shut it down](Self::shutdown).
+///
+/// Dropped instead, it sends what is queued for at most two seconds.
 #[derive(Debug)]
 #[must_use = "dropped, it stops exporting"]
 pub struct Telemetry {
     // None once it was shut down.
     providers: Option<Providers>,
     layer: HttpLayer,
-    propagators: Vec<Propagator>,
     deadline: Duration,
 }
 
 impl Telemetry {
     /// Sets up traces, metrics and logs of `service` for this process, as the environment says:
     ///
-    /// - `AXIOM_TOKEN` (`xaat-…`): to Axiom. `AXIOM_EDGE` names another edge than
-    ///   `us-east-1.aws.edge.axiom.co`, `AXIOM_EDGE_URL` or `AXIOM_URL` a whole URL, and
-    ///   `AXIOM_TRACES_DATASET`, `AXIOM_METRICS_DATASET` and `AXIOM_LOGS_DATASET` the datasets
-    ///   (by default `<service>-traces` and so on).
-    /// - else `OTEL_EXPORTER_OTLP_ENDPOINT`, or one for each signal
-    ///   (`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, …): to that collector, as OTLP/HTTP protobuf, with
-    ///   `OTEL_EXPORTER_OTLP_HEADERS`, `…_COMPRESSION` and `…_TIMEOUT` honoured.
-    /// - else: readable lines on standard error.
+    /// - `AXIOM_TOKEN` (`xaat-…`): to Axiom, gzipped. `AXIOM_EDGE` names another edge than
+    ///   `us-east-1` (a region or a host), `AXIOM_EDGE_URL` a whole URL, and
+    ///   `AXIOM_TRACES_DATASET`, `AXIOM_METRICS_DATASET`, `AXIOM_LOGS_DATASET` other datasets than
+    ///   `<service>-traces`, `<service>-metrics` and `<service>-logs`.
+    /// - else `OTEL_EXPORTER_OTLP_ENDPOINT`, or the signals' own
+    ///   `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and so on: to that collector, as OTLP/HTTP protobuf,
+    ///   with `OTEL_EXPORTER_OTLP_HEADERS`, `…_COMPRESSION` (`gzip`, `none`) and `…_TIMEOUT`
+    ///   (milliseconds), or the signals' own.
+    /// - else: a line on standard error for each event and each request.
     ///
-    /// `OTEL_SDK_DISABLED`, `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` (`otlp`, `console`, `none`),
-    /// `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_PROPAGATORS`,
-    /// `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_INTERVAL` and
-    /// `RUST_LOG` are honoured. Where logs are exported, standard error shows warnings and errors.
+    /// Log lines go to standard error in any case. Also honoured: `OTEL_SDK_DISABLED`,
+    /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` (`otlp`, `console`, `none`), `OTEL_SERVICE_NAME`,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_PROPAGATORS` (`tracecontext`, `baggage`, `none`),
+    /// `RUST_LOG`, and what the SDK reads: `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_BLRP_*`,
+    /// `OTEL_METRIC_EXPORT_INTERVAL`, the limits of spans.
     ///
-    /// It needs no runtime and may be called inside one; exports run on threads of their own.
+    /// It sets the global `tracing` subscriber and OpenTelemetry's global tracer provider, meter
+    /// provider and propagator. It needs no runtime, and may be called inside one; exports run on
+    /// threads of their own.
     ///
     /// # Errors
     ///
-    /// When a variable holds what it cannot mean, or when telemetry or another `tracing`
-    /// subscriber is set up already.
+    /// When a variable holds what it cannot mean, and when telemetry or another `tracing`
+    /// subscriber was set up before. Nothing is set up then.
     pub fn init(service: impl Into<String>) -> Result<Self, Error> {
         Self::builder(service).init()
     }
@@ -64,18 +71,21 @@ impl Telemetry {
             version: None,
             environment: None,
             chosen: Chosen::default(),
-            log_filter: "info".to_owned(),
+            log_filter: DEFAULT_FILTER.to_owned(),
             deadline: SHUTDOWN,
         }
     }
 
-    /// The layer for the service's router; see [`http`](crate::http).
+    /// The layer for the service's router; see [`http`](crate::http) for where it belongs.
+    #[must_use]
     pub fn layer(&self) -> HttpLayer {
         self.layer.clone()
     }
 
-    /// Sends what is queued and stops, within the deadline; from any runtime, or none but an
-    /// executor.
+    /// Sends what is queued and stops, within the deadline (10 seconds by default).
+    ///
+    /// Call it when the server has stopped, from any runtime or executor, also after a panic.
+    /// Spans that have not ended by then are lost.
     ///
     /// # Errors
     ///
@@ -84,27 +94,16 @@ impl Telemetry {
         let Some(providers) = self.providers.take() else {
             return Ok(());
         };
-        let deadline = self.deadline;
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || {
-            // Nobody listens any more if the caller was cancelled.
-            let _ = answer.send(shut_down_within(providers, deadline));
-        });
-        answered
-            .await
-            .unwrap_or(Err(Error::ShutdownTimedOut(deadline)))
+        let (done, ended) = tokio::sync::oneshot::channel();
+        providers.shut_down(self.deadline, |result| {
+            // The caller may have stopped waiting.
+            let _ = done.send(result);
+        })?;
+        // Without a result the thread has died, which it tells on standard error.
+        ended.await.unwrap_or(Err(Error::ShutdownTimedOut {
+            deadline: self.deadline,
+        }))
     }
-}
-
-/// Blocks until the providers have stopped, at most until the deadline.
-fn shut_down_within(providers: Providers, deadline: Duration) -> Result<(), Error> {
-    let (done, ended) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let _ = done.send(providers.shut_down(deadline));
-    });
-    ended
-        .recv_timeout(deadline)
-        .unwrap_or(Err(Error::ShutdownTimedOut(deadline)))
 }
 
 impl Drop for Telemetry {
@@ -112,8 +111,14 @@ impl Drop for Telemetry {
         let Some(providers) = self.providers.take() else {
             return;
         };
-        // There is nobody to tell if it fails.
-        let _ = shut_down_within(providers, DROP);
+        let (done, ended) = std::sync::mpsc::channel();
+        let deadline = self.deadline.min(DROP);
+        let started = providers.shut_down(deadline, move |_| {
+            let _ = done.send(());
+        });
+        if started.is_ok() {
+            let _ = ended.recv_timeout(deadline);
+        }
     }
 }
 
@@ -142,26 +147,27 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Sends all signals to Axiom, whatever the environment names.
+    /// Sends all signals to Axiom, whatever endpoint the environment names.
     pub fn axiom(mut self, axiom: Axiom) -> Self {
         self.chosen = Chosen::Axiom(axiom);
         self
     }
 
-    /// Sends all signals to the collector at this base URL, whatever the environment names.
+    /// Sends all signals to the collector at this base URL, such as `http://collector:4318`,
+    /// whatever endpoint the environment names.
     pub fn otlp(mut self, endpoint: impl Into<String>) -> Self {
         self.chosen = Chosen::Otlp(endpoint.into());
         self
     }
 
-    /// Sends nothing; lines on standard error.
+    /// Sends nothing, whatever endpoint the environment names: lines on standard error.
     pub fn console(mut self) -> Self {
         self.chosen = Chosen::Console;
         self
     }
 
     /// What is logged where `RUST_LOG` says nothing, such as `info,my_service=debug`; by default
-    /// `info`.
+    /// `info`. The syntax is that of tracing-subscriber's `EnvFilter`.
     pub fn log_filter(mut self, directives: impl Into<String>) -> Self {
         self.log_filter = directives.into();
         self
@@ -179,68 +185,65 @@ impl TelemetryBuilder {
     ///
     /// As [`Telemetry::init`].
     pub fn init(self) -> Result<Telemetry, Error> {
-        let environment = |name: &str| std::env::var(name).ok();
-        let (telemetry, dispatch) = self.assemble(&environment)?;
-        tracing::dispatcher::set_global_default(dispatch).map_err(|_| Error::AlreadyInstalled)?;
-        if let Some(providers) = &telemetry.providers {
-            opentelemetry::global::set_tracer_provider(providers.tracer.clone());
-            if let Some(meter) = &providers.meter {
-                opentelemetry::global::set_meter_provider(meter.clone());
-            }
-            let formats = formats(&telemetry.propagators);
-            opentelemetry::global::set_text_map_propagator(TextMapCompositePropagator::new(
-                formats,
-            ));
+        if INITIALIZED.swap(true, Ordering::SeqCst) {
+            return Err(Error::AlreadyInitialized);
+        }
+        let installed = self.install(Variables(&|name| std::env::var_os(name)));
+        if installed.is_err() {
+            INITIALIZED.store(false, Ordering::SeqCst);
+        }
+        installed
+    }
+
+    fn install(self, variables: Variables<'_>) -> Result<Telemetry, Error> {
+        let coded = [
+            ("service.version", self.version),
+            ("deployment.environment.name", self.environment),
+        ];
+        let (service, resource) = resource(&self.service, coded, variables)?;
+        let destinations = Destinations::resolve(&service, &self.chosen, variables)?;
+        let from_environment = variables.read("RUST_LOG")?;
+        let filter = Filter {
+            from_environment: from_environment.is_some(),
+            directives: from_environment.unwrap_or(self.log_filter),
+        };
+        let providers = Providers::new(&destinations, &resource)?;
+        let telemetry = Telemetry {
+            layer: layer(&providers, &destinations),
+            providers: Some(providers.clone()),
+            deadline: self.deadline,
+        };
+        let subscriber = subscriber::new(&providers, filter)?;
+        tracing::dispatcher::set_global_default(subscriber)
+            .map_err(|_| Error::SubscriberInstalled)?;
+        opentelemetry::global::set_text_map_propagator(propagator(&destinations));
+        if let Some(tracer) = providers.tracer {
+            opentelemetry::global::set_tracer_provider(tracer);
+        }
+        if let Some(meter) = providers.meter {
+            opentelemetry::global::set_meter_provider(meter);
         }
         Ok(telemetry)
     }
-
-    fn assemble(
-        self,
-        environment: Environment<'_>,
-    ) -> Result<(Telemetry, tracing::Dispatch), Error> {
-        let service = read("OTEL_SERVICE_NAME", environment).unwrap_or(self.service);
-        if service.trim().is_empty() {
-            return Err(Error::NoServiceName);
-        }
-        let destinations = Destinations::resolve(&service, &self.chosen, environment)?;
-        let mut resource = Resource::builder().with_service_name(service);
-        if let Some(version) = self.version {
-            resource = resource.with_attribute(KeyValue::new("service.version", version));
-        }
-        if let Some(name) = self.environment {
-            resource = resource.with_attribute(KeyValue::new("deployment.environment.name", name));
-        }
-        let log_filter = read("RUST_LOG", environment).unwrap_or(self.log_filter);
-        let providers = Providers::new(&destinations, resource.build())?;
-        let subscriber = subscriber::new(&providers, &destinations, &log_filter)?;
-
-        let propagator = TextMapCompositePropagator::new(formats(&destinations.propagators));
-        let meter = match &providers.meter {
-            Some(provider) => {
-                opentelemetry::metrics::MeterProvider::meter(provider, "platform-observability")
-            }
-            None => opentelemetry::global::meter("platform-observability"),
-        };
-        let layer = HttpLayer::new(&meter, propagator);
-        let telemetry = Telemetry {
-            providers: Some(providers),
-            layer,
-            propagators: destinations.propagators,
-            deadline: self.deadline,
-        };
-        Ok((telemetry, tracing::Dispatch::new(subscriber)))
-    }
 }
 
-fn formats(propagators: &[Propagator]) -> Vec<Box<dyn TextMapPropagator + Send + Sync>> {
-    propagators
-        .iter()
-        .map(|propagator| -> Box<dyn TextMapPropagator + Send + Sync> {
-            match propagator {
-                Propagator::TraceContext => Box::new(TraceContextPropagator::new()),
-                Propagator::Baggage => Box::new(BaggagePropagator::new()),
-            }
-        })
-        .collect()
+fn layer(providers: &Providers, destinations: &Destinations) -> HttpLayer {
+    const SCOPE: &str = "platform-observability";
+    let meter = match &providers.meter {
+        Some(provider) => provider.meter(SCOPE),
+        None => NoopMeterProvider::new().meter(SCOPE),
+    };
+    let shows_requests = destinations.traces == Destination::Console;
+    HttpLayer::new(&meter, propagator(destinations), shows_requests)
+}
+
+fn propagator(destinations: &Destinations) -> TextMapCompositePropagator {
+    let formats = destinations.propagators.iter();
+    let formats = formats.map(|format| -> Box<dyn TextMapPropagator + Send + Sync> {
+        match format {
+            Propagator::TraceContext => Box::new(TraceContextPropagator::new()),
+            Propagator::Baggage => Box::new(BaggagePropagator::new()),
+        }
+    });
+    TextMapCompositePropagator::new(formats.collect())
 }

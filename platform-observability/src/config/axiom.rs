@@ -1,140 +1,192 @@
-use std::collections::HashMap;
+use std::net::IpAddr;
 
-use super::{Destination, Endpoint, Environment, Signal, check_url, read};
+use http::{HeaderName, HeaderValue};
+
+use super::otlp::TIMEOUT;
+use super::{Destination, Endpoint, Signal, URL_REMEDY, Variables, url_problem};
 use crate::Error;
 
-/// Axiom's edge, where telemetry is sent unless another is named.
-const DEFAULT_EDGE: &str = "us-east-1.aws.edge.axiom.co";
-
-/// Axiom as the destination: a token, and one dataset for each signal.
+/// Axiom as the destination: a token, an edge, and one dataset for each signal.
 ///
-/// Made from the environment when `AXIOM_TOKEN` is set; see [`Telemetry::init`](crate::Telemetry::init).
+/// Made from the environment where `AXIOM_TOKEN` is set: see
+/// [`Telemetry::init`](crate::Telemetry::init). What is wrong with it is said at `init`.
+///
+/// ```
+/// use platform_observability::{Axiom, Signal};
+///
+/// let axiom = Axiom::new("xaat-…")
+///     .edge("eu-central-1")
+///     .dataset(Signal::Logs, "all-logs");
+/// ```
 #[derive(Clone)]
+#[must_use]
 pub struct Axiom {
     token: String,
     url: String,
-    traces: String,
-    metrics: String,
-    logs: String,
+    datasets: [Option<String>; 3],
+    /// The names of the settings, for messages.
+    from_environment: bool,
 }
 
 impl Axiom {
-    /// Axiom's edge with an API token (`xaat-…`), and the datasets `<service>-traces`,
-    /// `<service>-metrics` and `<service>-logs`.
-    ///
-    /// # Errors
-    ///
-    /// When the token cannot be one: empty, personal (`xapt-…`, which the edge refuses), or
-    /// with characters that no header can carry.
-    pub fn new(service: &str, token: impl Into<String>) -> Result<Self, Error> {
-        let token = token.into();
-        let refuse = |problem: &str| {
-            Err(Error::Variable {
-                variable: "AXIOM_TOKEN".to_owned(),
-                problem: problem.to_owned(),
-                remedy: "make an API token (xaat-…) with ingest permission for the three datasets in Axiom's settings",
-            })
-        };
-        if token.is_empty() {
-            return refuse("is empty");
+    /// Axiom's edge in us-east-1, with an API token (`xaat-…`; the edge refuses personal tokens,
+    /// `xapt-…`), and the datasets `<service>-traces`, `<service>-metrics` and `<service>-logs`.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self {
+            token: token.into(),
+            url: edge_url("us-east-1"),
+            datasets: [None, None, None],
+            from_environment: false,
         }
-        if token.starts_with("xapt-") {
-            return refuse("is a personal token, which Axiom's edge refuses");
-        }
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return refuse("holds spaces or characters that no token has");
-        }
-        Ok(Self {
-            token,
-            url: format!("https://{DEFAULT_EDGE}"),
-            traces: format!("{service}-traces"),
-            metrics: format!("{service}-metrics"),
-            logs: format!("{service}-logs"),
-        })
     }
 
-    /// The edge's URL, such as `https://eu-central-1.aws.edge.axiom.co`.
-    #[must_use]
-    pub fn with_url(mut self, url: impl Into<String>) -> Self {
-        self.url = url.into().trim_end_matches('/').to_owned();
+    /// Another edge: its region, such as `eu-central-1`, or its host name.
+    pub fn edge(mut self, edge: &str) -> Self {
+        self.url = edge_url(edge);
         self
     }
 
-    /// The dataset of one signal. Axiom asks for one dataset per signal.
-    #[must_use]
-    pub fn with_dataset(mut self, signal: Signal, dataset: impl Into<String>) -> Self {
-        *match signal {
-            Signal::Traces => &mut self.traces,
-            Signal::Metrics => &mut self.metrics,
-            Signal::Logs => &mut self.logs,
-        } = dataset.into();
+    /// Another edge by its whole base URL.
+    pub fn edge_url(mut self, url: impl Into<String>) -> Self {
+        self.url = url.into();
         self
     }
 
-    pub(super) fn from_environment(
-        service: &str,
-        environment: Environment<'_>,
-    ) -> Result<Option<Self>, Error> {
-        let Some(token) = read("AXIOM_TOKEN", environment) else {
+    /// The dataset of one signal. Axiom asks for a dataset of its own for each.
+    pub fn dataset(mut self, signal: Signal, dataset: impl Into<String>) -> Self {
+        self.datasets[signal as usize] = Some(dataset.into());
+        self
+    }
+
+    pub(super) fn from_environment(variables: Variables<'_>) -> Result<Option<Self>, Error> {
+        let Some(token) = variables.read("AXIOM_TOKEN")? else {
             return Ok(None);
         };
-        let mut axiom = Self::new(service, token)?;
-        if let Some(edge) = read("AXIOM_EDGE", environment) {
-            axiom.url = format!("https://{edge}");
+        let mut axiom = Self::new(token);
+        axiom.from_environment = true;
+        if let Some(edge) = variables.read("AXIOM_EDGE")? {
+            axiom = axiom.edge(&edge);
         }
-        for variable in ["AXIOM_EDGE_URL", "AXIOM_URL"] {
-            // api.axiom.co is the rest of Axiom's API; telemetry is taken at the edge.
-            let url = read(variable, environment).filter(|url| !url.contains("api.axiom.co"));
-            if let Some(url) = url {
-                check_url(variable, &url)?;
-                axiom = axiom.with_url(url);
-                break;
-            }
+        if let Some(url) = variables.read("AXIOM_EDGE_URL")? {
+            axiom = axiom.edge_url(url);
         }
         for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
-            let variable = format!("AXIOM_{}_DATASET", signal.variable());
-            if let Some(dataset) = read(&variable, environment) {
-                axiom = axiom.with_dataset(signal, dataset);
+            if let Some(dataset) = variables.read(&dataset_variable(signal))? {
+                axiom = axiom.dataset(signal, dataset);
             }
         }
         Ok(Some(axiom))
     }
 
-    pub(super) fn destination(&self, signal: Signal) -> Result<Destination, Error> {
-        check_url("AXIOM_EDGE", &self.url)?;
-        let (header, dataset) = match signal {
-            Signal::Traces => ("x-axiom-dataset", &self.traces),
-            Signal::Logs => ("x-axiom-dataset", &self.logs),
-            // Another header than the others': Axiom calls mixing them up the commonest mistake.
-            Signal::Metrics => ("x-axiom-metrics-dataset", &self.metrics),
+    pub(super) fn destination(&self, service: &str, signal: Signal) -> Result<Destination, Error> {
+        let dataset = match &self.datasets[signal as usize] {
+            Some(dataset) => dataset.clone(),
+            None => format!("{service}-{signal}"),
         };
-        if dataset.is_empty() || !dataset.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Error::Variable {
-                variable: format!("AXIOM_{}_DATASET", signal.variable()),
-                problem: "is not a dataset's name".to_owned(),
-                remedy: "use the name of a dataset of your organisation, without spaces",
-            });
+        let authorization = self.authorization()?;
+        let url = self.url.trim_end_matches('/');
+        let problem = url_problem(url)
+            .or_else(|| in_clear(url).then_some("would send the token unencrypted"));
+        if let Some(problem) = problem {
+            let variable = "AXIOM_EDGE_URL".to_owned();
+            return Err(self.wrong(variable, "Axiom::edge", problem, URL_REMEDY));
         }
-        let headers = HashMap::from([
-            ("authorization", format!("Bearer {}", self.token)),
-            (header, dataset.clone()),
-        ]);
-        let url = format!("{}/v1/{}", self.url, signal.path());
+        let name = match signal {
+            Signal::Traces | Signal::Logs => "x-axiom-dataset",
+            // Axiom's documentation calls mixing the two up the commonest mistake.
+            Signal::Metrics => "x-axiom-metrics-dataset",
+        };
+        let visible = !dataset.is_empty() && dataset.bytes().all(|byte| byte.is_ascii_graphic());
+        let value = HeaderValue::from_str(&dataset).ok().filter(|_| visible);
+        let value = value.ok_or_else(|| {
+            self.wrong(
+                dataset_variable(signal),
+                "Axiom::dataset",
+                "is not a dataset's name",
+                "use the name of one of your datasets, in ASCII and without spaces",
+            )
+        })?;
         Ok(Destination::Otlp(Endpoint {
-            url,
-            headers,
+            url: format!("{url}/v1/{signal}"),
+            headers: vec![
+                (http::header::AUTHORIZATION, authorization),
+                (HeaderName::from_static(name), value),
+            ],
             gzip: true,
+            timeout: TIMEOUT,
         }))
+    }
+
+    fn authorization(&self) -> Result<HeaderValue, Error> {
+        let problem = if self.token.starts_with("xapt-") {
+            "is a personal token, which Axiom's edge refuses"
+        } else if self.token.is_empty() || !self.token.bytes().all(|b| b.is_ascii_graphic()) {
+            "is not a token"
+        } else if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", self.token)) {
+            value.set_sensitive(true);
+            return Ok(value);
+        } else {
+            "is not a token"
+        };
+        Err(self.wrong(
+            "AXIOM_TOKEN".to_owned(),
+            "Axiom::new",
+            problem,
+            "make an API token (xaat-…) that may ingest into the three datasets, in Axiom's settings",
+        ))
+    }
+
+    fn wrong(
+        &self,
+        variable: String,
+        setting: &'static str,
+        problem: &str,
+        remedy: &'static str,
+    ) -> Error {
+        let problem = problem.to_owned();
+        if self.from_environment {
+            Error::Variable {
+                variable,
+                problem,
+                remedy,
+            }
+        } else {
+            Error::Setting {
+                setting,
+                problem,
+                remedy,
+            }
+        }
     }
 }
 
 impl std::fmt::Debug for Axiom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Axiom")
-            .field("url", &self.url)
-            .field("traces", &self.traces)
-            .field("metrics", &self.metrics)
-            .field("logs", &self.logs)
+            .field("datasets", &self.datasets)
             .finish_non_exhaustive()
     }
+}
+
+fn edge_url(edge: &str) -> String {
+    if edge.contains('.') || edge.contains(':') {
+        format!("https://{edge}")
+    } else {
+        format!("https://{edge}.aws.edge.axiom.co")
+    }
+}
+
+fn dataset_variable(signal: Signal) -> String {
+    format!("AXIOM_{}_DATASET", signal.variable())
+}
+
+/// Whether a token would go over a network unencrypted: plain HTTP, but to this host.
+fn in_clear(url: &str) -> bool {
+    let Ok(url) = url.parse::<http::Uri>() else {
+        return true;
+    };
+    let host = url.host().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    url.scheme_str() == Some("http") && !here
 }

@@ -2,16 +2,20 @@
 
 mod axiom;
 mod otlp;
+mod resource;
+#[cfg(test)]
+mod tests;
+mod variables;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 pub use axiom::Axiom;
+pub(crate) use resource::resource;
+pub(crate) use variables::Variables;
 
 use crate::Error;
-
-/// Looks a variable up; tests pass their own.
-pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// One of OpenTelemetry's signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,10 +66,10 @@ pub(crate) enum Chosen {
 }
 
 /// Where one signal goes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     Otlp(Endpoint),
-    /// Logs to the console; the console shows no traces and metrics.
+    /// Standard error, which shows logs, and a line for each request.
     Console,
     Nowhere,
 }
@@ -74,19 +78,20 @@ pub(crate) enum Destination {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     pub(crate) url: String,
-    /// Sent with every request, over whatever the environment adds.
-    pub(crate) headers: HashMap<&'static str, String>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) gzip: bool,
+    /// How long one export may take, its retries included.
+    pub(crate) timeout: Duration,
 }
 
-impl std::fmt::Debug for Destination {
+impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            // The headers hold the token, and a URL may hold a password.
-            Self::Otlp(_) => f.write_str("Otlp(..)"),
-            Self::Console => f.write_str("Console"),
-            Self::Nowhere => f.write_str("Nowhere"),
-        }
+        // Not the headers, which hold tokens, nor what follows a `?`.
+        f.debug_struct("Endpoint")
+            .field("url", &self.url.split('?').next())
+            .field("gzip", &self.gzip)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,9 +101,8 @@ pub(crate) struct Destinations {
     pub(crate) traces: Destination,
     pub(crate) metrics: Destination,
     pub(crate) logs: Destination,
-    /// How long one export may take.
-    pub(crate) timeout: Duration,
-    /// How context is carried between services, by the names that OpenTelemetry gives them.
+    /// `OTEL_SDK_DISABLED`: nothing but the log lines on standard error.
+    pub(crate) disabled: bool,
     pub(crate) propagators: Vec<Propagator>,
 }
 
@@ -113,31 +117,29 @@ impl Destinations {
     pub(crate) fn resolve(
         service: &str,
         chosen: &Chosen,
-        environment: Environment<'_>,
+        variables: Variables<'_>,
     ) -> Result<Self, Error> {
-        let disabled = switch("OTEL_SDK_DISABLED", environment)?;
-        let default = |signal| -> Result<Destination, Error> {
-            match chosen {
-                Chosen::Axiom(axiom) => axiom.destination(signal),
-                Chosen::Otlp(endpoint) => otlp::at(endpoint, signal),
-                Chosen::Console => Ok(Destination::Console),
-                Chosen::ByEnvironment => match Axiom::from_environment(service, environment)? {
-                    Some(axiom) => axiom.destination(signal),
-                    None => otlp::from_environment(signal, environment),
-                },
-            }
+        let disabled = variables.switch("OTEL_SDK_DISABLED")?;
+        let default = |signal| match chosen {
+            Chosen::Axiom(axiom) => axiom.destination(service, signal),
+            Chosen::Otlp(base) => otlp::told(base, signal, variables),
+            Chosen::Console => Ok(Destination::Console),
+            Chosen::ByEnvironment => match Axiom::from_environment(variables)? {
+                Some(axiom) => axiom.destination(service, signal),
+                None => otlp::from_environment(signal, variables),
+            },
         };
-        let destination = |signal: Signal| -> Result<Destination, Error> {
+        let destination = |signal: Signal| {
             if disabled {
                 return Ok(Destination::Nowhere);
             }
             let variable = format!("OTEL_{}_EXPORTER", signal.variable());
-            match read(&variable, environment).as_deref() {
+            match variables.read(&variable)?.as_deref() {
                 None => default(signal),
                 Some("none") => Ok(Destination::Nowhere),
                 Some("console") => Ok(Destination::Console),
                 Some("otlp") => match default(signal)? {
-                    Destination::Console => otlp::at("http://localhost:4318", signal),
+                    Destination::Console => otlp::on_this_host(signal, variables),
                     destination => Ok(destination),
                 },
                 Some(other) => Err(Error::Variable {
@@ -151,30 +153,15 @@ impl Destinations {
             traces: destination(Signal::Traces)?,
             metrics: destination(Signal::Metrics)?,
             logs: destination(Signal::Logs)?,
-            timeout: timeout(environment)?,
-            propagators: propagators(environment)?,
+            disabled,
+            propagators: propagators(variables)?,
         })
     }
 }
 
-fn timeout(environment: Environment<'_>) -> Result<Duration, Error> {
-    const VARIABLE: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
-    let Some(value) = read(VARIABLE, environment) else {
-        return Ok(Duration::from_secs(10));
-    };
-    match value.parse() {
-        Ok(milliseconds @ 1..=600_000) => Ok(Duration::from_millis(milliseconds)),
-        _ => Err(Error::Variable {
-            variable: VARIABLE.to_owned(),
-            problem: format!("is `{value}`, which is no time-out"),
-            remedy: "set it to milliseconds, from 1 to 600000, or unset it for 10000",
-        }),
-    }
-}
-
-fn propagators(environment: Environment<'_>) -> Result<Vec<Propagator>, Error> {
+fn propagators(variables: Variables<'_>) -> Result<Vec<Propagator>, Error> {
     const VARIABLE: &str = "OTEL_PROPAGATORS";
-    let Some(value) = read(VARIABLE, environment) else {
+    let Some(value) = variables.read(VARIABLE)? else {
         return Ok(vec![Propagator::TraceContext, Propagator::Baggage]);
     };
     let mut propagators = Vec::new();
@@ -195,42 +182,21 @@ fn propagators(environment: Environment<'_>) -> Result<Vec<Propagator>, Error> {
     Ok(propagators)
 }
 
-/// A variable that is set to something; by OpenTelemetry's rule, empty is unset.
-pub(crate) fn read(variable: &str, environment: Environment<'_>) -> Option<String> {
-    environment(variable)
-        .map(|value| value.trim().to_owned())
-        .filter(|value| !value.is_empty())
+/// What is wrong with the URL of an endpoint, if anything.
+fn url_problem(url: &str) -> Option<&'static str> {
+    let Ok(parsed) = url.parse::<http::Uri>() else {
+        return Some("is not a URL");
+    };
+    let (Some("http" | "https"), Some(authority)) = (parsed.scheme_str(), parsed.authority())
+    else {
+        return Some("is not a URL of http or https");
+    };
+    // Error messages of the exporters show the URL.
+    authority
+        .as_str()
+        .contains('@')
+        .then_some("holds a user or a password, which would show in messages")
 }
 
-fn switch(variable: &str, environment: Environment<'_>) -> Result<bool, Error> {
-    match read(variable, environment) {
-        None => Ok(false),
-        Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
-        Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
-        Some(value) => Err(Error::Variable {
-            variable: variable.to_owned(),
-            problem: format!("is `{value}`, which is neither true nor false"),
-            remedy: "set it to `true` or `false`, or unset it",
-        }),
-    }
-}
-
-/// Checks what will be asked for with a request's URL.
-fn check_url(variable: &str, url: &str) -> Result<(), Error> {
-    let scheme = url
-        .split_once("://")
-        .map(|(scheme, rest)| (scheme, !rest.is_empty()));
-    let parsed = url.parse::<http::Uri>().is_ok();
-    match scheme {
-        Some(("http" | "https", true)) if parsed => Ok(()),
-        _ => Err(Error::Variable {
-            variable: variable.to_owned(),
-            // The value may hold a password.
-            problem: "is not a URL".to_owned(),
-            remedy: "write it as http://HOST:PORT or https://HOST, without spaces",
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests;
+const URL_REMEDY: &str =
+    "write it as https://HOST or http://HOST:PORT; credentials go into headers";

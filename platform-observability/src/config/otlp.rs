@@ -1,59 +1,144 @@
-use std::collections::HashMap;
+use std::time::Duration;
 
-use super::{Destination, Endpoint, Environment, Signal, check_url, read};
+use http::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+
+use super::{Destination, Endpoint, Signal, URL_REMEDY, Variables, url_problem};
 use crate::Error;
 
 const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
+/// How long one export may take, by OpenTelemetry's exporter specification.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The collector that the environment names, else the console.
 pub(super) fn from_environment(
     signal: Signal,
-    environment: Environment<'_>,
+    variables: Variables<'_>,
 ) -> Result<Destination, Error> {
-    check_protocol(signal, environment)?;
     let own = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.variable());
-    if let Some(url) = read(&own, environment) {
-        check_url(&own, &url)?;
-        return Ok(destination(url));
+    let (variable, url) = match (variables.read(&own)?, variables.read(BASE)?) {
+        (Some(url), _) => (own, url),
+        (None, Some(base)) => (BASE.to_owned(), below(&base, signal)),
+        (None, None) => return Ok(Destination::Console),
+    };
+    if let Some(problem) = url_problem(&url) {
+        return Err(Error::Variable {
+            variable,
+            problem: problem.to_owned(),
+            remedy: URL_REMEDY,
+        });
     }
-    match read(BASE, environment) {
-        Some(base) => at(&base, signal),
-        None => Ok(Destination::Console),
-    }
+    endpoint(url, signal, variables)
 }
 
-/// The signal's path below a collector's base URL.
-pub(super) fn at(base: &str, signal: Signal) -> Result<Destination, Error> {
-    check_url(BASE, base)?;
-    Ok(destination(format!(
-        "{}/v1/{}",
-        base.trim_end_matches('/'),
-        signal.path()
-    )))
+/// The collector that the code names by its base URL.
+pub(super) fn told(
+    base: &str,
+    signal: Signal,
+    variables: Variables<'_>,
+) -> Result<Destination, Error> {
+    if let Some(problem) = url_problem(base) {
+        return Err(Error::Setting {
+            setting: "otlp",
+            problem: problem.to_owned(),
+            remedy: URL_REMEDY,
+        });
+    }
+    endpoint(below(base, signal), signal, variables)
 }
 
-fn destination(url: String) -> Destination {
-    // Headers, time-outs and compression of a collector are the exporter's to read.
-    Destination::Otlp(Endpoint {
+/// Where a collector is by default.
+pub(super) fn on_this_host(signal: Signal, variables: Variables<'_>) -> Result<Destination, Error> {
+    endpoint(below("http://localhost:4318", signal), signal, variables)
+}
+
+fn below(base: &str, signal: Signal) -> String {
+    format!("{}/v1/{}", base.trim_end_matches('/'), signal.path())
+}
+
+fn endpoint(url: String, signal: Signal, variables: Variables<'_>) -> Result<Destination, Error> {
+    check_protocol(signal, variables)?;
+    Ok(Destination::Otlp(Endpoint {
         url,
-        headers: HashMap::new(),
-        gzip: false,
-    })
+        headers: headers(signal, variables)?,
+        gzip: gzip(signal, variables)?,
+        timeout: timeout(signal, variables)?,
+    }))
 }
 
-fn check_protocol(signal: Signal, environment: Environment<'_>) -> Result<(), Error> {
-    let own = format!("OTEL_EXPORTER_OTLP_{}_PROTOCOL", signal.variable());
-    for variable in [own, "OTEL_EXPORTER_OTLP_PROTOCOL".to_owned()] {
-        match read(&variable, environment).as_deref() {
-            None | Some("http/protobuf") => {}
-            Some(other) => {
-                return Err(Error::Variable {
-                    problem: format!("is `{other}`, which this library does not speak"),
-                    variable,
-                    remedy: "set it to `http/protobuf` (port 4318 of most collectors), or unset it",
-                });
-            }
-        }
+/// The names of a signal's own variable and of the one for all signals, which it overrides.
+fn names(signal: Signal, what: &str) -> [String; 2] {
+    [
+        format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.variable()),
+        format!("OTEL_EXPORTER_OTLP_{what}"),
+    ]
+}
+
+/// `name=value,name=value`, the values percent-encoded as in W3C Baggage.
+fn headers(
+    signal: Signal,
+    variables: Variables<'_>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
+    let Some((variable, listed)) = variables.first(names(signal, "HEADERS"))? else {
+        return Ok(Vec::new());
+    };
+    let entries = listed
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty());
+    let parsed = entries.map(|entry| {
+        let (name, value) = entry.split_once('=')?;
+        let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+        let mut value = HeaderValue::from_str(&value).ok()?;
+        value.set_sensitive(true);
+        Some((name.trim().parse().ok()?, value))
+    });
+    parsed
+        .collect::<Option<_>>()
+        .ok_or_else(|| Error::Variable {
+            variable,
+            // The value holds a secret.
+            problem: "is not a list of headers".to_owned(),
+            remedy: "write it as `name=value,name=value`, with commas in values percent-encoded",
+        })
+}
+
+fn gzip(signal: Signal, variables: Variables<'_>) -> Result<bool, Error> {
+    match variables.first(names(signal, "COMPRESSION"))? {
+        None => Ok(false),
+        Some((_, value)) if value == "none" => Ok(false),
+        Some((_, value)) if value == "gzip" => Ok(true),
+        Some((variable, value)) => Err(Error::Variable {
+            variable,
+            problem: format!("is `{value}`, which is no compression here"),
+            remedy: "set it to `gzip` or `none`, or unset it",
+        }),
     }
-    Ok(())
+}
+
+fn timeout(signal: Signal, variables: Variables<'_>) -> Result<Duration, Error> {
+    let Some((variable, value)) = variables.first(names(signal, "TIMEOUT"))? else {
+        return Ok(TIMEOUT);
+    };
+    match value.parse() {
+        Ok(milliseconds @ 1..=600_000) => Ok(Duration::from_millis(milliseconds)),
+        _ => Err(Error::Variable {
+            variable,
+            problem: format!("is `{value}`, which is no time-out"),
+            remedy: "set it to milliseconds, from 1 to 600000, or unset it for 10000",
+        }),
+    }
+}
+
+fn check_protocol(signal: Signal, variables: Variables<'_>) -> Result<(), Error> {
+    match variables.first(names(signal, "PROTOCOL"))? {
+        None => Ok(()),
+        Some((_, value)) if value == "http/protobuf" => Ok(()),
+        Some((variable, value)) => Err(Error::Variable {
+            variable,
+            problem: format!("is `{value}`, which is not spoken here"),
+            remedy: "set it to `http/protobuf` (port 4318 of most collectors), or unset it",
+        }),
+    }
 }

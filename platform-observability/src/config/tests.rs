@@ -1,14 +1,26 @@
-use super::{Axiom, Chosen, Destination, Destinations, Endpoint, Signal};
+use std::ffi::OsString;
+
+use http::HeaderValue;
+
+use super::{Axiom, Chosen, Destination, Destinations, Endpoint, Signal, Variables, resource};
 use crate::Error;
 
-fn resolve(variables: &[(&str, &str)]) -> Result<Destinations, Error> {
-    let environment = |name: &str| {
-        variables
-            .iter()
-            .find(|(variable, _)| *variable == name)
-            .map(|(_, value)| (*value).to_owned())
+fn with<T>(set: &[(&str, &str)], then: impl FnOnce(Variables<'_>) -> T) -> T {
+    let lookup = |name: &str| {
+        let found = set.iter().find(|(variable, _)| *variable == name);
+        found.map(|(_, value)| OsString::from(value))
     };
-    Destinations::resolve("accounting", &Chosen::ByEnvironment, &environment)
+    then(Variables(&lookup))
+}
+
+fn resolve(set: &[(&str, &str)]) -> Result<Destinations, Error> {
+    told(&Chosen::ByEnvironment, set)
+}
+
+fn told(chosen: &Chosen, set: &[(&str, &str)]) -> Result<Destinations, Error> {
+    with(set, |variables| {
+        Destinations::resolve("accounting", chosen, variables)
+    })
 }
 
 fn endpoint(destination: &Destination) -> &Endpoint {
@@ -16,6 +28,11 @@ fn endpoint(destination: &Destination) -> &Endpoint {
         Destination::Otlp(endpoint) => endpoint,
         other => panic!("no endpoint: {other:?}"),
     }
+}
+
+fn header<'a>(endpoint: &'a Endpoint, name: &str) -> Option<&'a str> {
+    let found = endpoint.headers.iter().find(|(header, _)| header == name);
+    found.map(|(_, value)| HeaderValue::to_str(value).unwrap())
 }
 
 #[test]
@@ -34,42 +51,83 @@ fn nothing_configured_is_the_console() {
 #[test]
 fn axiom_gets_its_edge_its_token_and_a_dataset_per_signal() {
     let all = resolve(&[
-        ("AXIOM_TOKEN", "xaat-secret"),
-        ("AXIOM_EDGE", "eu-central-1.aws.edge.axiom.co"),
+        ("AXIOM_TOKEN", "xaat-secret\n"),
         ("AXIOM_LOGS_DATASET", "all-logs"),
-        ("AXIOM_URL", "https://api.axiom.co"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://unused"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=another"),
     ])
     .unwrap();
     let traces = endpoint(&all.traces);
-    assert_eq!(
-        traces.url,
-        "https://eu-central-1.aws.edge.axiom.co/v1/traces"
-    );
-    assert_eq!(traces.headers["authorization"], "Bearer xaat-secret");
-    assert_eq!(traces.headers["x-axiom-dataset"], "accounting-traces");
+    assert_eq!(traces.url, "https://us-east-1.aws.edge.axiom.co/v1/traces");
+    assert_eq!(header(traces, "authorization"), Some("Bearer xaat-secret"));
+    assert_eq!(header(traces, "x-axiom-dataset"), Some("accounting-traces"));
+    assert_eq!(header(traces, "x-axiom-metrics-dataset"), None);
     assert!(traces.gzip);
     let metrics = endpoint(&all.metrics);
     assert_eq!(
-        metrics.headers["x-axiom-metrics-dataset"],
-        "accounting-metrics"
+        header(metrics, "x-axiom-metrics-dataset"),
+        Some("accounting-metrics")
     );
-    assert!(!metrics.headers.contains_key("x-axiom-dataset"));
-    assert_eq!(endpoint(&all.logs).headers["x-axiom-dataset"], "all-logs");
+    assert_eq!(header(metrics, "x-axiom-dataset"), None);
+    assert_eq!(
+        header(endpoint(&all.logs), "x-axiom-dataset"),
+        Some("all-logs")
+    );
 }
 
 #[test]
-fn a_collector_gets_each_signals_path() {
+fn axioms_edge_is_a_region_a_host_or_a_url() {
+    for (variable, value, url) in [
+        (
+            "AXIOM_EDGE",
+            "eu-central-1",
+            "https://eu-central-1.aws.edge.axiom.co/v1/logs",
+        ),
+        ("AXIOM_EDGE", "edge.example", "https://edge.example/v1/logs"),
+        (
+            "AXIOM_EDGE_URL",
+            "https://edge.example/a/",
+            "https://edge.example/a/v1/logs",
+        ),
+        (
+            "AXIOM_EDGE_URL",
+            "http://127.0.0.1:9",
+            "http://127.0.0.1:9/v1/logs",
+        ),
+        ("AXIOM_EDGE_URL", "http://[::1]:9", "http://[::1]:9/v1/logs"),
+    ] {
+        let all = resolve(&[("AXIOM_TOKEN", "xaat-1"), (variable, value)]).unwrap();
+        assert_eq!(endpoint(&all.logs).url, url);
+    }
+}
+
+#[test]
+fn a_collector_gets_each_signals_path_headers_and_options() {
     let all = resolve(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/"),
         ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://logs:9/take"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-one=1, x-two=a%20b,"),
+        ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "x-log=1"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "none"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
     ])
     .unwrap();
-    assert_eq!(endpoint(&all.traces).url, "http://collector:4318/v1/traces");
+    let (traces, logs) = (endpoint(&all.traces), endpoint(&all.logs));
+    assert_eq!(traces.url, "http://collector:4318/v1/traces");
     assert_eq!(
         endpoint(&all.metrics).url,
         "http://collector:4318/v1/metrics"
     );
-    assert_eq!(endpoint(&all.logs).url, "http://logs:9/take");
+    assert_eq!(logs.url, "http://logs:9/take");
+    assert_eq!(header(traces, "x-one"), Some("1"));
+    assert_eq!(header(traces, "x-two"), Some("a b"));
+    assert_eq!(
+        (header(logs, "x-one"), header(logs, "x-log")),
+        (None, Some("1"))
+    );
+    assert!(traces.gzip && !logs.gzip);
+    assert_eq!(traces.timeout.as_millis(), 1500);
 }
 
 #[test]
@@ -88,53 +146,147 @@ fn a_signal_can_be_sent_elsewhere_or_nowhere() {
     );
     let all = resolve(&[("OTEL_TRACES_EXPORTER", "otlp")]).unwrap();
     assert_eq!(endpoint(&all.traces).url, "http://localhost:4318/v1/traces");
-    let all = resolve(&[("OTEL_SDK_DISABLED", "true"), ("AXIOM_TOKEN", "xaat-1")]).unwrap();
+    assert_eq!(all.logs, Destination::Console);
+}
+
+#[test]
+fn disabled_means_nothing_is_sent() {
+    let all = resolve(&[("OTEL_SDK_DISABLED", "TRUE"), ("AXIOM_TOKEN", "xaat-1")]).unwrap();
+    assert!(all.disabled);
     assert_eq!(all.metrics, Destination::Nowhere);
 }
 
 #[test]
+fn what_the_code_names_is_not_replaced_by_the_environment() {
+    let axiom = [("AXIOM_TOKEN", "xaat-1")];
+    let all = told(&Chosen::Otlp("http://collector:4318".into()), &axiom).unwrap();
+    assert_eq!(endpoint(&all.traces).url, "http://collector:4318/v1/traces");
+    assert_eq!(
+        told(&Chosen::Console, &axiom).unwrap().logs,
+        Destination::Console
+    );
+    let chosen = Chosen::Axiom(Axiom::new("xaat-2").edge("eu-central-1"));
+    let all = told(&chosen, &axiom).unwrap();
+    assert_eq!(
+        header(endpoint(&all.logs), "authorization"),
+        Some("Bearer xaat-2")
+    );
+}
+
+#[test]
 fn a_bad_value_is_named_with_its_remedy_and_without_secrets() {
-    for (variable, value, says) in [
-        ("AXIOM_TOKEN", "xapt-sensitive", "personal token"),
-        ("AXIOM_TOKEN", "xaat sensitive", "spaces"),
-        ("OTEL_SDK_DISABLED", "yes", "neither true nor false"),
-        ("OTEL_TRACES_EXPORTER", "zipkin", "`zipkin`"),
+    const TOKEN: (&str, &str) = ("AXIOM_TOKEN", "xaat-1");
+    const COLLECTOR: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+    for (base, variable, value, says) in [
+        (None, "AXIOM_TOKEN", "xapt-sensitive", "personal token"),
+        (None, "AXIOM_TOKEN", "xaat sensitive", "API token (xaat-"),
         (
+            Some(TOKEN),
+            "AXIOM_EDGE_URL",
+            "http://sensitive",
+            "unencrypted",
+        ),
+        (Some(TOKEN), "AXIOM_EDGE_URL", "sensitive", "https://HOST"),
+        (
+            Some(TOKEN),
+            "AXIOM_METRICS_DATASET",
+            "two sensitive",
+            "without spaces",
+        ),
+        (None, "OTEL_SDK_DISABLED", "yes", "neither true nor false"),
+        (None, "OTEL_TRACES_EXPORTER", "zipkin", "`zipkin`"),
+        (None, "OTEL_PROPAGATORS", "b3", "`b3`"),
+        (
+            None,
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             "collector:4318 sensitive",
             "http://HOST:PORT",
         ),
         (
+            None,
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://a:sensitive@b",
+            "headers",
+        ),
+        (
+            None,
             "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
             "ftp://sensitive",
             "http://HOST:PORT",
         ),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "http/protobuf"),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "milliseconds"),
-        ("OTEL_PROPAGATORS", "b3", "`b3`"),
+        (
+            Some(COLLECTOR),
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "sensitive",
+            "name=value",
+        ),
+        (
+            Some(COLLECTOR),
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "grpc",
+            "http/protobuf",
+        ),
+        (
+            Some(COLLECTOR),
+            "OTEL_EXPORTER_OTLP_TIMEOUT",
+            "10s",
+            "milliseconds",
+        ),
+        (
+            Some(COLLECTOR),
+            "OTEL_EXPORTER_OTLP_COMPRESSION",
+            "lz4",
+            "gzip",
+        ),
     ] {
-        let error = resolve(&[(variable, value)]).unwrap_err().to_string();
+        let set: Vec<_> = base.into_iter().chain([(variable, value)]).collect();
+        let error = resolve(&set).expect_err(variable).to_string();
         assert!(error.contains(variable), "{error}");
         assert!(error.contains(says), "{error}");
         assert!(!error.contains("sensitive"), "{error}");
     }
-    let error = resolve(&[
-        ("AXIOM_TOKEN", "xaat-1"),
-        ("AXIOM_METRICS_DATASET", "two words"),
-    ])
-    .unwrap_err();
-    assert!(
-        error.to_string().contains("AXIOM_METRICS_DATASET"),
-        "{error}"
-    );
 }
 
 #[test]
 fn the_token_is_in_no_debug_output() {
-    let axiom = Axiom::new("accounting", "xaat-secret")
-        .unwrap()
-        .with_dataset(Signal::Logs, "logs");
+    let axiom = Axiom::new("xaat-secret")
+        .edge_url("https://a:secret@b")
+        .dataset(Signal::Logs, "x");
     assert!(!format!("{axiom:?}").contains("secret"));
     let all = resolve(&[("AXIOM_TOKEN", "xaat-secret")]).unwrap();
     assert!(!format!("{all:?}").contains("secret"));
+    let error = told(&Chosen::Axiom(Axiom::new("xapt-secret")), &[]).unwrap_err();
+    assert!(!format!("{error:?} {error}").contains("secret"));
+}
+
+#[test]
+fn the_environment_has_the_last_word_on_who_sends() {
+    let set = [
+        ("OTEL_SERVICE_NAME", "billing"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.version=2, team=a%2Cb"),
+    ];
+    let coded = [("service.version", Some("1".to_owned())), ("nothing", None)];
+    let (name, resource) = with(&set, |variables| {
+        super::resource("accounting", coded, variables)
+    })
+    .unwrap();
+    let value = |key: &'static str| resource.get(&key.into()).map(|value| value.to_string());
+    assert_eq!(name, "billing");
+    assert_eq!(value("service.name").as_deref(), Some("billing"));
+    assert_eq!(value("service.version").as_deref(), Some("2"));
+    assert_eq!(value("team").as_deref(), Some("a,b"));
+    assert_eq!(value("telemetry.sdk.language").as_deref(), Some("rust"));
+    assert_eq!(value("nothing"), None);
+}
+
+#[test]
+fn malformed_resource_attributes_and_a_missing_name_are_errors() {
+    let set = [("OTEL_RESOURCE_ATTRIBUTES", "team")];
+    let error = with(&set, |variables| resource("accounting", [], variables)).unwrap_err();
+    assert!(
+        error.to_string().contains("OTEL_RESOURCE_ATTRIBUTES"),
+        "{error}"
+    );
+    let error = with(&[], |variables| resource(" ", [], variables)).unwrap_err();
+    assert!(error.to_string().contains("OTEL_SERVICE_NAME"), "{error}");
 }

@@ -1,28 +1,36 @@
-//! The layer around a service's router: one server span, one duration, one request id a request.
+//! The layer that records each request, by OpenTelemetry's stable HTTP semantic conventions.
 //!
-//! Add it with `.layer(telemetry.layer())` as the **outermost** layer, so that everything else
-//! runs inside the span. For each request it
+//! It belongs outside of all other layers and inside of axum's routing, that is in
+//! `Router::layer`, called last: there it knows the route. Requests that match no route, and
+//! services that have none, are recorded without `http.route`.
 //!
-//! - continues the caller's trace (`traceparent`, `tracestate`, `baggage`);
-//! - opens a span of kind SERVER, named `{method} {route}`, with the attributes of OpenTelemetry's
-//!   stable HTTP semantic conventions, and calls and polls the service inside it, so that logs
-//!   and audit records carry its ids. The query string is not recorded;
-//! - keeps the request's `x-request-id` if it is at most 128 visible ASCII characters, else makes
-//!   one, and returns it with the response;
-//! - records `http.server.request.duration` in seconds when the response's head is ready.
+//! - **When the request arrives**: a server span `{method} {route}` starts, below the span that the
+//!   `traceparent` header names. The request keeps its `x-request-id` if that is up to 128 visible
+//!   ASCII characters, and gets a UUID otherwise.
+//! - **While it is handled**: the span is the current one, for `tracing` and for OpenTelemetry.
+//! - **When the head of the response is ready**: the span gets the status and ends;
+//!   `http.server.request.duration` (seconds) is recorded; the response gets the request's
+//!   `x-request-id`. Status codes from 500 on are errors. The body may still be on its way.
+//! - **When the handler panics**: the span and the duration get `error.type` `panic`; the panic
+//!   goes on.
+//! - **When the client hangs up**, and the server drops the request: likewise, with `cancelled`.
 //!
-//! A 5xx, a panic, and a client that hung up before the response (`error.type` = `cancelled`) mark
-//! span and duration; only a 5xx and a panic are errors of the server.
+//! Neither the query nor headers are recorded, but for `User-Agent` and the request id.
 
+mod attributes;
 mod future;
 mod layer;
-mod observation;
 mod request_id;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use future::HttpFuture;
 pub use layer::HttpLayer;
 pub use service::HttpService;
 
-#[cfg(test)]
-mod tests;
+/// The target of the requests' spans.
+pub(crate) const SPAN: &str = "platform_observability::http";
+
+/// The target of the line that the console shows for each request.
+pub(crate) const ACCESS: &str = "platform_observability::access";

@@ -1,46 +1,66 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-/// The header that carries a request's id in both directions.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const NAME: HeaderName = HeaderName::from_static("x-request-id");
 
-const LONGEST: usize = 128;
-
-/// The request's id; a new one, put into the headers for what is inside, where there is none that
-/// could be logged as it is.
-pub(super) fn take_or_make(headers: &mut HeaderMap) -> HeaderValue {
-    if let Some(id) = headers.get(&REQUEST_ID)
-        && (1..=LONGEST).contains(&id.len())
-        && id.as_bytes().iter().all(u8::is_ascii_graphic)
+/// The request's id, as it came if it is usable, else a new one, which the request gets.
+pub(super) fn ensure(headers: &mut HeaderMap) -> HeaderValue {
+    let mut given = headers.get_all(NAME).iter();
+    if let (Some(id), None) = (given.next(), given.next())
+        && is_usable(id)
     {
         return id.clone();
     }
     let mut text = Uuid::encode_buffer();
-    let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
-    let id = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"));
-    headers.insert(REQUEST_ID, id.clone());
+    let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+    // A UUID's text is a header value.
+    let id = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("-"));
+    headers.insert(NAME, id.clone());
     id
+}
+
+/// Says the request's id on the response.
+pub(super) fn answer(headers: &mut HeaderMap, id: HeaderValue) {
+    headers.insert(NAME, id);
+}
+
+fn is_usable(id: &HeaderValue) -> bool {
+    let bytes = id.as_bytes();
+    (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{NAME, ensure};
 
     #[test]
-    fn an_id_that_could_be_logged_is_kept_and_any_other_replaced() {
-        let long = "x".repeat(129);
-        for (given, kept) in [
-            ("req-1", true),
-            ("with space", false),
-            ("", false),
-            (long.as_str(), false),
+    fn a_usable_id_is_kept() {
+        let id = HeaderValue::from_str(&"a".repeat(128)).unwrap();
+        let mut headers = HeaderMap::from_iter([(NAME, id.clone())]);
+        assert_eq!(ensure(&mut headers), id);
+        assert_eq!(headers[NAME], id);
+    }
+
+    #[test]
+    fn any_other_is_replaced() {
+        let long = "a".repeat(129);
+        for given in [
+            vec![],
+            vec![""],
+            vec!["a b"],
+            vec!["é"],
+            vec![&long],
+            vec!["a", "b"],
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
-            let id = take_or_make(&mut headers);
-            assert_eq!(id == given, kept, "{given}");
-            assert_eq!(headers[REQUEST_ID], id);
+            for id in &given {
+                headers.append(NAME, HeaderValue::from_bytes(id.as_bytes()).unwrap());
+            }
+            let id = ensure(&mut headers);
+            uuid::Uuid::parse_str(id.to_str().unwrap()).unwrap();
+            assert_eq!(headers.get_all(NAME).iter().collect::<Vec<_>>(), [&id]);
         }
-        assert_eq!(take_or_make(&mut HeaderMap::new()).len(), 36);
     }
 }
