@@ -6,7 +6,6 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use tracing::field::Field;
 use tracing::{Dispatch, Metadata};
-use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -59,7 +58,7 @@ pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Err
     };
     let lines = tracing_subscriber::fmt::layer()
         .compact()
-        .fmt_fields(debug_fn(show).delimited(" "))
+        .fmt_fields(debug_fn(show))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .with_filter(filter.parse("")?);
@@ -111,9 +110,9 @@ fn exported(metadata: &Metadata<'_>) -> bool {
 fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
     match field.name() {
         "message" => write!(writer, "{value:?}"),
-        "otel.name" => write!(writer, "{value:?}"),
+        "otel.name" => write!(writer, "{}", format!("{value:?}").trim_matches('"')),
         name if name.starts_with("otel.") => Ok(()),
-        name => write!(writer, "{name}={value:?}"),
+        name => write!(writer, " {name}={value:?}"),
     }
 }
 

@@ -143,9 +143,20 @@ impl InFlight {
             }
         }
         if self.shared.shows_requests {
-            let outcome = status.as_ref().map(StatusCode::as_str);
-            let outcome = outcome.or(error.as_deref()).unwrap_or_default();
-            tracing::info!(target: ACCESS, parent: &self.span, "{outcome} in {duration:.1?}");
+            match (status, error.as_deref()) {
+                (Some(status), _) => tracing::info!(
+                    target: ACCESS,
+                    parent: &self.span,
+                    "answered {} in {duration:.1?}",
+                    status.as_str(),
+                ),
+                (None, error) => tracing::info!(
+                    target: ACCESS,
+                    parent: &self.span,
+                    "{} after {duration:.1?}",
+                    error.unwrap_or_default(),
+                ),
+            }
         }
         let attributes = known.with_outcome(code, error);
         self.shared
