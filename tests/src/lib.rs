@@ -9,4 +9,5 @@
 
 pub mod database;
 pub mod events;
+pub mod otlp;
 pub mod wire;

@@ -1,0 +1,118 @@
+//! A small service in a process of its own, for tests of telemetry: what it sets up is global to
+//! the process, and what it reads are environment variables.
+//!
+//! Serves a few requests to itself and prints what it saw as one line of JSON.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "support for tests"
+)]
+
+use std::net::SocketAddr;
+
+use axum::http::StatusCode;
+use opentelemetry::trace::TraceContextExt;
+use platform_audit::routing::{Router, get, post};
+use platform_audit::{Actor, Audit, AuditTx, audited};
+use platform_observability::Telemetry;
+use sqlx::{Sqlite, SqlitePool};
+
+#[audited(action = "entry.create")]
+async fn create(tx: &mut AuditTx<Sqlite>) -> StatusCode {
+    tracing::info!(answer = 42, "inside the handler");
+    tx.record("entry", 1);
+    StatusCode::CREATED
+}
+
+/// The trace and span ids that work inside the request sees.
+async fn seen() -> String {
+    let context = opentelemetry::Context::current();
+    let span = context.span().span_context().clone();
+    format!("{}-{}", span.trace_id(), span.span_id())
+}
+
+async fn panics() {
+    panic!("as the test wants");
+}
+
+async fn serve() -> serde_json::Value {
+    let telemetry = match Telemetry::init("probe") {
+        Ok(telemetry) => telemetry,
+        Err(error) => return serde_json::json!({"init": error.to_string()}),
+    };
+    let second = Telemetry::init("probe")
+        .err()
+        .map(|error| error.to_string());
+
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!(
+        "sqlite://{}?mode=rwc",
+        folder.path().join("probe.db").display()
+    );
+    let audit = Audit::new(SqlitePool::connect(&url).await.unwrap(), "probe")
+        .actor_from(|_: &axum::http::request::Parts| Some(Actor::user("ada")))
+        .start()
+        .await
+        .unwrap();
+    let v1 = Router::new()
+        .route("/entries/{id}", post(create))
+        .route("/seen", get(seen))
+        .route("/panic", get(panics));
+    let app = Router::new()
+        .nest("/v1", v1)
+        .layer(audit.layer())
+        .layer(telemetry.layer());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+
+    let client = reqwest::Client::new();
+    let created = client
+        .post(format!("http://{address}/v1/entries/7?token=secret"))
+        .header(
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        )
+        .send()
+        .await
+        .unwrap();
+    let status = created.status().as_u16();
+    let record = created.headers()["audit-record-id"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let record = audit.record(record).await.unwrap().unwrap();
+    let seen = client
+        .get(format!("http://{address}/v1/seen"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    let panicked = client
+        .get(format!("http://{address}/v1/panic"))
+        .send()
+        .await
+        .is_err();
+
+    let shutdown = telemetry
+        .shutdown()
+        .await
+        .err()
+        .map(|error| error.to_string());
+    serde_json::json!({
+        "init": null, "second": second, "status": status, "record": record, "seen": seen,
+        "panicked": panicked, "shutdown": shutdown,
+    })
+}
+
+/// On one thread, on which a shutdown that waits for the runtime would wait for itself.
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    println!("{}", serve().await);
+}

@@ -1,0 +1,328 @@
+//! What leaves a service over OTLP, seen by the receiver; each service is a process of its own.
+
+use std::process::Stdio;
+
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use platform_tests::otlp::{HANG, Receiver, text};
+use serde_json::Value;
+
+/// What the probe saw, and what it wrote to standard error.
+struct Seen {
+    answer: Value,
+    stderr: String,
+}
+
+async fn probe(variables: &[(&str, &str)]) -> Seen {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_telemetry_probe"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("OTEL_") || name.starts_with("AXIOM_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command
+        .envs(variables.iter().copied())
+        .env("RUST_BACKTRACE", "0")
+        .kill_on_drop(true);
+    let running = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output();
+    let output = tokio::time::timeout(HANG, running)
+        .await
+        .expect("the probe ends")
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let answer =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+    Seen { answer, stderr }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The span of the audited request.
+fn audited(receiver: &Receiver) -> opentelemetry_proto::tonic::trace::v1::Span {
+    let spans = receiver.spans();
+    let found = spans
+        .iter()
+        .find(|span| span.name == "POST /v1/entries/{id}");
+    found
+        .unwrap_or_else(|| panic!("no such span in {spans:#?}"))
+        .clone()
+}
+
+#[tokio::test]
+async fn axiom_gets_all_three_signals_each_with_its_own_headers() {
+    let receiver = Receiver::start().await;
+    let seen = probe(&[
+        ("AXIOM_TOKEN", "xaat-test"),
+        ("AXIOM_EDGE_URL", &receiver.url()),
+        ("AXIOM_LOGS_DATASET", "all-logs"),
+        // Meant for a collector; it must not replace the token.
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20stray"),
+    ])
+    .await;
+    assert_eq!(seen.answer["shutdown"], Value::Null, "{}", seen.answer);
+    for (signal, header, dataset, other) in [
+        (
+            "traces",
+            "x-axiom-dataset",
+            "probe-traces",
+            "x-axiom-metrics-dataset",
+        ),
+        (
+            "logs",
+            "x-axiom-dataset",
+            "all-logs",
+            "x-axiom-metrics-dataset",
+        ),
+        (
+            "metrics",
+            "x-axiom-metrics-dataset",
+            "probe-metrics",
+            "x-axiom-dataset",
+        ),
+    ] {
+        let exports = receiver.exports(&format!("/v1/{signal}"));
+        assert!(!exports.is_empty(), "no {signal}");
+        for export in exports {
+            assert_eq!(
+                export.headers["authorization"], "Bearer xaat-test",
+                "{signal}"
+            );
+            assert_eq!(export.headers[header], dataset, "{signal}");
+            assert!(!export.headers.contains_key(other), "{signal}");
+            assert_eq!(
+                export.headers["content-type"], "application/x-protobuf",
+                "{signal}"
+            );
+            assert_eq!(export.headers["content-encoding"], "gzip", "{signal}");
+        }
+    }
+    assert!(
+        !seen.stderr.contains("xaat-test"),
+        "the token is in the log: {}",
+        seen.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_collector_gets_what_its_variables_say() {
+    let receiver = Receiver::start().await;
+    let seen = probe(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=clinic-7"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team=ledger"),
+        ("OTEL_SERVICE_NAME", "renamed"),
+    ])
+    .await;
+    assert_eq!(seen.answer["shutdown"], Value::Null);
+    for signal in ["traces", "logs", "metrics"] {
+        let exports = receiver.exports(&format!("/v1/{signal}"));
+        assert!(!exports.is_empty(), "no {signal}");
+        assert!(
+            exports
+                .iter()
+                .all(|export| export.headers["x-tenant"] == "clinic-7")
+        );
+        assert!(
+            exports
+                .iter()
+                .all(|export| !export.headers.contains_key("content-encoding"))
+        );
+    }
+    let resource = receiver.resource();
+    assert_eq!(text(&resource, "service.name"), Some("renamed"));
+    assert_eq!(text(&resource, "team"), Some("ledger"));
+}
+
+#[tokio::test]
+async fn the_record_the_log_and_the_span_share_one_trace() {
+    let receiver = Receiver::start().await;
+    let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url())]).await;
+    assert_eq!(seen.answer["status"], 201);
+    let span = audited(&receiver);
+    // The caller's trace is continued.
+    assert_eq!(hex(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(hex(&span.parent_span_id), "b7ad6b7169203331");
+    assert_eq!(
+        text(&span.attributes, "http.route"),
+        Some("/v1/entries/{id}")
+    );
+    assert_eq!(text(&span.attributes, "url.path"), Some("/v1/entries/7"));
+    assert_eq!(text(&span.attributes, "client.address"), Some("127.0.0.1"));
+    // The audit record.
+    let record = &seen.answer["record"];
+    assert_eq!(record["trace_id"], hex(&span.trace_id));
+    assert_eq!(record["span_id"], hex(&span.span_id));
+    let request_id = record["request_id"]
+        .as_str()
+        .expect("the telemetry layer made one");
+    assert!(
+        format!("{:?}", span.attributes).contains(request_id),
+        "the span names the request too"
+    );
+    // The log, written on the handler's own task.
+    let logs = receiver.logs();
+    let inside: Vec<_> = logs
+        .iter()
+        .filter(|log| format!("{:?}", log.body).contains("inside the handler"))
+        .collect();
+    assert_eq!(inside.len(), 1, "one event is one log: {logs:#?}");
+    assert_eq!(hex(&inside[0].trace_id), hex(&span.trace_id));
+    assert_eq!(hex(&inside[0].span_id), hex(&span.span_id));
+    assert!(
+        span.events.is_empty(),
+        "the event is a log, not also a span's event: {:?}",
+        span.events
+    );
+    // What work inside sees is what was exported.
+    let ids: Vec<_> = receiver
+        .spans()
+        .iter()
+        .map(|span| format!("{}-{}", hex(&span.trace_id), hex(&span.span_id)))
+        .collect();
+    assert!(
+        ids.contains(&seen.answer["seen"].as_str().unwrap().to_owned()),
+        "{ids:?}"
+    );
+}
+
+#[tokio::test]
+async fn durations_and_audit_counters_are_exported() {
+    let receiver = Receiver::start().await;
+    probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url())]).await;
+    let metrics = receiver.metrics();
+    let named = |name: &str| {
+        metrics
+            .iter()
+            .find(|metric| metric.name == name)
+            .unwrap_or_else(|| panic!("no {name}"))
+    };
+    let duration = named("http.server.request.duration");
+    assert_eq!(duration.unit, "s");
+    let Some(Data::Histogram(histogram)) = &duration.data else {
+        panic!("no histogram: {duration:?}")
+    };
+    let routes: Vec<_> = histogram
+        .data_points
+        .iter()
+        .filter_map(|point| text(&point.attributes, "http.route"))
+        .collect();
+    assert!(routes.contains(&"/v1/entries/{id}"), "{routes:?}");
+    let Some(Data::Sum(records)) = &named("audit.records").data else {
+        panic!("no sum")
+    };
+    assert_eq!(records.data_points.len(), 1);
+}
+
+#[tokio::test]
+async fn after_a_panic_its_span_still_arrives() {
+    let receiver = Receiver::start().await;
+    let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url())]).await;
+    assert_eq!(seen.answer["panicked"], true);
+    let spans = receiver.spans();
+    let panicked = spans
+        .iter()
+        .find(|span| span.name == "GET /v1/panic")
+        .expect("its span");
+    assert_eq!(text(&panicked.attributes, "error.type"), Some("panic"));
+}
+
+#[tokio::test]
+async fn nothing_secret_and_nothing_of_the_exporter_is_exported() {
+    let receiver = Receiver::start().await;
+    probe(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+        ("RUST_LOG", "trace"),
+    ])
+    .await;
+    let everything = format!("{:?} {:?}", receiver.spans(), receiver.logs());
+    assert!(
+        !everything.contains("token=secret"),
+        "a query string was exported"
+    );
+    assert!(!everything.contains("INSERT INTO"), "SQL text was exported");
+    for source in ["hyper", "reqwest", "opentelemetry", "h2::"] {
+        let looped = receiver
+            .logs()
+            .into_iter()
+            .find(|log| format!("{log:?}").contains(&format!("\"{source}")));
+        assert!(looped.is_none(), "{source} feeds back: {looped:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_costs_no_request_and_ends_with_a_clear_error() {
+    // A port that nobody listens on.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
+    assert_eq!(seen.answer["status"], 201);
+    assert!(
+        seen.answer["shutdown"].is_string(),
+        "lost telemetry is said: {}",
+        seen.answer
+    );
+}
+
+#[tokio::test]
+async fn with_nothing_configured_the_console_shows_what_happens() {
+    let seen = probe(&[]).await;
+    assert_eq!(seen.answer["shutdown"], Value::Null);
+    assert!(
+        seen.stderr.contains("inside the handler"),
+        "{}",
+        seen.stderr
+    );
+    assert!(seen.stderr.contains("answered"), "{}", seen.stderr);
+    assert!(seen.stderr.contains("/v1/entries/{id}"), "{}", seen.stderr);
+    assert!(
+        !seen.stderr.contains("INSERT INTO"),
+        "SQL text on the console: {}",
+        seen.stderr
+    );
+    // Records have their trace all the same.
+    assert_eq!(
+        seen.answer["record"]["trace_id"],
+        "0af7651916cd43dd8448eb211c80319c"
+    );
+}
+
+#[tokio::test]
+async fn a_disabled_sdk_exports_nothing() {
+    let receiver = Receiver::start().await;
+    let seen = probe(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+        ("OTEL_SDK_DISABLED", "true"),
+    ])
+    .await;
+    assert_eq!(seen.answer["status"], 201);
+    assert!(
+        receiver.spans().is_empty() && receiver.logs().is_empty() && receiver.metrics().is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_bad_variable_and_a_second_start_are_clear_errors() {
+    let seen = probe(&[("AXIOM_TOKEN", "xapt-personal")]).await;
+    let error = seen.answer["init"].as_str().unwrap();
+    assert!(
+        error.contains("AXIOM_TOKEN") && error.contains("API token"),
+        "{error}"
+    );
+    assert!(!error.contains("xapt-personal"), "{error}");
+    let seen = probe(&[("OTEL_TRACES_EXPORTER", "none")]).await;
+    assert!(
+        seen.answer["second"]
+            .as_str()
+            .unwrap()
+            .contains("set up already"),
+        "{}",
+        seen.answer
+    );
+}
