@@ -1,3 +1,6 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -9,7 +12,7 @@ use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
 use tower::ServiceExt;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -26,9 +29,14 @@ struct Observed {
 
 impl Observed {
     fn new() -> Self {
+        Self::sampled_by(Sampler::AlwaysOn)
+    }
+
+    fn sampled_by(sampler: Sampler) -> Self {
         let spans = InMemorySpanExporter::default();
         let tracer = SdkTracerProvider::builder()
             .with_simple_exporter(spans.clone())
+            .with_sampler(sampler)
             .build();
         let metrics = InMemoryMetricExporter::default();
         let reader = PeriodicReader::builder(metrics.clone()).build();
@@ -283,4 +291,151 @@ async fn without_a_subscriber_requests_are_served_and_measured_all_the_same() {
     drop(none);
     assert_eq!(answer.status(), 200);
     holds(&observed.only_duration(), "http.response.status_code", 200);
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_sampled_is_measured_and_still_has_a_context() {
+    let observed = Observed::sampled_by(Sampler::AlwaysOff);
+    let inside = get(async || {
+        let context = opentelemetry::Context::current();
+        let span = context.span();
+        format!("{} {}", span.span_context().is_valid(), span.is_recording())
+    });
+    let answer = observed
+        .send(Router::new().route("/", inside), request("GET", "/"))
+        .await;
+    let seen = axum::body::to_bytes(answer.into_body(), 100).await.unwrap();
+    assert_eq!(seen, "true false");
+    assert!(observed.spans.get_finished_spans().unwrap().is_empty());
+    holds(&observed.only_duration(), "http.response.status_code", 200);
+}
+
+#[tokio::test]
+async fn a_caller_that_was_not_sampled_is_followed() {
+    let observed = Observed::sampled_by(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
+    let mut sent = request("GET", "/");
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    sent.headers_mut()
+        .insert("traceparent", parent.parse().unwrap());
+    observed.send(Router::new(), sent).await;
+    assert!(observed.spans.get_finished_spans().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_servers_address_is_taken_only_from_a_valid_host() {
+    for (host, address, port) in [
+        ("ledger.example", Some("ledger.example"), None),
+        ("[::1]:80", Some("[::1]"), Some(80)),
+        ("user@ledger.example", None, None),
+        ("not a host", None, None),
+    ] {
+        let observed = Observed::new();
+        let mut sent = request("GET", "/");
+        sent.headers_mut().insert("host", host.parse().unwrap());
+        observed.send(Router::new(), sent).await;
+        let span = observed.only_span();
+        let found = value(&span.attributes, "server.address");
+        assert_eq!(found, address.map(Value::from).as_ref(), "{host}");
+        let found = value(&span.attributes, "server.port");
+        assert_eq!(found, port.map(Value::I64).as_ref(), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn http_2_is_version_2_with_its_scheme_and_authority() {
+    let observed = Observed::new();
+    let mut sent = request("GET", "https://ledger.example:444/entries");
+    *sent.version_mut() = axum::http::Version::HTTP_2;
+    sent.headers_mut().remove("host");
+    observed.send(Router::new(), sent).await;
+    let attributes = observed.only_span().attributes;
+    holds(&attributes, "network.protocol.version", "2");
+    holds(&attributes, "url.scheme", "https");
+    holds(&attributes, "server.address", "ledger.example");
+    holds(&attributes, "server.port", 444);
+    holds(&observed.only_duration(), "url.scheme", "https");
+}
+
+#[tokio::test]
+async fn the_clients_address_is_that_of_the_connection() {
+    for connected in [true, false] {
+        let observed = Observed::new();
+        let mut sent = request("GET", "/");
+        sent.headers_mut()
+            .insert("x-forwarded-for", "203.0.113.9".parse().unwrap());
+        if connected {
+            let peer: std::net::SocketAddr = "192.0.2.7:5123".parse().unwrap();
+            sent.extensions_mut()
+                .insert(axum::extract::ConnectInfo(peer));
+        }
+        observed.send(Router::new(), sent).await;
+        let expected = connected.then(|| Value::from("192.0.2.7"));
+        let attributes = observed.only_span().attributes;
+        assert_eq!(value(&attributes, "client.address"), expected.as_ref());
+    }
+}
+
+#[tokio::test]
+async fn inside_a_nested_router_the_path_and_the_route_are_whole() {
+    let observed = Observed::new();
+    let inner = Router::new()
+        .route("/entries/{id}", get(async || ()))
+        .layer(observed.layer.clone());
+    let router = Router::new().nest("/v1", inner);
+    router
+        .oneshot(request("GET", "/v1/entries/7"))
+        .await
+        .unwrap();
+    let attributes = observed.only_span().attributes;
+    holds(&attributes, "http.route", "/v1/entries/{id}");
+    holds(&attributes, "url.path", "/v1/entries/7");
+}
+
+#[tokio::test]
+async fn an_error_of_the_service_itself_is_named_by_its_type() {
+    let observed = Observed::new();
+    let service = tower::service_fn(async |_: Request<Body>| {
+        Err::<axum::response::Response, _>(std::fmt::Error)
+    });
+    let service = tower_layer::Layer::layer(&observed.layer, service);
+    service.oneshot(request("GET", "/")).await.unwrap_err();
+    holds(
+        &observed.only_span().attributes,
+        "error.type",
+        "core::fmt::Error",
+    );
+}
+
+#[tokio::test]
+async fn what_is_dropped_with_a_request_is_dropped_inside_its_span() {
+    struct Seen(Arc<Mutex<String>>);
+    impl Drop for Seen {
+        fn drop(&mut self) {
+            let context = opentelemetry::Context::current();
+            *self.0.lock().unwrap() = context.span().span_context().span_id().to_string();
+        }
+    }
+    let observed = Observed::new();
+    let dropped = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&dropped);
+    let router = Router::new().route(
+        "/",
+        get(async move || {
+            let _seen = Seen(seen);
+            std::future::pending::<()>().await;
+        }),
+    );
+    let sent = observed.send(router, request("GET", "/"));
+    let late = tokio::time::timeout(Duration::from_millis(30), sent).await;
+    assert!(late.is_err());
+    let span = observed.only_span();
+    assert_eq!(
+        *dropped.lock().unwrap(),
+        span.span_context.span_id().to_string()
+    );
+    let lasted = span.end_time.duration_since(span.start_time).unwrap();
+    assert!(
+        lasted >= Duration::from_millis(30),
+        "it ends with the drop: {lasted:?}"
+    );
 }
