@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -68,7 +68,7 @@ impl Receiver {
 
     /// Every span so far.
     pub fn spans(&self) -> Vec<Span> {
-        self.decoded("/v1/traces", |body| ExportTraceServiceRequest::decode(body))
+        self.decoded("/v1/traces", ExportTraceServiceRequest::decode)
             .into_iter()
             .flat_map(|request| request.resource_spans)
             .flat_map(|resource| resource.scope_spans)
@@ -78,7 +78,7 @@ impl Receiver {
 
     /// Every log record so far.
     pub fn logs(&self) -> Vec<LogRecord> {
-        self.decoded("/v1/logs", |body| ExportLogsServiceRequest::decode(body))
+        self.decoded("/v1/logs", ExportLogsServiceRequest::decode)
             .into_iter()
             .flat_map(|request| request.resource_logs)
             .flat_map(|resource| resource.scope_logs)
@@ -100,7 +100,7 @@ impl Receiver {
 
     /// The attributes of the resource that the traces came from.
     pub fn resource(&self) -> Vec<KeyValue> {
-        self.decoded("/v1/traces", |body| ExportTraceServiceRequest::decode(body))
+        self.decoded("/v1/traces", ExportTraceServiceRequest::decode)
             .into_iter()
             .flat_map(|request| request.resource_spans)
             .filter_map(|resource| resource.resource)
@@ -126,10 +126,7 @@ async fn take(
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
-    let body = match headers
-        .get("content-encoding")
-        .map(|encoding| encoding.as_bytes())
-    {
+    let body = match headers.get("content-encoding").map(HeaderValue::as_bytes) {
         None => body,
         Some(b"gzip") => {
             let mut plain = Vec::new();

@@ -1,4 +1,10 @@
 //! What leaves a service over OTLP, seen by the receiver; each service is a process of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what goes wrong fails the test"
+)]
 
 use std::process::Stdio;
 

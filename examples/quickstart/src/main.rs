@@ -15,14 +15,16 @@ use axum::{Json, http::request::Parts};
 use platform_audit::routing::{Router, get};
 use platform_audit::{Actor, Audit, AuditRecord, AuditTx, Auditable, audited};
 
+use platform_observability::Telemetry;
 use serde::{Deserialize, Serialize};
+use sqlx::error::DatabaseError;
 use sqlx::{Any, AnyPool};
 use uuid::Uuid;
 
 /// This example runs on either database; a service on Postgres writes just `AuditTx`.
 type Tx = AuditTx<Any>;
 
-/// A line of the ledger. Its fields appear in the audit record, the IBAN only as "[redacted]".
+/// A line of the ledger. Its fields appear in the audit record, the IBAN only as redacted.
 #[derive(Clone, Auditable, Serialize, sqlx::FromRow)]
 #[audit(resource = "entry")]
 struct Entry {
@@ -141,6 +143,16 @@ fn who(request: &Parts) -> Option<Actor> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let on_tour = std::env::args().any(|argument| argument == "--tour");
+    let telemetry = Telemetry::builder("quickstart") // to Axiom, any OTLP endpoint, or the console
+        .log_filter(if on_tour { "error" } else { "info" })
+        .init()?;
+    let served = serve(&telemetry, on_tour).await;
+    let shut_down = telemetry.shutdown().await;
+    served.and(shut_down.map_err(Into::into))
+}
+
+async fn serve(telemetry: &Telemetry, on_tour: bool) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| {
         format!(
@@ -155,7 +167,6 @@ async fn main() -> anyhow::Result<()> {
         .start() // migrates
         .await?;
 
-    let on_tour = std::env::args().any(|argument| argument == "--tour");
     let routes = if on_tour {
         router()
             .merge_axum(tour::unaudited_route())
@@ -168,7 +179,8 @@ async fn main() -> anyhow::Result<()> {
             pool: pool.clone(),
             audit: audit.clone(),
         })
-        .layer(audit.layer());
+        .layer(audit.layer())
+        .layer(telemetry.layer());
 
     let port = if on_tour { 0 } else { 3000 };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
@@ -181,19 +193,16 @@ async fn main() -> anyhow::Result<()> {
         listener,
         app.into_make_service_with_connect_info::<SocketAddr>(),
     );
-    let held = if on_tour {
+    if on_tour {
         tokio::spawn(async move { server.await });
-        tour::walk(address, &pool, &audit).await
+        tour::walk(address, &pool, &audit).await?;
     } else {
         say_hello(address);
         let until = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-        server
-            .with_graceful_shutdown(until)
-            .await
-            .map_err(Into::into)
-    };
-
-    held
+        server.with_graceful_shutdown(until).await?;
+    }
+    audit.shutdown().await; // lets the work of clients who hung up end
+    Ok(())
 }
 
 async fn open(url: &str) -> anyhow::Result<AnyPool> {
@@ -235,7 +244,7 @@ impl From<sqlx::Error> for ApiError {
         // The code only: a database's message may hold the client's data.
         let code = error
             .as_database_error()
-            .and_then(|error| error.code())
+            .and_then(DatabaseError::code)
             .map(String::from);
         tracing::error!(code, "a statement failed");
         Self::Internal

@@ -1,4 +1,11 @@
 //! The promises of auditing, each test over both stores.
+#![allow(
+    clippy::duplicate_mod,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "one body runs over both stores, and what goes wrong fails the test"
+)]
 
 mod postgres;
 mod sqlite;

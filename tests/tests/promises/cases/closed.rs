@@ -118,7 +118,7 @@ async fn going_round_the_typed_router_is_refused_and_counted() {
 
 #[tokio::test]
 async fn only_observing_reports_and_lets_pass() {
-    let service = Service::with(|builder| builder.observe_only(), with_forgotten).await;
+    let service = Service::with(AuditBuilder::observe_only, with_forgotten).await;
     assert_eq!(
         service.send("/forgotten", &Entry::new(1)).await.status(),
         201
