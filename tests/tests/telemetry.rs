@@ -332,3 +332,47 @@ async fn a_bad_variable_and_a_second_start_are_clear_errors() {
         seen.answer
     );
 }
+
+#[tokio::test]
+async fn a_collector_that_never_answers_holds_nobody_up() {
+    // Connections are established, and nothing more.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let started = std::time::Instant::now();
+    let seen = probe(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "600000"),
+        ("PROBE_DEADLINE", "200"),
+    ])
+    .await;
+    assert_eq!(seen.answer["status"], 201);
+    let error = seen.answer["shutdown"].as_str().unwrap();
+    assert!(error.contains("lost"), "{error}");
+    assert!(started.elapsed() < HANG / 2, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn dropped_without_a_shutdown_it_still_sends_what_it_has() {
+    let receiver = Receiver::start().await;
+    probe(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+        ("PROBE_END", "drop"),
+    ])
+    .await;
+    audited(&receiver);
+    assert!(!receiver.logs().is_empty() && !receiver.metrics().is_empty());
+}
+
+#[tokio::test]
+async fn a_filter_for_logs_tears_no_trace() {
+    let receiver = Receiver::start().await;
+    let seen = probe(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+        ("RUST_LOG", "error"),
+    ])
+    .await;
+    let span = audited(&receiver);
+    assert_eq!(seen.answer["record"]["span_id"], hex(&span.span_id));
+    let logs = receiver.logs();
+    assert!(logs.is_empty(), "{logs:#?}");
+}

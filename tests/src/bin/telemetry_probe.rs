@@ -1,7 +1,8 @@
 //! A small service in a process of its own, for tests of telemetry: what it sets up is global to
 //! the process, and what it reads are environment variables.
 //!
-//! Serves a few requests to itself and prints what it saw as one line of JSON.
+//! Serves a few requests to itself and prints what it saw as one line of JSON. `PROBE_DEADLINE`
+//! gives the shutdown so many milliseconds; `PROBE_END=drop` leaves it out.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +12,7 @@
 )]
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use opentelemetry::trace::TraceContextExt;
@@ -38,7 +40,11 @@ async fn panics() {
 }
 
 async fn serve() -> serde_json::Value {
-    let telemetry = match Telemetry::init("probe") {
+    let mut builder = Telemetry::builder("probe");
+    if let Ok(deadline) = std::env::var("PROBE_DEADLINE") {
+        builder = builder.shutdown_within(Duration::from_millis(deadline.parse().unwrap()));
+    }
+    let telemetry = match builder.init() {
         Ok(telemetry) => telemetry,
         Err(error) => return serde_json::json!({"init": error.to_string()}),
     };
@@ -100,11 +106,13 @@ async fn serve() -> serde_json::Value {
         .await
         .is_err();
 
-    let shutdown = telemetry
-        .shutdown()
-        .await
-        .err()
-        .map(|error| error.to_string());
+    let shutdown = if std::env::var_os("PROBE_END").is_some_and(|end| end == "drop") {
+        drop(telemetry);
+        None
+    } else {
+        telemetry.shutdown().await.err()
+    };
+    let shutdown = shutdown.map(|error| error.to_string());
     serde_json::json!({
         "init": null, "second": second, "status": status, "record": record, "seen": seen,
         "panicked": panicked, "shutdown": shutdown,
