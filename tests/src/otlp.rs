@@ -86,6 +86,17 @@ impl Receiver {
             .collect()
     }
 
+    /// The targets of the log records so far, which OTLP has as the names of scopes.
+    pub fn targets(&self) -> Vec<String> {
+        self.decoded("/v1/logs", ExportLogsServiceRequest::decode)
+            .into_iter()
+            .flat_map(|request| request.resource_logs)
+            .flat_map(|resource| resource.scope_logs)
+            .filter_map(|scope| scope.scope)
+            .map(|scope| scope.name)
+            .collect()
+    }
+
     /// Every metric so far.
     pub fn metrics(&self) -> Vec<Metric> {
         self.decoded("/v1/metrics", |body| {
