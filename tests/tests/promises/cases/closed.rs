@@ -145,9 +145,7 @@ async fn without_the_guard_the_same_handler_is_not_refused() {
             pool: service.pool.clone(),
         })
         .into();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    let address = serve(app).await;
     let url = format!("http://{address}/forgotten");
     let answer = service
         .client
@@ -177,9 +175,7 @@ async fn an_audited_handler_without_the_guard_is_refused() {
             pool: service.pool.clone(),
         })
         .into();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    let address = serve(app).await;
     let url = format!("http://{address}/entries");
     let answer = service
         .client
@@ -226,9 +222,7 @@ async fn two_guards_judge_once() {
             pool: service.pool.clone(),
         })
         .into();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    let address = serve(app).await;
     let url = format!("http://{address}/entries");
     let answer = service
         .client

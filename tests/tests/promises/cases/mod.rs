@@ -249,6 +249,15 @@ fn who(request: &Parts) -> Option<Actor> {
     Some(Actor::user(name).with_tenant("clinic-7"))
 }
 
+/// Serves `app` on a free port.
+pub(super) async fn serve(app: axum::Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
 /// A real server on a real database of its own.
 pub(super) struct Service {
     pub(super) address: SocketAddr,
@@ -301,13 +310,7 @@ impl Service {
             .layer(Extension(Arc::clone(&gates)))
             .layer(audit.layer())
             .with_state(Shared { pool: pool.clone() });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = axum::serve(
-            listener,
-            app.into_make_service_with_connect_info::<SocketAddr>(),
-        );
-        tokio::spawn(async move { server.await });
+        let address = serve(app.into()).await;
         Self {
             address,
             audit,
