@@ -1,6 +1,6 @@
 //! One database a test, made and dropped by the test.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 /// Names the server that `./test` started.
@@ -36,7 +36,7 @@ impl TestDatabase {
             )
         });
         let name = format!("test_{}", uuid::Uuid::now_v7().simple());
-        run_on(&server, &format!("CREATE DATABASE {name}"))
+        run_on::<PgConnection>(server.clone(), format!("CREATE DATABASE {name}"))
             .await
             .expect("the test's database is made");
         let mut url: url::Url = server.parse().expect("the server's address is a URL");
@@ -47,13 +47,18 @@ impl TestDatabase {
         }
     }
 
-    /// A new file in a folder of its own.
+    /// A new file in a folder of its own, with a write-ahead log, as a service would have it.
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder is made");
-        let url = format!(
-            "sqlite://{}?mode=rwc",
-            folder.path().join("test.db").display()
-        );
+        let file = url::Url::from_file_path(folder.path().join("test.db"))
+            .expect("the path of a temporary folder is absolute");
+        let url = format!("sqlite://{}?mode=rwc", file.path());
+        // The file remembers it.
+        on_a_thread(run_on::<SqliteConnection>(
+            url.clone(),
+            "PRAGMA journal_mode = WAL".to_owned(),
+        ))
+        .expect("the test's database is made");
         Self {
             url,
             kind: Kind::Sqlite(folder),
@@ -66,12 +71,30 @@ impl TestDatabase {
     }
 }
 
-async fn run_on(server: &str, statement: &str) -> sqlx::Result<()> {
-    let mut connection = PgConnection::connect(server).await?;
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+async fn run_on<C>(url: String, statement: String) -> sqlx::Result<()>
+where
+    C: Connection,
+    for<'c> &'c mut C: sqlx::Executor<'c, Database = C::Database>,
+{
+    let mut connection = C::connect(&url).await?;
+    sqlx::raw_sql(AssertSqlSafe(statement))
         .execute(&mut connection)
         .await?;
     connection.close().await
+}
+
+/// Waits for `work` on a runtime of its own: that of the test may be ending, and must not be blocked.
+fn on_a_thread(
+    work: impl Future<Output = sqlx::Result<()>> + Send + 'static,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(runtime.block_on(work)?)
+    })
+    .join()
+    .unwrap_or_else(|_| Err("it panicked".into()))
 }
 
 impl Drop for TestDatabase {
@@ -79,22 +102,11 @@ impl Drop for TestDatabase {
         let Kind::Postgres { server, name } = &self.kind else {
             return;
         };
-        let (server, statement) = (
-            server.clone(),
-            format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
-        );
-        // The test's own runtime may be ending, and must not be blocked.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime
-                .block_on(run_on(&server, &statement))
-                .map_err(std::io::Error::other)
-        });
-        if !matches!(dropped.join(), Ok(Ok(()))) {
+        let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+        let dropped = on_a_thread(run_on::<PgConnection>(server.clone(), statement));
+        if let Err(error) = dropped {
             eprintln!(
-                "the test's database {name} could not be dropped; it goes with the private server"
+                "the test's database {name} could not be dropped; it goes with the private server: {error}"
             );
         }
     }

@@ -1,5 +1,7 @@
 //! A proxy between a client and Postgres that sees the messages of the frontend/backend protocol.
 
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -13,29 +15,38 @@ use tokio::sync::watch;
 pub struct Wire {
     address: SocketAddr,
     shared: Arc<Shared>,
-    stop: watch::Sender<bool>,
+    cuts: watch::Sender<()>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    flights: Mutex<Vec<Flight>>,
-    cut: Mutex<Option<Cut>>,
-}
-
-/// What one round trip carried to the server: all that was sent until its `ReadyForQuery`.
+/// What one round trip carried to the server: all that its `ReadyForQuery` answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flight {
+    /// Which connection through the proxy, from 0 in the order in which they were made.
+    pub connection: usize,
     /// The messages' types, such as `Q`, or `PBDES`: see "Message Formats" in Postgres' manual.
     pub kinds: String,
     /// The text of a simple query.
     pub query: Option<String>,
+    /// The texts of the prepared statements that were bound.
+    pub bound: Vec<String>,
 }
 
-/// When to cut the connection that carries a simple query which starts with some text.
-#[derive(Clone, Debug)]
-struct Cut {
-    query: String,
-    forward: bool,
+/// A message on its way to the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// Its type, such as `Q` for a simple query, `P` for Parse or `B` for Bind.
+    pub kind: char,
+    /// The text of the query, or of the statement that is parsed or bound.
+    pub sql: Option<&'a str>,
+}
+
+/// On which side of the server's work a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The server never sees the message.
+    BeforeServer,
+    /// The server has done what was asked, and the client never hears so.
+    BeforeClient,
 }
 
 impl Wire {
@@ -50,24 +61,12 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let shared = Arc::new(Shared::default());
-        let (stop, stopped) = watch::channel(false);
-        let accepting = Arc::clone(&shared);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (shared, server, mut stopped) =
-                    (Arc::clone(&accepting), server.clone(), stopped.clone());
-                tokio::spawn(async move {
-                    tokio::select! {
-                        _ = carry(client, &server, shared) => {}
-                        _ = stopped.wait_for(|stopped| *stopped) => {}
-                    }
-                });
-            }
-        });
+        let cuts = watch::Sender::new(());
+        tokio::spawn(accept(listener, server, Arc::clone(&shared), cuts.clone()));
         Self {
             address,
             shared,
-            stop,
+            cuts,
         }
     }
 
@@ -84,88 +83,151 @@ impl Wire {
         self.shared.flights.lock().unwrap().clear();
     }
 
-    /// The round trips since [`reset`](Self::reset), in the order of their ends.
+    /// The round trips since [`reset`](Self::reset), in the order of their ends, without those of
+    /// connecting.
     pub fn flights(&self) -> Vec<Flight> {
         self.shared.flights.lock().unwrap().clone()
+    }
+
+    /// How many [`flights`](Self::flights) there were.
+    pub fn round_trips(&self) -> usize {
+        self.shared.flights.lock().unwrap().len()
     }
 
     /// Cuts the connection that next sends a simple query which starts with `query`: before the
     /// server sees it, or (`forward`) after the server has answered it but before the client
     /// hears so.
     pub fn cut_at(&self, query: &str, forward: bool) {
-        *self.shared.cut.lock().unwrap() = Some(Cut {
-            query: query.to_owned(),
-            forward,
+        let query = query.to_owned();
+        let side = if forward {
+            Cut::BeforeClient
+        } else {
+            Cut::BeforeServer
+        };
+        self.cut_when(side, move |message| {
+            message.kind == 'Q' && message.sql.is_some_and(|sql| sql.starts_with(&query))
         });
     }
 
-    /// Cuts every connection.
+    /// Cuts the connection that next sends a message which `matches`; once, and in place of
+    /// what was waited for before.
+    pub fn cut_when(
+        &self,
+        side: Cut,
+        matches: impl Fn(Message<'_>) -> bool + Send + Sync + 'static,
+    ) {
+        *self.shared.trap.lock().unwrap() = Some(Trap {
+            side,
+            matches: Box::new(matches),
+        });
+    }
+
+    /// Cuts every connection there is. New ones are carried.
     pub fn cut(&self) {
-        self.stop.send_replace(true);
+        self.cuts.send_replace(());
     }
 }
 
-async fn carry(client: TcpStream, server: &str, shared: Arc<Shared>) -> std::io::Result<()> {
+#[derive(Debug, Default)]
+struct Shared {
+    flights: Mutex<Vec<Flight>>,
+    trap: Mutex<Option<Trap>>,
+}
+
+impl Shared {
+    /// The side to cut on, if `message` is the one waited for.
+    fn sprung(&self, message: Message<'_>) -> Option<Cut> {
+        let mut trap = self.trap.lock().unwrap();
+        trap.take_if(|trap| (trap.matches)(message))
+            .map(|trap| trap.side)
+    }
+}
+
+struct Trap {
+    side: Cut,
+    matches: Box<dyn Fn(Message<'_>) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trap")
+            .field("side", &self.side)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    server: String,
+    shared: Arc<Shared>,
+    cuts: watch::Sender<()>,
+) {
+    for connection in 0.. {
+        let Ok((client, _)) = listener.accept().await else {
+            return;
+        };
+        let (server, shared, mut cut) = (server.clone(), Arc::clone(&shared), cuts.subscribe());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = carry(client, &server, &shared, connection) => {}
+                _ = cut.changed() => {}
+            }
+        });
+    }
+}
+
+async fn carry(
+    client: TcpStream,
+    server: &str,
+    shared: &Shared,
+    connection: usize,
+) -> std::io::Result<()> {
     let server = TcpStream::connect(server).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let (mut from_client, to_client) = client.into_split();
+    let (mut from_client, mut to_client) = client.into_split();
     let (from_server, mut to_server) = server.into_split();
-    // The start-up packet has a length and no type. Asked for TLS, a test's server says no.
-    loop {
-        let packet = packet(&mut from_client, None).await?;
-        let code = packet
-            .get(4..8)
-            .map(|code| u32::from_be_bytes([code[0], code[1], code[2], code[3]]));
-        const SSL_REQUEST: u32 = 80_877_103;
-        if code == Some(SSL_REQUEST) {
-            continue_without_tls(&to_client).await?;
-            continue;
-        }
-        to_server.write_all(&packet).await?;
-        break;
-    }
-    let flight = Arc::new(Mutex::new(Flight::default()));
-    let cutting = Arc::new(Mutex::new(false));
+    start_up(&mut from_client, &mut to_client, &mut to_server).await?;
+    let state = Mutex::new(State::new(connection));
     tokio::select! {
-        ended = upstream(from_client, to_server, &shared, &flight, &cutting) => ended,
-        ended = downstream(from_server, to_client, &shared, &flight, &cutting) => ended,
+        ended = upstream(from_client, to_server, shared, &state) => ended,
+        ended = downstream(from_server, to_client, shared, &state) => ended,
     }
 }
 
-async fn continue_without_tls(to_client: &OwnedWriteHalf) -> std::io::Result<()> {
-    to_client.writable().await?;
-    to_client.try_write(b"N").map(drop)
+/// Passes the start-up packet on, which has a length and no type. Asked for encryption, which
+/// would hide the messages, a test's server says no.
+async fn start_up(
+    from_client: &mut OwnedReadHalf,
+    to_client: &mut OwnedWriteHalf,
+    to_server: &mut OwnedWriteHalf,
+) -> std::io::Result<()> {
+    const SSL_REQUEST: [u8; 4] = 80_877_103_u32.to_be_bytes();
+    const GSSENC_REQUEST: [u8; 4] = 80_877_104_u32.to_be_bytes();
+    loop {
+        let packet = packet(from_client, None).await?;
+        if ![SSL_REQUEST, GSSENC_REQUEST]
+            .iter()
+            .any(|code| packet[4..].starts_with(code))
+        {
+            return to_server.write_all(&packet).await;
+        }
+        to_client.write_all(b"N").await?;
+    }
 }
 
 async fn upstream(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     shared: &Shared,
-    flight: &Mutex<Flight>,
-    cutting: &Mutex<bool>,
+    state: &Mutex<State>,
 ) -> std::io::Result<()> {
     loop {
         let kind = from.read_u8().await?;
         let message = packet(&mut from, Some(kind)).await?;
-        let query = (kind == b'Q')
-            .then(|| String::from_utf8_lossy(&message[5..message.len() - 1]).into_owned());
-        if let Some(query) = &query {
-            let mut cut = shared.cut.lock().unwrap();
-            if cut
-                .as_ref()
-                .is_some_and(|cut| query.starts_with(&cut.query))
-            {
-                if !cut.take().is_some_and(|cut| cut.forward) {
-                    return Ok(());
-                }
-                *cutting.lock().unwrap() = true;
-            }
-        }
-        {
-            let mut flight = flight.lock().unwrap();
-            flight.kinds.push(char::from(kind));
-            flight.query = flight.query.take().or(query);
+        let cut = state.lock().unwrap().sent(kind, &message[5..], shared);
+        if cut == Some(Cut::BeforeServer) {
+            return Ok(());
         }
         to.write_all(&message).await?;
     }
@@ -175,26 +237,115 @@ async fn downstream(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     shared: &Shared,
-    flight: &Mutex<Flight>,
-    cutting: &Mutex<bool>,
+    state: &Mutex<State>,
 ) -> std::io::Result<()> {
-    let mut started = false;
     loop {
         let kind = from.read_u8().await?;
         let message = packet(&mut from, Some(kind)).await?;
-        if kind == b'Z' {
-            if *cutting.lock().unwrap() {
-                return Ok(());
+        let silenced = {
+            let mut state = state.lock().unwrap();
+            let silenced = state.silenced();
+            if kind == b'Z' {
+                if silenced {
+                    return Ok(());
+                }
+                // Before the client hears of it, so that a test which awaited the answer sees it.
+                shared.flights.lock().unwrap().extend(state.answered());
             }
-            let flown = std::mem::take(&mut *flight.lock().unwrap());
-            // The first is the answer to the start-up.
-            if std::mem::replace(&mut started, true) {
-                shared.flights.lock().unwrap().push(flown);
-            }
-        }
-        if !*cutting.lock().unwrap() {
+            silenced
+        };
+        if !silenced {
             to.write_all(&message).await?;
         }
+    }
+}
+
+/// What is known of one connection.
+#[derive(Debug)]
+struct State {
+    connection: usize,
+    /// The start-up was answered.
+    started: bool,
+    /// The flight that the next message belongs to.
+    open: Flight,
+    /// Those that the server has not answered yet: a client need not wait.
+    unanswered: VecDeque<Flight>,
+    prepared: HashMap<String, String>,
+    /// How many answers the client still gets, if it shall not hear of the one after them.
+    last_answers: Option<usize>,
+}
+
+impl State {
+    fn new(connection: usize) -> Self {
+        Self {
+            connection,
+            started: false,
+            open: Flight::default(),
+            unanswered: VecDeque::new(),
+            prepared: HashMap::new(),
+            last_answers: None,
+        }
+    }
+
+    /// Takes note of a message to the server; `body` is what follows its type and length.
+    fn sent(&mut self, kind: u8, body: &[u8], shared: &Shared) -> Option<Cut> {
+        let mut texts = body
+            .split(|byte| *byte == 0)
+            .map(|text| String::from_utf8_lossy(text).into_owned());
+        let sql = match kind {
+            b'Q' => texts.next(),
+            b'P' => {
+                let name = texts.next().unwrap_or_default();
+                let text = texts.next().unwrap_or_default();
+                self.prepared.insert(name, text.clone());
+                Some(text)
+            }
+            // The portal's name comes before the statement's.
+            b'B' => texts
+                .nth(1)
+                .and_then(|name| self.prepared.get(&name).cloned()),
+            _ => None,
+        };
+        let cut = shared.sprung(Message {
+            kind: char::from(kind),
+            sql: sql.as_deref(),
+        });
+        if cut == Some(Cut::BeforeClient) {
+            self.last_answers = Some(self.unanswered.len());
+        }
+        // What is copied belongs to the query that asked for it.
+        let flight = match kind {
+            b'd' | b'c' | b'f' => self.unanswered.back_mut().unwrap_or(&mut self.open),
+            _ => &mut self.open,
+        };
+        flight.kinds.push(char::from(kind));
+        match kind {
+            b'Q' => flight.query = sql,
+            b'B' => flight.bound.extend(sql),
+            _ => {}
+        }
+        // Only these are answered with ReadyForQuery.
+        if matches!(kind, b'Q' | b'S' | b'F') {
+            self.open.connection = self.connection;
+            self.unanswered.push_back(std::mem::take(&mut self.open));
+        }
+        cut
+    }
+
+    /// Whether what the server says now is not for the client to hear.
+    fn silenced(&self) -> bool {
+        self.last_answers == Some(0)
+    }
+
+    /// The flight that a `ReadyForQuery` answers; none if that is the one of the start-up.
+    fn answered(&mut self) -> Option<Flight> {
+        if !std::mem::replace(&mut self.started, true) {
+            // Passwords.
+            self.open = Flight::default();
+            return None;
+        }
+        self.last_answers = self.last_answers.map(|left| left.saturating_sub(1));
+        self.unanswered.pop_front()
     }
 }
 
