@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::__private::ActionSpec;
 use crate::context::{Core, RequestFacts, TraceIds, Unit, now};
 use crate::record::Actor;
-use crate::routing::Catalogue;
+use crate::routing::{Catalogue, Requirement};
 
 /// One request under the guard; a handle to it travels in the request's extensions.
 #[derive(Debug)]
@@ -114,9 +114,16 @@ impl AuditedRequest {
     }
 
     /// Keeps who acts, in case the request is refused before its handler can ask.
-    pub(crate) fn note_actor(&self, extensions: &Extensions) {
-        if let Some(actor) = extensions.get::<Actor>() {
-            *self.state() = State::Untouched(Some(actor.clone()));
+    pub(crate) fn note_actor(&self, parts: &Parts) {
+        let actor = self.actor(parts);
+        *self.state() = State::Untouched(actor);
+    }
+
+    /// Who acts as far as is known outside the handler.
+    pub(crate) fn noted_actor(&self) -> Option<Actor> {
+        match &*self.state() {
+            State::Untouched(actor) => actor.clone(),
+            _ => None,
         }
     }
 
@@ -141,15 +148,15 @@ impl AuditedRequest {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The action of the route, where the typed router knows it although no handler was reached.
-    pub(crate) fn catalogued(&self) -> Option<&ActionSpec> {
+    /// What the typed router knows of the route, although no handler was reached.
+    pub(crate) fn catalogued(&self) -> Option<&Requirement> {
         let route = self.route.get()?;
         let path = route
             .template
             .strip_prefix(route.outside.trim_end_matches('/'));
-        self.catalogue
-            .get()?
-            .action(&self.method, path.unwrap_or(&route.template))
+        let path = path.unwrap_or(&route.template);
+        let entry = self.catalogue.get()?.find(&self.method, path)?;
+        Some(&entry.requirement)
     }
 
     /// The route's template, for events: it holds no data of the client's.
@@ -188,12 +195,14 @@ impl AuditedRequest {
     /// Who acts, by what authenticated the request or by the service's [`ActorSource`](crate::ActorSource).
     pub(crate) fn actor(&self, parts: &Parts) -> Option<Actor> {
         let known = parts.extensions.get::<Actor>().cloned();
+        let noted = || self.noted_actor();
         let derived = || {
-            self.core
-                .actors
-                .as_ref()
-                .and_then(|source| source.0.actor(parts))
+            let source = self.core.actors.as_ref()?;
+            source.0.actor(parts)
         };
-        known.or_else(derived).filter(|actor| !actor.id.is_empty())
+        known
+            .or_else(noted)
+            .or_else(derived)
+            .filter(|actor| !actor.id.is_empty())
     }
 }

@@ -10,6 +10,7 @@ use crate::handler::ExemptResponse;
 use crate::problem;
 use crate::record::{Actor, Outcome};
 use crate::request::{AuditedRequest, Caller, State};
+use crate::routing::Requirement;
 
 /// What the guard answers.
 pub(super) enum Judged {
@@ -47,20 +48,20 @@ pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged
             if request.method.is_safe() || exempt {
                 return Judged::Now(response);
             }
-            if !succeeded {
-                let nothing_there = matches!(
-                    status,
-                    StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
-                );
-                return match request.catalogued() {
-                    Some(spec) if !nothing_there => {
-                        let unit = attempt(request, spec, actor.clone(), TraceIds::current());
-                        record(request, unit, response)
-                    }
-                    _ => Judged::Now(response),
-                };
+            let nothing_there = matches!(
+                status,
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+            );
+            match request.catalogued() {
+                // Also where a layer answered in place of the handler.
+                Some(Requirement::Exempt(_)) => return Judged::Now(response),
+                _ if succeeded => true,
+                Some(Requirement::Audited(spec)) if !nothing_there => {
+                    let unit = attempt(request, spec, actor.clone(), TraceIds::current());
+                    return record(request, unit, response);
+                }
+                _ => return Judged::Now(response),
             }
-            true
         }
     };
     Judged::Now(violation(request, response, untouched))

@@ -29,22 +29,24 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         // Under another guard the outer one judges; two would each miss what the other saw.
         if request.extensions().get::<Handle>().is_some() {
             return GuardFuture::transparent(self.inner.call(request));
         }
+        let (mut parts, body) = request.into_parts();
         let audited = Arc::new(AuditedRequest::new(
             Arc::clone(&self.core),
-            request.method(),
-            request.uri(),
-            request.headers(),
-            request.extensions(),
+            &parts.method,
+            &parts.uri,
+            &parts.headers,
+            &parts.extensions,
         ));
-        audited.note_actor(request.extensions());
-        request
-            .extensions_mut()
-            .insert(Handle(Arc::clone(&audited)));
+        if !parts.method.is_safe() {
+            audited.note_actor(&parts);
+        }
+        parts.extensions.insert(Handle(Arc::clone(&audited)));
+        let request = Request::from_parts(parts, body);
         GuardFuture::guarding(self.inner.call(request), audited)
     }
 }

@@ -58,7 +58,7 @@ pub struct AuditRecord {
     pub resource_id: Option<String>,
     /// How it ended. PCI 10.2.2 success or failure; OCSF `status`.
     pub outcome: Outcome,
-    /// The HTTP status code the client was sent (100 to 599); `None` without a request.
+    /// The HTTP status code the client was sent (100 to 999); `None` without a request.
     pub status: Option<u16>,
     /// A low-cardinality class of failure (OpenTelemetry `error.type`): a status code, or a
     /// word such as `panic`. `None` on success.

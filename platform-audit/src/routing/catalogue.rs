@@ -58,13 +58,6 @@ impl Catalogue {
         of(method.as_str()).or_else(|| of("*"))
     }
 
-    pub(crate) fn action(&self, method: &Method, path: &str) -> Option<&ActionSpec> {
-        match &self.find(method, path)?.requirement {
-            Requirement::Audited(spec) => Some(spec),
-            Requirement::Exempt(_) => None,
-        }
-    }
-
     pub(super) fn add(&mut self, path: &str, handlers: &[MarkedMethod]) {
         for handler in handlers {
             let requirement = match handler.mark {

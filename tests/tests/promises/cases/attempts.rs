@@ -42,6 +42,7 @@ async fn a_failing_handler_is_rolled_back_and_recorded() {
         (409, Outcome::Invalid),
         (500, Outcome::Failed),
         (504, Outcome::TimedOut),
+        (999, Outcome::Failed),
     ] {
         let service = Service::start().await;
         let entry = Entry::new(1);
@@ -121,6 +122,7 @@ async fn a_refusal_by_an_authorising_layer_is_recorded_as_denied() {
     let answer = service.send("/entries", &Entry::new(1)).await;
     let record = attempted(&service, &answer, 403, Outcome::Denied).await;
     assert_eq!(record.action, "entry.create");
+    assert_eq!(record.actor.id, "ada", "who was refused");
     assert_eq!(record.route.as_deref(), Some("/entries"));
 }
 

@@ -168,6 +168,17 @@ async fn an_exempt_handler_passes_the_guard() {
 }
 
 #[tokio::test]
+async fn an_exempt_route_passes_also_when_a_layer_answers_for_it() {
+    async fn answer(_: axum::extract::Request, _: axum::middleware::Next) -> StatusCode {
+        StatusCode::OK
+    }
+    let service = Service::with(|b| b, |router| router.layer(from_fn(answer))).await;
+    let answer = service.send("/preview", &Entry::new(4)).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(service.audit.status().violations, 0);
+}
+
+#[tokio::test]
 async fn an_audited_handler_without_the_guard_is_refused() {
     let service = Service::start().await;
     let app: axum::Router = routes()

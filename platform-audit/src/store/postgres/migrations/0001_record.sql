@@ -15,7 +15,7 @@ CREATE TABLE {schema}.record (
     resource_type      text,
     resource_id        text,
     outcome            text        NOT NULL CHECK (outcome IN ('success', 'denied', 'invalid', 'failed', 'panicked', 'timed_out')),
-    status             smallint             CHECK (status BETWEEN 100 AND 599),
+    status             smallint             CHECK (status BETWEEN 100 AND 999),
     error_type         text,
     reason             text,
     request_id         text,

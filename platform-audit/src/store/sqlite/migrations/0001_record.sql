@@ -15,7 +15,7 @@ CREATE TABLE {schema}_record (
     resource_type      TEXT,
     resource_id        TEXT,
     outcome            TEXT    NOT NULL CHECK (outcome IN ('success', 'denied', 'invalid', 'failed', 'panicked', 'timed_out')),
-    status             INTEGER          CHECK (status BETWEEN 100 AND 599),
+    status             INTEGER          CHECK (status BETWEEN 100 AND 999),
     error_type         TEXT,
     reason             TEXT,
     request_id         TEXT,

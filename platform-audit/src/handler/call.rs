@@ -1,0 +1,94 @@
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use http::request::Parts;
+
+use crate::__private::AuditedAction;
+use crate::context::{Core, TraceIds, Unit};
+use crate::problem;
+use crate::record::Actor;
+use crate::request::{AuditedRequest, Handle, State};
+
+/// One call of the audited handler whose action is `M`: who asks, why, and under which guard.
+///
+/// It is the first argument of every handler under `#[audited]`. A request brings it along; a
+/// test that calls the handler as a function gets one from [`Audit::call`](crate::Audit::call).
+pub struct Call<M> {
+    pub(super) request: Arc<AuditedRequest>,
+    pub(super) unit: Unit,
+    action: PhantomData<fn() -> M>,
+}
+
+impl<M> std::fmt::Debug for Call<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call")
+            .field("unit", &self.unit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: AuditedAction> Call<M> {
+    pub(crate) fn without_request(core: Arc<Core>, actor: Actor) -> Self {
+        let request = AuditedRequest::without_request(core);
+        let mut unit = request.unit(&M::SPEC, actor, TraceIds::current());
+        unit.request = None;
+        Self {
+            request: Arc::new(request),
+            unit,
+            action: PhantomData,
+        }
+    }
+}
+
+impl<S: Sync, M: AuditedAction> FromRequestParts<S> for Call<M> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
+        let spec = M::SPEC;
+        let Some(Handle(request)) = parts.extensions.get::<Handle>().cloned() else {
+            tracing::error!(
+                action = spec.action,
+                "an audited handler was called without the audit guard: add `.layer(audit.layer())` to its router"
+            );
+            return Err(problem::misconfigured());
+        };
+        request.learn_route(&parts.extensions);
+        let trace = TraceIds::current();
+        let actor = request.actor(parts);
+        *request.state() = State::Reached {
+            spec,
+            actor: actor.clone(),
+            trace: trace.clone(),
+        };
+
+        let actor = match actor {
+            Some(actor) => actor,
+            None if spec.actor_optional => Actor::anonymous(),
+            None if request.core.observe_only => {
+                tracing::warn!(
+                    action = spec.action,
+                    route = request.route(),
+                    "a request without an actor reached an audited handler; only observing, so it goes on as anonymous"
+                );
+                Actor::anonymous()
+            }
+            None => return Err(problem::no_actor()),
+        };
+        let mut unit = request.unit(&spec, actor, trace);
+        unit.reason = parts
+            .headers
+            .get(problem::REASON)
+            .map(|reason| String::from_utf8_lossy(reason.as_bytes()).trim().to_owned())
+            .filter(|reason| !reason.is_empty());
+        if spec.reason_required && unit.reason.is_none() {
+            return Err(problem::no_reason());
+        }
+        Ok(Self {
+            request,
+            unit,
+            action: PhantomData,
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! What `#[audited]` and `#[audit_exempt]` turn a handler into.
+
+mod call;
+mod own_task;
+mod run;
+
+use std::marker::PhantomData;
+
+use axum::response::{IntoResponse, Response};
+
+use crate::__private::{ActionSpec, AuditedAction};
+
+pub use call::Call;
+pub use run::{run, run_read};
+
+/// What a handler under `#[audited]` returns: its response, after its record was committed.
+///
+/// `M` names the handler's action to the compiler: the functions of [`routing`](crate::routing)
+/// take only handlers that return this or [`Exempt`].
+#[must_use]
+pub struct Audited<M> {
+    response: Response,
+    action: PhantomData<fn() -> M>,
+}
+
+/// What a handler under `#[audit_exempt]` returns.
+#[must_use]
+pub struct Exempt<M> {
+    response: Response,
+    reason: PhantomData<fn() -> M>,
+}
+
+/// Marks the response of an exempt handler for the guard. Private, so that only the macro's
+/// code can make one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExemptResponse;
+
+impl<M> IntoResponse for Audited<M> {
+    fn into_response(self) -> Response {
+        self.response
+    }
+}
+
+impl<M> IntoResponse for Exempt<M> {
+    fn into_response(mut self) -> Response {
+        self.response.extensions_mut().insert(ExemptResponse);
+        self.response
+    }
+}
+
+impl<M> std::fmt::Debug for Audited<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Audited")
+            .field("status", &self.response.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M> std::fmt::Debug for Exempt<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exempt")
+            .field("status", &self.response.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The response of an exempt handler.
+pub fn exempt<M, R: IntoResponse>(response: R) -> Exempt<M> {
+    Exempt {
+        response: response.into_response(),
+        reason: PhantomData,
+    }
+}
+
+impl<M> Audited<M> {
+    fn new(response: Response) -> Self {
+        Self {
+            response,
+            action: PhantomData,
+        }
+    }
+}
+
+/// What the routing functions ask of a handler's return type.
+#[diagnostic::on_unimplemented(
+    message = "this handler may change state, but it is neither audited nor exempt",
+    label = "not audited",
+    note = "write `#[audited(action = \"noun.verb\")]` above the handler and take `tx: &mut AuditTx` for its changes",
+    note = "or, if it changes nothing that needs a record, write `#[audit_exempt(reason = \"…\")]` above it"
+)]
+pub trait Marked {
+    #[doc(hidden)]
+    const MARK: Mark;
+}
+
+/// An action or the reason why there is none.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Mark {
+    Audited(ActionSpec),
+    Exempt(&'static str),
+}
+
+impl<M: AuditedAction> Marked for Audited<M> {
+    const MARK: Mark = Mark::Audited(M::SPEC);
+}
+
+impl<M: crate::__private::ExemptAction> Marked for Exempt<M> {
+    const MARK: Mark = Mark::Exempt(M::REASON);
+}
