@@ -2,7 +2,6 @@
 
 use platform_tests::database::TestDatabase;
 use platform_tests::wire::{Cut, Flight, Wire};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -30,7 +29,7 @@ impl Proxied {
         }
     }
 
-    /// A connection whose start-up, settings included, is forgotten.
+    /// A connection; what it sent to set itself up is forgotten.
     async fn connect(&self) -> PgConnection {
         let connection = PgConnection::connect(&self.url).await.unwrap();
         self.wire.reset();
@@ -179,14 +178,24 @@ async fn large_messages_arrive_whole_in_both_directions() {
 }
 
 #[tokio::test]
-async fn encryption_is_declined() {
+async fn encryption_is_declined_and_connecting_goes_on() {
+    const SSL_REQUEST: u32 = 80_877_103;
+    const GSSENC_REQUEST: u32 = 80_877_104;
     let proxied = Proxied::new().await;
-    let options: PgConnectOptions = proxied.url.parse().unwrap();
-    let refused = PgConnection::connect_with(&options.clone().ssl_mode(PgSslMode::Require)).await;
-    assert!(matches!(refused, Err(sqlx::Error::Tls(_))), "{refused:?}");
-    PgConnection::connect_with(&options.ssl_mode(PgSslMode::Prefer))
-        .await
-        .expect("who only prefers it goes on without");
+    let mut raw = Raw::reach(&proxied).await;
+    for request in [GSSENC_REQUEST, SSL_REQUEST] {
+        let packet = [8_u32.to_be_bytes(), request.to_be_bytes()].concat();
+        raw.0.write_all(&packet).await.unwrap();
+        assert_eq!(raw.0.read_u8().await.unwrap(), b'N');
+    }
+    raw.start(&proxied).await;
+}
+
+#[tokio::test]
+async fn connecting_is_no_flight() {
+    let proxied = Proxied::new().await;
+    Raw::connect(&proxied).await;
+    assert_eq!(proxied.wire.flights(), []);
 }
 
 #[tokio::test]
@@ -274,11 +283,19 @@ struct Raw(TcpStream);
 
 impl Raw {
     async fn connect(proxied: &Proxied) -> Self {
+        let mut raw = Self::reach(proxied).await;
+        raw.start(proxied).await;
+        raw
+    }
+
+    async fn reach(proxied: &Proxied) -> Self {
         let url: url::Url = proxied.url.parse().unwrap();
-        let socket = TcpStream::connect(("127.0.0.1", url.port().unwrap()))
-            .await
-            .unwrap();
-        let mut raw = Self(socket);
+        let address = ("127.0.0.1", url.port().unwrap());
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    async fn start(&mut self, proxied: &Proxied) {
+        let url: url::Url = proxied.url.parse().unwrap();
         let database = url.path().trim_start_matches('/');
         let version = 3_u32 << 16;
         let options = format!("user\0{}\0database\0{database}\0\0", url.username());
@@ -289,10 +306,8 @@ impl Raw {
             options.as_bytes(),
         ]
         .concat();
-        raw.0.write_all(&packet).await.unwrap();
-        raw.until_ready().await;
-        proxied.wire.reset();
-        raw
+        self.0.write_all(&packet).await.unwrap();
+        self.until_ready().await;
     }
 
     async fn until_ready(&mut self) {

@@ -7,7 +7,8 @@ use tokio::io::AsyncWriteExt;
 use super::*;
 
 impl Service {
-    /// Sends `entry` to `path` and hangs up once the handler is inside.
+    /// Sends `entry` to `path`, hangs up once the handler is inside, and waits until the server
+    /// has noticed.
     async fn hang_up(&self, path: &str, entry: &Entry) {
         let body = serde_json::to_string(entry).unwrap();
         let request = format!(
@@ -18,6 +19,7 @@ impl Service {
         connection.write_all(request.as_bytes()).await.unwrap();
         self.gates.inside.notified().await;
         drop(connection);
+        self.gates.gone.notified().await;
     }
 }
 

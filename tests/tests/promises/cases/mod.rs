@@ -169,6 +169,28 @@ async fn wait(
 pub(super) struct Gates {
     pub(super) inside: Notify,
     pub(super) go_on: Notify,
+    /// The server has noticed that a client hung up.
+    pub(super) gone: Notify,
+}
+
+/// Outermost: tells when the server drops a request that it has not answered.
+async fn tell_when_gone(
+    State(gates): State<Arc<Gates>>,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> Response {
+    struct Unanswered(Option<Arc<Gates>>);
+    impl Drop for Unanswered {
+        fn drop(&mut self) {
+            if let Some(gates) = &self.0 {
+                gates.gone.notify_one();
+            }
+        }
+    }
+    let mut unanswered = Unanswered(Some(gates));
+    let response = next.run(request).await;
+    unanswered.0 = None;
+    response
 }
 
 #[audited(action = "entry.read", resource = "entry", resource_id = id, read)]
@@ -309,6 +331,10 @@ impl Service {
         let app = inside(routes())
             .layer(Extension(Arc::clone(&gates)))
             .layer(audit.layer())
+            .layer(axum::middleware::from_fn_with_state(
+                Arc::clone(&gates),
+                tell_when_gone,
+            ))
             .with_state(Shared { pool: pool.clone() });
         let address = serve(app.into()).await;
         Self {
