@@ -13,7 +13,7 @@
 //! # struct Entry { #[audit(id)] id: u64 }
 //! # #[derive(serde::Deserialize)]
 //! # struct NewEntry;
-//! # async fn insert_entry(tx: &mut AuditTx, new: NewEntry) -> Result<Entry, StatusCode> { todo!() }
+//! # async fn insert_entry(tx: &mut AuditTx, new: NewEntry) -> Result<Entry, StatusCode> { Ok(Entry { id: 7 }) }
 //!
 //! #[audited(action = "entry.create")]
 //! async fn create_entry(tx: &mut AuditTx, Json(new): Json<NewEntry>) -> Result<Json<Entry>, StatusCode> {
@@ -58,7 +58,7 @@ use proc_macro::TokenStream;
 /// # struct Correction;
 /// # async fn update_entry(
 /// #     tx: &mut AuditTx, id: Uuid, correction: Correction,
-/// # ) -> Result<(Entry, Entry), StatusCode> { todo!() }
+/// # ) -> Result<(Entry, Entry), StatusCode> { Ok((Entry { id }, Entry { id })) }
 ///
 /// /// Corrects an entry.
 /// #[audited(
