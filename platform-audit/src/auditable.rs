@@ -1,6 +1,9 @@
 //! How a resource shows itself to the audit log: its name, its id and its fields.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -49,7 +52,7 @@ macro_rules! through_pointer {
         }
     )*};
 }
-through_pointer!(&T, Box<T>, std::rc::Rc<T>, std::sync::Arc<T>);
+through_pointer!(&T, Box<T>);
 
 /// Collects a resource's fields. Its contents are in clear, so it shows none of them.
 #[derive(Default)]
@@ -157,7 +160,8 @@ impl FieldValue {
 }
 
 /// What is, or holds, resources: shown through [`Auditable::fields`], so that a nested
-/// redaction holds.
+/// redaction holds. A tuple, or a type of the service's own that has only `Serialize`, is written
+/// as it serialises: redact the whole field, or derive [`Auditable`] for it.
 pub trait HoldsResources {
     #[doc(hidden)]
     fn shown_value(&self) -> FieldValue;
@@ -169,51 +173,72 @@ impl<T: Auditable + ?Sized> HoldsResources for T {
     }
 }
 
-impl<T: HoldsResources> HoldsResources for Option<T> {
-    fn shown_value(&self) -> FieldValue {
-        match self {
-            Some(inner) => inner.shown_value(),
-            None => FieldValue(Repr::Plain(serde_json::Value::Null)),
+/// Containers, and pointers to them. `Box` and `&` are spelt out by what they hold, as coherence
+/// lets other crates implement [`Auditable`] for a `Box` of their own types.
+macro_rules! holding {
+    ($([$($generics:tt)*] $container:ty, |$this:ident| $shown:expr;)*) => {$(
+        impl<$($generics)*> HoldsResources for $container {
+            fn shown_value(&self) -> FieldValue {
+                let $this = self;
+                $shown
+            }
         }
-    }
+    )*};
+}
+holding! {
+    [T: HoldsResources] Option<T>, |this| optional(this.as_ref());
+    [T: HoldsResources] Box<Option<T>>, |this| optional(this.as_ref().as_ref());
+    [T: HoldsResources] &Option<T>, |this| optional(this.as_ref());
+    [T: HoldsResources] [T], |this| list(this);
+    [T: HoldsResources] Box<[T]>, |this| list(this.iter());
+    [T: HoldsResources] &[T], |this| list(this.iter());
+    [T: HoldsResources, const N: usize] [T; N], |this| list(this);
+    [T: HoldsResources] Vec<T>, |this| list(this);
+    [T: HoldsResources] Box<Vec<T>>, |this| list(this.iter());
+    [T: HoldsResources] &Vec<T>, |this| list(this.iter());
+    [T: HoldsResources] VecDeque<T>, |this| list(this);
+    [T: HoldsResources] BTreeSet<T>, |this| list(this);
+    [T: HoldsResources, S] HashSet<T, S>, |this| list(this);
+    [K: ToString, T: HoldsResources] BTreeMap<K, T>, |this| map(this);
+    [K: ToString, T: HoldsResources] Box<BTreeMap<K, T>>, |this| map(this.iter());
+    [K: ToString, T: HoldsResources, S] HashMap<K, T, S>, |this| map(this);
+    [K: ToString, T: HoldsResources, S] Box<HashMap<K, T, S>>, |this| map(this.iter());
 }
 
-impl<T: HoldsResources> HoldsResources for [T] {
+/// Pointers whose contents may be anything that holds resources.
+macro_rules! pointing {
+    ($($pointer:ty),*) => {$(
+        impl<T: HoldsResources + ?Sized> HoldsResources for $pointer {
+            fn shown_value(&self) -> FieldValue {
+                (**self).shown_value()
+            }
+        }
+    )*};
+}
+pointing!(Rc<T>, Arc<T>);
+
+impl<T: HoldsResources + ToOwned + ?Sized> HoldsResources for Cow<'_, T> {
     fn shown_value(&self) -> FieldValue {
-        FieldValue(Repr::List(self.iter().map(T::shown_value).collect()))
+        (**self).shown_value()
     }
 }
 
-impl<T: HoldsResources> HoldsResources for Vec<T> {
-    fn shown_value(&self) -> FieldValue {
-        self.as_slice().shown_value()
+fn optional<T: HoldsResources>(value: Option<&T>) -> FieldValue {
+    match value {
+        Some(inner) => inner.shown_value(),
+        None => FieldValue(Repr::Plain(serde_json::Value::Null)),
     }
 }
 
-impl<T: HoldsResources, const N: usize> HoldsResources for [T; N] {
-    fn shown_value(&self) -> FieldValue {
-        self.as_slice().shown_value()
-    }
+fn list<'a, T: HoldsResources + 'a>(items: impl IntoIterator<Item = &'a T>) -> FieldValue {
+    FieldValue(Repr::List(items.into_iter().map(T::shown_value).collect()))
 }
 
-impl<K: ToString, T: HoldsResources> HoldsResources for BTreeMap<K, T> {
-    fn shown_value(&self) -> FieldValue {
-        map_value(self)
-    }
-}
-
-impl<K: ToString, T: HoldsResources, S> HoldsResources for HashMap<K, T, S> {
-    fn shown_value(&self) -> FieldValue {
-        map_value(self)
-    }
-}
-
-fn map_value<'a, K: ToString + 'a, T: HoldsResources + 'a>(
-    map: impl IntoIterator<Item = (&'a K, &'a T)>,
+fn map<'a, K: ToString + 'a, T: HoldsResources + 'a>(
+    items: impl IntoIterator<Item = (&'a K, &'a T)>,
 ) -> FieldValue {
-    let items = map
-        .into_iter()
-        .map(|(key, item)| (key.to_string(), item.shown_value()));
+    let items = items.into_iter();
+    let items = items.map(|(key, item)| (key.to_string(), item.shown_value()));
     FieldValue(Repr::Map(items.collect()))
 }
 

@@ -1,0 +1,172 @@
+//! A redacted value appears in no output, wherever it is nested and whichever way it changes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what goes wrong fails the test"
+)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use platform_audit::{Actor, Audit, AuditRecord, AuditTx, Auditable};
+use platform_tests::database::TestDatabase;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use serde::Serialize;
+use sqlx::{Sqlite, SqlitePool};
+
+#[derive(Clone, Debug, Auditable, Serialize)]
+#[audit(resource = "account")]
+struct Account {
+    #[audit(id)]
+    number: u64,
+    #[audit(redact)]
+    iban: String,
+    #[audit(redact, rename = "holder")]
+    owner: Option<String>,
+    balance: i64,
+}
+
+#[derive(Clone, Debug, Auditable, Serialize)]
+#[audit(resource = "person")]
+struct Person {
+    #[audit(id)]
+    id: u64,
+    #[audit(redact)]
+    pin: String,
+    #[audit(skip)]
+    password: String,
+    main: Account,
+    spare: Option<Account>,
+    others: Vec<Account>,
+    pair: [Account; 2],
+    by_name: BTreeMap<String, Account>,
+    by_number: HashMap<u64, Account>,
+    boxed: Box<Account>,
+    shared: Arc<Option<Vec<Account>>>,
+    #[audit(rename = "given_name")]
+    name: String,
+}
+
+/// Every secret starts with this, and nothing else does.
+const SECRET: &str = "SECRET-";
+
+fn account() -> impl Strategy<Value = Account> {
+    (any::<u64>(), "[a-z0-9]{0,8}", any::<bool>(), any::<i64>()).prop_map(
+        |(number, secret, held, balance)| Account {
+            number,
+            iban: format!("{SECRET}{secret}"),
+            owner: held.then(|| format!("{SECRET}owner")),
+            balance,
+        },
+    )
+}
+
+prop_compose! {
+    fn person()(
+        pin in "[0-9]{4}",
+        accounts in prop::collection::vec(account(), 9),
+        spare in any::<bool>(),
+        name in "[a-z]{1,8}",
+    ) -> Person {
+        let [main, other, left, right, named, numbered, boxed, spared, shared] =
+            <[Account; 9]>::try_from(accounts).unwrap();
+        Person {
+            id: 7,
+            pin: format!("{SECRET}{pin}"),
+            password: format!("{SECRET}password"),
+            main,
+            spare: spare.then_some(spared),
+            others: vec![other],
+            pair: [left, right],
+            by_name: BTreeMap::from([("key".to_owned(), named)]),
+            by_number: HashMap::from([(1, numbered)]),
+            boxed: Box::new(boxed),
+            shared: Arc::new(Some(vec![shared])),
+            name,
+        }
+    }
+}
+
+/// The records of creating, changing and deleting a person.
+async fn records(before: Person, after: Person) -> Vec<AuditRecord> {
+    let database = TestDatabase::sqlite();
+    let pool = SqlitePool::connect(database.url()).await.unwrap();
+    let audit = Audit::new(pool.clone(), "people").start().await.unwrap();
+    audit
+        .transaction(
+            Actor::system("test"),
+            "person.change",
+            async |tx: &mut AuditTx<Sqlite>| {
+                tx.created(&before);
+                tx.updated(&before, &after);
+                tx.deleted(&after);
+                assert!(
+                    !format!("{tx:?}").contains(SECRET),
+                    "in the transaction's Debug"
+                );
+                Ok::<_, std::convert::Infallible>(())
+            },
+        )
+        .await
+        .unwrap();
+    let ids: Vec<(String,)> = sqlx::query_as("SELECT id FROM people_audit_record ORDER BY id")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    let mut records = Vec::new();
+    for (id,) in ids {
+        records.push(audit.record(id.parse().unwrap()).await.unwrap().unwrap());
+    }
+    records
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(work)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_secret_leaves_by_any_way(before in person(), after in person()) {
+        let records = run(records(before.clone(), after.clone()));
+        prop_assert_eq!(records.len(), 3);
+        let shown = format!("{} {records:?}", serde_json::to_string(&records).unwrap());
+        prop_assert!(!shown.contains(SECRET), "{}", shown);
+        prop_assert!(!shown.contains("password"), "a skipped field is not even named");
+        // That it changed is still said, and what is not secret is still shown.
+        let updated = &records[1].changes;
+        prop_assert_eq!(updated.contains_key("pin"), before.pin != after.pin);
+        prop_assert_eq!(updated.contains_key("given_name"), before.name != after.name);
+        prop_assert!(!updated.contains_key("id"));
+        let main = records[0].changes["main"].after.as_ref().unwrap();
+        prop_assert_eq!(&main["balance"], before.main.balance);
+        prop_assert_eq!(&main["iban"], "[redacted]");
+        prop_assert_eq!(&main["holder"], "[redacted]");
+    }
+}
+
+#[test]
+fn a_change_of_nothing_but_a_nested_secret_is_a_change() {
+    let account = Account {
+        number: 1,
+        iban: format!("{SECRET}old"),
+        owner: None,
+        balance: 0,
+    };
+    let mut before = person()
+        .new_tree(&mut Default::default())
+        .unwrap()
+        .current();
+    before.others = vec![account.clone()];
+    let mut after = before.clone();
+    after.others[0].iban = format!("{SECRET}new");
+    let records = run(records(before, after));
+    let changed: Vec<_> = records[1].changes.keys().map(String::as_str).collect();
+    assert_eq!(changed, ["others"]);
+}
