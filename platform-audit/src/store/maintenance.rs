@@ -16,14 +16,28 @@ const PARTITIONS_EVERY: u32 = 360;
 impl<DB: AuditDatabase> Store<DB> {
     /// Makes the partitions of this month and the next ones where they are missing.
     pub(crate) async fn create_partitions(&self, schema: &str) -> Result<(), Error> {
-        match self.dialect() {
-            Dialect::Postgres => {
-                self.run_raw(format!("SELECT {schema}.create_partitions({MONTHS_AHEAD})"))
-                    .await
+        if self.dialect() == Dialect::Sqlite {
+            return Ok(());
+        }
+        let mut tries = 1;
+        loop {
+            let statement = format!("SELECT {schema}.create_partitions({MONTHS_AHEAD})");
+            match self.run_raw(statement).await {
+                Err(Error::Store(error)) if tries < TRIES && is_lock_timeout(&error) => tries += 1,
+                done => return done,
             }
-            Dialect::Sqlite => Ok(()),
         }
     }
+}
+
+/// How often the partitions are tried when other work holds their locks. Each try gives up soon,
+/// lest writers queue behind it.
+const TRIES: u32 = 5;
+
+/// Postgres' `lock_not_available`.
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    error.is_some_and(|error| error.code().as_deref() == Some("55P03"))
 }
 
 /// Looks after idle connections and partitions until the store is dropped. A failure loses
