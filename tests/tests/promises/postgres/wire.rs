@@ -1,7 +1,7 @@
 //! What goes over the wire, and what becomes of a wire that is cut.
 
 use platform_audit::Outcome;
-use platform_tests::wire::Wire;
+use platform_tests::wire::{Cut, Wire};
 
 use super::cases::{Entry, Service, record_id};
 use super::database;
@@ -116,10 +116,25 @@ async fn a_connection_lost_during_commit_is_answered_503_with_the_record_to_look
 
 #[tokio::test]
 async fn a_connection_lost_before_commit_changes_nothing_and_is_recorded() {
+    for table in ["INSERT INTO entry", "INSERT INTO ledger_audit.record"] {
+        let (service, wire) = behind_a_wire().await;
+        let before = service.entries().await;
+        wire.cut_when(Cut::BeforeServer, move |message| {
+            message.kind == 'B' && message.sql.is_some_and(|sql| sql.contains(table))
+        });
+        let answer = service.send("/entries", &Entry::new(1)).await;
+        assert_eq!(answer.status(), 500, "cut at {table}");
+        assert_eq!(service.entries().await, before);
+        let record = service.record_of(&answer).await;
+        assert_eq!(record.outcome, Outcome::Failed, "cut at {table}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_lost_at_begin_is_replaced() {
     let (service, wire) = behind_a_wire().await;
     let before = service.entries().await;
     wire.cut_at("BEGIN", false);
-    // The stale connection is replaced: the request succeeds.
     assert_eq!(service.send("/entries", &Entry::new(1)).await.status(), 201);
     assert_eq!(service.entries().await, before + 1);
 }
