@@ -12,12 +12,13 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::__private::{AuditedAction, Call};
+use crate::check::{Finding, Report};
 use crate::context::{ActorSource, Actors, Core, Unit};
 use crate::error::{Error, TransactionError};
 use crate::guard::AuditLayer;
 use crate::meters::{AuditStatus, Meters};
 use crate::record::{Actor, AuditRecord, Outcome, check_action};
-use crate::store::{AnyStore, AuditDatabase, Store, maintain};
+use crate::store::{AnyStore, AuditDatabase, Store, Tables, maintain};
 use crate::tx::AuditTx;
 use crate::work::{Committed, Work};
 
@@ -66,6 +67,9 @@ impl<DB: AuditDatabase> Audit<DB> {
             observe_only: false,
             grace: GRACE,
             max_connections: None,
+            development: false,
+            tables: Tables::default(),
+            app_role: None,
         }
     }
 
@@ -144,7 +148,7 @@ impl<DB: AuditDatabase> Audit<DB> {
         F: AsyncFnOnce(&mut AuditTx<DB>) -> Result<T, E>,
     {
         let action = action.into();
-        check_action(&action).map_err(Error::from)?;
+        check_action(&action).map_err(Error::InvalidAction)?;
         let tx = self.begin(Unit::new(actor, action)).await?;
         let mut lent = Lent {
             audit: self,
@@ -259,6 +263,9 @@ pub struct AuditBuilder<DB: AuditDatabase> {
     observe_only: bool,
     grace: Duration,
     max_connections: Option<u32>,
+    development: bool,
+    tables: Tables,
+    app_role: Option<String>,
 }
 
 impl<DB: AuditDatabase> AuditBuilder<DB> {
@@ -304,22 +311,135 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         self
     }
 
-    /// Brings the audit schema up to date and starts.
+    /// Starts also on a database that would let changes go unaudited, and logs a warning for each
+    /// finding: for a developer's own machine, `development(cfg!(debug_assertions))`.
+    pub fn development(mut self, development: bool) -> Self {
+        self.development = development;
+        self
+    }
+
+    /// Tables that are guarded when the service starts, so that the database refuses to change
+    /// them without a record. On Postgres as SQL would name them (`accounting.entry`), and only
+    /// if this connection owns them; better is `SELECT accounting_audit.guard('accounting.entry')`
+    /// in the migration that makes the table.
+    pub fn guard<T: Into<String>>(mut self, tables: impl IntoIterator<Item = T>) -> Self {
+        self.tables
+            .guarded
+            .extend(tables.into_iter().map(Into::into));
+        self
+    }
+
+    /// A table whose changes need no record, and why. On Postgres, better in its migration:
+    /// `SELECT accounting_audit.exempt('accounting.job', 'why')`.
+    pub fn exempt(mut self, table: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.tables.exempt.push((table.into(), reason.into()));
+        self
+    }
+
+    /// The schemas in which every table has to be guarded or exempt, in place of the connection's
+    /// current schema and the one that is named like the service. Postgres only.
+    pub fn tables_in<T: Into<String>>(mut self, schemas: impl IntoIterator<Item = T>) -> Self {
+        self.tables.schemas = schemas.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The role that the service connects as, for a [`check`](Self::check) by somebody else.
+    /// Postgres only.
+    pub fn app_role(mut self, role: impl Into<String>) -> Self {
+        self.app_role = Some(role.into());
+        self
+    }
+
+    /// Brings the audit schema up to date, and guards and exempts the tables named here.
+    ///
+    /// [`start`](Self::start) does it too where it may. Call this before the service's own
+    /// migrations if they call `guard()`, or from a deployment whose role may migrate.
     ///
     /// # Errors
     ///
     /// When a name is unusable, the database cannot be reached, or the schema cannot be migrated.
-    pub async fn start(self) -> Result<Audit<DB>, Error> {
-        let schema = match self.schema {
-            Some(schema) if is_name(&schema, 48, |b| b == b'_') => schema,
-            Some(schema) => return Err(Error::InvalidSchema(schema)),
-            None if is_name(&self.service, 40, |b| matches!(b, b'_' | b'-')) => {
-                format!("{}_audit", self.service.replace('-', "_"))
+    pub async fn migrate(&self) -> Result<(), Error> {
+        let schema = self.schema_name()?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
+        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut audited = store.schema(&mut connection, &self.service);
+        audited.migrate().await?;
+        audited.apply(&self.tables).await?;
+        connection.keep();
+        store.create_partitions().await
+    }
+
+    /// Gives `app`, the role that the service connects as, what it needs and nothing else, and
+    /// `reader`, if there is one, the views that compliance reads. Postgres only; call it as the
+    /// schema's owner.
+    ///
+    /// # Errors
+    ///
+    /// When a role does not exist, or this connection may not grant.
+    pub async fn grant(&self, app: Option<&str>, reader: Option<&str>) -> Result<(), Error> {
+        let schema = self.schema_name()?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
+        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut audited = store.schema(&mut connection, &self.service);
+        for (function, role) in [("grant_app", app), ("grant_reader", reader)] {
+            if let Some(role) = role {
+                audited.grant(function, role).await?;
             }
-            None => return Err(Error::InvalidService(self.service)),
-        };
-        let store = Arc::new(Store::open(self.pool, &schema, self.max_connections).await?);
-        tokio::spawn(maintain(Arc::downgrade(&store), schema));
+        }
+        connection.keep();
+        Ok(())
+    }
+
+    /// Looks for everything that would let a change be committed without its record, or a record
+    /// be changed.
+    ///
+    /// # Errors
+    ///
+    /// When a name is unusable or the database cannot be asked.
+    pub async fn check(&self) -> Result<Report, Error> {
+        let schema = self.schema_name()?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
+        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut audited = store.schema(&mut connection, &self.service);
+        let report = audited
+            .check(self.app_role.as_deref(), &self.tables)
+            .await?;
+        connection.keep();
+        Ok(report)
+    }
+
+    /// Brings the audit schema up to date if it has to and may, checks the database, and starts.
+    ///
+    /// # Errors
+    ///
+    /// When a name is unusable, the database cannot be reached, or the schema cannot be migrated;
+    /// [`Error::Unsafe`] when the database would let changes go unaudited, with each remedy.
+    pub async fn start(self) -> Result<Audit<DB>, Error> {
+        let schema = self.schema_name()?;
+        let store = Arc::new(Store::open(self.pool, schema, self.max_connections)?);
+        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut audited = store.schema(&mut connection, &self.service);
+        audited.bring_up_to_date(&self.tables).await?;
+        connection.keep();
+        store.create_partitions().await?;
+        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut audited = store.schema(&mut connection, &self.service);
+        let report = audited
+            .check(self.app_role.as_deref(), &self.tables)
+            .await?;
+        connection.keep();
+        let unusable = report.findings.iter().any(Finding::is_fatal);
+        if !report.is_clean() && (unusable || !self.development) {
+            return Err(Error::Unsafe(report));
+        }
+        for finding in &report.findings {
+            tracing::warn!(
+                remedy = finding.remedy,
+                "{}; only warned of, as this is development",
+                finding.message
+            );
+        }
+        tokio::spawn(maintain(Arc::downgrade(&store)));
         let core = Core {
             service: self.service,
             service_version: self.service_version,
@@ -336,6 +456,17 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
                 store,
             },
         })
+    }
+
+    fn schema_name(&self) -> Result<String, Error> {
+        match &self.schema {
+            Some(schema) if is_name(schema, 48, |b| b == b'_') => Ok(schema.clone()),
+            Some(schema) => Err(Error::InvalidSchema(schema.clone())),
+            None if is_name(&self.service, 40, |b| matches!(b, b'_' | b'-')) => {
+                Ok(format!("{}_audit", self.service.replace('-', "_")))
+            }
+            None => Err(Error::InvalidService(self.service.clone())),
+        }
     }
 }
 

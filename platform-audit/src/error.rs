@@ -1,6 +1,7 @@
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::check::Report;
 use crate::record::InvalidAction;
 
 /// What can go wrong while the toolkit starts or does a unit of work.
@@ -38,6 +39,28 @@ pub enum Error {
         /// What the database or the migrator said.
         source: sqlx::migrate::MigrateError,
     },
+    /// A role that is to be given rights does not exist.
+    #[error(
+        "there is no role `{0}` in this database: make it first, such as with CREATE ROLE {0} LOGIN"
+    )]
+    UnknownRole(String),
+    /// The database would not hold the promise, and this is not
+    /// [development](crate::AuditBuilder::development).
+    #[error(
+        "the service was not started, as the database would let changes go unaudited; mend this, or call AuditBuilder::development(true) where it does not matter:\n{0}"
+    )]
+    Unsafe(Report),
+    /// A guarded table was changed without an audit record in the same transaction, so the
+    /// database refused the commit (SQLSTATE `AU002`).
+    #[error(
+        "the guarded table {table} was changed without an audit record, so the database refused the commit: change it under #[audited] or in Audit::transaction, or call write_record() in the same transaction"
+    )]
+    Unaudited {
+        /// The table that was changed.
+        table: String,
+        /// What the driver said.
+        source: sqlx::Error,
+    },
     /// Reading or maintaining the audit tables failed.
     #[error("the audit store could not be asked ({})", kind(.0))]
     Store(#[source] sqlx::Error),
@@ -67,6 +90,40 @@ pub enum Error {
         /// What the driver said.
         source: sqlx::Error,
     },
+}
+
+/// SQLSTATE of a commit without its record.
+const UNAUDITED: &str = "AU002";
+
+impl Error {
+    /// The refusal of a guarded table, if that is what `error` is.
+    pub(crate) fn unaudited(error: sqlx::Error) -> Result<Self, sqlx::Error> {
+        let refused = error
+            .as_database_error()
+            .filter(|error| error.code().as_deref() == Some(UNAUDITED));
+        let Some(refused) = refused else {
+            return Err(error);
+        };
+        // The message names the schema too, between these words.
+        let message = refused.message();
+        let table = message
+            .split_once("changed ")
+            .and_then(|(_, rest)| rest.rsplit_once(" and wrote"))
+            .map_or("", |(table, _)| table)
+            .to_owned();
+        Ok(Self::Unaudited {
+            table,
+            source: error,
+        })
+    }
+}
+
+/// For code that commits by itself: [`Error::Unaudited`] if a guarded table refused, else
+/// [`Error::Store`].
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::unaudited(error).unwrap_or_else(Self::Store)
+    }
 }
 
 /// Why [`Audit::transaction`](crate::Audit::transaction) did not commit.

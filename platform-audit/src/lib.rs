@@ -52,6 +52,7 @@ compile_error!(
 
 mod audit;
 mod auditable;
+pub mod check;
 mod context;
 mod error;
 pub mod guard;

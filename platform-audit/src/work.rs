@@ -78,9 +78,13 @@ impl<DB: AuditDatabase> Work<DB> {
             Err(source)
                 if !connection_failed(&source) && matches!(source, sqlx::Error::Database(_)) =>
             {
-                let error = Error::Commit(source);
+                let error = self.refused(tx.connection(), source).await;
                 tracing::error!(record_id = %first.id, action = %first.action, %error, "the database refused the commit");
-                self.roll_back(tx, Outcome::Failed, Some(500), "commit_refused")
+                let error_type = match error {
+                    Error::Unaudited { .. } => "unaudited_change",
+                    _ => "commit_refused",
+                };
+                self.roll_back(tx, Outcome::Failed, Some(500), error_type)
                     .await;
                 Committed::Neither(error)
             }
@@ -94,6 +98,14 @@ impl<DB: AuditDatabase> Work<DB> {
                 tx.into_parts().0.discard();
                 Committed::Unknown(error)
             }
+        }
+    }
+
+    /// Why the database refused the commit.
+    async fn refused(&self, connection: &mut DB::Connection, source: sqlx::Error) -> Error {
+        match self.store.unmet_obligation(connection).await {
+            Some(table) => Error::Unaudited { table, source },
+            None => Error::unaudited(source).unwrap_or_else(Error::Commit),
         }
     }
 

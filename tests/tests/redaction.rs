@@ -92,7 +92,11 @@ prop_compose! {
 async fn records(before: Person, after: Person) -> Vec<AuditRecord> {
     let database = TestDatabase::sqlite();
     let pool = SqlitePool::connect(database.url()).await.unwrap();
-    let audit = Audit::new(pool.clone(), "people").start().await.unwrap();
+    let audit = Audit::new(pool.clone(), "people")
+        .development(true)
+        .start()
+        .await
+        .unwrap();
     audit
         .transaction(
             Actor::system("test"),

@@ -417,6 +417,7 @@ impl Service {
             .await
             .expect("a table");
         let audit = Audit::new(pool, "stacking")
+            .development(true)
             .start()
             .await
             .expect("the audit");

@@ -99,6 +99,7 @@ pub(crate) async fn walk(
         "Deleting keeps what was there" => deleting,
         "A record cannot be changed, by SQL neither" => append_only,
         "Reading the audit log is recorded itself" => reading,
+        "Code that goes round all this is refused by the database itself, at COMMIT" => going_round,
     }
     Ok(())
 }
@@ -336,6 +337,37 @@ impl Tour {
             "the record of reading it: {}",
             text(&reading["id"])
         ));
+        Ok(())
+    }
+
+    async fn going_round(&self) -> anyhow::Result<()> {
+        Audit::new(self.pool.clone(), "quickstart")
+            .guard(["entry"])
+            .migrate()
+            .await?;
+        for statement in [
+            "INSERT INTO entry (id, amount, iban) VALUES ('raw', 1, '')",
+            "UPDATE entry SET amount = 0",
+            "DELETE FROM entry",
+        ] {
+            let before = self.all_entries().await?;
+            let done = sqlx::query(statement).execute(&self.pool).await;
+            ensure!(done.is_err(), "an unaudited change was committed");
+            ensure!(
+                self.all_entries().await? == before,
+                "an unaudited change was kept"
+            );
+        }
+        let (_, record) = self.create().await?;
+        shows(&format!(
+            "three changes in plain SQL were refused; with its record ({}) a change is taken",
+            text(&record["id"])
+        ));
+        // So that another tour of the same database finds it as this one did.
+        Audit::new(self.pool.clone(), "quickstart")
+            .exempt("entry", "the tour is over")
+            .migrate()
+            .await?;
         Ok(())
     }
 

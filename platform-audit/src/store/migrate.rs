@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
@@ -21,26 +22,68 @@ const POSTGRES: Migrations = &[
         "partitions",
         include_str!("postgres/migrations/0002_partitions.sql"),
     ),
+    (
+        3,
+        "guard",
+        include_str!("postgres/migrations/0003_guard.sql"),
+    ),
+    (
+        4,
+        "write_record",
+        include_str!("postgres/migrations/0004_write_record.sql"),
+    ),
+    (
+        5,
+        "roles",
+        include_str!("postgres/migrations/0005_roles.sql"),
+    ),
 ];
 
-const SQLITE: Migrations = &[(
-    1,
-    "record",
-    include_str!("sqlite/migrations/0001_record.sql"),
-)];
+const SQLITE: Migrations = &[
+    (
+        1,
+        "record",
+        include_str!("sqlite/migrations/0001_record.sql"),
+    ),
+    (2, "guard", include_str!("sqlite/migrations/0002_guard.sql")),
+];
+
+fn migrations(dialect: Dialect) -> Migrations {
+    match dialect {
+        Dialect::Postgres => POSTGRES,
+        Dialect::Sqlite => SQLITE,
+    }
+}
+
+/// How the database's migrations differ from those that are known here.
+#[derive(Debug, Default)]
+pub(crate) struct Drift {
+    /// Known here, and not applied there.
+    pub(crate) behind: Vec<i64>,
+    /// Applied there, and unknown here.
+    pub(crate) ahead: Vec<i64>,
+}
+
+impl Drift {
+    pub(crate) fn of(dialect: Dialect, applied: &[i64]) -> Self {
+        let known: BTreeSet<i64> = migrations(dialect).iter().map(|it| it.0).collect();
+        let applied: BTreeSet<i64> = applied.iter().copied().collect();
+        Self {
+            behind: known.difference(&applied).copied().collect(),
+            ahead: applied.difference(&known).copied().collect(),
+        }
+    }
+}
 
 /// Brings the audit schema up to date; instances that start together wait for each other.
 pub(crate) async fn run<DB: AuditDatabase>(
     connection: &mut DB::Connection,
     dialect: Dialect,
     schema: &str,
+    create_schema: bool,
 ) -> Result<(), Error> {
-    let migrations = match dialect {
-        Dialect::Postgres => POSTGRES,
-        Dialect::Sqlite => SQLITE,
-    };
     let mut migrator = Migrator::with_migrations(
-        migrations
+        migrations(dialect)
             .iter()
             .map(|&(version, description, text)| {
                 Migration::new(
@@ -55,7 +98,10 @@ pub(crate) async fn run<DB: AuditDatabase>(
     );
     match dialect {
         Dialect::Postgres => {
-            migrator.create_schema(schema.to_owned());
+            // Even where it exists, IF NOT EXISTS asks for the right to create one.
+            if create_schema {
+                migrator.create_schema(schema.to_owned());
+            }
             migrator.dangerous_set_table_name(format!("{schema}.migration"));
         }
         Dialect::Sqlite => {

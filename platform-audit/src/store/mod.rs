@@ -3,6 +3,7 @@
 mod connections;
 mod database;
 mod dialect;
+mod guarding;
 mod maintenance;
 mod migrate;
 
@@ -17,6 +18,7 @@ use uuid::Uuid;
 pub(crate) use connections::{Connection, Connections};
 pub use database::AuditDatabase;
 pub(crate) use dialect::Dialect;
+pub(crate) use guarding::{Schema, Tables};
 pub(crate) use maintenance::maintain;
 
 use crate::error::Error;
@@ -27,6 +29,8 @@ use crate::record::AuditRecord;
 pub(crate) struct Store<DB: AuditDatabase> {
     pub(crate) connections: Connections<DB>,
     dialect: Dialect,
+    /// On SQLite the prefix of the tables.
+    schema: String,
     statements: Statements,
 }
 
@@ -36,6 +40,7 @@ struct Statements {
     insert: Arc<str>,
     insert_in_transaction: Arc<str>,
     find: Arc<str>,
+    unmet_obligation: Option<Arc<str>>,
 }
 
 /// What the request guard needs of a store, whichever database it is.
@@ -47,25 +52,33 @@ pub(crate) trait AnyStore: Send + Sync + std::fmt::Debug {
 }
 
 impl<DB: AuditDatabase> Store<DB> {
-    /// Brings the schema up to date, makes the partitions of this month and the next, and
-    /// opens the store.
-    pub(crate) async fn open(
+    /// Opens the store; nothing is asked of the database yet.
+    pub(crate) fn open(
         pool: Pool<DB>,
-        schema: &str,
+        schema: String,
         max_connections: Option<u32>,
     ) -> Result<Self, Error> {
         let dialect = DB::dialect(&pool)?.0;
-        let connections = Connections::new(pool, dialect, max_connections)?;
-        let mut connection = connections.lend().await.map_err(Error::Store)?;
-        migrate::run::<DB>(&mut connection, dialect, schema).await?;
-        connection.keep();
-        let store = Self {
-            connections,
+        Ok(Self {
+            connections: Connections::new(pool, dialect, max_connections)?,
             dialect,
-            statements: dialect.statements(schema),
-        };
-        store.create_partitions(schema).await?;
-        Ok(store)
+            statements: dialect.statements(&schema),
+            schema,
+        })
+    }
+
+    /// The audit schema of `service`, through `connection`.
+    pub(crate) fn schema<'a>(
+        &'a self,
+        connection: &'a mut Connection<DB>,
+        service: &'a str,
+    ) -> Schema<'a, DB> {
+        Schema {
+            connection,
+            dialect: self.dialect,
+            name: &self.schema,
+            service,
+        }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -120,6 +133,14 @@ impl<DB: AuditDatabase> Store<DB> {
         } else {
             Err(Error::TransactionEnded)
         }
+    }
+
+    /// On SQLite, the guarded table that a transaction changed without a record, after its COMMIT
+    /// was refused: the transaction is still open then. Postgres names it in the error.
+    pub(crate) async fn unmet_obligation(&self, connection: &mut DB::Connection) -> Option<String> {
+        let statement = self.statements.unmet_obligation.clone()?;
+        let asked = DB::fetch_text(connection, statement, Vec::new()).await;
+        asked.ok().flatten()
     }
 
     /// Reads one record back.

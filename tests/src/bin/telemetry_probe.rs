@@ -59,6 +59,7 @@ async fn serve() -> serde_json::Value {
     );
     let audit = Audit::new(SqlitePool::connect(&url).await.unwrap(), "probe")
         .actor_from(|_: &axum::http::request::Parts| Some(Actor::user("ada")))
+        .development(true)
         .start()
         .await
         .unwrap();

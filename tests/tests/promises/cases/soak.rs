@@ -81,7 +81,12 @@ async fn changes_and_success_records_are_one_to_one_under_fire() {
     let mut random = fastrand::Rng::with_seed(seed);
     let reached = Reached::default();
     let service = Service::with(
-        |builder| builder.abandoned_after(GRACE).max_connections(32),
+        |builder| {
+            builder
+                .abandoned_after(GRACE)
+                .max_connections(32)
+                .guard(["entry"])
+        },
         |router| {
             router
                 .route("/soak", routing::post(soak))
@@ -167,7 +172,7 @@ async fn changes_and_success_records_are_one_to_one_under_fire() {
     let entries = service.entries().await;
     let successes = service
         .scalar(&format!(
-            "SELECT count(*) FROM {RECORD} WHERE outcome = 'success'"
+            "SELECT count(*) FROM {RECORD} WHERE outcome = 'success' AND action = 'entry.soak'"
         ))
         .await;
     let joined = service

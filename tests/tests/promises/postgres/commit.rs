@@ -86,6 +86,7 @@ async fn a_cancelled_begin_of_the_services_pool_taints_no_audited_work() {
         .await
         .unwrap();
     let audit = platform_audit::Audit::new(tainted, "other")
+        .development(true)
         .start()
         .await
         .unwrap();

@@ -142,8 +142,11 @@ async fn without_its_trigger_a_record_could_be_rewritten() {
 #[tokio::test]
 async fn instances_that_start_together_migrate_once() {
     let service = Service::start().await;
-    let starts =
-        (0..8).map(|_| platform_audit::Audit::new(service.pool.clone(), "together").start());
+    let starts = (0..8).map(|_| {
+        platform_audit::Audit::new(service.pool.clone(), "together")
+            .development(true)
+            .start()
+    });
     for started in futures_util::future::join_all(starts).await {
         started.expect("each instance starts");
     }

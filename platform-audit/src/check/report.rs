@@ -1,0 +1,42 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Finding;
+
+/// What a check found. As text, a numbered list with remedies; as JSON, an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The audit schema, on SQLite the prefix of the tables.
+    pub schema: String,
+    /// The role that the service connects as; empty on SQLite, which has none.
+    pub role: String,
+    /// What is wrong; empty when the promise holds.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether nothing was found.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, finding) in self.findings.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            write!(
+                f,
+                "{}. {}\n   remedy: {}",
+                number + 1,
+                finding.message,
+                finding.remedy
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,294 @@
+//! Which tables the database itself guards, who may do what, and whether that holds.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+
+use super::migrate::{self, Drift};
+use super::{AuditDatabase, Dialect};
+use crate::check::{Finding, FindingKind, Found, Report};
+use crate::error::Error;
+
+/// What a service says about its own tables.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) guarded: Vec<String>,
+    /// With the reason.
+    pub(crate) exempt: Vec<(String, String)>,
+    /// The schemas that have to be guarded as a whole; the database's own choice if empty.
+    pub(crate) schemas: Vec<String>,
+}
+
+/// The audit schema of one service, as seen by one connection.
+pub(crate) struct Schema<'a, DB: AuditDatabase> {
+    pub(super) connection: &'a mut DB::Connection,
+    pub(super) dialect: Dialect,
+    pub(super) name: &'a str,
+    pub(super) service: &'a str,
+}
+
+/// What the connection may do; see `state.sql`.
+#[derive(Debug, Deserialize)]
+struct State {
+    role: String,
+    exists: bool,
+    migrated: bool,
+    readable: bool,
+    may_migrate: bool,
+}
+
+impl<DB: AuditDatabase> Schema<'_, DB> {
+    /// Brings the schema up to date if this connection may and has to, and does for the tables
+    /// what it may.
+    pub(crate) async fn bring_up_to_date(&mut self, tables: &Tables) -> Result<(), Error> {
+        let state = self.state().await?;
+        let behind = !state.migrated || state.readable && !self.drift().await?.behind.is_empty();
+        if behind && !state.may_migrate {
+            return Ok(());
+        }
+        if behind {
+            self.migrate().await?;
+        }
+        self.apply(tables).await
+    }
+
+    /// Brings the schema up to date, whether or not this connection may.
+    pub(crate) async fn migrate(&mut self) -> Result<(), Error> {
+        let state = self.state().await?;
+        migrate::run::<DB>(self.connection, self.dialect, self.name, !state.exists).await?;
+        if self.dialect == Dialect::Postgres {
+            let insert = format!(
+                "INSERT INTO {}.service (name) VALUES ($1) ON CONFLICT DO NOTHING",
+                self.name
+            );
+            self.run(insert, vec![self.service.to_owned()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Guards and exempts the tables that the service names, as far as this connection may.
+    pub(crate) async fn apply(&mut self, tables: &Tables) -> Result<(), Error> {
+        for table in &tables.guarded {
+            match self.dialect {
+                Dialect::Postgres => self.on_postgres("guard", table, None).await?,
+                Dialect::Sqlite => self.guard_on_sqlite(table).await?,
+            }
+        }
+        for (table, reason) in &tables.exempt {
+            match self.dialect {
+                Dialect::Postgres => self.on_postgres("exempt", table, Some(reason)).await?,
+                Dialect::Sqlite => self.exempt_on_sqlite(table, reason).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Only the owner of both can; what is left undone, the check finds.
+    async fn on_postgres(
+        &mut self,
+        function: &str,
+        table: &str,
+        reason: Option<&String>,
+    ) -> Result<(), Error> {
+        let schema = self.name;
+        let (parameters, arguments) = match reason {
+            None => ("regclass", "$1::regclass"),
+            Some(_) => ("regclass, text", "$1::regclass, $2"),
+        };
+        let may = format!(
+            "SELECT (has_schema_privilege('{schema}', 'USAGE') AND has_function_privilege(to_regprocedure('{schema}.{function}({parameters})'), 'EXECUTE')
+                AND pg_has_role((SELECT relowner FROM pg_class WHERE oid = $1::regclass), 'USAGE'))::text"
+        );
+        let may = self.fetch(may, vec![table.to_owned()]).await?;
+        if may.as_deref() == Some("true") {
+            let mut given = vec![table.to_owned()];
+            given.extend(reason.cloned());
+            self.run(format!("SELECT {schema}.{function}({arguments})"), given)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn guard_on_sqlite(&mut self, table: &str) -> Result<(), Error> {
+        let mut statements = String::new();
+        for event in ["insert", "update", "delete"] {
+            let statement = include_str!("sqlite/guard.sql")
+                .replace("{event}", event)
+                .replace("{schema}", self.name)
+                .replace("{name}", &literal(table))
+                .replace("{table}", &identifier(table))
+                .replace("{trigger}", &self.sqlite_trigger(table, event));
+            statements.push_str(&statement);
+        }
+        let exemption = format!(
+            "DELETE FROM {}_exemption WHERE relation = {};",
+            self.name,
+            literal(table)
+        );
+        self.run_together(statements + &exemption).await
+    }
+
+    async fn exempt_on_sqlite(&mut self, table: &str, reason: &str) -> Result<(), Error> {
+        let mut statements = String::new();
+        for event in ["insert", "update", "delete"] {
+            let trigger = self.sqlite_trigger(table, event);
+            statements.push_str(&format!("DROP TRIGGER IF EXISTS {trigger};\n"));
+        }
+        let exemption = format!(
+            "INSERT INTO {}_exemption (relation, reason) VALUES ({}, {})
+                ON CONFLICT (relation) DO UPDATE SET reason = excluded.reason WHERE reason <> excluded.reason;",
+            self.name,
+            literal(table),
+            literal(reason)
+        );
+        self.run_together(statements + &exemption).await
+    }
+
+    fn sqlite_trigger(&self, table: &str, event: &str) -> String {
+        identifier(&format!("{}_guard_{table}_{event}", self.name))
+    }
+
+    /// What lets a change be committed without its record, or a record be changed. `role` is the
+    /// service's, if that is not who asks.
+    pub(crate) async fn check(
+        &mut self,
+        role: Option<&str>,
+        tables: &Tables,
+    ) -> Result<Report, Error> {
+        let state = self.state().await?;
+        let role = role.map_or(state.role.clone(), ToOwned::to_owned);
+        let found = self.find(&state, &role, tables).await?;
+        let findings: Vec<Finding> = found
+            .into_iter()
+            .map(|found| match self.dialect {
+                Dialect::Postgres => found.on_postgres(self.name, &role),
+                Dialect::Sqlite => found.on_sqlite(self.name),
+            })
+            .collect();
+        Ok(Report {
+            schema: self.name.to_owned(),
+            role,
+            findings,
+        })
+    }
+
+    async fn find(
+        &mut self,
+        state: &State,
+        role: &str,
+        tables: &Tables,
+    ) -> Result<Vec<Found>, Error> {
+        if !state.readable {
+            return Ok(vec![Found::new(FindingKind::RightsMissing, self.name, "")]);
+        }
+        let drift = if state.migrated {
+            self.drift().await?
+        } else {
+            Drift::of(self.dialect, &[])
+        };
+        let mut found = Vec::new();
+        for (kind, versions) in [
+            (FindingKind::MigrationBehind, &drift.behind),
+            (FindingKind::MigrationAhead, &drift.ahead),
+        ] {
+            if !versions.is_empty() {
+                let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
+                let detail = format!("migration {}", versions.join(", "));
+                found.push(Found::new(kind, self.name, detail));
+            }
+        }
+        // Of a schema of another version nothing else can be said.
+        if found.is_empty() {
+            let (statement, arguments) = match self.dialect {
+                Dialect::Postgres => (
+                    include_str!("postgres/check.sql"),
+                    vec![
+                        role.to_owned(),
+                        serde_json::to_string(&tables.schemas).unwrap_or_default(),
+                        self.service.to_owned(),
+                    ],
+                ),
+                Dialect::Sqlite => (include_str!("sqlite/check.sql"), Vec::new()),
+            };
+            found = self.fetch_json(statement, arguments).await?;
+        }
+        Ok(found)
+    }
+
+    async fn state(&mut self) -> Result<State, Error> {
+        let statement = match self.dialect {
+            Dialect::Postgres => include_str!("postgres/state.sql"),
+            Dialect::Sqlite => include_str!("sqlite/state.sql"),
+        };
+        self.fetch_json(statement, Vec::new()).await
+    }
+
+    async fn drift(&mut self) -> Result<Drift, Error> {
+        let statement = match self.dialect {
+            Dialect::Postgres => include_str!("postgres/versions.sql"),
+            Dialect::Sqlite => include_str!("sqlite/versions.sql"),
+        };
+        let applied: Vec<i64> = self.fetch_json(statement, Vec::new()).await?;
+        Ok(Drift::of(self.dialect, &applied))
+    }
+
+    /// Gives the service's and the reader's role their rights, and takes what else they have in
+    /// the schema.
+    pub(crate) async fn grant(&mut self, function: &str, role: &str) -> Result<(), Error> {
+        let known = "SELECT count(*)::text FROM pg_roles WHERE rolname = $1".to_owned();
+        if self.fetch(known, vec![role.to_owned()]).await?.as_deref() != Some("1") {
+            return Err(Error::UnknownRole(role.to_owned()));
+        }
+        let grant = format!("SELECT {}.{function}(quote_ident($1)::regrole)", self.name);
+        self.run(grant, vec![role.to_owned()]).await
+    }
+
+    async fn fetch_json<T: DeserializeOwned>(
+        &mut self,
+        statement: &str,
+        arguments: Vec<String>,
+    ) -> Result<T, Error> {
+        let statement = statement.replace("{schema}", self.name);
+        let text = self.fetch(statement, arguments).await?;
+        serde_json::from_str(text.as_deref().unwrap_or("null"))
+            .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
+    }
+
+    async fn fetch(
+        &mut self,
+        statement: String,
+        arguments: Vec<String>,
+    ) -> Result<Option<String>, Error> {
+        DB::fetch_text(self.connection, Arc::from(statement), arguments)
+            .await
+            .map_err(Error::Store)
+    }
+
+    async fn run(&mut self, statement: String, arguments: Vec<String>) -> Result<(), Error> {
+        DB::run(self.connection, Arc::from(statement), arguments)
+            .await
+            .map(drop)
+            .map_err(Error::Store)
+    }
+
+    /// All of `statements` or none.
+    async fn run_together(&mut self, statements: String) -> Result<(), Error> {
+        let statements = AssertSqlSafe(format!("BEGIN IMMEDIATE;\n{statements}\nCOMMIT;"));
+        let done = DB::run_raw(self.connection, statements.into_sql_str()).await;
+        if done.is_err() {
+            let undo = DB::run_raw(self.connection, "ROLLBACK".into_sql_str()).await;
+            drop(undo);
+        }
+        done.map_err(Error::Store)
+    }
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

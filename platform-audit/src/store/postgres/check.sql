@@ -1,0 +1,82 @@
+-- Everything that lets a change be committed without its record, or a record be changed:
+-- $1 the role that the service connects as ('' is this connection's), $2 the schemas of its
+-- tables (JSON array; '[]' is the current one and the one named like the service), $3 the service.
+WITH app AS (
+    SELECT oid, rolname, rolsuper FROM pg_roles WHERE rolname = COALESCE(NULLIF($1::text, ''), current_user)
+), wanted AS (
+    SELECT nspname FROM pg_namespace
+    WHERE nspname <> '{schema}' AND CASE
+        WHEN $2::json ->> 0 IS NULL THEN nspname IN (current_schema(), replace($3::text, '-', '_'))
+        ELSE nspname IN (SELECT json_array_elements_text($2::json))
+    END
+), business AS (
+    SELECT class.oid, format('%I.%I', nspname, relname) AS name, relowner,
+        EXISTS (SELECT FROM {schema}.exemption WHERE relation = format('%I.%I', nspname, relname)) AS exempt
+    FROM pg_class AS class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname IN (SELECT nspname FROM wanted)
+        AND relkind IN ('r', 'p', 'f') AND NOT relispartition AND relpersistence <> 't'
+        AND relname <> '_sqlx_migrations' -- the migrator's own bookkeeping
+        AND NOT EXISTS (
+            SELECT FROM pg_depend
+            WHERE classid = 'pg_class'::regclass AND objid = class.oid AND deptype = 'e' -- an extension's
+        )
+), guards AS (
+    SELECT business.name, trigger.tab, trigger.name AS trigger, trigger.enabled,
+        bool_and(trigger.enabled IS NULL) OVER (PARTITION BY business.oid) AS bare
+    FROM business CROSS JOIN LATERAL {schema}.guard_triggers(business.oid) AS trigger
+    WHERE NOT exempt
+), guarded AS (
+    SELECT DISTINCT tab::oid AS oid FROM guards WHERE NOT bare
+), records AS (
+    SELECT relid AS tab FROM pg_partition_tree('{schema}.record')
+), kept AS (
+    SELECT tab, name, type, (
+        SELECT tgenabled FROM pg_trigger
+        WHERE tgrelid = tab AND tgname = name AND tgtype = type AND tgfoid = '{schema}.refuse_change()'::regprocedure
+    ) AS enabled
+    FROM records CROSS JOIN (VALUES ('record_append_only', 27), ('record_no_truncate', 34)) AS trigger (name, type)
+), owned AS (
+    SELECT class.oid, relowner, format('%I.%I', relnamespace::regnamespace, relname) AS name
+    FROM pg_class AS class
+    WHERE class.oid IN (SELECT oid FROM business UNION SELECT oid FROM guarded UNION SELECT tab FROM records)
+), findings (finding, object, detail) AS (
+    SELECT DISTINCT 'table_unguarded', name, '' FROM guards WHERE bare
+    UNION ALL SELECT 'guard_missing', tab::text, trigger::text FROM guards WHERE NOT bare AND enabled IS NULL
+    UNION ALL SELECT 'guard_disabled', tab::text, trigger::text FROM guards WHERE enabled = 'D'
+    UNION ALL SELECT 'guard_not_always', tab::text, trigger::text FROM guards WHERE enabled IN ('O', 'R')
+    UNION ALL SELECT 'obligation_unchecked', '{schema}.obligation', 'obligation_demands_record' WHERE NOT EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = '{schema}.obligation'::regclass AND tgname = 'obligation_demands_record'
+            AND tgenabled = 'A' AND tgdeferrable AND tginitdeferred AND tgfoid = '{schema}.demand_record()'::regprocedure
+    )
+    UNION ALL SELECT CASE WHEN enabled IS NULL THEN 'append_only_missing' ELSE 'append_only_not_always' END, tab::text, name
+        FROM kept WHERE enabled IS DISTINCT FROM 'A'
+    UNION ALL SELECT 'app_superuser', app.rolname, role.rolname FROM app, pg_roles AS role
+        WHERE role.rolsuper AND (app.rolsuper AND role.oid = app.oid OR NOT app.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER'))
+    -- What follows from being a superuser, or the owner, is not said again.
+    UNION ALL SELECT 'app_owns_table', name, relowner::regrole::text FROM owned, app
+        WHERE NOT rolsuper AND pg_has_role(app.oid, relowner, 'MEMBER')
+    UNION ALL SELECT 'truncate_granted', name, '' FROM owned, app
+        WHERE NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, owned.oid, 'TRUNCATE')
+            AND owned.oid IN (SELECT oid FROM guarded UNION SELECT tab FROM records)
+    UNION ALL SELECT 'record_change_granted', name, privilege FROM owned, app, unnest(ARRAY['UPDATE', 'DELETE']) AS privilege
+        WHERE NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND owned.oid IN (SELECT tab FROM records)
+            AND (has_table_privilege(app.oid, owned.oid, privilege)
+                OR privilege = 'UPDATE' AND has_any_column_privilege(app.oid, owned.oid, 'UPDATE'))
+    UNION ALL SELECT 'record_forgeable', name, attname::text FROM owned, app, pg_attribute
+        WHERE NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND owned.oid IN (SELECT tab FROM records)
+            AND attrelid = owned.oid AND attname IN ('xid', 'recorded_at') AND has_column_privilege(app.oid, owned.oid, attnum, 'INSERT')
+    UNION ALL SELECT 'rights_missing', '{schema}', '' FROM app
+        WHERE NOT (has_schema_privilege(app.oid, '{schema}', 'USAGE')
+            AND has_column_privilege(app.oid, '{schema}.record', 'id', 'INSERT')
+            AND has_table_privilege(app.oid, '{schema}.record', 'SELECT')
+            AND has_function_privilege(app.oid, '{schema}.maintain(integer)', 'EXECUTE'))
+    -- Postgres 15 can grant it; before, only superusers can set it.
+    UNION ALL SELECT 'replication_role_granted', rolname, '' FROM app
+        WHERE NOT rolsuper AND {schema}.may_set_replication_role(app.oid)
+    UNION ALL SELECT 'partition_missing', '{schema}.' || part, '' FROM (
+        SELECT 'record_' || to_char((now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY_MM') AS part
+    ) AS next WHERE to_regclass('{schema}.' || part) IS NULL
+)
+SELECT COALESCE(json_agg(json_build_object('finding', finding, 'object', object, 'detail', detail) ORDER BY finding, object, detail), '[]')::text
+FROM findings

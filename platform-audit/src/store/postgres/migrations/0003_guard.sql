@@ -1,0 +1,274 @@
+-- Postgres itself asks for the record. A guarded table's row triggers queue a check that runs at
+-- COMMIT: without a success record of this very transaction, it refuses the commit.
+--
+-- Every function that decides belongs to the owner, runs with the owner's rights and a search
+-- path of its own, and cannot be called or attached to a table by anybody else.
+
+CREATE INDEX record_xid ON {schema}.record (xid);
+
+-- The services that write here; one, unless they share the schema.
+CREATE TABLE {schema}.service (name text PRIMARY KEY);
+
+-- Tables that need no records, with whoever said so. Changed by guard() and exempt() only.
+CREATE TABLE {schema}.exemption (
+    relation    text        PRIMARY KEY,
+    reason      text        NOT NULL CHECK (reason <> ''),
+    exempted_by text        NOT NULL DEFAULT session_user,
+    exempted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Whether this transaction wrote a success record that no ROLLBACK TO took back. maintain()
+-- writes the function anew each month, so that it asks that month's partition first: asking all
+-- of them costs more than the rest of the transaction.
+--
+-- The xid alone proves nothing: after a dump and restore the server counts anew, and a row of
+-- the old server may hold the number of a new transaction. So the row must also be younger than
+-- this transaction, by the number that the server itself gave to the row's writer.
+CREATE FUNCTION {schema}.is_recorded() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN false; END $$;
+
+-- Makes the partitions of this month and the `ahead` next ones (0 to 24), and points
+-- is_recorded() at this month's. Returns how many partitions it made.
+CREATE FUNCTION {schema}.maintain(ahead integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $maintain$
+DECLARE
+    month text := 'record_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM');
+    made integer;
+BEGIN
+    IF ahead NOT BETWEEN 0 AND 24 THEN
+        RAISE EXCEPTION 'maintain(%): between 0 and 24 months ahead can be prepared', ahead
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    made := {schema}.create_partitions(ahead);
+    IF to_regclass('{schema}.' || month) IS NULL THEN
+        month := 'record_default';
+    END IF;
+    IF strpos((SELECT prosrc FROM pg_proc WHERE oid = '{schema}.is_recorded()'::regprocedure), '{schema}.' || month || ' ') = 0 THEN
+        EXECUTE format($function$
+            CREATE OR REPLACE FUNCTION {schema}.is_recorded() RETURNS boolean
+            LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+            BEGIN
+                BEGIN
+                    IF EXISTS (
+                        SELECT FROM {schema}.%I WHERE xid = pg_current_xact_id() AND outcome = 'success'
+                            AND age(xmin) <= age(pg_current_xact_id()::xid)
+                    ) THEN
+                        RETURN true;
+                    END IF;
+                EXCEPTION WHEN undefined_table THEN
+                    NULL; -- dropped since; the others may still hold the record
+                END;
+                RETURN EXISTS (
+                    SELECT FROM {schema}.record WHERE xid = pg_current_xact_id() AND outcome = 'success'
+                        AND age(xmin) <= age(pg_current_xact_id()::xid)
+                );
+            END
+            $body$ $function$, month);
+    END IF;
+    RETURN made;
+END
+$maintain$;
+
+-- Refuses the commit of a transaction without a record: runs deferred, for guarded tables and
+-- for obligations.
+CREATE FUNCTION {schema}.demand_record() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relation oid := TG_RELID;
+    changed record;
+BEGIN
+    IF {schema}.is_recorded() THEN
+        RETURN NULL;
+    END IF;
+    IF TG_RELID = '{schema}.obligation'::regclass THEN
+        relation := NEW.relation;
+    END IF;
+    SELECT relnamespace::regnamespace::text AS schema, relname AS name INTO changed FROM pg_class WHERE oid = relation;
+    RAISE EXCEPTION 'unaudited change: this transaction changed %.% and wrote no audit record', changed.schema, changed.name
+        USING ERRCODE = 'AU002', SCHEMA = changed.schema, TABLE = changed.name,
+              DETAIL = 'The table is guarded, so nothing of the transaction was committed.',
+              HINT = 'Write the record in the same transaction: #[audited] or Audit::transaction in Rust, SELECT {schema}.write_record(actor => ..., action => ..., reason => ...) in SQL. See "Guarded tables" in the documentation of platform-audit.';
+END
+$$;
+
+-- A row here stands for many changed rows: queueing a check for each of them would make a
+-- bulk change slow. It is deleted at once; the check that its INSERT queued stays.
+CREATE UNLOGGED TABLE {schema}.obligation (relation oid NOT NULL);
+CREATE CONSTRAINT TRIGGER obligation_demands_record AFTER INSERT ON {schema}.obligation
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_record();
+ALTER TABLE {schema}.obligation ENABLE ALWAYS TRIGGER obligation_demands_record;
+
+-- Its value in a session is the (sub)transaction that holds that session's last obligation.
+-- Unlike a setting, only the owner's functions can change it.
+DO $$
+BEGIN
+    EXECUTE format('CREATE %s SEQUENCE {schema}.obliged',
+        CASE WHEN current_setting('server_version_num')::int >= 150000 THEN 'UNLOGGED' END);
+END
+$$;
+
+CREATE FUNCTION {schema}.oblige(relation oid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    epoch CONSTANT bigint := 4294967296;
+    transaction bigint := pg_current_xact_id()::text::bigint;
+    writer bigint;
+    place tid;
+BEGIN
+    INSERT INTO {schema}.obligation VALUES (relation) RETURNING xmin::text::bigint, ctid INTO writer, place;
+    DELETE FROM {schema}.obligation WHERE ctid = place;
+    -- A subtransaction's number is not below its transaction's, and has 32 bits.
+    PERFORM setval('{schema}.obliged', transaction + (writer - transaction % epoch + epoch) % epoch);
+    PERFORM set_config('platform_audit.obliged', 'on', true);
+END
+$$;
+
+-- Whether a changed row needs a check of its own.
+--
+-- For the first 5 ms of a statement each row has its own, which costs least. Then one
+-- obligation stands for all rows until its (sub)transaction is rolled back. The setting only
+-- says that there may be one; a setting can be forged, so the sequence has to agree.
+--
+-- Anybody may call it, since a trigger's condition runs with the writer's rights; to call it
+-- directly can only oblige. It names its operators' schema instead of a search path, which would
+-- be set and reset for each row.
+CREATE FUNCTION {schema}.needs_check(relation regclass) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF COALESCE(pg_catalog.current_setting('platform_audit.obliged', true), '') OPERATOR(pg_catalog.=) 'on'
+        AND pg_catalog.currval('{schema}.obliged'::pg_catalog.regclass) OPERATOR(pg_catalog.>=) pg_catalog.txid_current()
+        AND pg_catalog.txid_status(pg_catalog.currval('{schema}.obliged'::pg_catalog.regclass)) OPERATOR(pg_catalog.=) 'in progress'
+    THEN
+        RETURN false;
+    ELSIF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval)
+        OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.transaction_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval)
+    THEN
+        RETURN true;
+    END IF;
+    PERFORM {schema}.oblige(relation);
+    RETURN true;
+END
+$$;
+
+-- TRUNCATE fires no row triggers.
+CREATE FUNCTION {schema}.oblige_truncate() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM {schema}.oblige(TG_RELID);
+    RETURN NULL;
+END
+$$;
+
+-- The guard's triggers on `relation` and its partitions, wanted and found. A partition inherits
+-- the row triggers, but not the one for TRUNCATE.
+CREATE FUNCTION {schema}.guard_triggers(relation regclass)
+RETURNS TABLE (tab regclass, name name, definition text, enabled "char")
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH wanted (name, definition, function, type) AS (VALUES
+        ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ({schema}.needs_check(%L)) EXECUTE FUNCTION {schema}.demand_record()', 'demand_record', 29),
+        ('{schema}_guard_truncate', 'CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.oblige_truncate()', 'oblige_truncate', 32)
+    ), tables AS (
+        SELECT relid AS tab FROM pg_partition_tree(relation)
+        UNION SELECT relation
+    )
+    SELECT tables.tab, wanted.name::name,
+        format(wanted.definition, wanted.name, tables.tab, tables.tab),
+        (SELECT tgenabled FROM pg_trigger
+            WHERE tgrelid = tables.tab AND tgname = wanted.name AND tgtype = type
+                AND tgfoid = to_regprocedure(format('{schema}.%s()', function))
+                AND (function = 'oblige_truncate' OR tgdeferrable AND tginitdeferred
+                    AND strpos(pg_get_triggerdef(oid), 'WHEN ({schema}.needs_check(') > 0))
+    FROM tables CROSS JOIN wanted
+    ORDER BY tables.tab <> relation, tables.tab::oid, wanted.name
+$$;
+
+CREATE FUNCTION {schema}.qualified(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('%I.%I', relnamespace::regnamespace, relname) FROM pg_class WHERE oid = relation
+$$;
+
+-- Makes every transaction that changes `relation` need an audit record; again, it repairs what
+-- is missing. For a migration: SELECT {schema}.guard('accounting.entry').
+CREATE FUNCTION {schema}.guard(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kind "char";
+    persistence "char";
+    qualified text := {schema}.qualified(relation);
+    wanted record;
+    changed boolean := false;
+BEGIN
+    SELECT relkind, relpersistence INTO kind, persistence FROM pg_class WHERE oid = relation;
+    IF relation IS NULL OR kind NOT IN ('r', 'p') OR persistence = 't' OR qualified LIKE '{schema}.%' THEN
+        RAISE EXCEPTION 'guard(%): only a permanent table of the service can be guarded', COALESCE(qualified, 'NULL')
+            USING ERRCODE = 'wrong_object_type',
+                  HINT = 'Guard the tables that a view reads; exempt a foreign table, and audit its changes where they are made.';
+    END IF;
+    FOR wanted IN SELECT * FROM {schema}.guard_triggers(relation) LOOP
+        -- Asked again, since the triggers of a partitioned table made those of its partitions.
+        SELECT found.enabled INTO wanted.enabled FROM {schema}.guard_triggers(relation) AS found
+            WHERE found.tab = wanted.tab AND found.name = wanted.name;
+        CONTINUE WHEN wanted.enabled = 'A';
+        changed := true;
+        IF wanted.enabled IS NULL THEN
+            IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = wanted.tab AND tgname = wanted.name) THEN
+                EXECUTE format('DROP TRIGGER %I ON %s', wanted.name, wanted.tab);
+            END IF;
+            EXECUTE wanted.definition;
+        END IF;
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', wanted.tab, wanted.name);
+    END LOOP;
+    DELETE FROM {schema}.exemption AS exempted WHERE exempted.relation = qualified;
+    IF changed OR FOUND THEN
+        PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', action => 'table.guard',
+            resource_type => 'table', resource_id => qualified, reason => 'guard() was called');
+    END IF;
+END
+$$;
+
+-- Takes the guard from `relation`, and leaves a record of it. Exempt it too, or the service
+-- will not start.
+CREATE FUNCTION {schema}.unguard(relation regclass, reason text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found record;
+    changed boolean := false;
+BEGIN
+    IF COALESCE(btrim(reason), '') = '' THEN
+        RAISE EXCEPTION 'unguard(%): say why', relation USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR found IN SELECT * FROM {schema}.guard_triggers(relation) LOOP
+        CONTINUE WHEN NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = found.tab AND tgname = found.name);
+        changed := true;
+        EXECUTE format('DROP TRIGGER %I ON %s', found.name, found.tab);
+    END LOOP;
+    IF changed THEN
+        PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', action => 'table.unguard',
+            resource_type => 'table', resource_id => {schema}.qualified(relation), reason => reason);
+    END IF;
+END
+$$;
+
+-- Says that changes of `relation` need no audit record, and why; takes its guard, if it has one.
+CREATE FUNCTION {schema}.exempt(relation regclass, reason text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    qualified text := {schema}.qualified(relation);
+BEGIN
+    IF COALESCE(btrim(reason), '') = '' THEN
+        RAISE EXCEPTION 'exempt(%): say why', relation USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM {schema}.unguard(relation, reason);
+    IF EXISTS (SELECT FROM {schema}.exemption AS given WHERE given.relation = qualified AND given.reason = exempt.reason) THEN
+        RETURN;
+    END IF;
+    INSERT INTO {schema}.exemption AS given (relation, reason) VALUES (qualified, exempt.reason)
+        ON CONFLICT ON CONSTRAINT exemption_pkey
+        DO UPDATE SET reason = EXCLUDED.reason, exempted_by = DEFAULT, exempted_at = DEFAULT;
+    PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', action => 'table.exempt',
+        resource_type => 'table', resource_id => qualified, reason => reason);
+END
+$$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION {schema}.needs_check TO PUBLIC;

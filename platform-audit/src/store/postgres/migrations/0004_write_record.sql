@@ -1,0 +1,66 @@
+-- Writes a success record from plain SQL: for a data migration, or a repair by hand. Its id is
+-- returned. The limits are those of AuditRecord; the database user is kept in the details beside
+-- the actor that is claimed.
+CREATE FUNCTION {schema}.write_record(
+    actor text, action text, reason text,
+    resource_type text DEFAULT NULL, resource_id text DEFAULT NULL,
+    actor_kind text DEFAULT 'user', actor_tenant text DEFAULT NULL, actor_on_behalf_of text DEFAULT NULL,
+    changes jsonb DEFAULT '{}', details jsonb DEFAULT '{}', service text DEFAULT NULL
+) RETURNS uuid
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- UUID version 7: milliseconds since 1970, then random.
+    new_id uuid := encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+        PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+        52, 1), 53, 1), 'hex')::uuid;
+    named text[];
+    given record;
+BEGIN
+    FOR given IN SELECT * FROM (VALUES
+        ('actor', actor, 256, true), ('action', action, 100, true), ('reason', reason, 1024, true),
+        ('resource_type', resource_type, 100, false), ('resource_id', resource_id, 256, false),
+        ('actor_tenant', actor_tenant, 256, false), ('actor_on_behalf_of', actor_on_behalf_of, 256, false),
+        ('changes', changes::text, 65536, true), ('details', details::text, 16384, true)
+    ) AS argument (name, value, bytes, required) LOOP
+        IF given.required AND COALESCE(btrim(given.value), '') = '' THEN
+            RAISE EXCEPTION 'write_record: % is missing', given.name
+                USING ERRCODE = 'invalid_parameter_value', HINT = format('Write %s => ''...'' among the arguments.', given.name);
+        ELSIF octet_length(given.value) > given.bytes THEN
+            RAISE EXCEPTION 'write_record: % is % bytes long, and may be %', given.name, octet_length(given.value), given.bytes
+                USING ERRCODE = 'string_data_right_truncation', HINT = 'Shorten it, and keep the whole where the record can name it.';
+        END IF;
+    END LOOP;
+    IF action !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' THEN
+        RAISE EXCEPTION 'write_record: % is not an action''s name', quote_literal(action)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Write noun.verb in lower case, such as entry.repair.';
+    ELSIF actor_kind IS NULL OR actor_kind NOT IN ('user', 'service', 'system', 'anonymous') THEN
+        RAISE EXCEPTION 'write_record: % is no kind of actor', quote_nullable(actor_kind)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Write actor_kind => ''user'', ''service'', ''system'' or ''anonymous''.';
+    ELSIF jsonb_typeof(details) <> 'object' OR jsonb_typeof(changes) <> 'object'
+        OR jsonb_path_exists(changes, '$.* ? (@.type() <> "object")')
+        OR jsonb_path_exists(changes, '$.*.keyvalue() ? (@.key != "before" && @.key != "after")')
+    THEN
+        RAISE EXCEPTION 'write_record: changes or details have the wrong form'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Write changes => ''{"field": {"before": 1, "after": 2}}'' and details => ''{"name": "value"}''.';
+    END IF;
+    IF service IS NULL THEN
+        SELECT array_agg(name) INTO named FROM {schema}.service;
+        IF cardinality(named) IS DISTINCT FROM 1 THEN
+            RAISE EXCEPTION 'write_record: more than one service, or none, writes to {schema}'
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the one that is meant: service => ''accounting''.';
+        END IF;
+        service := named[1];
+    END IF;
+    INSERT INTO {schema}.record (
+        id, occurred_at, service, actor_kind, actor_id, actor_tenant, actor_on_behalf_of,
+        action, resource_type, resource_id, outcome, reason, changes, details)
+    VALUES (
+        new_id, transaction_timestamp(), service, actor_kind, actor, actor_tenant, actor_on_behalf_of,
+        action, resource_type, resource_id, 'success', reason, changes,
+        details || jsonb_build_object('database_user', session_user));
+    RETURN new_id;
+END
+$$;
+
+REVOKE ALL ON FUNCTION {schema}.write_record FROM PUBLIC;

@@ -1,0 +1,46 @@
+-- Who may do what. The owner made all this and migrates it; better NOLOGIN.
+
+-- What compliance reads: the reader's rights end at views.
+CREATE VIEW {schema}.records AS SELECT * FROM {schema}.record;
+
+-- Gives `role` what a service needs, and takes from it whatever else it has here.
+--
+-- Not the columns xid and recorded_at: those are the database's word.
+CREATE FUNCTION {schema}.grant_app(role regrole) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM %s', role);
+    EXECUTE format('REVOKE ALL ON SCHEMA {schema} FROM %s', role);
+    EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
+    EXECUTE format('GRANT SELECT ON {schema}.record, {schema}.migration, {schema}.exemption, {schema}.service TO %s', role);
+    EXECUTE format('GRANT INSERT (%s) ON {schema}.record TO %s', (
+        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+        WHERE attrelid = '{schema}.record'::regclass AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('xid', 'recorded_at')
+    ), role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.write_record, {schema}.maintain, {schema}.guard_triggers, {schema}.may_set_replication_role TO %s', role);
+END
+$$;
+
+-- Gives `role` the views, and takes from it whatever else it has here.
+CREATE FUNCTION {schema}.grant_reader(role regrole) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM %s', role);
+    EXECUTE format('REVOKE ALL ON SCHEMA {schema} FROM %s', role);
+    EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
+    EXECUTE format('GRANT SELECT ON {schema}.records TO %s', role);
+END
+$$;
+
+-- has_parameter_privilege() is there from Postgres 15 on; before, nobody but a superuser may.
+CREATE FUNCTION {schema}.may_set_replication_role(role oid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('server_version_num')::int < 150000 THEN
+        RETURN (SELECT rolsuper FROM pg_roles WHERE oid = role);
+    END IF;
+    RETURN has_parameter_privilege(role, 'session_replication_role', 'SET');
+END
+$$;
+
+REVOKE ALL ON FUNCTION {schema}.grant_app, {schema}.grant_reader, {schema}.may_set_replication_role FROM PUBLIC;

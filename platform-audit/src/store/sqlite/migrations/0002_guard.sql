@@ -1,0 +1,40 @@
+-- The database itself asks for the record. SQLite has no deferred triggers, but deferred foreign
+-- keys: a change of a guarded table points the obligation at a record that is not there, so that
+-- COMMIT fails; the next success record resolves it, and so has to come after the last change.
+CREATE TABLE {schema}_obligation (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    relation   TEXT NOT NULL,
+    changed_at TEXT NOT NULL,
+    record_id  TEXT REFERENCES {schema}_record (id) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+-- One row for ever: what is updated needs no INSERT, which an outer INSERT OR IGNORE would ignore.
+INSERT INTO {schema}_obligation VALUES (1, '', '', NULL);
+
+CREATE TRIGGER {schema}_record_resolves AFTER INSERT ON {schema}_record
+WHEN NEW.outcome = 'success'
+BEGIN
+    UPDATE {schema}_obligation SET record_id = NEW.id WHERE record_id = '';
+END;
+
+CREATE TRIGGER {schema}_obligation_no_delete BEFORE DELETE ON {schema}_obligation
+BEGIN
+    SELECT RAISE(ABORT, 'unaudited change: an obligation is met by an audit record, not deleted');
+END;
+CREATE TRIGGER {schema}_obligation_no_replace BEFORE INSERT ON {schema}_obligation
+BEGIN
+    SELECT RAISE(ABORT, 'unaudited change: an obligation is met by an audit record, not replaced');
+END;
+CREATE TRIGGER {schema}_obligation_met_by_record BEFORE UPDATE ON {schema}_obligation
+WHEN NEW.record_id IS NULL OR NEW.id <> 1 OR NEW.record_id <> '' AND NOT EXISTS (
+    SELECT 1 FROM {schema}_record
+    WHERE id = NEW.record_id AND outcome = 'success' AND recorded_at >= OLD.changed_at)
+BEGIN
+    SELECT RAISE(ABORT, 'unaudited change: an obligation is met by a record that is newer than the change');
+END;
+
+-- Tables that need no records. Changed by the toolkit only.
+CREATE TABLE {schema}_exemption (
+    relation    TEXT NOT NULL PRIMARY KEY,
+    reason      TEXT NOT NULL CHECK (reason <> ''),
+    exempted_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,1 @@
+SELECT json_group_array(version) FROM {schema}_migration WHERE success
