@@ -54,6 +54,7 @@ mod audit;
 mod auditable;
 mod context;
 mod error;
+mod flood;
 pub mod guard;
 mod handler;
 mod meters;
