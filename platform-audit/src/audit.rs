@@ -1,6 +1,7 @@
 //! Starting the auditing of a service, and work without a request.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::__private::{AuditedAction, Call};
 use crate::check::{Finding, Report};
 use crate::context::{ActorSource, Actors, Core, Unit};
 use crate::error::{Error, TransactionError};
+use crate::flood::{Flood, PER_MINUTE, summarise};
 use crate::guard::AuditLayer;
 use crate::meters::{AuditStatus, Meters};
 use crate::record::{Actor, AuditRecord, Outcome, check_action};
@@ -66,6 +68,7 @@ impl<DB: AuditDatabase> Audit<DB> {
             actors: None,
             observe_only: false,
             grace: GRACE,
+            anonymous_attempts: PER_MINUTE,
             max_connections: None,
             development: false,
             tables: Tables::default(),
@@ -99,12 +102,14 @@ impl<DB: AuditDatabase> Audit<DB> {
         self.work.core.meters.status()
     }
 
-    /// Waits until no audited work is under way, such as that of clients who hung up; call it
-    /// after the server has stopped, lest their attempts end unrecorded.
+    /// Waits until no audited work is under way, such as that of clients who hung up, and then
+    /// writes the last summary of [suppressed attempts](AuditBuilder::anonymous_attempts); call
+    /// it after the server has stopped, lest attempts end unrecorded.
     pub async fn shutdown(&self) {
         let tasks = &self.work.core.tasks;
         tasks.close();
         tasks.wait().await;
+        self.work.core.summarise(true).await;
     }
 
     /// Does audited work that no request asked for: a queue's message, a job, a command.
@@ -169,7 +174,7 @@ impl<DB: AuditDatabase> Audit<DB> {
                     .await?
                 {
                     Committed::Both => Ok(value),
-                    Committed::Neither(error) | Committed::Unknown(error) => Err(error.into()),
+                    Committed::Neither(error, _) | Committed::Unknown(error) => Err(error.into()),
                 }
             }
             Ok(Err(error)) => {
@@ -208,7 +213,8 @@ impl<DB: AuditDatabase> Audit<DB> {
     ) -> Result<(), Error> {
         let work = self.work.clone();
         self.on_own_task(async move { work.roll_back(tx, outcome, None, error_type).await })
-            .await
+            .await?;
+        Ok(())
     }
 
     /// Does what must not be cut in two when the caller's future is dropped.
@@ -262,6 +268,7 @@ pub struct AuditBuilder<DB: AuditDatabase> {
     actors: Option<Actors>,
     observe_only: bool,
     grace: Duration,
+    anonymous_attempts: NonZeroU32,
     max_connections: Option<u32>,
     development: bool,
     tables: Tables,
@@ -301,6 +308,18 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// ends it at once.
     pub fn abandoned_after(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// How many attempts a minute by nobody known are recorded one by one, for each action and
+    /// client address (on IPv6 its /64), with a burst of as many; 30 by default. An attempt over
+    /// it is only counted: in one record a minute of the action `attempt.suppress`, and in
+    /// [`AuditStatus::suppressed_attempts`]. Its answer has no `Audit-Record-Id`.
+    ///
+    /// The address is that of `ConnectInfo<SocketAddr>`. Clients without one share a limit, and
+    /// so do those behind one proxy. Successes and attempts by a known actor have no limit.
+    pub fn anonymous_attempts(mut self, per_minute: NonZeroU32) -> Self {
+        self.anonymous_attempts = per_minute;
         self
     }
 
@@ -440,7 +459,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             );
         }
         tokio::spawn(maintain(Arc::downgrade(&store)));
-        let core = Core {
+        let core = Arc::new(Core {
             service: self.service,
             service_version: self.service_version,
             store: Arc::clone(&store) as Arc<dyn AnyStore>,
@@ -448,13 +467,12 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             observe_only: self.observe_only,
             grace: self.grace,
             meters: Meters::new(),
+            flood: Flood::new(self.anonymous_attempts),
             tasks: TaskTracker::new(),
-        };
+        });
+        tokio::spawn(summarise(Arc::downgrade(&core)));
         Ok(Audit {
-            work: Work {
-                core: Arc::new(core),
-                store,
-            },
+            work: Work { core, store },
         })
     }
 

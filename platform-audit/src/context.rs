@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::error::{Error, kind};
+use crate::flood::{Anonymous, Flood};
 use crate::meters::Meters;
 use crate::record::{Actor, AuditRecord, Outcome, bound_record};
 use crate::store::AnyStore;
@@ -27,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) observe_only: bool,
     pub(crate) grace: Duration,
     pub(crate) meters: Meters,
+    pub(crate) flood: Flood,
     /// What must not be cut off, and what a shutdown waits for.
     pub(crate) tasks: TaskTracker,
 }
@@ -69,6 +71,8 @@ pub(crate) struct Unit {
     pub(crate) details: serde_json::Map<String, serde_json::Value>,
     pub(crate) request: Option<RequestFacts>,
     pub(crate) trace: Option<TraceIds>,
+    /// What its attempt is limited by; `None` if the actor is known.
+    pub(crate) anonymous: Option<Arc<Anonymous>>,
 }
 
 /// What the record keeps of the request.
@@ -112,6 +116,7 @@ impl Unit {
         Self {
             id: Uuid::now_v7(),
             occurred_at: now(),
+            anonymous: Anonymous::of(&actor, action.clone(), None),
             actor,
             action,
             resource_type: None,
@@ -160,30 +165,44 @@ impl Core {
 
     /// Records an attempt that changed nothing, in a transaction of its own. What goes wrong
     /// here changes no response; it is loud instead.
+    ///
+    /// Answers with the id by which the attempt can be found, in the table or, if it was lost, in
+    /// the event; `None` if it was one of too many by nobody known, and only counted.
     pub(crate) async fn record_attempt(
         &self,
         unit: &Unit,
         outcome: Outcome,
         status: Option<u16>,
         error_type: &str,
-    ) {
+    ) -> Option<Uuid> {
+        if let Some(anonymous) = &unit.anonymous
+            && !self.flood.admits(Some(anonymous))
+        {
+            self.flood.suppress(anonymous);
+            self.meters.suppressed();
+            return None;
+        }
         let mut record = self.record(unit, outcome, status);
         record.error_type = Some(error_type.to_owned());
         bound_record(&mut record);
-        let records = [record];
-        let written = tokio::time::timeout(ATTEMPT_TIMEOUT, self.store.write(&records)).await;
-        let error = match written {
-            Ok(Ok(())) => {
-                self.meters.attempt(outcome);
-                return;
-            }
+        match self.write_alone(&record).await {
+            Ok(()) => self.meters.attempt(outcome),
+            Err(error) => self.report_lost(&record, &error),
+        }
+        Some(unit.id)
+    }
+
+    /// Writes `record` in a transaction of its own, within [`ATTEMPT_TIMEOUT`], or says why not.
+    pub(crate) async fn write_alone(&self, record: &AuditRecord) -> Result<(), String> {
+        let records = std::slice::from_ref(record);
+        match tokio::time::timeout(ATTEMPT_TIMEOUT, self.store.write(records)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(Error::Record(error) | Error::Store(error) | Error::Begin(error))) => {
-                kind(&error)
+                Err(kind(&error))
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it took too long".to_owned(),
-        };
-        self.report_lost(&records[0], &error);
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("it took too long".to_owned()),
+        }
     }
 
     /// Records that something sensitive was read.

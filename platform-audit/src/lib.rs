@@ -55,6 +55,7 @@ mod auditable;
 pub mod check;
 mod context;
 mod error;
+mod flood;
 pub mod guard;
 mod handler;
 mod meters;

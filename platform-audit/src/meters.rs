@@ -10,6 +10,7 @@ use crate::record::Outcome;
 pub(crate) struct Meters {
     committed: Counted,
     attempts: Counted,
+    suppressed: Counted,
     lost: Counted,
     violations: Counted,
     unknown: Counted,
@@ -23,6 +24,10 @@ pub struct AuditStatus {
     pub committed: u64,
     /// Records of attempts that changed nothing (`audit.attempts`).
     pub attempts: u64,
+    /// Anonymous attempts over the limit, which were only counted in a summary
+    /// (`audit.attempts.suppressed`); see
+    /// [`anonymous_attempts`](crate::AuditBuilder::anonymous_attempts).
+    pub suppressed_attempts: u64,
     /// Attempts whose record could not be written; each is also an ERROR event that holds the
     /// whole record (`audit.attempts.lost`). Alert on any.
     pub lost_attempts: u64,
@@ -60,6 +65,11 @@ impl Meters {
                 "{record}",
                 "Records of attempts that changed nothing",
             ),
+            suppressed: counted(
+                "audit.attempts.suppressed",
+                "{attempt}",
+                "Anonymous attempts over the limit, which were only counted",
+            ),
             lost: counted(
                 "audit.attempts.lost",
                 "{record}",
@@ -87,6 +97,10 @@ impl Meters {
             .add(1, &[KeyValue::new("audit.outcome", outcome.as_str())]);
     }
 
+    pub(crate) fn suppressed(&self) {
+        self.suppressed.add(1, &[]);
+    }
+
     pub(crate) fn lost(&self) {
         self.lost.add(1, &[]);
     }
@@ -103,6 +117,7 @@ impl Meters {
         AuditStatus {
             committed: self.committed.total(),
             attempts: self.attempts.total(),
+            suppressed_attempts: self.suppressed.total(),
             lost_attempts: self.lost.total(),
             violations: self.violations.total(),
             unknown_commits: self.unknown.total(),

@@ -24,21 +24,24 @@ fn problem(status: StatusCode, detail: &str, record_id: Option<Uuid>) -> Respons
             let extensions = RecordRef {
                 audit_record_id: id,
             };
-            let mut response = details.with_extensions(extensions).into_response();
-            name_record(&mut response, id);
-            response
+            named(
+                details.with_extensions(extensions).into_response(),
+                Some(id),
+            )
         }
         None => details.into_response(),
     }
 }
 
-/// Sets `Audit-Record-Id`.
-pub(crate) fn name_record(response: &mut Response, id: Uuid) {
+/// Sets `Audit-Record-Id`, if there is a record to name.
+pub(crate) fn named(mut response: Response, record_id: Option<Uuid>) -> Response {
+    let Some(id) = record_id else { return response };
     let mut text = Uuid::encode_buffer();
     let text = id.hyphenated().encode_lower(&mut text);
     if let Ok(value) = HeaderValue::from_str(text) {
         response.headers_mut().insert(RECORD_ID, value);
     }
+    response
 }
 
 pub(crate) fn no_actor() -> Response {
@@ -78,35 +81,35 @@ pub(crate) fn violation() -> Response {
     )
 }
 
-pub(crate) fn panicked(id: Uuid) -> Response {
+pub(crate) fn panicked(id: Option<Uuid>) -> Response {
     problem(
         StatusCode::INTERNAL_SERVER_ERROR,
         "The request failed; nothing was changed.",
-        Some(id),
+        id,
     )
 }
 
-pub(crate) fn not_committed(id: Uuid) -> Response {
+pub(crate) fn not_committed(id: Option<Uuid>) -> Response {
     problem(
         StatusCode::INTERNAL_SERVER_ERROR,
         "The change could not be committed; nothing was changed.",
-        Some(id),
+        id,
     )
 }
 
-pub(crate) fn not_begun(id: Uuid) -> Response {
+pub(crate) fn not_begun(id: Option<Uuid>) -> Response {
     problem(
         StatusCode::SERVICE_UNAVAILABLE,
         "The database cannot be reached now; nothing was changed.",
-        Some(id),
+        id,
     )
 }
 
-pub(crate) fn timed_out(id: Uuid) -> Response {
+pub(crate) fn timed_out(id: Option<Uuid>) -> Response {
     problem(
         StatusCode::GATEWAY_TIMEOUT,
         "The request took too long; nothing was changed.",
-        Some(id),
+        id,
     )
 }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::__private::ActionSpec;
 use crate::context::{Core, RequestFacts, TraceIds, Unit, now};
+use crate::flood::Anonymous;
 use crate::record::Actor;
 use crate::routing::{Catalogue, Requirement};
 
@@ -20,7 +21,7 @@ use crate::routing::{Catalogue, Requirement};
 #[derive(Debug)]
 pub(crate) struct AuditedRequest {
     pub(crate) core: Arc<Core>,
-    /// Minted before anything happens, so that every answer can name it.
+    /// Minted before anything happens, so that any answer can name it.
     pub(crate) record_id: Uuid,
     pub(crate) method: Method,
     occurred_at: Timestamp,
@@ -53,11 +54,16 @@ pub(crate) enum State {
         trace: Option<TraceIds>,
     },
     /// Its body runs on a task of its own, which will record how it ends.
-    Running(watch::Sender<Caller>),
+    Running {
+        caller: watch::Sender<Caller>,
+        /// What its attempt would be limited by.
+        anonymous: Option<Arc<Anonymous>>,
+    },
     /// It committed, with its record.
     Committed,
-    /// It ended without a commit, or with one whose outcome is unknown, and was recorded.
-    NotCommitted,
+    /// It ended without a commit, or with one whose outcome is unknown; under which id it was
+    /// recorded, if it was.
+    NotCommitted(Option<Uuid>),
 }
 
 /// What has become of the request that waits for a running handler.
@@ -166,11 +172,14 @@ impl AuditedRequest {
 
     /// A unit of work of this request.
     pub(crate) fn unit(&self, spec: &ActionSpec, actor: Actor, trace: Option<TraceIds>) -> Unit {
+        let action = Cow::Borrowed(spec.action);
+        let address = self.client_address.map(|address| address.ip());
         Unit {
             id: self.record_id,
             occurred_at: self.occurred_at,
+            anonymous: Anonymous::of(&actor, action.clone(), address),
             actor,
-            action: Cow::Borrowed(spec.action),
+            action,
             resource_type: spec.resource.map(Cow::Borrowed),
             resource_id: None,
             reason: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlx_core::transaction::TransactionManager;
+use uuid::Uuid;
 
 use crate::context::{Core, Unit};
 use crate::error::Error;
@@ -18,8 +19,8 @@ const ROLLBACK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 pub(crate) enum Committed {
     /// The change and its records are stored.
     Both,
-    /// Neither is; the attempt is recorded.
-    Neither(Error),
+    /// Neither is; under which id the attempt was recorded, if it was.
+    Neither(Error, Option<Uuid>),
     /// Both or neither, and only the database knows.
     Unknown(Error),
 }
@@ -64,9 +65,10 @@ impl<DB: AuditDatabase> Work<DB> {
                 Error::TransactionEnded => "transaction_ended",
                 _ => "record_refused",
             };
-            self.roll_back(tx, Outcome::Failed, Some(500), error_type)
+            let attempt = self
+                .roll_back(tx, Outcome::Failed, Some(500), error_type)
                 .await;
-            return Committed::Neither(error);
+            return Committed::Neither(error, attempt);
         }
         match DB::TransactionManager::commit(connection).await {
             Ok(()) => {
@@ -84,9 +86,10 @@ impl<DB: AuditDatabase> Work<DB> {
                     Error::Unaudited { .. } => "unaudited_change",
                     _ => "commit_refused",
                 };
-                self.roll_back(tx, Outcome::Failed, Some(500), error_type)
+                let attempt = self
+                    .roll_back(tx, Outcome::Failed, Some(500), error_type)
                     .await;
-                Committed::Neither(error)
+                Committed::Neither(error, attempt)
             }
             Err(source) => {
                 let error = Error::OutcomeUnknown {
@@ -110,14 +113,15 @@ impl<DB: AuditDatabase> Work<DB> {
     }
 
     /// Rolls back, gives the connection back, and records the attempt: in this order, so that
-    /// a pool without a free connection cannot wait for itself.
+    /// a pool without a free connection cannot wait for itself. Answers as
+    /// [`Core::record_attempt`] does.
     pub(crate) async fn roll_back(
         &self,
         mut tx: AuditTx<DB>,
         outcome: Outcome,
         status: Option<u16>,
         error_type: &str,
-    ) {
+    ) -> Option<Uuid> {
         let depth =
             |tx: &mut AuditTx<DB>| DB::TransactionManager::get_transaction_depth(tx.connection());
         let rolled_back = async {
@@ -136,6 +140,6 @@ impl<DB: AuditDatabase> Work<DB> {
         }
         self.core
             .record_attempt(&unit, outcome, status, error_type)
-            .await;
+            .await
     }
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::__private::ActionSpec;
 use crate::context::{TraceIds, Unit};
 use crate::handler::ExemptResponse;
-use crate::problem;
+use crate::problem::{self, named};
 use crate::record::{Actor, Outcome};
 use crate::request::{AuditedRequest, Caller, State};
 use crate::routing::Requirement;
@@ -24,15 +24,18 @@ pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged
     let status = response.status();
     let succeeded = Outcome::of_status(status) == Outcome::Success;
     let untouched = match &*request.state() {
-        State::Committed => return Judged::Now(named(request, response)),
-        State::NotCommitted if succeeded => false,
-        State::NotCommitted => return Judged::Now(named(request, response)),
-        State::Running(caller) => {
+        State::Committed => return Judged::Now(named(response, Some(request.record_id))),
+        State::NotCommitted(_) if succeeded => false,
+        State::NotCommitted(recorded) => return Judged::Now(named(response, *recorded)),
+        State::Running { caller, anonymous } => {
             // A time-out, most likely: the task rolls back unless it is committing already, and
-            // records what became of it under the id that is named here.
+            // records what became of it under the id that is named here, unless it is one of too
+            // many by nobody known.
             caller.send_replace(Caller::AnsweredWithout(status));
             if !succeeded {
-                return Judged::Now(named(request, response));
+                let admitted = request.core.flood.admits(anonymous.as_deref());
+                let recorded = admitted.then_some(request.record_id);
+                return Judged::Now(named(response, recorded));
             }
             false
         }
@@ -84,10 +87,12 @@ pub(super) fn dropped(request: &Arc<AuditedRequest>) {
     let core = Arc::clone(&request.core);
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => {
-            runtime.spawn(async move {
+            let tasks = core.tasks.clone();
+            let recording = async move {
                 core.record_attempt(&unit, outcome, status, error_type)
                     .await;
-            });
+            };
+            tasks.spawn_on(recording, &runtime);
         }
         Err(_) => core.report_lost(&core.record(&unit, outcome, status), "no runtime is left"),
     }
@@ -107,23 +112,17 @@ fn attempt(
 /// it, and then answers.
 fn record(request: &Arc<AuditedRequest>, unit: Unit, response: Response) -> Judged {
     let core = Arc::clone(&request.core);
-    let response = named(request, response);
     let status = response.status();
     let recording = request.core.tasks.spawn(async move {
         let outcome = Outcome::of_status(status);
         core.record_attempt(&unit, outcome, Some(status.as_u16()), status.as_str())
-            .await;
+            .await
     });
     Judged::AfterRecording(Box::pin(async move {
         // It fails only when the runtime is shutting down.
-        let _ = recording.await;
-        response
+        let recorded = recording.await.ok().flatten();
+        named(response, recorded)
     }))
-}
-
-fn named(request: &AuditedRequest, mut response: Response) -> Response {
-    problem::name_record(&mut response, request.record_id);
-    response
 }
 
 fn violation(request: &AuditedRequest, response: Response, untouched: bool) -> Response {

@@ -14,7 +14,8 @@
 //! | 404 or 405 | there is none | lets it pass |
 //! | safe method | is not audited | lets it pass |
 //!
-//! An answer that has a record names it in `Audit-Record-Id`. With
+//! An answer that has a record names it in `Audit-Record-Id`. Failures of nobody known are recorded
+//! one by one up to a [limit](crate::AuditBuilder::anonymous_attempts), and then counted. With
 //! [`observe_only`](crate::AuditBuilder::observe_only) the guard reports and lets pass.
 
 mod decision;

@@ -10,6 +10,7 @@ use opentelemetry::trace::FutureExt as _;
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use crate::flood::Anonymous;
 use crate::problem;
 use crate::request::{AuditedRequest, Caller, State};
 
@@ -32,6 +33,7 @@ impl Drop for Waiting {
 /// caller's span and OpenTelemetry context go along.
 pub(super) async fn on_own_task<W>(
     request: &Arc<AuditedRequest>,
+    anonymous: Option<Arc<Anonymous>>,
     work: impl FnOnce(watch::Receiver<Caller>) -> W,
 ) -> Response
 where
@@ -39,7 +41,10 @@ where
 {
     let (sender, caller) = watch::channel(Caller::Waiting);
     let waiting = Waiting(sender.clone());
-    *request.state() = State::Running(sender);
+    *request.state() = State::Running {
+        caller: sender,
+        anonymous,
+    };
     let task = work(caller)
         .instrument(tracing::Span::current())
         .with_context(opentelemetry::Context::current());
@@ -51,7 +56,7 @@ where
             cancelled = error.is_cancelled(),
             "the task of an audited handler was lost"
         );
-        problem::panicked(request.record_id)
+        problem::panicked(None)
     })
 }
 

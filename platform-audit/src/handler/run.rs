@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::own_task::{Body, abandoned, abandoned_as, on_own_task, until_abandoned};
 use super::{Audited, Call};
@@ -39,7 +40,7 @@ where
         return Audited::new(problem::misconfigured());
     };
     let work = Work { core, store };
-    let response = on_own_task(&request, |caller| {
+    let response = on_own_task(&request, unit.anonymous.clone(), |caller| {
         let request = Arc::clone(&request);
         async move { change(&work, &request, unit, body, caller).await }
     });
@@ -57,7 +58,7 @@ where
         request, mut unit, ..
     } = call;
     unit.resource_id = resource_id;
-    let response = on_own_task(&request, |caller| {
+    let response = on_own_task(&request, unit.anonymous.clone(), |caller| {
         let request = Arc::clone(&request);
         async move { read(&request, &unit, body, caller).await }
     });
@@ -77,10 +78,14 @@ where
     F: for<'a> FnOnce(&'a mut AuditTx<DB>) -> BoxFuture<'a, R> + Send + 'static,
 {
     let id = unit.id;
-    let ended = |state: State, mut response: Response| {
-        *request.state() = state;
-        problem::name_record(&mut response, id);
-        response
+    let committed = |response: Response| {
+        *request.state() = State::Committed;
+        problem::named(response, Some(id))
+    };
+    // `recorded` is where the attempt can be found, if anywhere.
+    let failed = |recorded: Option<Uuid>, response: Response| {
+        *request.state() = State::NotCommitted(recorded);
+        problem::named(response, recorded)
     };
     let core = &work.core;
     // Cut off, the connection is closed, so that no open transaction is left on it.
@@ -88,8 +93,8 @@ where
         biased;
         status = abandoned(&mut caller, core.grace) => {
             let error_type = abandoned_as(status);
-            core.record_attempt(&unit, Outcome::TimedOut, status, error_type).await;
-            return ended(State::NotCommitted, problem::timed_out(id));
+            let recorded = core.record_attempt(&unit, Outcome::TimedOut, status, error_type).await;
+            return failed(recorded, problem::timed_out(recorded));
         }
         begun = work.store.begin(id) => begun,
     };
@@ -97,39 +102,42 @@ where
         Ok(connection) => AuditTx::new(connection, unit),
         Err(error) => {
             tracing::error!(record_id = %id, action = %unit.action, %error, "an audited request could not begin");
-            core.record_attempt(&unit, Outcome::Failed, Some(503), "begin_failed")
+            let recorded = core
+                .record_attempt(&unit, Outcome::Failed, Some(503), "begin_failed")
                 .await;
-            return ended(State::NotCommitted, problem::not_begun(id));
+            return failed(recorded, problem::not_begun(recorded));
         }
     };
     let body = until_abandoned(async { body(&mut tx).await }, &mut caller, core.grace).await;
     match body {
-        Body::Answered(mut response) => {
+        Body::Answered(response) => {
             let status = response.status();
             let outcome = Outcome::of_status(status);
             if outcome != Outcome::Success {
-                work.roll_back(tx, outcome, Some(status.as_u16()), status.as_str())
+                let recorded = work
+                    .roll_back(tx, outcome, Some(status.as_u16()), status.as_str())
                     .await;
-                return ended(State::NotCommitted, response);
+                return failed(recorded, response);
             }
             match work.commit(tx, Some(status.as_u16())).await {
-                Committed::Both => {
-                    problem::name_record(&mut response, id);
-                    ended(State::Committed, response)
+                Committed::Both => committed(response),
+                Committed::Neither(_, recorded) => {
+                    failed(recorded, problem::not_committed(recorded))
                 }
-                Committed::Neither(_) => ended(State::NotCommitted, problem::not_committed(id)),
-                Committed::Unknown(_) => ended(State::NotCommitted, problem::unknown(id)),
+                Committed::Unknown(_) => failed(Some(id), problem::unknown(id)),
             }
         }
         Body::Panicked => {
-            work.roll_back(tx, Outcome::Panicked, Some(500), "panic")
+            let recorded = work
+                .roll_back(tx, Outcome::Panicked, Some(500), "panic")
                 .await;
-            ended(State::NotCommitted, problem::panicked(id))
+            failed(recorded, problem::panicked(recorded))
         }
         Body::Abandoned(status) => {
-            work.roll_back(tx, Outcome::TimedOut, status, abandoned_as(status))
+            let recorded = work
+                .roll_back(tx, Outcome::TimedOut, status, abandoned_as(status))
                 .await;
-            ended(State::NotCommitted, problem::timed_out(id))
+            failed(recorded, problem::timed_out(recorded))
         }
     }
 }
@@ -145,38 +153,43 @@ where
     F: FnOnce() -> BoxFuture<'static, R> + Send + 'static,
 {
     let core = &request.core;
-    let ended = |state: State, mut response: Response| {
-        *request.state() = state;
-        problem::name_record(&mut response, unit.id);
-        response
+    let failed = |recorded: Option<Uuid>, response: Response| {
+        *request.state() = State::NotCommitted(recorded);
+        problem::named(response, recorded)
     };
-    let failed = |response: Response| ended(State::NotCommitted, response);
     match until_abandoned(async { body().await }, &mut caller, core.grace).await {
         Body::Answered(response) => {
             let status = response.status();
             let outcome = Outcome::of_status(status);
             if outcome != Outcome::Success {
-                core.record_attempt(unit, outcome, Some(status.as_u16()), status.as_str())
+                let recorded = core
+                    .record_attempt(unit, outcome, Some(status.as_u16()), status.as_str())
                     .await;
-                return failed(response);
+                return failed(recorded, response);
             }
             match core.record_read(unit, status).await {
-                Ok(()) => ended(State::Committed, response),
+                Ok(()) => {
+                    *request.state() = State::Committed;
+                    problem::named(response, Some(unit.id))
+                }
                 Err(error) => {
                     tracing::error!(record_id = %unit.id, action = %unit.action, %error, "what was read is withheld, as its audit record could not be written");
-                    failed(problem::not_committed(unit.id))
+                    // The answer names what the event names.
+                    failed(Some(unit.id), problem::not_committed(Some(unit.id)))
                 }
             }
         }
         Body::Panicked => {
-            core.record_attempt(unit, Outcome::Panicked, Some(500), "panic")
+            let recorded = core
+                .record_attempt(unit, Outcome::Panicked, Some(500), "panic")
                 .await;
-            failed(problem::panicked(unit.id))
+            failed(recorded, problem::panicked(recorded))
         }
         Body::Abandoned(status) => {
-            core.record_attempt(unit, Outcome::TimedOut, status, abandoned_as(status))
+            let recorded = core
+                .record_attempt(unit, Outcome::TimedOut, status, abandoned_as(status))
                 .await;
-            failed(problem::timed_out(unit.id))
+            failed(recorded, problem::timed_out(recorded))
         }
     }
 }

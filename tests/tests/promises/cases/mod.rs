@@ -6,6 +6,7 @@ mod cancel;
 mod catalogue;
 mod closed;
 mod commit;
+mod flood;
 mod soak;
 
 use std::net::SocketAddr;
