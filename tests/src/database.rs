@@ -18,6 +18,7 @@ enum Kind {
     Postgres {
         server: String,
         name: String,
+        roles: Vec<String>,
     },
     /// Keeps the folder until the test ends.
     Sqlite(#[expect(dead_code)] TempDir),
@@ -43,7 +44,11 @@ impl TestDatabase {
         url.set_path(&name);
         Self {
             url: url.into(),
-            kind: Kind::Postgres { server, name },
+            kind: Kind::Postgres {
+                server,
+                name,
+                roles: Vec::new(),
+            },
         }
     }
 
@@ -68,6 +73,36 @@ impl TestDatabase {
     /// Where it is.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Makes a role of the test's own on Postgres, with `options` such as `LOGIN`; answers its
+    /// name. It is dropped with the database.
+    ///
+    /// # Panics
+    ///
+    /// On SQLite, which has no roles.
+    pub async fn role(&mut self, word: &str, options: &str) -> String {
+        let Kind::Postgres {
+            server,
+            name,
+            roles,
+        } = &mut self.kind
+        else {
+            panic!("SQLite has no roles");
+        };
+        let role = format!("{word}_{name}");
+        run_on::<PgConnection>(server.clone(), format!("CREATE ROLE {role} {options}"))
+            .await
+            .expect("the test's role is made");
+        roles.push(role.clone());
+        role
+    }
+
+    /// Where it is for `role`.
+    pub fn url_as(&self, role: &str) -> String {
+        let mut url: url::Url = self.url.parse().expect("a URL");
+        url.set_username(role).expect("a role's name");
+        url.into()
     }
 }
 
@@ -99,11 +134,24 @@ fn on_a_thread(
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let Kind::Postgres { server, name } = &self.kind else {
+        let Kind::Postgres {
+            server,
+            name,
+            roles,
+        } = &self.kind
+        else {
             return;
         };
-        let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-        let dropped = on_a_thread(run_on::<PgConnection>(server.clone(), statement));
+        let mut statements = vec![format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")];
+        // Later roles may be members of earlier ones.
+        statements.extend(roles.iter().rev().map(|role| format!("DROP ROLE {role}")));
+        let server = server.clone();
+        let dropped = on_a_thread(async move {
+            for statement in statements {
+                run_on::<PgConnection>(server.clone(), statement).await?;
+            }
+            Ok(())
+        });
         if let Err(error) = dropped {
             eprintln!(
                 "the test's database {name} could not be dropped; it goes with the private server: {error}"

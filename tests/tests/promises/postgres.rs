@@ -20,6 +20,8 @@ async fn database() -> platform_tests::database::TestDatabase {
 mod cases;
 #[path = "postgres/commit.rs"]
 mod commit;
+#[path = "postgres/guard/mod.rs"]
+mod guard;
 #[path = "postgres/partitions.rs"]
 mod partitions;
 #[path = "postgres/wire.rs"]

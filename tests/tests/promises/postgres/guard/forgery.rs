@@ -1,0 +1,209 @@
+//! Deliberate tricks of an application role, which may run any SQL.
+
+use sqlx::{Connection, PgConnection, Row};
+
+use super::Who::{App, Owner, Superuser};
+use super::{Guarded, RECORD, run};
+
+const CHANGE: &str = "INSERT INTO entry VALUES (3, 30)";
+const MANY: &str = "INSERT INTO entry SELECT i, i FROM generate_series(100, 30000) AS i";
+const FORGE: &str = "SET platform_audit.obliged = 'on'; SET platform_audit.transaction = '01a207a5-9697-75ae-abc0-3ec73dba4e71'";
+
+macro_rules! refused {
+    ($($name:ident: [$($step:expr),* $(,)?];)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            Guarded::new().await.refuses(App, &[$($step),*]).await;
+        }
+    )*};
+}
+
+refused! {
+    settings_forged_after_many_rows_were_rolled_back: ["BEGIN", "SAVEPOINT s", MANY, "ROLLBACK TO s", "SET LOCAL platform_audit.obliged = 'on'", MANY, "COMMIT"];
+    settings_forged_after_a_record_was_lost: ["BEGIN", "SAVEPOINT s", MANY, RECORD, "ROLLBACK TO s", "SET LOCAL platform_audit.obliged = 'on'", MANY, "COMMIT"];
+    row_check_called_directly: ["BEGIN", "SAVEPOINT s", "SELECT ledger_audit.needs_check('entry') FROM pg_sleep(0.02)", "ROLLBACK TO s", MANY, "COMMIT"];
+    operators_and_functions_shadowed: [
+        "CREATE TEMP TABLE x (); CREATE FUNCTION pg_temp.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT ''infinity''::timestamptz'",
+        "CREATE FUNCTION pg_temp.always(timestamptz, timestamptz) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+        "SET search_path = pg_temp, public, pg_catalog", CHANGE];
+}
+
+#[tokio::test]
+async fn settings_forged() {
+    let guarded = Guarded::new().await;
+    let before = guarded.content().await;
+    // The sequence that would have to agree has no value in this session, which is an error too.
+    let refused = guarded.attempt(App, &[FORGE, CHANGE]).await;
+    assert!(
+        matches!(refused.as_deref(), Some("AU002" | "55000")),
+        "{refused:?}"
+    );
+    assert_eq!(guarded.content().await, before);
+}
+
+#[tokio::test]
+async fn settings_forged_after_an_audited_transaction() {
+    let guarded = Guarded::new().await;
+    let mut connection = guarded.connect(App).await;
+    for step in [
+        "BEGIN",
+        MANY,
+        RECORD,
+        "COMMIT",
+        "SET platform_audit.obliged = 'on'",
+    ] {
+        run(&mut connection, step).await.expect(step);
+    }
+    for change in [
+        "UPDATE entry SET amount = 1",
+        "DELETE FROM entry WHERE id = 1",
+    ] {
+        let refused = run(&mut connection, change).await.unwrap_err();
+        let refused = refused.as_database_error().unwrap();
+        assert_eq!(refused.code().as_deref(), Some("AU002"), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn many_rows_after_a_prepared_transaction_of_the_same_session() {
+    let guarded = Guarded::new().await;
+    let name = uuid::Uuid::now_v7().simple().to_string();
+    let prepare = format!("PREPARE TRANSACTION '{name}'");
+    let mut connection = guarded.connect(App).await;
+    // Its obligation is still in progress while the next transaction runs.
+    for step in ["BEGIN", MANY, RECORD, &prepare] {
+        run(&mut connection, step).await.expect(step);
+    }
+    run(&mut connection, "SET platform_audit.obliged = 'on'")
+        .await
+        .unwrap();
+    let refused = run(
+        &mut connection,
+        "INSERT INTO entry SELECT i, i FROM generate_series(40000, 80000) AS i",
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(
+        refused.as_database_error().unwrap().code().as_deref(),
+        Some("AU002")
+    );
+    run(&mut connection, &format!("COMMIT PREPARED '{name}'"))
+        .await
+        .unwrap();
+}
+
+/// Fills the log with records that hold the number of a transaction to come, as a dump of a
+/// server that counted further would; their time is forged, too.
+async fn restore_records_of_the_future(guarded: &Guarded) {
+    guarded
+        .as_superuser(
+            "INSERT INTO ledger_audit.record (id, xid, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome)
+             SELECT gen_random_uuid(), (pg_current_xact_id()::text::bigint + i)::text::xid8, now() + interval '1 hour', now(), 'ledger', 'user', 'ada', 'entry.create', 'success'
+             FROM generate_series(1, 20000) AS i",
+        )
+        .await;
+}
+
+async fn change_with_an_old_record(connection: &mut PgConnection) -> sqlx::Result<()> {
+    run(connection, "BEGIN").await?;
+    run(connection, CHANGE).await?;
+    let there: i64 =
+        sqlx::query("SELECT count(*) FROM ledger_audit.record WHERE xid = pg_current_xact_id()")
+            .fetch_one(&mut *connection)
+            .await?
+            .get(0);
+    assert_eq!(there, 1, "no old record has this transaction's number");
+    run(connection, "COMMIT").await
+}
+
+#[tokio::test]
+async fn an_old_record_with_the_number_of_a_new_transaction() {
+    let guarded = Guarded::new().await;
+    restore_records_of_the_future(&guarded).await;
+    let mut connection = guarded.connect(App).await;
+    let refused = change_with_an_old_record(&mut connection)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refused.as_database_error().unwrap().code().as_deref(),
+        Some("AU002")
+    );
+    connection.close().await.unwrap();
+
+    // A guard that looked at the number alone would have been content.
+    guarded
+        .as_superuser(
+            "CREATE OR REPLACE FUNCTION ledger_audit.is_recorded() RETURNS boolean LANGUAGE sql AS
+             'SELECT EXISTS (SELECT FROM ledger_audit.record WHERE xid = pg_current_xact_id())'",
+        )
+        .await;
+    let mut connection = guarded.connect(App).await;
+    change_with_an_old_record(&mut connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_application_cannot_touch_what_decides() {
+    let guarded = Guarded::new().await;
+    for statement in [
+        "SELECT ledger_audit.oblige('entry'::regclass)",
+        "SELECT setval('ledger_audit.obliged', 1)",
+        "SELECT ledger_audit.is_recorded()",
+        "SELECT ledger_audit.guard('entry')",
+        "SELECT ledger_audit.unguard('entry', 'please')",
+        "SELECT ledger_audit.exempt('entry', 'please')",
+        "INSERT INTO ledger_audit.exemption (relation, reason) VALUES ('public.entry', 'please')",
+        "INSERT INTO ledger_audit.obligation VALUES (1)",
+        "DELETE FROM ledger_audit.obligation",
+        "UPDATE ledger_audit.record SET actor_id = 'eve'",
+        "DELETE FROM ledger_audit.record",
+        "TRUNCATE ledger_audit.record",
+        "INSERT INTO ledger_audit.record (id, xid, occurred_at, service, actor_kind, actor_id, action, outcome) VALUES (gen_random_uuid(), '1', now(), 'ledger', 'user', 'ada', 'entry.create', 'success')",
+        "INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome) VALUES (gen_random_uuid(), now(), now(), 'ledger', 'user', 'ada', 'entry.create', 'success')",
+        "ALTER TABLE entry DISABLE TRIGGER ALL",
+        "DROP TRIGGER ledger_audit_guard ON entry",
+        "TRUNCATE entry",
+        "SET session_replication_role = replica",
+        "CREATE TEMP TABLE mine (relation oid); CREATE TRIGGER t AFTER INSERT ON mine EXECUTE FUNCTION ledger_audit.oblige_truncate()",
+        "CREATE OR REPLACE FUNCTION ledger_audit.is_recorded() RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+        "SELECT * FROM ledger_audit.records",
+    ] {
+        let refused = guarded.attempt(App, &[statement]).await;
+        assert_eq!(refused.as_deref(), Some("42501"), "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn a_guard_cannot_be_taken_in_the_middle_of_a_change() {
+    let guarded = Guarded::new().await;
+    for taken in [
+        "ALTER TABLE entry DISABLE TRIGGER ledger_audit_guard",
+        "ALTER TABLE entry DISABLE TRIGGER ALL",
+        "DROP TABLE entry",
+        "TRUNCATE entry",
+    ] {
+        for who in [Owner, Superuser] {
+            let refused = guarded
+                .attempt(who, &["BEGIN", CHANGE, taken, "COMMIT"])
+                .await;
+            // object_in_use: its check is waiting.
+            assert_eq!(refused.as_deref(), Some("55006"), "{who:?}: {taken}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_forgot_its_sequences_fails_closed() {
+    let guarded = Guarded::new().await;
+    let steps = [
+        "BEGIN",
+        MANY,
+        "DISCARD SEQUENCES",
+        "UPDATE entry SET amount = 1",
+        RECORD,
+        "COMMIT",
+    ];
+    // Not AU002, and nothing is committed either.
+    let before = guarded.content().await;
+    assert!(guarded.attempt(App, &steps).await.is_some());
+    assert_eq!(guarded.content().await, before);
+}

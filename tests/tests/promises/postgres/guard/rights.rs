@@ -1,0 +1,245 @@
+//! The three roles, and a service whose role may not migrate.
+
+use platform_audit::check::FindingKind;
+use platform_audit::{Actor, Audit, AuditTx, Error};
+use sqlx::{PgPool, Row};
+
+use super::Who::{App, Owner, Superuser};
+use super::{Guarded, RECORD, run};
+
+async fn app_pool(guarded: &Guarded) -> PgPool {
+    PgPool::connect(&guarded.database.url_as(&guarded.app))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn each_role_has_exactly_its_rights() {
+    let mut guarded = Guarded::new().await;
+    let reader = guarded.database.role("reader", "LOGIN").await;
+    Audit::new(guarded.owner_pool().await, "ledger")
+        .grant(None, Some(&reader))
+        .await
+        .unwrap();
+    let mut connection = guarded.connect(Superuser).await;
+    let rows = sqlx::query(
+        "SELECT role, relname::text, string_agg(privilege, ' ' ORDER BY privilege) FROM pg_class,
+            unnest(ARRAY[$1, $2]) AS role,
+            unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS privilege
+         WHERE relnamespace = 'ledger_audit'::regnamespace AND relkind IN ('r', 'p', 'v') AND has_table_privilege(role, pg_class.oid, privilege)
+         GROUP BY 1, 2 ORDER BY 1, 2",
+    )
+    .bind(&guarded.app)
+    .bind(&reader)
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let rights: Vec<(String, String, String)> = rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect();
+    let expected: Vec<(String, String, String)> = [
+        (&guarded.app, "exemption"),
+        (&guarded.app, "migration"),
+        (&guarded.app, "record"),
+        (&guarded.app, "service"),
+        (&reader, "records"),
+    ]
+    .map(|(role, table)| (role.clone(), table.to_owned(), "SELECT".to_owned()))
+    .into();
+    assert_eq!(rights, expected);
+
+    let forbidden: Vec<String> = sqlx::query_scalar(
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = 'ledger_audit.record'::regclass AND attnum > 0
+            AND NOT has_column_privilege($1, attrelid, attnum, 'INSERT') ORDER BY attname",
+    )
+    .bind(&guarded.app)
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(forbidden, ["recorded_at", "xid"]);
+
+    let callable: Vec<String> = sqlx::query_scalar(
+        "SELECT proname::text FROM pg_proc WHERE pronamespace = 'ledger_audit'::regnamespace
+            AND has_function_privilege($1, oid, 'EXECUTE') ORDER BY proname",
+    )
+    .bind(&guarded.app)
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(
+        callable,
+        [
+            "guard_triggers",
+            "maintain",
+            "may_set_replication_role",
+            "needs_check",
+            "write_record"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_service_that_may_not_migrate_starts_and_works() {
+    let guarded = Guarded::new().await;
+    guarded
+        .accepts(Owner, &["SELECT ledger_audit.guard('measure')"])
+        .await;
+    let audit = Audit::new(app_pool(&guarded).await, "ledger")
+        .start()
+        .await
+        .expect("all is as it should be, so it starts without `development`");
+    let before = guarded.content().await;
+    audit
+        .transaction(
+            Actor::system("job"),
+            "entry.add",
+            async |tx: &mut AuditTx| {
+                sqlx::query("INSERT INTO entry VALUES (3, 30)")
+                    .execute(&mut *tx)
+                    .await?;
+                Ok::<_, sqlx::Error>(())
+            },
+        )
+        .await
+        .unwrap();
+    assert_ne!(guarded.content().await, before);
+}
+
+#[tokio::test]
+async fn a_service_whose_schema_is_missing_or_forbidden_says_what_to_do() {
+    let mut database = super::super::database().await;
+    let app = database.role("app", "LOGIN").await;
+    let pool = PgPool::connect(&database.url_as(&app)).await.unwrap();
+    for development in [false, true] {
+        let error = Audit::new(pool.clone(), "ledger")
+            .development(development)
+            .start()
+            .await
+            .unwrap_err();
+        let Error::Unsafe(report) = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(report.findings[0].kind, FindingKind::MigrationBehind);
+        assert!(
+            error.to_string().contains("platform-audit migrate"),
+            "{error}"
+        );
+    }
+    let superuser = PgPool::connect(database.url()).await.unwrap();
+    Audit::new(superuser, "ledger").migrate().await.unwrap();
+    let error = Audit::new(pool, "ledger").start().await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("SELECT ledger_audit.grant_app('{app}')")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_toolkit_names_an_unaudited_change_as_its_own_error() {
+    let guarded = Guarded::new().await;
+    let pool = app_pool(&guarded).await;
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("DELETE FROM entry")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let error = Error::from(tx.commit().await.unwrap_err());
+    let Error::Unaudited { table, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(table, "public.entry");
+    assert!(error.to_string().contains("public.entry"), "{error}");
+    assert!(error.to_string().contains("#[audited]"), "{error}");
+    let other = Error::from(sqlx::Error::PoolClosed);
+    assert!(matches!(other, Error::Store(_)), "{other}");
+}
+
+#[tokio::test]
+async fn write_record_keeps_the_limits_and_the_database_user() {
+    let guarded = Guarded::new().await;
+    let mut connection = guarded.connect(App).await;
+    let id: String = sqlx::query_scalar(
+        "SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.repair', resource_type => 'entry', resource_id => '1', reason => 'ticket 7',
+            actor_tenant => 'clinic-7', changes => '{\"amount\": {\"before\": 1, \"after\": null}}', details => '{\"ticket\": 7, \"database_user\": \"nobody\"}')::text",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    let id: uuid::Uuid = id.parse().unwrap();
+    assert_eq!(id.get_version_num(), 7);
+    let audit = Audit::new(app_pool(&guarded).await, "ledger")
+        .development(true)
+        .start()
+        .await
+        .unwrap();
+    let record = audit.record(id).await.unwrap().unwrap();
+    assert_eq!(record.service, "ledger");
+    assert_eq!(record.actor, Actor::user("ada").with_tenant("clinic-7"));
+    assert_eq!(record.reason.as_deref(), Some("ticket 7"));
+    assert_eq!(record.resource_id.as_deref(), Some("1"));
+    assert_eq!(record.details["database_user"], guarded.app.as_str());
+    assert_eq!(record.details["ticket"], 7);
+    assert_eq!(
+        record.changes["amount"].after,
+        Some(serde_json::Value::Null)
+    );
+
+    let long = "x".repeat(1025);
+    let wide = "x".repeat(257);
+    for (arguments, said) in [
+        (
+            "actor => '', action => 'a.b', reason => 'r'".to_owned(),
+            "actor is missing",
+        ),
+        (
+            "actor => 'ada', action => 'a.b', reason => ' '".to_owned(),
+            "reason is missing",
+        ),
+        (
+            "actor => 'ada', action => 'a.b', reason => NULL".to_owned(),
+            "reason is missing",
+        ),
+        (
+            "actor => 'ada', action => 'Entry', reason => 'r'".to_owned(),
+            "is not an action's name",
+        ),
+        (
+            format!("actor => 'ada', action => 'a.b', reason => '{long}'"),
+            "reason is 1025 bytes long, and may be 1024",
+        ),
+        (
+            format!("actor => '{wide}', action => 'a.b', reason => 'r'"),
+            "actor is 257 bytes long, and may be 256",
+        ),
+        (
+            "actor => 'ada', action => 'a.b', reason => 'r', actor_kind => 'robot'".to_owned(),
+            "is no kind of actor",
+        ),
+        (
+            "actor => 'ada', action => 'a.b', reason => 'r', changes => '{\"a\": 1}'".to_owned(),
+            "wrong form",
+        ),
+        (
+            "actor => 'ada', action => 'a.b', reason => 'r', changes => '{\"a\": {\"old\": 1}}'"
+                .to_owned(),
+            "wrong form",
+        ),
+        (
+            "actor => 'ada', action => 'a.b', reason => 'r', details => '[]'".to_owned(),
+            "wrong form",
+        ),
+    ] {
+        let refused = run(
+            &mut connection,
+            &format!("SELECT ledger_audit.write_record({arguments})"),
+        )
+        .await;
+        let refused = refused.expect_err(&arguments).to_string();
+        assert!(refused.contains(said), "{arguments}: {refused}");
+    }
+    guarded.accepts(Owner, &[RECORD]).await;
+    guarded.accepts(Superuser, &[RECORD]).await;
+}
