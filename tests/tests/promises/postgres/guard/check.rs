@@ -1,0 +1,215 @@
+//! Each thing that breaks the promise is found, alone, and its remedy mends it.
+
+use platform_audit::check::{FindingKind, Report};
+use platform_audit::{Audit, Error};
+use sqlx::PgPool;
+
+use super::Guarded;
+
+/// A database in which nothing is found.
+async fn clean() -> Guarded {
+    let guarded = Guarded::new().await;
+    // The partitions that were attached later have no TRUNCATE trigger yet.
+    guarded
+        .as_superuser("SELECT ledger_audit.guard('measure')")
+        .await;
+    let report = check(&guarded).await;
+    assert!(report.is_clean(), "{report}");
+    guarded
+}
+
+async fn check(guarded: &Guarded) -> Report {
+    Audit::new(guarded.owner_pool().await, "ledger")
+        .app_role(&guarded.app)
+        .check()
+        .await
+        .unwrap()
+}
+
+async fn start_as_app(guarded: &Guarded, development: bool) -> Result<(), Error> {
+    let pool = PgPool::connect(&guarded.database.url_as(&guarded.app)).await;
+    Audit::new(pool.unwrap(), "ledger")
+        .development(development)
+        .start()
+        .await
+        .map(drop)
+}
+
+/// `harm` is found as `kind` at `object`, and nothing else is; a service does not start then,
+/// except in development; and the remedy mends it.
+async fn finds(harm: &str, kind: FindingKind, object: &str) {
+    let guarded = clean().await;
+    let named = |text: &str| {
+        text.replace("APP", &guarded.app)
+            .replace("MINE", &guarded.owner)
+    };
+    guarded.as_superuser(&named(harm)).await;
+    let report = check(&guarded).await;
+    let found: Vec<_> = report
+        .findings
+        .iter()
+        .map(|it| (it.kind, it.object.as_str()))
+        .collect();
+    assert_eq!(found, [(kind, named(object).as_str())], "{harm}: {report}");
+
+    let refused = start_as_app(&guarded, false).await.unwrap_err();
+    let Error::Unsafe(at_start) = &refused else {
+        panic!("{harm}: {refused}");
+    };
+    assert_eq!(at_start.findings, report.findings, "{harm}");
+    let text = refused.to_string();
+    assert!(text.contains(&report.findings[0].message), "{text}");
+    assert!(text.contains(&report.findings[0].remedy), "{text}");
+    start_as_app(&guarded, true).await.expect(harm);
+
+    let remedy = report.findings[0]
+        .remedy
+        .replace("the_owner_role", &guarded.owner);
+    guarded.as_superuser(&remedy).await;
+    let report = check(&guarded).await;
+    assert!(
+        report.is_clean(),
+        "`{remedy}` does not mend {harm}: {report}"
+    );
+    start_as_app(&guarded, false).await.expect(&remedy);
+}
+
+macro_rules! found {
+    ($($name:ident: $harm:literal => $kind:ident at $object:literal;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            finds($harm, FindingKind::$kind, $object).await;
+        }
+    )*};
+}
+
+found! {
+    missing_trigger: "DROP TRIGGER ledger_audit_guard ON entry" => GuardMissing at "entry";
+    missing_truncate_trigger: "DROP TRIGGER ledger_audit_guard_truncate ON entry" => GuardMissing at "entry";
+    missing_truncate_trigger_of_a_partition: "DROP TRIGGER ledger_audit_guard_truncate ON measure_2" => GuardMissing at "measure_2";
+    trigger_that_does_something_else: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (false) EXECUTE FUNCTION ledger_audit.demand_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "entry";
+    disabled_trigger: "ALTER TABLE entry DISABLE TRIGGER ledger_audit_guard" => GuardDisabled at "entry";
+    disabled_trigger_of_a_partition: "ALTER TABLE measure_1 DISABLE TRIGGER ledger_audit_guard" => GuardDisabled at "measure_1";
+    trigger_that_is_not_always: "ALTER TABLE entry ENABLE TRIGGER ledger_audit_guard" => GuardNotAlways at "entry";
+    trigger_of_replicas_only: "ALTER TABLE entry ENABLE REPLICA TRIGGER ledger_audit_guard" => GuardNotAlways at "entry";
+    bare_table: "CREATE TABLE another (id int); ALTER TABLE another OWNER TO MINE" => TableUnguarded at "public.another";
+    bare_partitioned_table: "CREATE TABLE another (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF another DEFAULT; ALTER TABLE another OWNER TO MINE; ALTER TABLE part OWNER TO MINE" => TableUnguarded at "public.another";
+    detached_partition: "ALTER TABLE measure DETACH PARTITION measure_3; DROP TRIGGER ledger_audit_guard_truncate ON measure_3" => TableUnguarded at "public.measure_3";
+    renamed_exempt_table: "ALTER TABLE parent RENAME TO elder" => TableUnguarded at "public.elder";
+    obligation_without_its_trigger: "DROP TRIGGER obligation_demands_record ON ledger_audit.obligation" => ObligationUnchecked at "ledger_audit.obligation";
+    obligation_with_its_trigger_disabled: "ALTER TABLE ledger_audit.obligation DISABLE TRIGGER obligation_demands_record" => ObligationUnchecked at "ledger_audit.obligation";
+    app_superuser: "ALTER ROLE APP SUPERUSER" => AppSuperuser at "APP";
+    app_member_of_a_superuser: "GRANT postgres TO APP" => AppSuperuser at "APP";
+    app_owns_a_table: "ALTER TABLE entry OWNER TO APP" => AppOwnsTable at "public.entry";
+    app_may_truncate: "GRANT TRUNCATE ON entry TO APP" => TruncateGranted at "public.entry";
+    app_may_set_the_replication_role: "GRANT SET ON PARAMETER session_replication_role TO APP" => ReplicationRoleGranted at "APP";
+    app_may_update_records: "GRANT UPDATE (reason) ON ledger_audit.record TO APP" => RecordChangeGranted at "ledger_audit.record";
+    app_may_delete_records: "GRANT DELETE ON ledger_audit.record TO APP" => RecordChangeGranted at "ledger_audit.record";
+    app_may_say_which_transaction: "GRANT INSERT (xid) ON ledger_audit.record TO APP" => RecordForgeable at "ledger_audit.record";
+    append_only_trigger_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record" => AppendOnlyMissing at "ledger_audit.record";
+    truncate_trigger_of_a_record_partition_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record_default" => AppendOnlyMissing at "ledger_audit.record_default";
+    append_only_trigger_disabled: "ALTER TABLE ledger_audit.record_default DISABLE TRIGGER record_append_only" => AppendOnlyNotAlways at "ledger_audit.record_default";
+}
+
+#[tokio::test]
+async fn no_partition_for_next_month() {
+    let guarded = clean().await;
+    guarded
+        .as_superuser(
+            "DO $$ BEGIN EXECUTE 'DROP TABLE ledger_audit.record_' || to_char((now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY_MM'); END $$",
+        )
+        .await;
+    let report = check(&guarded).await;
+    assert_eq!(report.findings.len(), 1, "{report}");
+    assert_eq!(report.findings[0].kind, FindingKind::PartitionMissing);
+    // A service makes it when it starts.
+    start_as_app(&guarded, false).await.unwrap();
+    assert!(check(&guarded).await.is_clean());
+}
+
+#[tokio::test]
+async fn migrations_behind_and_ahead() {
+    let guarded = clean().await;
+    guarded
+        .as_superuser("INSERT INTO ledger_audit.migration (version, description, success, checksum, execution_time) VALUES (99, 'of the future', true, '', 0)")
+        .await;
+    let report = check(&guarded).await;
+    assert_eq!(report.findings.len(), 1, "{report}");
+    assert_eq!(report.findings[0].kind, FindingKind::MigrationAhead);
+    assert!(
+        report.findings[0].message.contains("migration 99"),
+        "{report}"
+    );
+    assert!(matches!(
+        start_as_app(&guarded, false).await,
+        Err(Error::Unsafe(_))
+    ));
+
+    guarded
+        .as_superuser("DELETE FROM ledger_audit.migration WHERE version IN (5, 99)")
+        .await;
+    let report = check(&guarded).await;
+    assert_eq!(report.findings.len(), 1, "{report}");
+    assert_eq!(report.findings[0].kind, FindingKind::MigrationBehind);
+    assert!(
+        report.findings[0].message.contains("migration 5"),
+        "{report}"
+    );
+    assert!(matches!(
+        start_as_app(&guarded, true).await,
+        Err(Error::Unsafe(_))
+    ));
+}
+
+#[tokio::test]
+async fn which_tables_have_to_be_guarded() {
+    let guarded = clean().await;
+    guarded
+        .as_superuser(
+            "CREATE SCHEMA ledger; CREATE SCHEMA other; CREATE TABLE ledger.page (id int); CREATE TABLE other.page (id int);
+             CREATE TABLE _sqlx_migrations (version int); CREATE VIEW seen AS SELECT 1 AS one; CREATE MATERIALIZED VIEW kept AS SELECT 1 AS one; CREATE UNLOGGED TABLE loose (id int)",
+        )
+        .await;
+    let objects = |report: Report| -> Vec<String> {
+        report.findings.into_iter().map(|it| it.object).collect()
+    };
+    // The current schema, and the one named like the service.
+    assert_eq!(
+        objects(check(&guarded).await),
+        ["ledger.page", "public.loose"]
+    );
+    let elsewhere = Audit::new(guarded.owner_pool().await, "ledger")
+        .app_role(&guarded.app)
+        .tables_in(["other"])
+        .check()
+        .await
+        .unwrap();
+    assert_eq!(objects(elsewhere), ["other.page"]);
+}
+
+#[tokio::test]
+async fn a_report_is_text_and_json() {
+    let guarded = clean().await;
+    guarded
+        .as_superuser("CREATE TABLE another (id int); GRANT TRUNCATE ON entry TO PUBLIC")
+        .await;
+    let report = check(&guarded).await;
+    let text = report.to_string();
+    assert!(text.starts_with("1. "), "{text}");
+    assert!(text.contains("\n2. "), "{text}");
+    assert!(
+        text.contains("remedy: SELECT ledger_audit.guard('public.another');"),
+        "{text}"
+    );
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["schema"], "ledger_audit");
+    assert_eq!(json["role"], guarded.app.as_str());
+    assert_eq!(json["findings"][0]["finding"], "table_unguarded");
+    assert_eq!(json["findings"][1]["finding"], "truncate_granted");
+    assert!(
+        json["findings"][1]["remedy"]
+            .as_str()
+            .unwrap()
+            .starts_with("REVOKE TRUNCATE")
+    );
+}
