@@ -13,7 +13,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::__private::{AuditedAction, Call};
-use crate::check::{Finding, Report};
+use crate::check::{Explanation, Finding, Report};
 use crate::context::{ActorSource, Actors, Core, Unit};
 use crate::error::{Error, TransactionError};
 use crate::flood::{Flood, PER_MINUTE, summarise};
@@ -425,6 +425,23 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             .await?;
         connection.keep();
         Ok(report)
+    }
+
+    /// Who can still bypass what, and how that is found out.
+    ///
+    /// # Errors
+    ///
+    /// When a name is unusable or the database cannot be asked.
+    pub async fn explain(&self) -> Result<Explanation, Error> {
+        let schema = self.schema_name()?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
+        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let explained = store
+            .schema(&mut connection, &self.service)
+            .explain()
+            .await?;
+        connection.keep();
+        Ok(explained)
     }
 
     /// Brings the audit schema up to date if it has to and may, checks the database, and starts.

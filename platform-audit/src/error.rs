@@ -41,7 +41,7 @@ pub enum Error {
     },
     /// A role that is to be given rights does not exist.
     #[error(
-        "there is no role `{0}` in this database: make it first, such as with CREATE ROLE {0} LOGIN"
+        "there is no role `{0}` in this database: make it first, as with CREATE ROLE {0} LOGIN, or correct its name; SQLite has no roles"
     )]
     UnknownRole(String),
     /// The database would not hold the promise, and this is not

@@ -90,8 +90,8 @@ impl Found {
         }
     }
 
-    /// In words, for the Postgres schema `schema` and the service's `role`.
-    pub(crate) fn on_postgres(self, schema: &str, role: &str) -> Finding {
+    /// In words, for the Postgres schema `schema` of `service` and the service's `role`.
+    pub(crate) fn on_postgres(self, schema: &str, service: &str, role: &str) -> Finding {
         use FindingKind as Kind;
         let Self {
             finding,
@@ -100,10 +100,14 @@ impl Found {
         } = self;
         let role = quoted(role);
         let guard = format!("SELECT {schema}.guard('{object}');");
-        let migrate = format!("platform-audit migrate --database-url … --schema {schema}");
+        let migrate = format!(
+            "platform-audit migrate --service {service} --schema {schema} --app-role {role}"
+        );
         let (message, remedy) = match finding {
             Kind::MigrationBehind => (
-                format!("the audit schema {object} lacks {detail}, and {role} may not migrate it"),
+                format!(
+                    "the audit schema {object} lacks {detail}, without which no record can be relied on"
+                ),
                 format!("As the schema's owner: {migrate}"),
             ),
             Kind::MigrationAhead => (

@@ -6,9 +6,11 @@
 //! [development](crate::AuditBuilder::development). [`AuditBuilder::check`](crate::AuditBuilder::check)
 //! and the command `platform-audit check` look at any time.
 
+mod explanation;
 mod finding;
 mod report;
 
+pub use explanation::{Explanation, Trusted};
 pub(crate) use finding::Found;
 pub use finding::{Finding, FindingKind};
 pub use report::Report;

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::migrate::{self, Drift};
 use super::{AuditDatabase, Dialect};
-use crate::check::{Finding, FindingKind, Found, Report};
+use crate::check::{Explanation, Finding, FindingKind, Found, Report};
 use crate::error::Error;
 
 /// What a service says about its own tables.
@@ -158,12 +158,15 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         tables: &Tables,
     ) -> Result<Report, Error> {
         let state = self.state().await?;
+        if let Some(role) = role {
+            self.known(role).await?;
+        }
         let role = role.map_or(state.role.clone(), ToOwned::to_owned);
         let found = self.find(&state, &role, tables).await?;
         let findings: Vec<Finding> = found
             .into_iter()
             .map(|found| match self.dialect {
-                Dialect::Postgres => found.on_postgres(self.name, &role),
+                Dialect::Postgres => found.on_postgres(self.name, self.service, &role),
                 Dialect::Sqlite => found.on_sqlite(self.name),
             })
             .collect();
@@ -171,6 +174,21 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             schema: self.name.to_owned(),
             role,
             findings,
+        })
+    }
+
+    /// Who can go round the guard all the same.
+    pub(crate) async fn explain(&mut self) -> Result<Explanation, Error> {
+        let trusted = match self.dialect {
+            Dialect::Postgres => {
+                self.fetch_json(include_str!("postgres/trusted.sql"), Vec::new())
+                    .await?
+            }
+            Dialect::Sqlite => Vec::new(),
+        };
+        Ok(Explanation {
+            schema: self.name.to_owned(),
+            trusted,
         })
     }
 
@@ -237,12 +255,24 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     /// Gives the service's and the reader's role their rights, and takes what else they have in
     /// the schema.
     pub(crate) async fn grant(&mut self, function: &str, role: &str) -> Result<(), Error> {
-        let known = "SELECT count(*)::text FROM pg_roles WHERE rolname = $1".to_owned();
-        if self.fetch(known, vec![role.to_owned()]).await?.as_deref() != Some("1") {
-            return Err(Error::UnknownRole(role.to_owned()));
-        }
+        self.known(role).await?;
         let grant = format!("SELECT {}.{function}(quote_ident($1)::regrole)", self.name);
         self.run(grant, vec![role.to_owned()]).await
+    }
+
+    async fn known(&mut self, role: &str) -> Result<(), Error> {
+        let known = match self.dialect {
+            Dialect::Postgres => {
+                let known = "SELECT count(*)::text FROM pg_roles WHERE rolname = $1".to_owned();
+                self.fetch(known, vec![role.to_owned()]).await?.as_deref() == Some("1")
+            }
+            Dialect::Sqlite => false,
+        };
+        if known {
+            Ok(())
+        } else {
+            Err(Error::UnknownRole(role.to_owned()))
+        }
     }
 
     async fn fetch_json<T: DeserializeOwned>(

@@ -1,0 +1,73 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Who can still bypass what, and how that is found out: the limits of what a database can hold
+/// its own administrators to. As text, a page; as JSON, the roles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The audit schema, on SQLite the prefix of the tables.
+    pub schema: String,
+    /// Whom the guard cannot stop, on this database; empty on SQLite, which has no roles.
+    pub trusted: Vec<Trusted>,
+}
+
+/// A role that the guard cannot stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Trusted {
+    /// Its name.
+    pub role: String,
+    /// What it owns; `None` for a superuser, who may do anything.
+    pub owns: Option<String>,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schema = &self.schema;
+        if self.trusted.is_empty() {
+            return write!(
+                f,
+                "SQLite has no roles: whoever can write the file can drop the triggers of the tables {schema}_*,
+or change the file without SQLite. The guard stops mistakes, not intent.
+
+Found out by: `platform-audit check`, for a trigger that is missing at the time; nothing, for one
+that was dropped and made again. Keep the file where only the service can write."
+            );
+        }
+        writeln!(f, "Superusers, whom nothing in the database stops:")?;
+        for trusted in self.trusted.iter().filter(|it| it.owns.is_none()) {
+            writeln!(f, "  {}", trusted.role)?;
+        }
+        writeln!(
+            f,
+            "They can do all that an owner can, edit the catalogs, and change files.
+  Found out by: the check, if the service itself connects as one; else only outside the database:
+  by the server's log (log_statement = 'ddl', or pgaudit) kept where they cannot change it.
+
+Owners, who can take the guard from what they own:"
+        )?;
+        for trusted in &self.trusted {
+            if let Some(owns) = &trusted.owns {
+                writeln!(f, "  {} owns {owns}", trusted.role)?;
+            }
+        }
+        write!(
+            f,
+            "  - {schema}.unguard() and {schema}.exempt()
+      Found out by: the audit record that each leaves (action table.unguard, table.exempt).
+  - DISABLE TRIGGER, DROP TRIGGER, CREATE OR REPLACE FUNCTION in {schema}, DETACH PARTITION, DROP TABLE
+      Found out by: `platform-audit check` while it lasts; a trigger that was dropped and made again
+      within one transaction, and a function that was replaced, only by the server's log.
+  - UPDATE and DELETE of records, once the append-only triggers are off
+      Found out by: `platform-audit check` while they are off; not afterwards, as records are not sealed yet.
+Let the owner be a NOLOGIN role that only the deployment may become.
+
+The application's role, even with any SQL it likes:
+  - cannot commit a change of a guarded table without a success record of the same transaction.
+  - can write a record that says something else than what it did: which transaction wrote it, and
+    when, is the database's word, the rest is the application's."
+        )
+    }
+}

@@ -1,0 +1,64 @@
+use anyhow::{Context, bail};
+use clap::Args;
+use platform_audit::{Audit, AuditBuilder};
+use sqlx::any::AnyPoolOptions;
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Connection};
+
+/// Where, and whose audit log.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// The database, as postgres://USER@HOST/NAME or sqlite:FILE
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: String,
+    /// The service, as in Audit::new(pool, "accounting")
+    #[arg(long, value_name = "NAME")]
+    service: String,
+    /// The audit schema (SQLite: the prefix of the tables), if it is not <service>_audit
+    #[arg(long, value_name = "NAME")]
+    schema: Option<String>,
+}
+
+impl Target {
+    /// Connects, as `role` if one is given.
+    pub(crate) async fn open(&self, role: Option<&str>) -> anyhow::Result<AuditBuilder<Any>> {
+        let kind = self.database_url.split(':').next().unwrap_or_default();
+        if !matches!(kind, "postgres" | "postgresql" | "sqlite") {
+            bail!(
+                "--database-url names no database: write postgres://USER@HOST/NAME or sqlite:FILE"
+            );
+        }
+        sqlx::any::install_default_drivers();
+        let become_role = role.map(|role| format!("SET ROLE \"{}\"", role.replace('"', "\"\"")));
+        // A pool would try for long, and not say why it failed.
+        let mut tried = AnyConnection::connect(&self.database_url)
+            .await
+            .context("the database cannot be opened: check --database-url, and that the server is up and lets you in")?;
+        if let Some(statement) = become_role.clone() {
+            sqlx::raw_sql(AssertSqlSafe(statement))
+                .execute(&mut tried)
+                .await
+                .context("the role given cannot be taken: whoever connects has to be a member of it")?;
+        }
+        tried.close().await?;
+        let pool = AnyPoolOptions::new()
+            .max_connections(2)
+            .after_connect(move |connection, _| {
+                let statement = become_role.clone();
+                Box::pin(async move {
+                    if let Some(statement) = statement {
+                        sqlx::raw_sql(AssertSqlSafe(statement))
+                            .execute(connection)
+                            .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect(&self.database_url)
+            .await?;
+        let builder = Audit::new(pool, self.service.clone());
+        Ok(match &self.schema {
+            Some(schema) => builder.schema(schema),
+            None => builder,
+        })
+    }
+}

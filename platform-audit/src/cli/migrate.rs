@@ -1,0 +1,48 @@
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::connection::Target;
+
+/// Creates the audit schema or brings it up to date, and gives the roles their rights
+///
+/// Run it before the service's own migrations, which call guard(), as the role that shall own
+/// the schema. It can be run again at any time.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  platform-audit migrate --database-url postgres://deploy@db/health --service accounting \\
+      --owner-role accounting_owner --app-role accounting_app --reader-role compliance
+
+Exit status: 0 done, 2 not done.")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    target: Target,
+    /// The role that owns the schema, better NOLOGIN; by default whoever connects
+    #[arg(long, value_name = "ROLE")]
+    owner_role: Option<String>,
+    /// The role that the service connects as: gets what it needs to write records, and no more
+    #[arg(long, value_name = "ROLE")]
+    app_role: Option<String>,
+    /// The role of compliance: may read the views
+    #[arg(long, value_name = "ROLE")]
+    reader_role: Option<String>,
+}
+
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let audit = options.target.open(options.owner_role.as_deref()).await?;
+    audit.migrate().await?;
+    println!("the audit schema is up to date");
+    audit
+        .grant(options.app_role.as_deref(), options.reader_role.as_deref())
+        .await?;
+    for (role, rights) in [
+        (&options.app_role, "may write and read records"),
+        (&options.reader_role, "may read the views"),
+    ] {
+        if let Some(role) = role {
+            println!("the role {role} {rights}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,170 @@
+//! The command `platform-audit`, as an operator runs it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what goes wrong here fails the test"
+)]
+
+use std::process::Command;
+
+use platform_tests::database::TestDatabase;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+struct Ran {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+/// `{}` in the arguments is the database's URL.
+fn run(url: &str, arguments: &str) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
+        .args(arguments.split(' ').map(|it| it.replace("{}", url)))
+        .env_remove("DATABASE_URL")
+        .output()
+        .unwrap();
+    Ran {
+        status: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+async fn execute(url: &str, statements: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn migrate_makes_schema_functions_and_grants_and_check_tells_by_its_status() {
+    let mut database = TestDatabase::postgres().await;
+    let owner = database.role("owner", "NOLOGIN").await;
+    let app = database.role("app", "LOGIN").await;
+    let reader = database.role("reader", "LOGIN").await;
+    let url = database.url().to_owned();
+    let name = url.rsplit('/').next().unwrap();
+    execute(&url, &format!("GRANT CREATE ON DATABASE {name} TO {owner}")).await;
+
+    let check = format!("check --database-url {{}} --service accounting --app-role {app}");
+    let before = run(&url, &check);
+    assert_eq!(before.status, 1, "{}{}", before.out, before.err);
+    assert!(
+        before.out.contains("platform-audit migrate"),
+        "{}",
+        before.out
+    );
+
+    let migrate = format!(
+        "migrate --database-url {{}} --service accounting --owner-role {owner} --app-role {app} --reader-role {reader}"
+    );
+    for _ in 0..2 {
+        let migrated = run(&url, &migrate);
+        assert_eq!(migrated.status, 0, "{}", migrated.err);
+    }
+    let clean = run(&url, &check);
+    assert_eq!(
+        (clean.status, clean.out.as_str()),
+        (0, "accounting_audit: nothing found\n")
+    );
+
+    execute(&url, "CREATE TABLE entry (id int)").await;
+    let found = run(&url, &check);
+    assert_eq!(found.status, 1);
+    assert!(
+        found
+            .out
+            .contains("SELECT accounting_audit.guard('public.entry');"),
+        "{}",
+        found.out
+    );
+    let found = run(&url, &format!("{check} --format json"));
+    assert_eq!(found.status, 1);
+    let json: serde_json::Value = serde_json::from_str(&found.out).unwrap();
+    assert_eq!(json["findings"][0]["finding"], "table_unguarded");
+    assert_eq!(json["findings"][0]["object"], "public.entry");
+
+    // What the reader may: the view, and not the table.
+    let mut reading = PgConnection::connect(&database.url_as(&reader))
+        .await
+        .unwrap();
+    let read = sqlx::raw_sql("SELECT * FROM accounting_audit.records")
+        .execute(&mut reading)
+        .await;
+    assert!(read.is_ok(), "{read:?}");
+    let read = sqlx::raw_sql("SELECT * FROM accounting_audit.record")
+        .execute(&mut reading)
+        .await;
+    assert!(read.is_err());
+
+    let explained = run(&url, &format!("{check} --explain"));
+    assert_eq!(explained.status, 0);
+    for said in [
+        "Superusers",
+        "postgres",
+        &format!("{owner} owns the audit schema accounting_audit"),
+        "Found out by",
+    ] {
+        assert!(explained.out.contains(said), "{said}: {}", explained.out);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_said_with_status_2_and_without_the_password() {
+    let database = TestDatabase::postgres().await;
+    for (arguments, said) in [
+        (
+            "check --database-url {} --service Accounting",
+            "is not a service name",
+        ),
+        (
+            "check --database-url {} --service accounting --app-role nobody_at_all",
+            "there is no role `nobody_at_all`",
+        ),
+        (
+            "migrate --database-url {} --service accounting --app-role nobody_at_all",
+            "there is no role `nobody_at_all`",
+        ),
+        (
+            "migrate --database-url {} --service accounting --owner-role nobody_at_all",
+            "the role given cannot be taken",
+        ),
+        (
+            "check --database-url postgres://me:s3cret@127.0.0.1:1/x --service accounting",
+            "the database cannot be opened",
+        ),
+        (
+            "check --database-url mysql://me:s3cret@127.0.0.1/x --service accounting",
+            "names no database",
+        ),
+        ("check --database-url {}", "--service"),
+    ] {
+        let ran = run(database.url(), arguments);
+        assert_eq!(ran.status, 2, "{arguments}: {}", ran.out);
+        assert!(ran.err.contains(said), "{arguments}: {}", ran.err);
+        assert!(!ran.err.contains("s3cret"), "{}", ran.err);
+    }
+}
+
+#[tokio::test]
+async fn the_same_on_sqlite() {
+    let database = TestDatabase::sqlite();
+    let check = "check --database-url {} --service accounting";
+    let before = run(database.url(), check);
+    assert_eq!(before.status, 1, "{}{}", before.out, before.err);
+    let migrated = run(
+        database.url(),
+        "migrate --database-url {} --service accounting",
+    );
+    assert_eq!(migrated.status, 0, "{}", migrated.err);
+    let clean = run(database.url(), check);
+    assert_eq!(clean.status, 0, "{}", clean.out);
+    let explained = run(database.url(), &format!("{check} --explain"));
+    assert!(
+        explained.out.contains("SQLite has no roles"),
+        "{}",
+        explained.out
+    );
+}
