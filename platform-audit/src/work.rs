@@ -80,7 +80,7 @@ impl<DB: AuditDatabase> Work<DB> {
             Err(source)
                 if !connection_failed(&source) && matches!(source, sqlx::Error::Database(_)) =>
             {
-                let error = self.refused(tx.connection(), source).await;
+                let error = Error::unaudited(source).unwrap_or_else(Error::Commit);
                 tracing::error!(record_id = %first.id, action = %first.action, %error, "the database refused the commit");
                 let error_type = match error {
                     Error::Unaudited { .. } => "unaudited_change",
@@ -101,14 +101,6 @@ impl<DB: AuditDatabase> Work<DB> {
                 tx.into_parts().0.discard();
                 Committed::Unknown(error)
             }
-        }
-    }
-
-    /// Why the database refused the commit.
-    async fn refused(&self, connection: &mut DB::Connection, source: sqlx::Error) -> Error {
-        match self.store.unmet_obligation(connection).await {
-            Some(table) => Error::Unaudited { table, source },
-            None => Error::unaudited(source).unwrap_or_else(Error::Commit),
         }
     }
 

@@ -37,7 +37,9 @@ impl Target {
             sqlx::raw_sql(AssertSqlSafe(statement))
                 .execute(&mut tried)
                 .await
-                .context("the role given cannot be taken: whoever connects has to be a member of it")?;
+                .context(
+                    "the role given cannot be taken: whoever connects has to be a member of it",
+                )?;
         }
         tried.close().await?;
         let pool = AnyPoolOptions::new()

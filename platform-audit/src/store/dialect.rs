@@ -67,12 +67,6 @@ impl Dialect {
             insert: in_schema(&format!("{insert}{alone}")),
             insert_in_transaction: in_schema(&format!("{insert}{in_transaction}")),
             find: in_schema(find),
-            unmet_obligation: match self {
-                Self::Postgres => None,
-                Self::Sqlite => Some(in_schema(
-                    "SELECT relation FROM {schema}_obligation WHERE record_id = ''",
-                )),
-            },
         }
     }
 }

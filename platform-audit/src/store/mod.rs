@@ -40,7 +40,6 @@ struct Statements {
     insert: Arc<str>,
     insert_in_transaction: Arc<str>,
     find: Arc<str>,
-    unmet_obligation: Option<Arc<str>>,
 }
 
 /// What the request guard needs of a store, whichever database it is.
@@ -133,14 +132,6 @@ impl<DB: AuditDatabase> Store<DB> {
         } else {
             Err(Error::TransactionEnded)
         }
-    }
-
-    /// On SQLite, the guarded table that a transaction changed without a record, after its COMMIT
-    /// was refused: the transaction is still open then. Postgres names it in the error.
-    pub(crate) async fn unmet_obligation(&self, connection: &mut DB::Connection) -> Option<String> {
-        let statement = self.statements.unmet_obligation.clone()?;
-        let asked = DB::fetch_text(connection, statement, Vec::new()).await;
-        asked.ok().flatten()
     }
 
     /// Reads one record back.

@@ -19,3 +19,5 @@ async fn database() -> platform_tests::database::TestDatabase {
 
 #[path = "cases/mod.rs"]
 mod cases;
+#[path = "sqlite/guard.rs"]
+mod guard;
