@@ -152,7 +152,7 @@ impl Found {
                     "the trigger {detail} on {object} is missing or not ENABLE ALWAYS, so large changes need no record"
                 ),
                 format!(
-                    "DROP TRIGGER IF EXISTS {detail} ON {object}; CREATE CONSTRAINT TRIGGER {detail} AFTER INSERT ON {object} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_record(); ALTER TABLE {object} ENABLE ALWAYS TRIGGER {detail};"
+                    "DROP TRIGGER IF EXISTS {detail} ON {object}; CREATE CONSTRAINT TRIGGER {detail} AFTER INSERT ON {object} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_obligation(); ALTER TABLE {object} ENABLE ALWAYS TRIGGER {detail};"
                 ),
             ),
             Kind::AppendOnlyMissing => {

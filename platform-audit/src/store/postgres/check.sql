@@ -47,7 +47,7 @@ WITH app AS (
     UNION ALL SELECT 'obligation_unchecked', '{schema}.obligation', 'obligation_demands_record' WHERE NOT EXISTS (
         SELECT FROM pg_trigger
         WHERE tgrelid = '{schema}.obligation'::regclass AND tgname = 'obligation_demands_record'
-            AND tgenabled = 'A' AND tgdeferrable AND tginitdeferred AND tgfoid = '{schema}.demand_record()'::regprocedure
+            AND tgenabled = 'A' AND tgdeferrable AND tginitdeferred AND tgfoid = '{schema}.demand_obligation()'::regprocedure
     )
     UNION ALL SELECT CASE WHEN enabled IS NULL THEN 'append_only_missing' ELSE 'append_only_not_always' END, tab::text, name
         FROM kept WHERE enabled IS DISTINCT FROM 'A'

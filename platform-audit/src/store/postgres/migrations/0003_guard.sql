@@ -17,71 +17,21 @@ CREATE TABLE {schema}.exemption (
     exempted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Whether this transaction wrote a success record that no ROLLBACK TO took back. maintain()
--- writes the function anew each month, so that it asks that month's partition first: asking all
--- of them costs more than the rest of the transaction.
+-- Refuses the commit unless this transaction wrote a success record that no ROLLBACK TO took back.
 --
 -- The xid alone proves nothing: after a dump and restore the server counts anew, and a row of
 -- the old server may hold the number of a new transaction. So the row must also be younger than
 -- this transaction, by the number that the server itself gave to the row's writer.
-CREATE FUNCTION {schema}.is_recorded() RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN false; END $$;
-
--- Makes the partitions of this month and the `ahead` next ones (0 to 24), and points
--- is_recorded() at this month's. Returns how many partitions it made.
-CREATE FUNCTION {schema}.maintain(ahead integer) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $maintain$
-DECLARE
-    month text := 'record_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM');
-    made integer;
-BEGIN
-    IF ahead NOT BETWEEN 0 AND 24 THEN
-        RAISE EXCEPTION 'maintain(%): between 0 and 24 months ahead can be prepared', ahead
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    made := {schema}.create_partitions(ahead);
-    IF to_regclass('{schema}.' || month) IS NULL THEN
-        month := 'record_default';
-    END IF;
-    IF strpos((SELECT prosrc FROM pg_proc WHERE oid = '{schema}.is_recorded()'::regprocedure), '{schema}.' || month || ' ') = 0 THEN
-        EXECUTE format($function$
-            CREATE OR REPLACE FUNCTION {schema}.is_recorded() RETURNS boolean
-            LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
-            BEGIN
-                BEGIN
-                    IF EXISTS (
-                        SELECT FROM {schema}.%I WHERE xid = pg_current_xact_id() AND outcome = 'success'
-                            AND age(xmin) <= age(pg_current_xact_id()::xid)
-                    ) THEN
-                        RETURN true;
-                    END IF;
-                EXCEPTION WHEN undefined_table THEN
-                    NULL; -- dropped since; the others may still hold the record
-                END;
-                RETURN EXISTS (
-                    SELECT FROM {schema}.record WHERE xid = pg_current_xact_id() AND outcome = 'success'
-                        AND age(xmin) <= age(pg_current_xact_id()::xid)
-                );
-            END
-            $body$ $function$, month);
-    END IF;
-    RETURN made;
-END
-$maintain$;
-
--- Refuses the commit of a transaction without a record: runs deferred, for guarded tables and
--- for obligations.
-CREATE FUNCTION {schema}.demand_record() RETURNS trigger
+CREATE FUNCTION {schema}.demand_anywhere(relation oid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    relation oid := TG_RELID;
     changed record;
 BEGIN
-    IF {schema}.is_recorded() THEN
-        RETURN NULL;
-    END IF;
-    IF TG_RELID = '{schema}.obligation'::regclass THEN
-        relation := NEW.relation;
+    IF EXISTS (
+        SELECT FROM {schema}.record WHERE xid = pg_current_xact_id() AND outcome = 'success'
+            AND age(xmin) <= age(pg_current_xact_id()::xid)
+    ) THEN
+        RETURN;
     END IF;
     SELECT relnamespace::regnamespace::text AS schema, relname AS name INTO changed FROM pg_class WHERE oid = relation;
     RAISE EXCEPTION 'unaudited change: this transaction changed %.% and wrote no audit record', changed.schema, changed.name
@@ -91,12 +41,52 @@ BEGIN
 END
 $$;
 
--- A row here stands for many changed rows: queueing a check for each of them would make a
--- bulk change slow. It is deleted at once; the check that its INSERT queued stays.
+-- Runs at COMMIT for a changed row. maintain() writes it anew each month, so that it first asks
+-- that month's partition alone: to ask them all costs more than the rest of the transaction.
+CREATE FUNCTION {schema}.demand_record() RETURNS trigger
+LANGUAGE plpgsql AS $$ BEGIN RAISE 'maintain() was never called'; END $$;
+
+-- Makes the partitions of this month and the `ahead` next ones (0 to 24), and points
+-- demand_record() at this month's. Returns how many partitions it made.
+CREATE FUNCTION {schema}.maintain(ahead integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $maintain$
+DECLARE
+    month text := 'record_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM');
+    made integer;
+BEGIN
+    IF ahead IS NULL OR ahead NOT BETWEEN 0 AND 24 THEN
+        RAISE EXCEPTION 'maintain(%): between 0 and 24 months ahead can be prepared', ahead
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    made := {schema}.create_partitions(ahead);
+    IF to_regclass('{schema}.' || month) IS NULL THEN
+        month := 'record_default';
+    END IF;
+    IF strpos((SELECT prosrc FROM pg_proc WHERE oid = '{schema}.demand_record()'::regprocedure), '{schema}.' || month || ' ') = 0 THEN
+        -- It names each operator's schema instead of a search path, which would be set and reset
+        -- for each transaction.
+        EXECUTE format($function$
+            CREATE OR REPLACE FUNCTION {schema}.demand_record() RETURNS trigger
+            LANGUAGE plpgsql SECURITY DEFINER AS $body$
+            BEGIN
+                IF NOT EXISTS (
+                    SELECT FROM {schema}.%I WHERE xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
+                        AND outcome OPERATOR(pg_catalog.=) 'success'
+                        AND pg_catalog.age(xmin) OPERATOR(pg_catalog.<=) pg_catalog.age(pg_catalog.pg_current_xact_id()::pg_catalog.xid)
+                ) THEN
+                    PERFORM {schema}.demand_anywhere(TG_RELID);
+                END IF;
+                RETURN NULL;
+            END
+            $body$ $function$, month);
+    END IF;
+    RETURN made;
+END
+$maintain$;
+
+-- A row here stands for many changed rows: to queue a check for each of them would make the
+-- COMMIT of a bulk change slow. It is deleted at once; the check that its INSERT queued stays.
 CREATE UNLOGGED TABLE {schema}.obligation (relation oid NOT NULL);
-CREATE CONSTRAINT TRIGGER obligation_demands_record AFTER INSERT ON {schema}.obligation
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_record();
-ALTER TABLE {schema}.obligation ENABLE ALWAYS TRIGGER obligation_demands_record;
 
 -- Its value in a session is the (sub)transaction that holds that session's last obligation.
 -- Unlike a setting, only the owner's functions can change it.
@@ -106,6 +96,20 @@ BEGIN
         CASE WHEN current_setting('server_version_num')::int >= 150000 THEN 'UNLOGGED' END);
 END
 $$;
+
+CREATE FUNCTION {schema}.demand_obligation() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- It stands for no later row: also not for those of the session's next transaction, while
+    -- this one is prepared and still in progress.
+    PERFORM setval('{schema}.obliged', 1);
+    PERFORM {schema}.demand_anywhere(NEW.relation);
+    RETURN NULL;
+END
+$$;
+CREATE CONSTRAINT TRIGGER obligation_demands_record AFTER INSERT ON {schema}.obligation
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_obligation();
+ALTER TABLE {schema}.obligation ENABLE ALWAYS TRIGGER obligation_demands_record;
 
 CREATE FUNCTION {schema}.oblige(relation oid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -123,26 +127,22 @@ BEGIN
 END
 $$;
 
--- Whether a changed row needs a check of its own.
---
--- For the first 5 ms of a statement each row has its own, which costs least. Then one
--- obligation stands for all rows until its (sub)transaction is rolled back. The setting only
--- says that there may be one; a setting can be forged, so the sequence has to agree.
+-- Whether a changed row needs a check of its own, asked for each row once a statement has taken
+-- 5 ms: until then each row has its own, which costs least. From then on one obligation stands for
+-- all rows, until its (sub)transaction is rolled back. The setting only says that there may be
+-- one; a setting can be forged, so the sequence has to agree.
 --
 -- Anybody may call it, since a trigger's condition runs with the writer's rights; to call it
--- directly can only oblige. It names its operators' schema instead of a search path, which would
--- be set and reset for each row.
+-- directly can only oblige. It names its operators' schema, as demand_record() does.
 CREATE FUNCTION {schema}.needs_check(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF COALESCE(pg_catalog.current_setting('platform_audit.obliged', true), '') OPERATOR(pg_catalog.=) 'on'
-        AND pg_catalog.currval('{schema}.obliged'::pg_catalog.regclass) OPERATOR(pg_catalog.>=) pg_catalog.txid_current()
         AND pg_catalog.txid_status(pg_catalog.currval('{schema}.obliged'::pg_catalog.regclass)) OPERATOR(pg_catalog.=) 'in progress'
     THEN
         RETURN false;
-    ELSIF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval)
-        OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.transaction_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval)
-    THEN
+    -- In a procedure that commits by itself, the statement's time is that of its call.
+    ELSIF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.transaction_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval) THEN
         RETURN true;
     END IF;
     PERFORM {schema}.oblige(relation);
@@ -165,7 +165,7 @@ CREATE FUNCTION {schema}.guard_triggers(relation regclass)
 RETURNS TABLE (tab regclass, name name, definition text, enabled "char")
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH wanted (name, definition, function, type) AS (VALUES
-        ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ({schema}.needs_check(%L)) EXECUTE FUNCTION {schema}.demand_record()', 'demand_record', 29),
+        ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) ''5ms''::pg_catalog.interval) OR {schema}.needs_check(%L)) EXECUTE FUNCTION {schema}.demand_record()', 'demand_record', 29),
         ('{schema}_guard_truncate', 'CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.oblige_truncate()', 'oblige_truncate', 32)
     ), tables AS (
         SELECT relid AS tab FROM pg_partition_tree(relation)
@@ -177,7 +177,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             WHERE tgrelid = tables.tab AND tgname = wanted.name AND tgtype = type
                 AND tgfoid = to_regprocedure(format('{schema}.%s()', function))
                 AND (function = 'oblige_truncate' OR tgdeferrable AND tginitdeferred
-                    AND strpos(pg_get_triggerdef(oid), 'WHEN ({schema}.needs_check(') > 0))
+                    AND pg_get_triggerdef(oid) LIKE '% WHEN (((clock_timestamp() < (statement_timestamp() + %)) OR {schema}.needs_check(%'))
     FROM tables CROSS JOIN wanted
     ORDER BY tables.tab <> relation, tables.tab::oid, wanted.name
 $$;

@@ -133,8 +133,8 @@ async fn an_old_record_with_the_number_of_a_new_transaction() {
     // A guard that looked at the number alone would have been content.
     guarded
         .as_superuser(
-            "CREATE OR REPLACE FUNCTION ledger_audit.is_recorded() RETURNS boolean LANGUAGE sql AS
-             'SELECT EXISTS (SELECT FROM ledger_audit.record WHERE xid = pg_current_xact_id())'",
+            "CREATE OR REPLACE FUNCTION ledger_audit.demand_record() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+             'BEGIN IF NOT EXISTS (SELECT FROM ledger_audit.record WHERE xid = pg_current_xact_id()) THEN RAISE ''none''; END IF; RETURN NULL; END'",
         )
         .await;
     let mut connection = guarded.connect(App).await;
@@ -147,7 +147,7 @@ async fn the_application_cannot_touch_what_decides() {
     for statement in [
         "SELECT ledger_audit.oblige('entry'::regclass)",
         "SELECT setval('ledger_audit.obliged', 1)",
-        "SELECT ledger_audit.is_recorded()",
+        "SELECT ledger_audit.demand_anywhere(1)",
         "SELECT ledger_audit.guard('entry')",
         "SELECT ledger_audit.unguard('entry', 'please')",
         "SELECT ledger_audit.exempt('entry', 'please')",
@@ -164,7 +164,7 @@ async fn the_application_cannot_touch_what_decides() {
         "TRUNCATE entry",
         "SET session_replication_role = replica",
         "CREATE TEMP TABLE mine (relation oid); CREATE TRIGGER t AFTER INSERT ON mine EXECUTE FUNCTION ledger_audit.oblige_truncate()",
-        "CREATE OR REPLACE FUNCTION ledger_audit.is_recorded() RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+        "CREATE OR REPLACE FUNCTION ledger_audit.demand_anywhere(relation oid) RETURNS void LANGUAGE sql AS ''",
         "SELECT * FROM ledger_audit.records",
     ] {
         let refused = guarded.attempt(App, &[statement]).await;
