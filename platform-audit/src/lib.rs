@@ -39,7 +39,41 @@
 //! # }
 //! ```
 //!
-//! Where things are: [`Audit`] starts it; [`AuditTx`] is what a handler is lent; [`guard`] is the
+//! # Guarded tables
+//!
+//! A handler can be audited and still go round the toolkit: raw SQL through the pool, another
+//! library, a data migration, `psql`. So the database itself refuses to commit a change of a
+//! *guarded* table unless the same transaction holds a success record (SQLSTATE `AU002`,
+//! [`Error::Unaudited`]). Say which tables these are in the migration that makes them:
+//!
+//! ```sql
+//! CREATE TABLE accounting.entry (…);
+//! SELECT accounting_audit.guard('accounting.entry');
+//! SELECT accounting_audit.exempt('accounting.job', 'holds no business data'); -- with its reason
+//! ```
+//!
+//! and bring the audit schema up to date before, with `platform-audit migrate` or
+//! [`AuditBuilder::migrate`]. On SQLite, and for a first try, [`AuditBuilder::guard`] does it.
+//! [`AuditBuilder::start`] then [checks](check) that every table of the service is guarded or
+//! exempt, that nothing has been switched off since, and that the service's role cannot do so;
+//! otherwise the service does not start, except in [development](AuditBuilder::development).
+//!
+//! SQL by hand writes its record with a function, before or after the change (on SQLite there
+//! is none; there the record is an INSERT, after the last change):
+//!
+//! ```sql
+//! BEGIN;
+//! UPDATE accounting.entry SET amount = 12 WHERE id = 7;
+//! SELECT accounting_audit.write_record(actor => 'ada', action => 'entry.repair',
+//!     resource_type => 'entry', resource_id => '7', reason => 'ticket 1234');
+//! COMMIT;
+//! ```
+//!
+//! `guard()` again repairs a guard; it also gives TRUNCATE triggers to partitions that were
+//! attached since, which do not inherit them as they do the others. `unguard('…', 'why')` takes
+//! it, and leaves a record of it. Data-only restores into guarded tables need `--disable-triggers`.
+//!
+//! Where things are: [`Audit`] starts it; [`check`] finds what would break the promise; [`AuditTx`] is what a handler is lent; [`guard`] is the
 //! request guard; [`routing`] the typed router; [`AuditRecord`] what is written.
 
 #[doc(hidden)]
