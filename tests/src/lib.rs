@@ -10,4 +10,5 @@
 pub mod database;
 pub mod events;
 pub mod otlp;
+pub mod server;
 pub mod wire;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -122,6 +123,16 @@ impl Wire {
         });
     }
 
+    /// Carries nothing until it is told otherwise, and cuts nothing either.
+    pub fn hold(&self, held: bool) {
+        self.shared.held.send_replace(held);
+    }
+
+    /// Makes each message to the server this much late.
+    pub fn delay(&self, late: Duration) {
+        *self.shared.delay.lock().unwrap() = late;
+    }
+
     /// Cuts every connection there is. New ones are carried.
     pub fn cut(&self) {
         self.cuts.send_replace(());
@@ -132,9 +143,16 @@ impl Wire {
 struct Shared {
     flights: Mutex<Vec<Flight>>,
     trap: Mutex<Option<Trap>>,
+    held: watch::Sender<bool>,
+    delay: Mutex<Duration>,
 }
 
 impl Shared {
+    async fn pass(&self) {
+        // The sender is at hand, so this cannot fail.
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
+    }
+
     /// The side to cut on, if `message` is the one waited for.
     fn sprung(&self, message: Message<'_>) -> Option<Cut> {
         let mut trap = self.trap.lock().unwrap();
@@ -229,6 +247,11 @@ async fn upstream(
         if cut == Some(Cut::BeforeServer) {
             return Ok(());
         }
+        shared.pass().await;
+        let late = *shared.delay.lock().unwrap();
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
+        }
         to.write_all(&message).await?;
     }
 }
@@ -255,6 +278,7 @@ async fn downstream(
             silenced
         };
         if !silenced {
+            shared.pass().await;
             to.write_all(&message).await?;
         }
     }

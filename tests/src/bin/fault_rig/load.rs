@@ -1,0 +1,110 @@
+//! What the clients send, and what they are answered.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::service::Address;
+
+pub(crate) const CLIENTS: u64 = 64;
+
+/// How long a client waits before it counts itself unanswered.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// What a client knows after a request.
+pub(crate) struct Sent {
+    pub(crate) key: String,
+    pub(crate) answer: Answer,
+    /// As named by the answer.
+    pub(crate) record_id: Option<String>,
+    pub(crate) hung_up: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Answer {
+    Status(u16),
+    /// 503 that says: committed if and only if the record exists.
+    Unknown,
+    None,
+}
+
+/// Sends until `until`; the same numbers make the same requests.
+pub(crate) async fn client(
+    address: Address,
+    seed: u64,
+    round: u64,
+    number: u64,
+    until: Instant,
+    unaudited: bool,
+) -> Vec<Sent> {
+    let mut random = fastrand::Rng::with_seed(seed ^ round << 20 ^ number << 8);
+    let client = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .build()
+        .unwrap_or_default();
+    let mut sent = Vec::new();
+    for count in 0.. {
+        if Instant::now() >= until {
+            break;
+        }
+        let mode = match random.u32(0..100) {
+            ..45 => "one",
+            45..55 => "bulk",
+            55..65 => "several",
+            65..75 => "nested",
+            75..80 => "slow",
+            80..90 => "fail",
+            90..95 => "panic",
+            _ if unaudited => "unaudited",
+            _ => "one",
+        };
+        let hangs_up =
+            (random.u32(0..100) < 8).then(|| Duration::from_micros(random.u64(0..20_000)));
+        let key = format!("{round}-{number}-{count}");
+        let now = address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let request = client
+            .post(format!("http://{now}/work"))
+            .header("x-user", "ada")
+            .json(&json!({"key": key, "mode": mode}))
+            .send();
+        let response = match hangs_up {
+            Some(after) => tokio::time::timeout(after, request).await.ok(),
+            None => Some(request.await),
+        };
+        let hung_up = response.is_none();
+        let (mut answer, mut record_id) = (Answer::None, None);
+        if let Some(Ok(response)) = response {
+            let status = response.status().as_u16();
+            record_id = response
+                .headers()
+                .get("audit-record-id")
+                .and_then(|id| id.to_str().ok())
+                .map(ToOwned::to_owned);
+            let unknown = status == 503
+                && response
+                    .text()
+                    .await
+                    .is_ok_and(|text| text.contains("if and only if"));
+            answer = if unknown {
+                Answer::Unknown
+            } else {
+                Answer::Status(status)
+            };
+        } else {
+            // The service may be down: do not spin.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        sent.push(Sent {
+            key,
+            answer,
+            record_id,
+            hung_up,
+        });
+    }
+    sent
+}

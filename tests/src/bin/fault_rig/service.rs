@@ -1,0 +1,139 @@
+//! The service as a process of its own, which can be killed, stopped, and shown another time.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+pub(crate) struct Service {
+    url: String,
+    guarded: bool,
+    child: Option<Child>,
+    address: Address,
+    clock: Option<Clock>,
+}
+
+/// Where it listens, which changes when it is started again.
+pub(crate) type Address = Arc<Mutex<String>>;
+
+/// How the process is shown another time: the library libfaketime, and the file that it reads.
+struct Clock {
+    library: PathBuf,
+    folder: TempDir,
+}
+
+impl Clock {
+    fn find() -> Option<Self> {
+        let library = ["/usr/lib", "/usr/local/lib"]
+            .iter()
+            .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten())
+            .map(|entry| entry.path())
+            .flat_map(|folder| {
+                [
+                    folder.join("faketime/libfaketimeMT.so.1"),
+                    folder.join("libfaketimeMT.so.1"),
+                ]
+            })
+            .find(|library| library.exists())?;
+        let folder = tempfile::tempdir().ok()?;
+        std::fs::write(folder.path().join("offset"), "+0s\n").ok()?;
+        Some(Self { library, folder })
+    }
+}
+
+impl Service {
+    pub(crate) fn new(url: String, guarded: bool) -> Self {
+        Self {
+            url,
+            guarded,
+            child: None,
+            address: Address::default(),
+            clock: Clock::find(),
+        }
+    }
+
+    pub(crate) fn has_clock(&self) -> bool {
+        self.clock.is_some()
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Arc::clone(&self.address)
+    }
+
+    /// Starts it if it is not running, and waits until it listens.
+    pub(crate) async fn start(&mut self) -> Result<(), String> {
+        if let Some(child) = &mut self.child
+            && matches!(child.try_wait(), Ok(None))
+        {
+            return Ok(());
+        }
+        let program = std::env::current_exe()
+            .map_err(|error| error.to_string())?
+            .with_file_name("fault_service");
+        let mut command = Command::new(&program);
+        command
+            .env("DATABASE_URL", &self.url)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        if !self.guarded {
+            command.env("FAULT_SERVICE_UNGUARDED", "1");
+        }
+        if let Some(clock) = &self.clock {
+            command
+                .env("LD_PRELOAD", &clock.library)
+                .env(
+                    "FAKETIME_TIMESTAMP_FILE",
+                    clock.folder.path().join("offset"),
+                )
+                .env("FAKETIME_NO_CACHE", "1")
+                // Only the time of day moves; time-outs go by the other clock.
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                .env("DONT_FAKE_MONOTONIC", "1");
+        }
+        let mut child = command
+            .spawn()
+            .map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
+        let out = child.stdout.take().ok_or("its output is not there")?;
+        let mut lines = BufReader::new(out).lines();
+        let said = tokio::time::timeout(std::time::Duration::from_secs(60), lines.next_line());
+        match said.await {
+            Ok(Ok(Some(line))) if line.starts_with("listening ") => {
+                let address = line.trim_start_matches("listening ");
+                *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address.to_owned();
+                self.child = Some(child);
+                Ok(())
+            }
+            other => Err(format!("the service did not start: {other:?}")),
+        }
+    }
+
+    /// SIGKILL: nothing is finished.
+    pub(crate) async fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill().await;
+        }
+    }
+
+    pub(crate) async fn signal(&self, signal: &str) {
+        if let Some(id) = self.child.as_ref().and_then(Child::id) {
+            let _ = Command::new("kill")
+                .args([signal, &id.to_string()])
+                .status()
+                .await;
+        }
+    }
+
+    /// Shifts its time of day by this many seconds from the true one.
+    pub(crate) fn shift_clock(&self, seconds: i64) {
+        if let Some(clock) = &self.clock {
+            let _ = std::fs::write(
+                clock.folder.path().join("offset"),
+                format!("{seconds:+}s\n"),
+            );
+        }
+    }
+}
