@@ -1,20 +1,23 @@
 //! Kills, stops, cuts, delays and fills what a service stands on, and then joins every change to its record.
 //!
-//! `cargo build --release -p platform-tests --bins`, and then
 //! `./test --exec cargo run --release -p platform-tests --bin fault_rig -- --seconds 600 --seed 7`
 //!
-//! A real service (`fault_service`) on a real Postgres that the rig may kill, with a proxy between
+//! A real service (`subject.rs`, a process of its own) on a real Postgres that the rig may kill, with a proxy between
 //! them. Exit status: 0 no orphan, 1 the promise was broken, 2 the rig itself could not go on.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "the rig is what it prints"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the rig is what it prints, and its service is there to fail"
 )]
 
 mod fault;
 mod ledger;
 mod load;
 mod service;
+mod subject;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -72,6 +75,13 @@ impl Options {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().collect();
+    if let [_, serve, url] = arguments.as_slice()
+        && [service::SERVE, service::SERVE_UNGUARDED].contains(&serve.as_str())
+    {
+        subject::serve(url, serve == service::SERVE).await;
+        return ExitCode::SUCCESS;
+    }
     let ran = async { run(Options::parse()?).await };
     let interrupted = async {
         let _ = tokio::signal::ctrl_c().await;

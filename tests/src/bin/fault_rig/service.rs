@@ -8,6 +8,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+/// What the rig calls itself with, to be the service.
+pub(crate) const SERVE: &str = "--serve";
+pub(crate) const SERVE_UNGUARDED: &str = "--serve-unguarded";
+
 pub(crate) struct Service {
     url: String,
     guarded: bool,
@@ -70,18 +74,14 @@ impl Service {
         {
             return Ok(());
         }
-        let program = std::env::current_exe()
-            .map_err(|error| error.to_string())?
-            .with_file_name("fault_service");
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut command = Command::new(&program);
         command
-            .env("DATABASE_URL", &self.url)
+            .arg(if self.guarded { SERVE } else { SERVE_UNGUARDED })
+            .arg(&self.url)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true);
-        if !self.guarded {
-            command.env("FAULT_SERVICE_UNGUARDED", "1");
-        }
         if let Some(clock) = &self.clock {
             command
                 .env("LD_PRELOAD", &clock.library)

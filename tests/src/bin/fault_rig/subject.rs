@@ -1,13 +1,5 @@
-//! The service that `fault_rig` torments: audited handlers that change one row, many, some of them
-//! in savepoints, or none. `DATABASE_URL` says where.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "it is there to fail"
-)]
+//! The service that the rig torments, in a process of its own: audited handlers that change one row,
+//! many, some of them in savepoints, or none.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -125,16 +117,14 @@ fn who(request: &Parts) -> Option<Actor> {
     Some(Actor::user(request.headers.get("x-user")?.to_str().ok()?))
 }
 
-#[tokio::main]
-async fn main() {
+/// Serves on the database of `url` until it is killed; says where, on its standard output.
+pub(crate) async fn serve(url: &str, guarded: bool) {
     // It panics on purpose, many times.
     std::panic::set_hook(Box::new(|_| {}));
-    let url = std::env::var("DATABASE_URL").expect("DATABASE_URL");
-    let guarded = std::env::var_os("FAULT_SERVICE_UNGUARDED").is_none();
     let pool = PgPoolOptions::new()
         .max_connections(12)
         .acquire_timeout(Duration::from_secs(2))
-        .connect_lazy(&url)
+        .connect_lazy(url)
         .expect("a URL");
     let audit = loop {
         let builder = Audit::new(pool.clone(), "ledger")
