@@ -7,7 +7,6 @@ use super::Statements;
 /// Which database's SQL a store speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    #[cfg_attr(not(any(feature = "postgres", feature = "any")), expect(dead_code))]
     Postgres,
     Sqlite,
 }
