@@ -44,6 +44,11 @@ pub enum Error {
         "there is no role `{0}` in this database: make it first, as with CREATE ROLE {0} LOGIN, or correct its name; SQLite has no roles"
     )]
     UnknownRole(String),
+    /// A table that is to be guarded or exempt does not exist.
+    #[error(
+        "there is no table `{0}` to guard or exempt: make it before the service starts, or correct its name (on Postgres with its schema, such as accounting.entry)"
+    )]
+    UnknownTable(String),
     /// The database would not hold the promise, and this is not
     /// [development](crate::AuditBuilder::development).
     #[error(

@@ -70,6 +70,10 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
 
     /// Guards and exempts the tables that the service names, as far as this connection may.
     pub(crate) async fn apply(&mut self, tables: &Tables) -> Result<(), Error> {
+        let named = tables.guarded.iter();
+        for table in named.chain(tables.exempt.iter().map(|(table, _)| table)) {
+            self.known_table(table).await?;
+        }
         for table in &tables.guarded {
             match self.dialect {
                 Dialect::Postgres => self.on_postgres("guard", table, None).await?,
@@ -83,6 +87,17 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             }
         }
         Ok(())
+    }
+
+    async fn known_table(&mut self, table: &str) -> Result<(), Error> {
+        let known = match self.dialect {
+            Dialect::Postgres => "SELECT relname::text FROM pg_class WHERE oid = to_regclass($1)",
+            Dialect::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = $1",
+        };
+        let known = self.fetch(known.to_owned(), vec![table.to_owned()]).await?;
+        known
+            .map(drop)
+            .ok_or_else(|| Error::UnknownTable(table.to_owned()))
     }
 
     /// Only the owner of both can; what is left undone, the check finds.

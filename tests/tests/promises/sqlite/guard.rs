@@ -222,6 +222,18 @@ async fn audited_work_on_guarded_tables_is_committed() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_not_there_is_named() {
+    let guarded = Guarded::new().await;
+    for builder in [
+        guarded.builder().guard(["entri"]),
+        guarded.builder().exempt("entri", "why"),
+    ] {
+        let error = builder.start().await.unwrap_err();
+        assert!(error.to_string().contains("no table `entri`"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn each_harm_is_found_alone() {
     for (harm, kind, object) in [
         (

@@ -138,6 +138,23 @@ async fn a_service_whose_schema_is_missing_or_forbidden_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_not_there_is_named() {
+    let guarded = Guarded::new().await;
+    for pool in [app_pool(&guarded).await, guarded.owner_pool().await] {
+        for builder in [
+            Audit::new(pool.clone(), "ledger").guard(["ledger.entri"]),
+            Audit::new(pool, "ledger").exempt("ledger.entri", "why"),
+        ] {
+            let error = builder.start().await.unwrap_err();
+            assert!(
+                error.to_string().contains("no table `ledger.entri`"),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_toolkit_names_an_unaudited_change_as_its_own_error() {
     let guarded = Guarded::new().await;
     let pool = app_pool(&guarded).await;
