@@ -180,7 +180,7 @@ impl Found {
                     "the service's role {role} is a superuser, whom nothing in the database stops"
                 ),
                 format!(
-                    "ALTER ROLE {role} NOSUPERUSER; -- or let the service connect as another role: SELECT {schema}.grant_app('that_role');"
+                    "Let the service connect as a role of its own: CREATE ROLE {service}_app LOGIN; SELECT {schema}.grant_app('{service}_app'); or, if no administrator needs {role}: ALTER ROLE {role} NOSUPERUSER;"
                 ),
             ),
             Kind::AppSuperuser => (
