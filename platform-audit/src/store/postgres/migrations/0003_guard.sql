@@ -4,7 +4,7 @@
 -- Every function that decides belongs to the owner, runs with the owner's rights and a search
 -- path of its own, and cannot be called or attached to a table by anybody else.
 
-CREATE INDEX record_xid ON {schema}.record (xid);
+CREATE INDEX record_xid ON {schema}.record (xid) WHERE outcome = 'success';
 
 -- The services that write here; one, unless they share the schema.
 CREATE TABLE {schema}.service (name text PRIMARY KEY);
@@ -63,17 +63,16 @@ BEGIN
         month := 'record_default';
     END IF;
     IF strpos((SELECT prosrc FROM pg_proc WHERE oid = '{schema}.demand_record()'::regprocedure), '{schema}.' || month || ' ') = 0 THEN
-        -- It names each operator's schema instead of a search path, which would be set and reset
-        -- for each transaction.
+        -- STABLE, as it needs no snapshot of its own: that of the COMMIT sees the whole transaction. It
+        -- names each operator's schema instead of a search path, which would be set and reset each time.
         EXECUTE format($function$
             CREATE OR REPLACE FUNCTION {schema}.demand_record() RETURNS trigger
-            LANGUAGE plpgsql SECURITY DEFINER AS $body$
+            LANGUAGE plpgsql STABLE SECURITY DEFINER AS $body$
             BEGIN
-                IF NOT EXISTS (
-                    SELECT FROM {schema}.%I WHERE xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
-                        AND outcome OPERATOR(pg_catalog.=) 'success'
-                        AND pg_catalog.age(xmin) OPERATOR(pg_catalog.<=) pg_catalog.age(pg_catalog.pg_current_xact_id()::pg_catalog.xid)
-                ) THEN
+                PERFORM FROM {schema}.%I WHERE xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
+                    AND outcome OPERATOR(pg_catalog.=) 'success'
+                    AND pg_catalog.age(xmin) OPERATOR(pg_catalog.<=) pg_catalog.age(pg_catalog.pg_current_xact_id()::pg_catalog.xid);
+                IF NOT FOUND THEN
                     PERFORM {schema}.demand_anywhere(TG_RELID);
                 END IF;
                 RETURN NULL;
