@@ -85,15 +85,15 @@ pub(crate) async fn client(
                 .get("audit-record-id")
                 .and_then(|id| id.to_str().ok())
                 .map(ToOwned::to_owned);
-            let unknown = status == 503
-                && response
-                    .text()
-                    .await
-                    .is_ok_and(|text| text.contains("if and only if"));
-            answer = if unknown {
-                Answer::Unknown
-            } else {
+            answer = if status != 503 {
                 Answer::Status(status)
+            } else {
+                match response.text().await {
+                    Ok(text) if text.contains("if and only if") => Answer::Unknown,
+                    Ok(_) => Answer::Status(status),
+                    // Cut off before it said which.
+                    Err(_) => Answer::None,
+                }
             };
         } else {
             // The service may be down: do not spin.
