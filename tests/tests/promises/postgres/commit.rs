@@ -1,11 +1,15 @@
 //! What only Postgres and its driver can break at begin and commit.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use platform_audit::routing::post;
 use platform_audit::{Actor, Outcome, audited};
-use sqlx::{Connection as _, PgPool};
+use platform_tests::wire::Wire;
+use sqlx::PgPool;
 
 use super::cases::{Entry, Failure, Service, Tx, insert, record_id, wait_until};
+use super::database;
 
 /// Swallows a statement's error, which aborts the transaction, and answers 201 all the same.
 #[audited(action = "entry.swallow")]
@@ -41,45 +45,39 @@ async fn an_aborted_transaction_is_never_reported_as_committed() {
     );
 }
 
-/// Cancels `pool.begin()` until the pool holds a connection with an open transaction.
-async fn leak_a_transaction(pool: &PgPool) {
-    use futures_util::FutureExt;
-    for polls in 1..200 {
-        let mut begin = Box::pin(pool.begin());
-        for _ in 0..polls {
-            if begin.as_mut().now_or_never().is_some() {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        drop(begin);
-        // Let the pool take the connection back.
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()";
-        let mut other = sqlx::postgres::PgConnection::connect_with(&pool.connect_options())
-            .await
-            .unwrap();
-        let open: i64 = sqlx::query_scalar(open)
-            .fetch_one(&mut other)
-            .await
-            .unwrap();
-        if open > 0 {
-            return;
-        }
-    }
-    panic!(
-        "no cancelled begin left a transaction open: the hazard is gone, the defence may go too"
-    );
-}
-#[tokio::test]
-async fn a_cancelled_begin_of_the_services_pool_taints_no_audited_work() {
-    let service = Service::start().await;
-    let tainted = sqlx::postgres::PgPoolOptions::new()
+/// A pool whose only connection has a transaction open of which the pool knows nothing: its
+/// `begin` was cancelled while the answer was under way.
+async fn tainted_pool(wire: &Wire, url: &str) -> PgPool {
+    let pool = sqlx::postgres::PgPoolOptions::new()
         .max_connections(1)
-        .connect_with((*service.pool.connect_options()).clone())
+        .test_before_acquire(false)
+        .connect(&wire.through(url))
         .await
         .unwrap();
-    leak_a_transaction(&tainted).await;
+    wire.hold(true);
+    let begin = tokio::time::timeout(Duration::from_millis(50), pool.begin()).await;
+    assert!(begin.is_err(), "nothing answers while the wire is held");
+    wire.hold(false);
+    // Two statements of one transaction have the same time.
+    let mut times = Vec::new();
+    for _ in 0..2 {
+        let now = sqlx::query_scalar::<_, String>("SELECT now()::text");
+        times.push(now.fetch_one(&pool).await.unwrap());
+    }
+    assert_eq!(
+        times[0], times[1],
+        "no transaction was left open: the hazard is gone, the defence may go too"
+    );
+    pool
+}
+
+#[tokio::test]
+async fn a_cancelled_begin_of_the_services_pool_taints_no_audited_work() {
+    let database = database().await;
+    let url = database.url().to_owned();
+    let wire = Wire::before(&url).await;
+    let service = Service::on(database, &url, |builder| builder, |router| router).await;
+    let tainted = tainted_pool(&wire, &url).await;
     // Whoever borrows that connection now believes this to be committed.
     sqlx::query("INSERT INTO entry (id, amount, iban, record_id) VALUES ('stray', 1, '', '')")
         .execute(&tainted)
@@ -119,7 +117,7 @@ async fn a_cancelled_begin_of_audited_work_leaves_no_transaction_open() {
                     std::future::pending::<()>().await;
                     Ok::<_, Failure>(())
                 });
-        let cut = tokio::time::timeout(std::time::Duration::from_micros(micros), work).await;
+        let cut = tokio::time::timeout(Duration::from_micros(micros), work).await;
         assert!(cut.is_err());
     }
     let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
