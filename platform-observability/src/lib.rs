@@ -29,6 +29,8 @@ mod export;
 pub mod http;
 mod subscriber;
 mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use config::{Axiom, Signal};
 pub use error::Error;

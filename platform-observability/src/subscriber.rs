@@ -4,11 +4,14 @@ use std::io::IsTerminal;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::trace::SdkTracer;
 use tracing::field::Field;
-use tracing::{Dispatch, Metadata};
+use tracing::{Dispatch, Metadata, Subscriber};
+use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::error::Error;
 use crate::export::Providers;
@@ -31,20 +34,11 @@ pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Err
     let traces = match &providers.tracer {
         None => None,
         Some(provider) => {
-            let layer = tracing_opentelemetry::layer()
-                .with_tracer(provider.tracer("platform-observability"))
-                .with_location(false)
-                .with_threads(false)
-                .with_target(false)
-                .with_tracked_inactivity(false);
-            // Whatever the filter says, the request's span stays: without it, traces would tear
-            // and audit records would have no trace id.
-            let spans = filter
-                .parse(&format!(",{SPAN}=info"))?
-                .and(filter_fn(|metadata| {
-                    metadata.is_span() && exported(metadata)
-                }));
-            Some(layer.with_filter(spans))
+            let layer = spans(provider.tracer("platform-observability"));
+            let traced = filter.parse("")?.and(filter_fn(|metadata| {
+                metadata.is_span() && exported(metadata)
+            }));
+            Some(layer.with_filter(traced))
         }
     };
     let logs = match &providers.logger {
@@ -64,6 +58,21 @@ pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Err
         .with_filter(filter.parse("")?);
     let registry = tracing_subscriber::registry();
     Ok(Dispatch::new(registry.with(traces).with(logs).with(lines)))
+}
+
+/// The service's `tracing` spans, without the attributes that no convention knows and that cost
+/// most: where in the code, on which thread, how long it was idle.
+pub(crate) fn spans<S>(tracer: SdkTracer) -> OpenTelemetryLayer<S, SdkTracer>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_level(false)
+        .with_tracked_inactivity(false)
 }
 
 /// What is logged.
@@ -100,6 +109,8 @@ impl Filter {
 fn exported(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target != ACCESS
+        // The request's span is OpenTelemetry's own; this one is the console's.
+        && !(target == SPAN && metadata.is_span())
         && !NEVER_EXPORTED.iter().any(|name| {
             let rest = target.strip_prefix(name);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '_', '-']))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use opentelemetry::metrics::{MeterProvider, NoopMeterProvider};
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
+use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 
 use crate::config::{Axiom, Chosen, Destination, Destinations, Propagator, Variables, resource};
@@ -233,17 +234,24 @@ fn layer(providers: &Providers, destinations: &Destinations) -> HttpLayer {
         Some(provider) => provider.meter(SCOPE),
         None => NoopMeterProvider::new().meter(SCOPE),
     };
+    let tracer = providers.tracer.as_ref();
+    let tracer = tracer.map(|provider| provider.tracer(SCOPE));
     let shows_requests = destinations.traces == Destination::Console;
-    HttpLayer::new(&meter, propagator(destinations), shows_requests)
+    HttpLayer::new(&meter, tracer, propagator(destinations), shows_requests)
 }
 
 fn propagator(destinations: &Destinations) -> TextMapCompositePropagator {
-    let formats = destinations.propagators.iter();
-    let formats = formats.map(|format| -> Box<dyn TextMapPropagator + Send + Sync> {
-        match format {
-            Propagator::TraceContext => Box::new(TraceContextPropagator::new()),
-            Propagator::Baggage => Box::new(BaggagePropagator::new()),
-        }
-    });
+    composite(&destinations.propagators)
+}
+
+pub(crate) fn composite(formats: &[Propagator]) -> TextMapCompositePropagator {
+    let formats = formats
+        .iter()
+        .map(|format| -> Box<dyn TextMapPropagator + Send + Sync> {
+            match format {
+                Propagator::TraceContext => Box::new(TraceContextPropagator::new()),
+                Propagator::Baggage => Box::new(BaggagePropagator::new()),
+            }
+        });
     TextMapCompositePropagator::new(formats.collect())
 }

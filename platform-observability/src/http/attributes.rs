@@ -1,12 +1,17 @@
 //! What is known of a request, in the words of OpenTelemetry's HTTP semantic conventions.
 
-use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, MatchedPath, OriginalUri};
+use axum::extract::{ConnectInfo, OriginalUri};
 use http::uri::Authority;
-use http::{HeaderValue, Method, Request, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
+
+use super::client_address::client_address;
+use super::endpoint::Endpoint;
+use super::layer::Options;
+use super::query::redacted;
 
 pub(super) const REQUEST_METHOD: &str = "http.request.method";
 pub(super) const RESPONSE_STATUS_CODE: &str = "http.response.status_code";
@@ -15,82 +20,30 @@ pub(super) const ERROR_TYPE: &str = "error.type";
 pub(super) const URL_SCHEME: &str = "url.scheme";
 pub(super) const PROTOCOL_VERSION: &str = "network.protocol.version";
 
-/// What spans and metrics of a request share, of few different values each.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) method: &'static str,
-    pub(super) scheme: &'static str,
-    pub(super) route: Option<Box<str>>,
-    pub(super) version: Option<&'static str>,
-}
-
-impl Known {
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
-        let route = request.extensions().get::<MatchedPath>();
-        Self {
-            method: method(request.method()),
-            scheme: scheme(request),
-            route: route.map(|route| route.as_str().into()),
-            version: version(request.version()),
-        }
-    }
-
-    /// `{method} {route}`, in which an unknown method is `HTTP`.
-    pub(super) fn span_name(&self) -> Cow<'static, str> {
-        let method = if self.method == OTHER {
-            "HTTP"
-        } else {
-            self.method
-        };
-        match &self.route {
-            Some(route) => Cow::Owned(format!("{method} {route}")),
-            None => Cow::Borrowed(method),
-        }
-    }
-
-    /// The attributes of the duration, with what became of the request.
-    pub(super) fn with_outcome(
-        self,
-        status: Option<i64>,
-        error: Option<Cow<'static, str>>,
-    ) -> Vec<KeyValue> {
-        let mut attributes = Vec::with_capacity(6);
-        attributes.push(KeyValue::new(REQUEST_METHOD, self.method));
-        attributes.push(KeyValue::new(URL_SCHEME, self.scheme));
-        if let Some(route) = self.route {
-            attributes.push(KeyValue::new(ROUTE, String::from(route)));
-        }
-        if let Some(version) = self.version {
-            attributes.push(KeyValue::new(PROTOCOL_VERSION, version));
-        }
-        if let Some(status) = status {
-            attributes.push(KeyValue::new(RESPONSE_STATUS_CODE, status));
-        }
-        if let Some(error) = error {
-            attributes.push(KeyValue::new(ERROR_TYPE, error));
-        }
-        attributes
-    }
-}
-
 /// The attributes of a span when the request arrives.
 pub(super) fn on_request<B>(
     request: &Request<B>,
-    known: &Known,
+    endpoint: &Endpoint,
     request_id: &HeaderValue,
+    options: &Options,
 ) -> Vec<KeyValue> {
-    let mut attributes = Vec::with_capacity(12);
-    attributes.push(KeyValue::new(REQUEST_METHOD, known.method));
-    if known.method == OTHER {
+    let mut attributes = Vec::with_capacity(16);
+    attributes.push(KeyValue::new(REQUEST_METHOD, endpoint.method));
+    if endpoint.method == OTHER {
         let original = request.method().as_str().to_owned();
         attributes.push(KeyValue::new("http.request.method_original", original));
     }
-    attributes.push(KeyValue::new(URL_SCHEME, known.scheme));
-    attributes.push(KeyValue::new("url.path", path(request).to_owned()));
-    if let Some(route) = &known.route {
-        attributes.push(KeyValue::new(ROUTE, route.to_string()));
+    attributes.push(KeyValue::new(URL_SCHEME, scheme(request.uri())));
+    let uri = original_uri(request);
+    attributes.push(KeyValue::new("url.path", uri.path().to_owned()));
+    if let Some(query) = uri.query() {
+        let query = redacted(query, &options.query_values);
+        attributes.push(KeyValue::new("url.query", query));
     }
-    if let Some(version) = known.version {
+    if let Some(route) = &endpoint.route {
+        attributes.push(KeyValue::new(ROUTE, Arc::clone(route)));
+    }
+    if let Some(version) = version(request.version()) {
         attributes.push(KeyValue::new(PROTOCOL_VERSION, version));
     }
     if let Some(authority) = authority(request) {
@@ -99,48 +52,76 @@ pub(super) fn on_request<B>(
             attributes.push(KeyValue::new("server.port", i64::from(port)));
         }
     }
-    if let Some(ConnectInfo(client)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        attributes.push(KeyValue::new("client.address", client.ip().to_string()));
+    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
+        let client = client_address(request.headers(), peer.ip(), &options.trusted_proxies);
+        let address = text(peer.ip());
+        let client = if client == peer.ip() {
+            Arc::clone(&address)
+        } else {
+            text(client)
+        };
+        attributes.push(KeyValue::new("client.address", client));
+        attributes.push(KeyValue::new("network.peer.address", address));
+        let port = i64::from(peer.port());
+        attributes.push(KeyValue::new("network.peer.port", port));
     }
     let agent = request.headers().get(header::USER_AGENT);
     if let Some(agent) = agent.and_then(|agent| agent.to_str().ok()) {
         attributes.push(KeyValue::new("user_agent.original", agent.to_owned()));
     }
     if let Ok(id) = request_id.to_str() {
-        let ids = Array::String(vec![StringValue::from(id.to_owned())]);
-        let ids = Value::Array(ids);
-        attributes.push(KeyValue::new("http.request.header.x-request-id", ids));
+        let id = list([id]);
+        attributes.push(KeyValue::new("http.request.header.x-request-id", id));
     }
+    headers(request.headers(), &options.request_headers, &mut attributes);
     attributes
 }
 
-const OTHER: &str = "_OTHER";
-
-fn method(method: &Method) -> &'static str {
-    // By RFC 9110, RFC 5789 (PATCH) and the conventions (QUERY); any other could be anything.
-    match method.as_str() {
-        "GET" => "GET",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "HEAD" => "HEAD",
-        "OPTIONS" => "OPTIONS",
-        "CONNECT" => "CONNECT",
-        "TRACE" => "TRACE",
-        "QUERY" => "QUERY",
-        _ => OTHER,
+/// Adds those of `headers` that `chosen` names.
+pub(super) fn headers(
+    headers: &HeaderMap,
+    chosen: &[(HeaderName, String)],
+    attributes: &mut Vec<KeyValue>,
+) {
+    for (name, attribute) in chosen {
+        let values = headers.get_all(name).iter();
+        let mut values = values.filter_map(|value| value.to_str().ok()).peekable();
+        if values.peek().is_some() {
+            attributes.push(KeyValue::new(attribute.clone(), list(values)));
+        }
     }
 }
 
-fn scheme<B>(request: &Request<B>) -> &'static str {
-    match request.uri().scheme_str() {
+fn list<'a>(values: impl IntoIterator<Item = &'a str>) -> Value {
+    let values = values.into_iter();
+    let values = values.map(|value| StringValue::from(value.to_owned()));
+    Value::Array(Array::String(values.collect()))
+}
+
+fn text(address: IpAddr) -> Arc<str> {
+    Arc::from(address.to_string())
+}
+
+pub(super) const OTHER: &str = "_OTHER";
+
+/// By RFC 9110, RFC 5789 (PATCH) and the conventions (QUERY); any other could be anything.
+pub(super) const METHODS: [&str; 11] = [
+    "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY", OTHER,
+];
+
+pub(super) fn method(method: &Method) -> &'static str {
+    let known = METHODS.iter().find(|known| **known == method.as_str());
+    known.copied().unwrap_or(OTHER)
+}
+
+pub(super) fn scheme(uri: &Uri) -> &'static str {
+    match uri.scheme_str() {
         Some("https") => "https",
         _ => "http",
     }
 }
 
-fn version(version: Version) -> Option<&'static str> {
+pub(super) fn version(version: Version) -> Option<&'static str> {
     match version {
         Version::HTTP_09 => Some("0.9"),
         Version::HTTP_10 => Some("1.0"),
@@ -151,11 +132,11 @@ fn version(version: Version) -> Option<&'static str> {
     }
 }
 
-/// The path as the client sent it: below `nest`, the request has only the rest of it.
-fn path<B>(request: &Request<B>) -> &str {
+/// The target as the client sent it: below `nest`, the request has only the rest of its path.
+fn original_uri<B>(request: &Request<B>) -> &Uri {
     match request.extensions().get::<OriginalUri>() {
-        Some(OriginalUri(uri)) => uri.path(),
-        None => request.uri().path(),
+        Some(OriginalUri(uri)) => uri,
+        None => request.uri(),
     }
 }
 

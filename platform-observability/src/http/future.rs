@@ -1,45 +1,45 @@
-use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::task::{Context, Poll};
 
-use http::{HeaderValue, Response, StatusCode};
-use opentelemetry::KeyValue;
-use opentelemetry::trace::{Status, TraceContextExt};
+use bytes::Bytes;
+use http::{Method, Response};
+use http_body::Body;
 use pin_project_lite::pin_project;
-use tracing::Span;
 
-use super::attributes::{ERROR_TYPE, Known, RESPONSE_STATUS_CODE};
-use super::layer::Shared;
-use super::{ACCESS, request_id};
+use super::body::HttpBody;
+use super::exchange::Exchange;
 
 pin_project! {
     /// The response of a [`HttpService`](super::HttpService).
     #[derive(Debug)]
     pub struct HttpFuture<F> {
-        // None once it has ended.
+        // None if the service panicked before it made one, or once it has ended.
         #[pin]
         inner: Option<F>,
-        in_flight: InFlight,
+        // None once the response has it.
+        exchange: Option<Exchange>,
+        method: Method,
     }
 
     impl<F> PinnedDrop for HttpFuture<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            // What is dropped with the request still belongs to it; and a span ends when it was
-            // left last, which then is now.
-            let _entered = this.in_flight.span.enter();
-            this.inner.set(None);
+            // What is dropped with the request still belongs to it.
+            match this.exchange {
+                Some(exchange) => exchange.inside(|| this.inner.set(None)),
+                None => this.inner.set(None),
+            }
         }
     }
 }
 
 impl<F> HttpFuture<F> {
-    pub(super) fn new(inner: F, in_flight: InFlight) -> Self {
+    pub(super) fn new(inner: Option<F>, exchange: Exchange, method: Method) -> Self {
         Self {
-            inner: Some(inner),
-            in_flight,
+            inner,
+            exchange: Some(exchange),
+            method,
         }
     }
 }
@@ -47,129 +47,44 @@ impl<F> HttpFuture<F> {
 impl<F, B, E> Future for HttpFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes>,
 {
-    type Output = F::Output;
+    type Output = Result<Response<HttpBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+        let Some(exchange) = this.exchange.as_mut() else {
             // Polled after it was ready, which no future need bear.
             return Poll::Pending;
         };
-        let mut result = ready!(this.in_flight.run(|| inner.poll(cx)));
-        match &mut result {
-            Ok(response) => this.in_flight.answered(response),
-            Err(_) => this.in_flight.failed(std::any::type_name::<E>()),
-        }
-        Poll::Ready(result)
-    }
-}
-
-/// A request that came in, until it is known what became of it.
-#[derive(Debug)]
-pub(super) struct InFlight {
-    shared: Arc<Shared>,
-    span: Span,
-    /// Of the span, if it is recorded.
-    context: Option<opentelemetry::Context>,
-    started: Instant,
-    // None once the outcome is recorded.
-    pending: Option<Pending>,
-    /// Whether the service has the control; if it is not given back, the service has panicked.
-    running: bool,
-}
-
-#[derive(Debug)]
-struct Pending {
-    known: Known,
-    request_id: HeaderValue,
-}
-
-impl InFlight {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        known: Known,
-        span: Span,
-        context: Option<opentelemetry::Context>,
-        request_id: HeaderValue,
-    ) -> Self {
-        Self {
-            shared,
-            span,
-            context,
-            started: Instant::now(),
-            pending: Some(Pending { known, request_id }),
-            running: false,
-        }
-    }
-
-    /// Runs a piece of the service inside the span.
-    pub(super) fn run<T>(&mut self, piece: impl FnOnce() -> T) -> T {
-        let _entered = self.span.enter();
-        self.running = true;
-        let outcome = piece();
-        self.running = false;
-        outcome
-    }
-
-    fn answered<B>(&mut self, response: &mut Response<B>) {
-        let Some(Pending { known, request_id }) = self.pending.take() else {
-            return;
+        let polled = match this.inner.as_mut().as_pin_mut() {
+            // What the panic left behind is dropped, and seen by nobody.
+            Some(inner) => exchange.run(|| catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).ok()),
+            None => None,
         };
-        let status = response.status();
-        let error = status.is_server_error().then(|| status.as_str().to_owned());
-        self.record(known, Some(status), error.map(Cow::Owned));
-        request_id::answer(response.headers_mut(), request_id);
-    }
-
-    fn failed(&mut self, error: &'static str) {
-        if let Some(Pending { known, .. }) = self.pending.take() {
-            self.record(known, None, Some(Cow::Borrowed(error)));
+        if matches!(polled, Some(Poll::Pending)) {
+            return Poll::Pending;
         }
-    }
-
-    fn record(&self, known: Known, status: Option<StatusCode>, error: Option<Cow<'static, str>>) {
-        let duration = self.started.elapsed();
-        let code = status.map(|status| i64::from(status.as_u16()));
-        if let Some(context) = &self.context {
-            let span = context.span();
-            if let Some(code) = code {
-                span.set_attribute(KeyValue::new(RESPONSE_STATUS_CODE, code));
+        // While the span is still open.
+        exchange.inside(|| this.inner.set(None));
+        let Some(mut exchange) = this.exchange.take() else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match polled {
+            Some(Poll::Ready(Ok(mut response))) => {
+                exchange.answered(&mut response);
+                Ok(HttpBody::of_service(response, exchange, this.method))
             }
-            if let Some(error) = &error {
-                span.set_attribute(KeyValue::new(ERROR_TYPE, error.clone()));
-                // The error's type says all: by the conventions, no description then.
-                span.set_status(Status::error(""));
+            Some(Poll::Ready(Err(error))) => {
+                exchange.failed(std::any::type_name::<E>());
+                Err(error)
             }
-        }
-        if self.shared.shows_requests {
-            match (status, error.as_deref()) {
-                (Some(status), _) => tracing::info!(
-                    target: ACCESS,
-                    parent: &self.span,
-                    "answered {} in {duration:.1?}",
-                    status.as_str(),
-                ),
-                (None, error) => tracing::info!(
-                    target: ACCESS,
-                    parent: &self.span,
-                    "{} after {duration:.1?}",
-                    error.unwrap_or_default(),
-                ),
+            Some(Poll::Pending) | None => {
+                let mut response = HttpBody::problem();
+                exchange.answered(&mut response);
+                exchange.panicked();
+                Ok(response)
             }
-        }
-        let attributes = known.with_outcome(code, error);
-        self.shared
-            .duration
-            .record(duration.as_secs_f64(), &attributes);
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        if let Some(Pending { known, .. }) = self.pending.take() {
-            let error = if self.running { "panic" } else { "cancelled" };
-            self.record(known, None, Some(Cow::Borrowed(error)));
-        }
+        })
     }
 }

@@ -1,50 +1,136 @@
 use std::sync::Arc;
 
-use opentelemetry::metrics::{Histogram, Meter};
+use http::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
+use ipnet::IpNet;
+use opentelemetry::metrics::Meter;
 use opentelemetry::propagation::TextMapCompositePropagator;
+use opentelemetry_sdk::trace::SdkTracer;
 use tower_layer::Layer;
 
 use super::HttpService;
+use super::endpoint::Endpoints;
 
-/// Records each request: a span, a duration and a request id. See [the module](super).
+/// Records each request: a span, metrics and a request id. See [the module](super).
 ///
 /// Made by [`Telemetry::layer`](crate::Telemetry::layer).
 #[derive(Clone, Debug)]
 pub struct HttpLayer {
-    pub(super) shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shared {
-    pub(super) duration: Histogram<f64>,
-    pub(super) propagator: TextMapCompositePropagator,
+    pub(super) endpoints: Arc<Endpoints>,
+    /// None where nothing is traced.
+    pub(super) tracer: Option<SdkTracer>,
+    pub(super) propagator: Arc<TextMapCompositePropagator>,
     /// Whether each request is a line on the console.
     pub(super) shows_requests: bool,
+    pub(super) options: Options,
+}
+
+/// What a service may choose.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Options {
+    pub(super) public_endpoint: bool,
+    pub(super) answers_trace: bool,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) query_values: Vec<String>,
+    /// With the attribute's name of each.
+    pub(super) request_headers: Vec<(HeaderName, String)>,
+    pub(super) response_headers: Vec<(HeaderName, String)>,
 }
 
 impl HttpLayer {
     pub(crate) fn new(
         meter: &Meter,
+        tracer: Option<SdkTracer>,
         propagator: TextMapCompositePropagator,
         shows_requests: bool,
     ) -> Self {
-        let duration = meter
-            .f64_histogram("http.server.request.duration")
-            .with_unit("s")
-            .with_description("Duration of HTTP server requests.")
-            // The boundaries that the conventions advise.
-            .with_boundaries(vec![
-                0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-            ])
-            .build();
         Self {
             shared: Arc::new(Shared {
-                duration,
-                propagator,
+                endpoints: Arc::new(Endpoints::new(meter)),
+                tracer,
+                propagator: Arc::new(propagator),
                 shows_requests,
+                options: Options::default(),
             }),
         }
     }
+
+    /// For a service that anybody can call: each request starts a trace of its own, with a link
+    /// to the caller's. By default the caller's trace goes on.
+    #[must_use]
+    pub fn public_endpoint(mut self) -> Self {
+        self.options().public_endpoint = true;
+        self
+    }
+
+    /// Says the trace's id on each response, in the header `traceresponse` (W3C Trace Context
+    /// Level 2, appendix). By default it does not.
+    #[must_use]
+    pub fn answer_trace_id(mut self) -> Self {
+        self.options().answers_trace = true;
+        self
+    }
+
+    /// The networks of the proxies in front of the service, such as `10.0.0.0/8`: whom `Forwarded`
+    /// (RFC 7239), or else `X-Forwarded-For`, is believed. `client.address` is then the last
+    /// address in it that is no such proxy. By default none is, and it is the connection's.
+    #[must_use]
+    pub fn trusted_proxies(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
+        self.options().trusted_proxies.extend(networks);
+        self
+    }
+
+    /// The query parameters whose values may be recorded in `url.query`, such as `page`. Every
+    /// other value is recorded as `REDACTED`; names are case-sensitive.
+    #[must_use]
+    pub fn record_query_values(
+        mut self,
+        names: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let names = names.into_iter().map(Into::into);
+        self.options().query_values.extend(names);
+        self
+    }
+
+    /// The request headers to record, as `http.request.header.<name>`; by default none but
+    /// `User-Agent` and the request's id. `Authorization`, `Proxy-Authorization` and `Cookie` are
+    /// never recorded, even if they are named here.
+    #[must_use]
+    pub fn record_request_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let named = named("http.request.header.", names);
+        self.options().request_headers.extend(named);
+        self
+    }
+
+    /// The response headers to record, as `http.response.header.<name>`; by default none.
+    /// `Set-Cookie` is never recorded, even if it is named here.
+    #[must_use]
+    pub fn record_response_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let named = named("http.response.header.", names);
+        self.options().response_headers.extend(named);
+        self
+    }
+
+    fn options(&mut self) -> &mut Options {
+        &mut Arc::make_mut(&mut self.shared).options
+    }
+}
+
+fn named(
+    prefix: &str,
+    names: impl IntoIterator<Item = HeaderName>,
+) -> impl Iterator<Item = (HeaderName, String)> {
+    const SECRET: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE];
+    let names = names.into_iter().filter(|name| !SECRET.contains(name));
+    names.map(move |name| {
+        let attribute = format!("{prefix}{name}");
+        (name, attribute)
+    })
 }
 
 impl<S> Layer<S> for HttpLayer {

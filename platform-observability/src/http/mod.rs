@@ -5,27 +5,48 @@
 //! services that have none, are recorded without `http.route`.
 //!
 //! - **When the request arrives**: a server span `{method} {route}` starts, below the span that the
-//!   `traceparent` header names. The request keeps its `x-request-id` if that is up to 128 visible
-//!   ASCII characters, and gets a UUID otherwise.
-//! - **While it is handled**: the span is the current one, for `tracing` and for OpenTelemetry.
-//! - **When the head of the response is ready**: the span gets the status and ends;
-//!   `http.server.request.duration` (seconds) is recorded; the response gets the request's
-//!   `x-request-id`. Status codes from 500 on are errors. The body may still be on its way.
-//! - **When the handler panics**: the span and the duration get `error.type` `panic`; the panic
-//!   goes on.
-//! - **When the client hangs up**, and the server drops the request: likewise, with `cancelled`.
+//!   `traceparent` header names, or, for a [public endpoint](HttpLayer::public_endpoint), linked to
+//!   it. The request keeps its `x-request-id` if that is up to 128 visible ASCII characters, and
+//!   gets a UUID otherwise. `http.server.active_requests` counts it.
+//! - **While it is handled**, and while its body is made: the span is the current one for
+//!   OpenTelemetry, and so the parent of `tracing`'s spans and what its events belong to. To add
+//!   to it: `opentelemetry::trace::get_active_span(|span| span.set_attribute(…))`.
+//! - **When the head of the response is ready**: it gets the request's `x-request-id`, and, if
+//!   [asked for](HttpLayer::answer_trace_id), `traceresponse`.
+//! - **When the body has gone out**: the span ends, and the metrics are recorded:
+//!   `http.server.request.duration` (seconds), `http.server.request.body.size` and
+//!   `http.server.response.body.size` (bytes as they went by, before any outer compression).
+//!   Status codes from 500 on are errors, and so is a body that fails (`error.type` is then the
+//!   error's Rust type).
+//! - **When the handler panics**: the client gets 500 as problem+json (RFC 9457), the log an
+//!   error, span and metrics the `error.type` `panic`. A body that panics cuts the connection.
+//! - **When the client hangs up**, before the head or in the middle of the body: the `error.type`
+//!   is `cancelled`.
 //!
-//! Neither the query nor headers are recorded, but for `User-Agent` and the request id.
+//! The duration is the time until the head of the response, the span's is that until its end. So
+//! a stream of events that stays open for hours, or a slow client's download, does not spoil the
+//! latencies; it is counted once it ends, and is an active request until then.
+//!
+//! Of the query only the names are recorded, and the values that are
+//! [named](HttpLayer::record_query_values); of headers `User-Agent`, the request's id and those
+//! that are [named](HttpLayer::record_request_headers).
 
 mod attributes;
+mod body;
+mod client_address;
+mod endpoint;
+mod exchange;
 mod future;
 mod layer;
+mod query;
 mod request_id;
 mod service;
 #[cfg(test)]
 mod tests;
 
+pub use body::HttpBody;
 pub use future::HttpFuture;
+pub use ipnet::IpNet;
 pub use layer::HttpLayer;
 pub use service::HttpService;
 

@@ -105,7 +105,7 @@ async fn serve() -> serde_json::Value {
         .get(format!("http://{address}/v1/panic"))
         .send()
         .await
-        .is_err();
+        .is_ok_and(|answer| answer.status() == StatusCode::INTERNAL_SERVER_ERROR);
 
     let shutdown = if std::env::var_os("PROBE_END").is_some_and(|end| end == "drop") {
         drop(telemetry);

@@ -1,0 +1,272 @@
+//! A request from its arrival to the end of its response, and what is recorded of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::MatchedPath;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use opentelemetry::KeyValue;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{
+    Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer,
+};
+use opentelemetry_http::HeaderExtractor;
+use tracing::Span;
+
+use super::attributes::{self, ERROR_TYPE, RESPONSE_STATUS_CODE};
+use super::endpoint::{Endpoint, ErrorType, Measured, Outcome};
+use super::layer::Shared;
+use super::{ACCESS, SPAN, request_id};
+
+const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+
+/// A request that came in, until its response has gone out. Dropped before, it was cancelled, or
+/// what handled it has panicked.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    shared: Arc<Shared>,
+    endpoint: Arc<Endpoint>,
+    /// OpenTelemetry's context with the request's span; none where nothing is traced.
+    context: Option<opentelemetry::Context>,
+    /// What the console shows of the request.
+    line: Option<Span>,
+    scheme: &'static str,
+    version: Option<&'static str>,
+    request_id: HeaderValue,
+    request_size: Size,
+    response_size: u64,
+    started: Instant,
+    /// When the head of the response was ready, and its status.
+    head: Option<(Duration, StatusCode)>,
+    ended: bool,
+    /// Whether the service has the control; if it is not given back, the service has panicked.
+    running: bool,
+}
+
+/// The size of a request's body, in bytes.
+#[derive(Clone, Debug)]
+pub(super) enum Size {
+    Unknown,
+    Known(u64),
+    /// As far as it was read.
+    Counted(Arc<AtomicU64>),
+}
+
+impl Size {
+    fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::Unknown => None,
+            Self::Known(bytes) => Some(*bytes),
+            Self::Counted(bytes) => Some(bytes.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+impl Exchange {
+    /// Takes note of `request`, which gets an id if it has none.
+    pub(super) fn begin<B>(shared: &Arc<Shared>, request: &mut Request<B>, size: Size) -> Self {
+        let started = Instant::now();
+        let request_id = request_id::ensure(request.headers_mut());
+        let route = request.extensions().get::<MatchedPath>();
+        let endpoint = shared.endpoints.of(
+            attributes::method(request.method()),
+            route.map(MatchedPath::as_str),
+        );
+        let scheme = attributes::scheme(request.uri());
+        shared.endpoints.active(&endpoint, scheme, 1);
+        let context = trace(shared, &endpoint, request, &request_id);
+        let line = shared.shows_requests.then(|| {
+            tracing::info_span!(target: SPAN, parent: None, "request", otel.name = &*endpoint.span_name)
+        });
+        Self {
+            shared: Arc::clone(shared),
+            endpoint,
+            context,
+            line,
+            scheme,
+            version: attributes::version(request.version()),
+            request_id,
+            request_size: size,
+            response_size: 0,
+            started,
+            head: None,
+            ended: false,
+            running: false,
+        }
+    }
+
+    /// Runs a piece of the service inside the request's span.
+    pub(super) fn run<T>(&mut self, piece: impl FnOnce() -> T) -> T {
+        self.running = true;
+        let outcome = self.inside(piece);
+        self.running = false;
+        outcome
+    }
+
+    /// The same for what is not the service's: what is dropped, what is said of a panic.
+    pub(super) fn inside<T>(&self, piece: impl FnOnce() -> T) -> T {
+        let _attached = self.context.clone().map(opentelemetry::Context::attach);
+        let _entered = self.line.as_ref().map(Span::enter);
+        piece()
+    }
+
+    /// The head of the response is ready. It gets the request's id.
+    pub(super) fn answered<B>(&mut self, response: &mut Response<B>) {
+        let status = response.status();
+        self.head = Some((self.started.elapsed(), status));
+        if let Some(context) = &self.context {
+            let span = context.span();
+            if self.shared.options.answers_trace
+                && let Some(header) = traceresponse(span.span_context())
+            {
+                response.headers_mut().insert(TRACERESPONSE, header);
+            }
+            if span.is_recording() {
+                let code = i64::from(status.as_u16());
+                span.set_attribute(KeyValue::new(RESPONSE_STATUS_CODE, code));
+                let chosen = &self.shared.options.response_headers;
+                if !chosen.is_empty() {
+                    let mut found = Vec::new();
+                    attributes::headers(response.headers(), chosen, &mut found);
+                    span.set_attributes(found);
+                }
+            }
+        }
+        request_id::answer(response.headers_mut(), self.request_id.clone());
+    }
+
+    /// Some more bytes of the response went out.
+    pub(super) fn sent(&mut self, bytes: usize) -> u64 {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.response_size = self.response_size.saturating_add(bytes);
+        self.response_size
+    }
+
+    /// The response has gone out whole.
+    pub(super) fn completed(&mut self) {
+        let failed = self
+            .head
+            .is_some_and(|(_, status)| status.is_server_error());
+        self.end(failed.then_some(ErrorType::Status));
+    }
+
+    /// The service or its body failed, with an error of type `error`.
+    pub(super) fn failed(&mut self, error: &'static str) {
+        self.end(Some(ErrorType::Named(error)));
+    }
+
+    /// The handler panicked, which is answered for it.
+    pub(super) fn panicked(&mut self) {
+        self.inside(|| {
+            tracing::error!(
+                target: SPAN,
+                { "error.type" = PANIC, "http.route" = self.endpoint.route.as_deref() },
+                "the handler panicked, and the request was answered with 500; the panic's place and message are on standard error"
+            );
+        });
+        self.end(Some(ErrorType::Named(PANIC)));
+    }
+
+    fn end(&mut self, error: Option<ErrorType>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.shared
+            .endpoints
+            .active(&self.endpoint, self.scheme, -1);
+        let outcome = Outcome {
+            scheme: self.scheme,
+            version: self.version,
+            status: self.head.map(|(_, status)| status.as_u16()),
+            error,
+        };
+        let duration = match self.head {
+            Some((until_head, _)) => until_head,
+            None => self.started.elapsed(),
+        };
+        if let Some(context) = &self.context {
+            let span = context.span();
+            if let Some(error) = outcome.error_type()
+                && span.is_recording()
+            {
+                span.set_attribute(KeyValue::new(ERROR_TYPE, error));
+                // The error's type says all: by the conventions, no description then.
+                span.set_status(Status::error(""));
+            }
+            span.end();
+        }
+        if let Some(line) = &self.line {
+            match (self.head, outcome.error_type()) {
+                (Some((_, status)), None) => {
+                    tracing::info!(target: ACCESS, parent: line, "answered {} in {duration:.1?}", status.as_str());
+                }
+                (Some((_, status)), Some(error)) if error == status.as_str() => {
+                    tracing::info!(target: ACCESS, parent: line, "answered {error} in {duration:.1?}");
+                }
+                (_, error) => {
+                    let error = error.unwrap_or_default();
+                    tracing::info!(target: ACCESS, parent: line, "{error} after {:.1?}", self.started.elapsed());
+                }
+            }
+        }
+        let measured = Measured {
+            duration,
+            request_size: self.request_size.bytes(),
+            response_size: self.head.map(|_| self.response_size),
+        };
+        self.shared
+            .endpoints
+            .record(&self.endpoint, outcome, measured);
+    }
+}
+
+const PANIC: &str = "panic";
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let error = if self.running { PANIC } else { "cancelled" };
+        self.end(Some(ErrorType::Named(error)));
+    }
+}
+
+/// The request's span, in a context of its own.
+fn trace<B>(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    request: &Request<B>,
+    request_id: &HeaderValue,
+) -> Option<opentelemetry::Context> {
+    let tracer = shared.tracer.as_ref()?;
+    let root = opentelemetry::Context::new();
+    let headers = HeaderExtractor(request.headers());
+    let mut parent = shared.propagator.extract_with_context(&root, &headers);
+    let mut builder =
+        SpanBuilder::from_name(endpoint.span_name.clone()).with_kind(SpanKind::Server);
+    if shared.options.public_endpoint {
+        let caller = parent.span().span_context().clone();
+        if caller.is_valid() {
+            builder = builder.with_links(vec![Link::with_context(caller)]);
+        }
+        parent = root;
+    }
+    let span = tracer.build_with_context(builder, &parent);
+    let context = parent.with_span(span);
+    if context.span().is_recording() {
+        let attributes = attributes::on_request(request, endpoint, request_id, &shared.options);
+        context.span().set_attributes(attributes);
+    }
+    Some(context)
+}
+
+fn traceresponse(span: &SpanContext) -> Option<HeaderValue> {
+    let (trace, span_id) = (span.trace_id(), span.span_id());
+    let text = format!("00-{trace}-{span_id}-{:02x}", span.trace_flags());
+    HeaderValue::from_str(&text).ok()
+}
+
+/// The length that `headers` announce.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
