@@ -20,6 +20,9 @@ const SHUTDOWN: Duration = Duration::from_secs(10);
 /// How long a `Telemetry` that is dropped without a shutdown may hold its thread up.
 const DROP: Duration = Duration::from_secs(2);
 
+/// The instrumentation scope of what this crate traces and measures.
+pub(crate) const SCOPE: &str = "platform-observability";
+
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
 /// The telemetry of this process. Keep it until the end, then [shut it down](Self::shutdown).
@@ -229,7 +232,6 @@ impl TelemetryBuilder {
 }
 
 fn layer(providers: &Providers, destinations: &Destinations) -> HttpLayer {
-    const SCOPE: &str = "platform-observability";
     let meter = match &providers.meter {
         Some(provider) => provider.meter(SCOPE),
         None => NoopMeterProvider::new().meter(SCOPE),

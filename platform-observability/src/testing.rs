@@ -73,12 +73,7 @@ impl Capture {
             .with(crate::subscriber::spans(tracer.tracer("test")))
             .with(OpenTelemetryTracingBridge::new(&logger));
         Self {
-            layer: HttpLayer::new(
-                &meter.meter("test"),
-                Some(tracer.tracer("test")),
-                composite(&[Propagator::TraceContext, Propagator::Baggage]),
-                false,
-            ),
+            layer: HttpLayer::of_providers(&tracer, &meter),
             spans,
             metrics,
             logs,

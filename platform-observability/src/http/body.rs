@@ -29,7 +29,9 @@ pin_project! {
     impl<B> PinnedDrop for HttpBody<B> {
         fn drop(this: Pin<&mut Self>) {
             // What is dropped with the body still belongs to its request.
-            if let Projected::Service { mut body, exchange: Some(sending) } = this.project() {
+            if let Projected::Service { mut body, exchange: Some(sending) } = this.project()
+                && !sending.exchange.has_ended()
+            {
                 sending.exchange.inside(|| body.set(None));
             }
         }

@@ -112,6 +112,10 @@ impl Exchange {
         piece()
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// The head of the response is ready. It gets the request's id.
     pub(super) fn answered<B>(&mut self, response: &mut Response<B>) {
         let status = response.status();

@@ -57,16 +57,19 @@ where
             // Polled after it was ready, which no future need bear.
             return Poll::Pending;
         };
-        let polled = match this.inner.as_mut().as_pin_mut() {
-            // What the panic left behind is dropped, and seen by nobody.
-            Some(inner) => exchange.run(|| catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).ok()),
-            None => None,
-        };
+        let polled = exchange.run(|| {
+            let inner = this.inner.as_mut().as_pin_mut()?;
+            // What a panic leaves behind is dropped, and seen by nobody.
+            let polled = catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).ok();
+            if !matches!(polled, Some(Poll::Pending)) {
+                // While the span is still open.
+                this.inner.set(None);
+            }
+            polled
+        });
         if matches!(polled, Some(Poll::Pending)) {
             return Poll::Pending;
         }
-        // While the span is still open.
-        exchange.inside(|| this.inner.set(None));
         let Some(mut exchange) = this.exchange.take() else {
             return Poll::Pending;
         };

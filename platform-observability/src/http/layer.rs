@@ -3,13 +3,17 @@ use std::sync::Arc;
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use ipnet::IpNet;
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry::propagation::TextMapCompositePropagator;
-use opentelemetry_sdk::trace::SdkTracer;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tower_layer::Layer;
 
 use super::HttpService;
 use super::endpoint::Endpoints;
+use crate::config::Propagator;
+use crate::telemetry::{SCOPE, composite};
 
 /// Records each request: a span, metrics and a request id. See [the module](super).
 ///
@@ -58,6 +62,15 @@ impl HttpLayer {
                 options: Options::default(),
             }),
         }
+    }
+
+    /// The layer of a service that set OpenTelemetry up by itself, with W3C Trace Context and
+    /// Baggage. Others have it from [`Telemetry::layer`](crate::Telemetry::layer).
+    #[must_use]
+    pub fn of_providers(tracer: &SdkTracerProvider, meter: &SdkMeterProvider) -> Self {
+        let propagator = composite(&[Propagator::TraceContext, Propagator::Baggage]);
+        let tracer = Some(tracer.tracer(SCOPE));
+        Self::new(&meter.meter(SCOPE), tracer, propagator, false)
     }
 
     /// For a service that anybody can call: each request starts a trace of its own, with a link

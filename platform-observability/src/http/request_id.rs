@@ -12,7 +12,7 @@ pub(super) fn ensure(headers: &mut HeaderMap) -> HeaderValue {
         return id.clone();
     }
     let mut text = Uuid::encode_buffer();
-    let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+    let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
     // A UUID's text is a header value.
     let id = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("-"));
     headers.insert(NAME, id.clone());

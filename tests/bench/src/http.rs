@@ -1,0 +1,234 @@
+//! What a request costs in telemetry: in the process, without a socket, with exporters that
+//! throw away. Bare axum, this toolkit, and what else there is for Tower.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::Request;
+use axum::routing::get;
+use axum::{Router, response::Response};
+use http_body_util::BodyExt;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter};
+use platform_observability::http::HttpLayer;
+use serde_json::{Map, Value};
+use tower::Service;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::ALLOCATOR;
+use crate::spread::Spread;
+
+const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const SAMPLED_OUT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+
+/// What is compared; the first is what the others are added to, the second is ours.
+const NAMES: [&str; 5] = [
+    "bare axum 0.8",
+    "platform-observability",
+    "opentelemetry-instrumentation-tower 0.19",
+    "axum-tracing-opentelemetry 0.42 (traces only)",
+    "tower-otel 0.12",
+];
+
+pub(crate) fn run(quick: bool) -> Map<String, Value> {
+    let (rounds, requests) = if quick { (15, 2_000) } else { (101, 5_000) };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let mut services = set_up();
+    println!(
+        "HTTP traces and metrics, no-op exporters, in-process; medians of {rounds} alternating rounds of {requests} requests\n"
+    );
+    let mut figures = Map::new();
+    for (kind, parent) in [("sampled", SAMPLED), ("sampled out", SAMPLED_OUT)] {
+        let mut nanoseconds: Vec<Vec<f64>> = vec![Vec::new(); NAMES.len()];
+        let mut allocated = [0.0; NAMES.len()];
+        for round in 0..=rounds {
+            for turn in 0..NAMES.len() {
+                let at = (round + turn) % NAMES.len();
+                let (took, allocations) =
+                    runtime.block_on(serve(&mut services[at], parent, requests));
+                // The first warms up.
+                if round > 0 {
+                    nanoseconds[at].push(took.as_secs_f64() * 1e9 / f64::from(requests));
+                    allocated[at] = allocations;
+                }
+            }
+            if round % 10 == 0 {
+                eprint!("\r{kind}: {round} of {rounds} ");
+            }
+        }
+        eprint!("\r                              \r");
+        report(kind, &nanoseconds, allocated, &mut figures);
+    }
+    figures
+}
+
+fn report(
+    kind: &str,
+    nanoseconds: &[Vec<f64>],
+    allocated: [f64; NAMES.len()],
+    figures: &mut Map<String, Value>,
+) {
+    println!(
+        "{kind:<48} {:>9} {:>9} {:>15} {:>7}",
+        "ns", "added", "(quartiles)", "allocs"
+    );
+    // Within a round the neighbours' noise is nearly the same.
+    let added: Vec<Vec<f64>> = nanoseconds
+        .iter()
+        .map(|of| {
+            of.iter()
+                .zip(&nanoseconds[0])
+                .map(|(it, bare)| it - bare)
+                .collect()
+        })
+        .collect();
+    for (at, name) in NAMES.iter().enumerate() {
+        let whole = Spread::of(nanoseconds[at].clone());
+        let added = Spread::of(added[at].clone());
+        println!(
+            "  {name:<46} {:>9.0} {:>9.0} {:>15} {:>+7.1}",
+            whole.median,
+            added.median,
+            format!("{:.0} to {:.0}", added.low, added.high),
+            allocated[at] - allocated[0],
+        );
+        let noise = if whole.is_noisy() { " (noisy)" } else { "" };
+        if !noise.is_empty() && at == 0 {
+            println!("    the machine is noisy: repeat the run when it is idle");
+        }
+    }
+    let key = if kind == "sampled" {
+        "http"
+    } else {
+        "http.sampled_out"
+    };
+    let peers = 2..NAMES.len();
+    // Against the best peer of each round's own medians; one without metrics does less, and counts all the same.
+    let median = |at: usize| Spread::of(added[at].clone()).median;
+    let best = peers.clone().map(median).fold(f64::INFINITY, f64::min);
+    let fewest = peers
+        .map(|at| allocated[at] - allocated[0])
+        .fold(f64::INFINITY, f64::min);
+    let time = median(1) / best;
+    let allocations = (allocated[1] - allocated[0]) / fewest;
+    println!("  added time {time:.2}, added allocations {allocations:.2} of the best peer's\n");
+    figures.insert(format!("{key}.added_ns"), median(1).round().into());
+    figures.insert(
+        format!("{key}.added_allocations"),
+        (allocated[1] - allocated[0]).into(),
+    );
+    let (time_key, allocations_key) = if kind == "sampled" {
+        (
+            "http.added_time_vs_best_peer",
+            "http.added_allocations_vs_best_peer",
+        )
+    } else {
+        (
+            "http.sampled_out_vs_best_peer",
+            "http.sampled_out_allocations_vs_best_peer",
+        )
+    };
+    figures.insert(time_key.to_owned(), time.into());
+    figures.insert(allocations_key.to_owned(), allocations.into());
+    for (at, name) in NAMES.iter().enumerate().skip(2) {
+        figures.insert(
+            format!("{key}.peer.{name}.added_ns"),
+            median(at).round().into(),
+        );
+        figures.insert(
+            format!("{key}.peer.{name}.added_allocations"),
+            (allocated[at] - allocated[0]).into(),
+        );
+    }
+}
+
+/// Each with its providers in place, which some take from OpenTelemetry's globals.
+fn set_up() -> Vec<Router> {
+    let tracer = SdkTracerProvider::builder()
+        .with_simple_exporter(Nowhere)
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+        .build();
+    let reader = PeriodicReader::builder(Nowhere)
+        .with_interval(Duration::from_secs(3600))
+        .build();
+    let meter = SdkMeterProvider::builder().with_reader(reader).build();
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    opentelemetry::global::set_tracer_provider(tracer.clone());
+    opentelemetry::global::set_meter_provider(meter.clone());
+    let subscriber = tracing_subscriber::registry()
+        .with(tracing_subscriber::filter::LevelFilter::INFO)
+        .with(tracing_opentelemetry::layer().with_tracer(tracer.tracer("bench")));
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+
+    let bare = || Router::new().route("/entries/{id}", get(async || "hello"));
+    vec![
+        bare(),
+        bare().layer(HttpLayer::of_providers(&tracer, &meter)),
+        bare().layer(opentelemetry_instrumentation_tower::http::server::Layer::new()),
+        bare().layer(axum_tracing_opentelemetry::middleware::OtelAxumLayer::default()),
+        bare()
+            .layer(tower_otel::trace::HttpLayer::server(tracing::Level::INFO))
+            .layer(tower_otel::metrics::HttpLayer::server(
+                &opentelemetry::global::meter("bench"),
+            )),
+    ]
+}
+
+/// How long so many requests took, and how many allocations each.
+async fn serve(service: &mut Router, parent: &str, requests: u32) -> (Duration, f64) {
+    let counted = stats_alloc::Region::new(ALLOCATOR);
+    let began = Instant::now();
+    for _ in 0..requests {
+        let request = Request::builder()
+            .uri("/entries/7")
+            .header("host", "ledger.example")
+            .header("user-agent", "bench/1")
+            .header("traceparent", parent)
+            .body(Body::empty())
+            .unwrap();
+        let answer: Result<Response, Infallible> = service.call(request).await;
+        let body = answer.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes(), "hello");
+    }
+    let took = began.elapsed();
+    let counted = counted.change();
+    let allocated = counted.allocations + counted.reallocations;
+    #[expect(clippy::cast_precision_loss, reason = "a mean of few")]
+    (took, allocated as f64 / f64::from(requests))
+}
+
+/// Exports nothing.
+#[derive(Debug)]
+struct Nowhere;
+
+impl SpanExporter for Nowhere {
+    async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+impl PushMetricExporter for Nowhere {
+    async fn export(&self, _: &ResourceMetrics) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
+}
