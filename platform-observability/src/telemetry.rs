@@ -10,7 +10,7 @@ use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 
 use crate::config::{Axiom, Chosen, Destination, Destinations, Propagator, Variables, resource};
 use crate::error::Error;
-use crate::export::Providers;
+use crate::export::{Ledgers, Providers, Status};
 use crate::http::HttpLayer;
 use crate::subscriber::{self, DEFAULT_FILTER, Filter};
 
@@ -33,6 +33,7 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 pub struct Telemetry {
     // None once it was shut down.
     providers: Option<Providers>,
+    ledgers: Ledgers,
     layer: HttpLayer,
     deadline: Duration,
 }
@@ -84,6 +85,12 @@ impl Telemetry {
     #[must_use]
     pub fn layer(&self) -> HttpLayer {
         self.layer.clone()
+    }
+
+    /// What became of the telemetry so far: sent, waiting, dropped, and why.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.ledgers.status()
     }
 
     /// Sends what is queued and stops, within the deadline (10 seconds by default).
@@ -214,6 +221,7 @@ impl TelemetryBuilder {
         let providers = Providers::new(&destinations, &resource)?;
         let telemetry = Telemetry {
             layer: layer(&providers, &destinations),
+            ledgers: providers.ledgers.clone(),
             providers: Some(providers.clone()),
             deadline: self.deadline,
         };

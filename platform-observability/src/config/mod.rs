@@ -104,6 +104,9 @@ pub(crate) struct Destinations {
     /// `OTEL_SDK_DISABLED`: nothing but the log lines on standard error.
     pub(crate) disabled: bool,
     pub(crate) propagators: Vec<Propagator>,
+    /// How many spans, and how many log records, may wait to be sent.
+    pub(crate) span_queue: usize,
+    pub(crate) log_queue: usize,
 }
 
 /// A format in which context is carried between services.
@@ -155,8 +158,27 @@ impl Destinations {
             logs: destination(Signal::Logs)?,
             disabled,
             propagators: propagators(variables)?,
+            span_queue: queue("OTEL_BSP_MAX_QUEUE_SIZE", variables)?,
+            log_queue: queue("OTEL_BLRP_MAX_QUEUE_SIZE", variables)?,
         })
     }
+}
+
+fn queue(variable: &str, variables: Variables<'_>) -> Result<usize, Error> {
+    // By OpenTelemetry's specification.
+    const DEFAULT: usize = 2048;
+    let Some(value) = variables.read(variable)? else {
+        return Ok(DEFAULT);
+    };
+    let size = value
+        .parse()
+        .ok()
+        .filter(|size| (1..=10_000_000).contains(size));
+    size.ok_or_else(|| Error::Variable {
+        variable: variable.to_owned(),
+        problem: format!("is `{value}`, which is no size of a queue"),
+        remedy: "set it to a number of items from 1 to 10000000, or unset it",
+    })
 }
 
 fn propagators(variables: Variables<'_>) -> Result<Vec<Propagator>, Error> {

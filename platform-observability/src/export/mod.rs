@@ -1,13 +1,18 @@
 //! The SDK's providers. Each exports on a thread of its own, which the SDK starts; none of them
 //! needs a runtime.
 
-use std::sync::mpsc;
+mod client;
+mod counted;
+mod metrics;
+mod queue;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
-use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     Compression, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig,
     WithHttpConfig,
@@ -18,6 +23,11 @@ use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
+use self::client::{Client, Stopping};
+use self::counted::Counted;
+use self::queue::{LogQueue, SpanQueue};
+use self::status::Ledger;
+pub use self::status::{SignalStatus, Status, Trouble};
 use crate::config::{Destination, Destinations, Endpoint, Signal};
 use crate::error::Error;
 
@@ -28,6 +38,26 @@ pub(crate) struct Providers {
     pub(crate) tracer: Option<SdkTracerProvider>,
     pub(crate) meter: Option<SdkMeterProvider>,
     pub(crate) logger: Option<SdkLoggerProvider>,
+    pub(crate) ledgers: Ledgers,
+    stopping: Stopping,
+}
+
+/// The books of all signals.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledgers {
+    traces: Arc<Ledger>,
+    metrics: Arc<Ledger>,
+    logs: Arc<Ledger>,
+}
+
+impl Ledgers {
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            traces: self.traces.status(),
+            metrics: self.metrics.status(),
+            logs: self.logs.status(),
+        }
+    }
 }
 
 impl Providers {
@@ -36,30 +66,52 @@ impl Providers {
             tracer: None,
             meter: None,
             logger: None,
+            ledgers: Ledgers::default(),
+            stopping: Stopping::default(),
+        };
+        let client = |signal, endpoint: &Endpoint, ledger: &Arc<Ledger>| {
+            let stopping = providers.stopping.clone();
+            Client::new(signal, endpoint, Arc::clone(ledger), stopping)
         };
         if !destinations.disabled {
             let mut builder = SdkTracerProvider::builder().with_resource(resource.clone());
             if let Destination::Otlp(endpoint) = &destinations.traces {
-                let exporter = configured(SpanExporter::builder().with_http(), endpoint)?
-                    .build()
-                    .map_err(failed(Signal::Traces))?;
-                builder = builder.with_batch_exporter(exporter);
+                let ledger = Arc::clone(&providers.ledgers.traces);
+                let client = client(Signal::Traces, endpoint, &ledger)?;
+                let exporter = configured(SpanExporter::builder().with_http(), endpoint, client);
+                let inner = exporter.build().map_err(failed(Signal::Traces))?;
+                let exporter = Counted {
+                    inner,
+                    ledger: Arc::clone(&ledger),
+                };
+                let queue = SpanQueue::new(exporter, ledger, destinations.span_queue);
+                builder = builder.with_span_processor(queue);
             }
             providers.tracer = Some(builder.build());
         }
         if let Destination::Otlp(endpoint) = &destinations.metrics {
-            let exporter = configured(MetricExporter::builder().with_http(), endpoint)?
-                .build()
-                .map_err(failed(Signal::Metrics))?;
+            let ledger = Arc::clone(&providers.ledgers.metrics);
+            let client = client(Signal::Metrics, endpoint, &ledger)?;
+            let exporter = configured(MetricExporter::builder().with_http(), endpoint, client);
+            let inner = exporter.build().map_err(failed(Signal::Metrics))?;
+            let exporter = Counted { inner, ledger };
             let builder = SdkMeterProvider::builder().with_resource(resource.clone());
-            providers.meter = Some(builder.with_periodic_exporter(exporter).build());
+            let meter = builder.with_periodic_exporter(exporter).build();
+            metrics::observe(&meter, &providers.ledgers);
+            providers.meter = Some(meter);
         }
         if let Destination::Otlp(endpoint) = &destinations.logs {
-            let exporter = configured(LogExporter::builder().with_http(), endpoint)?
-                .build()
-                .map_err(failed(Signal::Logs))?;
+            let ledger = Arc::clone(&providers.ledgers.logs);
+            let client = client(Signal::Logs, endpoint, &ledger)?;
+            let exporter = configured(LogExporter::builder().with_http(), endpoint, client);
+            let inner = exporter.build().map_err(failed(Signal::Logs))?;
+            let exporter = Counted {
+                inner,
+                ledger: Arc::clone(&ledger),
+            };
+            let queue = LogQueue::new(exporter, ledger, destinations.log_queue);
             let builder = SdkLoggerProvider::builder().with_resource(resource.clone());
-            providers.logger = Some(builder.with_batch_exporter(exporter).build());
+            providers.logger = Some(builder.with_log_processor(queue).build());
         }
         Ok(providers)
     }
@@ -78,7 +130,11 @@ impl Providers {
                 tracer,
                 meter,
                 logger,
+                ledgers,
+                stopping,
             } = self;
+            stopping.set();
+            let before = ledgers.status();
             // Side by side, so that one dead endpoint takes no time from the others.
             let started = [
                 tracer.map(|provider| {
@@ -101,7 +157,9 @@ impl Providers {
             if let Err(error) = started.into_iter().flatten().collect::<Result<(), _>>() {
                 return done(Err(error));
             }
-            done(gather(&reports, ends, deadline));
+            let gathered = gather(&reports, ends, deadline);
+            // The SDK's processors keep what their exporters said to themselves.
+            done(gathered.and_then(|()| lost(&before, &ledgers.status())));
         })
     }
 }
@@ -117,6 +175,30 @@ fn stop(
     spawn("telemetry-shutdown", move || {
         // After the deadline nobody listens.
         let _ = report.send((signal, shut_down()));
+    })
+}
+
+/// What was not taken between `before` and `after`.
+fn lost(before: &Status, after: &Status) -> Result<(), Error> {
+    let signals = [
+        (Signal::Traces, &before.traces, &after.traces),
+        (Signal::Metrics, &before.metrics, &after.metrics),
+        (Signal::Logs, &before.logs, &after.logs),
+    ];
+    let failures = signals.iter().filter_map(|(signal, before, after)| {
+        let lost = after.dropped_failed - before.dropped_failed;
+        let reason = after
+            .trouble
+            .as_ref()
+            .map(|trouble| trouble.reason.as_str());
+        (lost > 0).then(|| format!("{signal}: {lost} lost ({})", reason.unwrap_or("unknown")))
+    });
+    let failures: Vec<_> = failures.collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Shutdown {
+        failures: failures.join("; "),
     })
 }
 
@@ -148,99 +230,26 @@ fn gather(
     })
 }
 
-fn configured<B>(builder: B, endpoint: &Endpoint) -> Result<B, Error>
+fn configured<B>(builder: B, endpoint: &Endpoint, client: Client) -> B
 where
     B: WithExportConfig + WithHttpConfig,
 {
     let builder = builder
-        .with_http_client(Client::new(endpoint)?)
+        .with_http_client(client)
         .with_endpoint(&endpoint.url)
         .with_protocol(Protocol::HttpBinary)
         .with_timeout(endpoint.timeout);
-    Ok(if endpoint.gzip {
+    if endpoint.gzip {
         builder.with_compression(Compression::Gzip)
     } else {
         builder
-    })
+    }
 }
 
 fn failed(signal: Signal) -> impl Fn(opentelemetry_otlp::ExporterBuildError) -> Error {
     move |error| Error::Exporter {
         signal,
         source: error.into(),
-    }
-}
-
-/// The exporters' HTTP client. It is given to them, as the one they would choose depends on the
-/// features that other crates switch on, and an asynchronous one fails on their threads.
-struct Client {
-    // None only while dropped.
-    inner: Option<reqwest::blocking::Client>,
-    endpoint: Endpoint,
-}
-
-impl Client {
-    fn new(endpoint: &Endpoint) -> Result<Self, Error> {
-        let mut builder = reqwest::blocking::Client::builder()
-            .timeout(endpoint.timeout)
-            // A redirect would carry the token elsewhere.
-            .redirect(reqwest::redirect::Policy::none());
-        if endpoint.url.starts_with("http://") {
-            // Plain HTTP also works where no certificate authority is installed.
-            builder = builder.tls_certs_only([]);
-        }
-        // A blocking client cannot be built inside a runtime, where `init` may well be called.
-        let thread = thread::Builder::new().name("telemetry-client".to_owned());
-        let building = thread
-            .spawn(move || builder.build())
-            .map_err(|source| Error::Thread { source })?;
-        let built = building.join().map_err(|_| Error::Client {
-            source: "the thread that made it panicked".into(),
-        })?;
-        let inner = built.map_err(|error| Error::Client {
-            source: error.into(),
-        })?;
-        Ok(Self {
-            inner: Some(inner),
-            endpoint: endpoint.clone(),
-        })
-    }
-}
-
-#[async_trait]
-impl HttpClient for Client {
-    async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let Some(inner) = &self.inner else {
-            return Err("the client is gone".into());
-        };
-        // Only what belongs to this endpoint: the exporter adds OTEL_EXPORTER_OTLP_HEADERS, which
-        // may hold another endpoint's token.
-        let built = std::mem::take(request.headers_mut());
-        for name in [CONTENT_TYPE, CONTENT_ENCODING, USER_AGENT] {
-            if let Some(value) = built.get(&name) {
-                request.headers_mut().insert(name, value.clone());
-            }
-        }
-        for (name, value) in &self.endpoint.headers {
-            request.headers_mut().insert(name, value.clone());
-        }
-        inner.send_bytes(request).await
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        // A blocking client cannot be dropped inside a runtime either.
-        let inner = self.inner.take();
-        let _ = spawn("telemetry-client", move || drop(inner));
-    }
-}
-
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client")
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
     }
 }
 

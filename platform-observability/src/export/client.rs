@@ -1,0 +1,370 @@
+//! The exporters' HTTP client: what is sent, how often, and what is believed of the answers.
+
+use std::io::Read as _;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, StatusCode};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use prost::Message as _;
+
+use super::status::Ledger;
+use crate::config::{Endpoint, Signal};
+use crate::error::Error;
+
+/// Between two attempts, at first and at most; half to all of it, by chance, so that the
+/// instances of a service do not come back together.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Of an answer no more is read; it says in a few bytes what it refused.
+const LONGEST_ANSWER: u64 = 64 * 1024;
+
+/// One signal's client. It is given to the exporter, as the one that the exporter would choose
+/// depends on the features that other crates switch on, and an asynchronous one fails on its
+/// thread.
+pub(super) struct Client {
+    // None only while dropped.
+    inner: Option<reqwest::blocking::Client>,
+    signal: Signal,
+    endpoint: Endpoint,
+    ledger: Arc<Ledger>,
+    stopping: Stopping,
+    rest: Mutex<Rest>,
+}
+
+/// Set when the process ends: nobody waits from then on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stopping(Arc<(Mutex<bool>, Condvar)>);
+
+impl Stopping {
+    pub(super) fn set(&self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.1.notify_all();
+    }
+
+    fn is_set(&self) -> bool {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits so long, or until it is set.
+    fn wait(&self, pause: Duration) {
+        let stopping = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A poisoned lock ends the wait early, no more.
+        let _ = self.0.1.wait_timeout_while(stopping, pause, |set| !*set);
+    }
+}
+
+/// When an endpoint that fails is asked again.
+#[derive(Debug, Default)]
+struct Rest {
+    /// How often it failed in a row.
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Rest {
+    fn failed(&mut self, told: Option<Duration>) {
+        let doubled = 1 << self.failures.min(16);
+        self.failures = self.failures.saturating_add(1);
+        let longest = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
+        let half = longest / 2;
+        let pause = half + half.mul_f64(fastrand::f64());
+        let pause = told.map_or(pause, |told| told.max(pause));
+        self.until = Instant::now().checked_add(pause);
+    }
+}
+
+/// The answer to an export: of all signals alike, tag by tag.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Answer {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    rejected: i64,
+}
+
+impl Client {
+    pub(super) fn new(
+        signal: Signal,
+        endpoint: &Endpoint,
+        ledger: Arc<Ledger>,
+        stopping: Stopping,
+    ) -> Result<Self, Error> {
+        let mut builder = reqwest::blocking::Client::builder()
+            .timeout(endpoint.timeout)
+            // A redirect would carry the token elsewhere.
+            .redirect(reqwest::redirect::Policy::none());
+        if endpoint.url.starts_with("http://") {
+            // Plain HTTP also works where no certificate authority is installed.
+            builder = builder.tls_certs_only([]);
+        }
+        // A blocking client cannot be built inside a runtime, where `init` may well be called.
+        let thread = thread::Builder::new().name("telemetry-client".to_owned());
+        let building = thread
+            .spawn(move || builder.build())
+            .map_err(|source| Error::Thread { source })?;
+        let built = building.join().map_err(|_| Error::Client {
+            source: "the thread that made it panicked".into(),
+        })?;
+        let inner = built.map_err(|error| Error::Client {
+            source: error.into(),
+        })?;
+        Ok(Self {
+            inner: Some(inner),
+            signal,
+            endpoint: endpoint.clone(),
+            ledger,
+            stopping,
+            rest: Mutex::default(),
+        })
+    }
+
+    /// Sends until it is answered for good, or the time is over. An endpoint that fails is left
+    /// in peace for a while, by the next requests too: then one is tried.
+    fn send(
+        &self,
+        url: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<Response<Bytes>, HttpError> {
+        let began = Instant::now();
+        let mut last = None;
+        loop {
+            let resting = {
+                let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+                rest.until
+                    .map(|until| until.saturating_duration_since(Instant::now()))
+                    .unwrap_or_default()
+            };
+            let left = self.endpoint.timeout.saturating_sub(began.elapsed());
+            if left.is_zero() || (resting >= left && last.is_some()) {
+                return last.unwrap_or_else(|| {
+                    Err("the endpoint is left in peace for a while, as it failed before".into())
+                });
+            }
+            if !resting.is_zero() && !self.stopping.is_set() {
+                self.stopping.wait(resting.min(left));
+                if resting >= left {
+                    continue;
+                }
+            }
+            if last.is_some() {
+                self.ledger.retried();
+            }
+            let left = self.endpoint.timeout.saturating_sub(began.elapsed());
+            let answer = self.send_once(url, headers, body, left);
+            let (reason, told) = match &answer {
+                Ok(response) if is_worth_another_try(response.status()) => (
+                    response.status().to_string(),
+                    told_pause(response.headers()),
+                ),
+                Ok(response) => {
+                    let refused = !response.status().is_success();
+                    self.say(refused.then(|| response.status().to_string()));
+                    *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Rest::default();
+                    return answer;
+                }
+                Err(error) => (error.to_string(), None),
+            };
+            self.say(Some(reason));
+            let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+            rest.failed(told);
+            drop(rest);
+            if self.stopping.is_set() {
+                return answer;
+            }
+            last = Some(answer);
+        }
+    }
+
+    fn send_once(
+        &self,
+        url: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+        timeout: Duration,
+    ) -> Result<Response<Bytes>, HttpError> {
+        let Some(inner) = &self.inner else {
+            return Err("the client is gone".into());
+        };
+        let request = inner.post(url).headers(headers.clone()).body(body.clone());
+        // Its own words would show the whole URL.
+        let sent = request
+            .timeout(timeout)
+            .send()
+            .map_err(|error| described(&error))?;
+        let mut response = Response::builder().status(sent.status());
+        if let Some(headers) = response.headers_mut() {
+            headers.clone_from(sent.headers());
+        }
+        let mut answer = Vec::new();
+        sent.take(LONGEST_ANSWER)
+            .read_to_end(&mut answer)
+            .map_err(|_| "the connection was cut in the middle of the answer")?;
+        Ok(response.body(Bytes::from(answer))?)
+    }
+
+    /// Keeps the state of the endpoint, and logs what is news.
+    fn say(&self, reason: Option<String>) {
+        let signal = self.signal;
+        if !self.ledger.trouble(reason.clone()) {
+            return;
+        }
+        match reason {
+            Some(reason) => tracing::warn!(
+                target: "platform_observability::export",
+                "the endpoint does not take the {signal}: {reason}; they wait in a bounded queue, and what does not fit is dropped and counted"
+            ),
+            None => tracing::info!(
+                target: "platform_observability::export",
+                "the endpoint takes the {signal} again"
+            ),
+        }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (parts, body) = request.into_parts();
+        // Only what belongs to this endpoint: the exporter adds OTEL_EXPORTER_OTLP_HEADERS, which
+        // may hold another endpoint's token.
+        let mut headers = HeaderMap::new();
+        for name in [CONTENT_TYPE, CONTENT_ENCODING, USER_AGENT] {
+            if let Some(value) = parts.headers.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        for (name, value) in &self.endpoint.headers {
+            headers.insert(name, value.clone());
+        }
+        let response = self.send(&parts.uri.to_string(), &headers, &body)?;
+        if response.status().is_success() {
+            // What is no such message, refuses nothing.
+            let answer = Answer::decode(response.body().as_ref()).unwrap_or_default();
+            let rejected = answer.partial_success.unwrap_or_default().rejected;
+            if rejected > 0 {
+                self.ledger.refused(rejected.unsigned_abs());
+            }
+        }
+        Ok(response)
+    }
+}
+
+/// By OTLP's specification ("Retryable Response Codes").
+fn is_worth_another_try(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+/// How long the endpoint asks to be left in peace: by `Retry-After` in seconds (RFC 9110), or by
+/// Axiom's `X-RateLimit-Reset`, the second since 1970 at which its limit starts anew.
+fn told_pause(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let after = number(RETRY_AFTER.as_str()).map(Duration::from_secs);
+    let reset = number("x-ratelimit-reset").and_then(|second| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        Duration::from_secs(second).checked_sub(now)
+    });
+    after.max(reset)
+}
+
+fn described(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "it did not answer in time"
+    } else if error.is_connect() {
+        "it cannot be reached"
+    } else {
+        "the connection failed"
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // A blocking client cannot be dropped inside a runtime either.
+        let inner = self.inner.take();
+        let _ = super::spawn("telemetry-client", move || drop(inner));
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+    use http::HeaderMap;
+
+    use super::{FIRST_PAUSE, LONGEST_PAUSE, Rest, told_pause};
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_never_below_what_is_told() {
+        let mut rest = Rest::default();
+        let mut longest = FIRST_PAUSE;
+        for _ in 0..100 {
+            let before = Instant::now();
+            rest.failed(None);
+            let pause = rest.until.unwrap() - before;
+            assert!(pause >= longest / 2, "{pause:?} of {longest:?}");
+            assert!(
+                pause <= longest + Duration::from_secs(1),
+                "{pause:?} of {longest:?}"
+            );
+            longest = (longest * 2).min(LONGEST_PAUSE);
+        }
+        let before = Instant::now();
+        rest.failed(Some(Duration::from_secs(300)));
+        assert!(rest.until.unwrap() - before >= Duration::from_secs(300));
+    }
+
+    #[test]
+    fn the_longer_of_what_is_told_counts() {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
+        let told = |headers: &[(&'static str, String)]| {
+            let headers = headers.iter();
+            let headers: HeaderMap = headers
+                .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+                .collect();
+            told_pause(&headers)
+        };
+        assert_eq!(told(&[]), None);
+        assert_eq!(
+            told(&[("retry-after", "7".to_owned())]),
+            Some(Duration::from_secs(7))
+        );
+        assert_eq!(
+            told(&[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT".to_owned())]),
+            None
+        );
+        assert_eq!(
+            told(&[("x-ratelimit-reset", "12".to_owned())]),
+            None,
+            "it is past"
+        );
+        let reset = told(&[
+            ("x-ratelimit-reset", (now + 60).to_string()),
+            ("retry-after", "7".to_owned()),
+        ]);
+        let reset = reset.unwrap();
+        assert!(
+            reset > Duration::from_secs(50) && reset <= Duration::from_secs(60),
+            "{reset:?}"
+        );
+    }
+}

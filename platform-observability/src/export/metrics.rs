@@ -1,0 +1,84 @@
+//! The books as metrics, by OpenTelemetry's conventions for SDKs (`otel.sdk.*`).
+
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Meter, MeterProvider};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+
+use super::Ledgers;
+use super::status::{Ledger, SignalStatus};
+use crate::telemetry::SCOPE;
+
+const COMPONENT_TYPE: &str = "otel.component.type";
+const ERROR_TYPE: &str = "error.type";
+
+pub(super) fn observe(provider: &SdkMeterProvider, ledgers: &Ledgers) {
+    let meter = provider.meter(SCOPE);
+    for (item, signal, ledger) in [
+        ("span", "span", &ledgers.traces),
+        ("log", "log", &ledgers.logs),
+        ("metric_data_point", "metric", &ledgers.metrics),
+    ] {
+        let exporter = format!("otlp_http_{signal}_exporter");
+        counter(
+            &meter,
+            format!("otel.sdk.exporter.{item}.exported"),
+            item,
+            ledger,
+            move |status, add| {
+                let component = || KeyValue::new(COMPONENT_TYPE, exporter.clone());
+                add(status.exported, &[component()]);
+                add(
+                    status.rejected,
+                    &[component(), KeyValue::new(ERROR_TYPE, "rejected")],
+                );
+                add(
+                    status.dropped_failed,
+                    &[component(), KeyValue::new(ERROR_TYPE, "_OTHER")],
+                );
+            },
+        );
+        if signal == "metric" {
+            continue;
+        }
+        let processor = format!("batching_{signal}_processor");
+        counter(
+            &meter,
+            format!("otel.sdk.processor.{item}.processed"),
+            item,
+            ledger,
+            move |status, add| {
+                let component = || KeyValue::new(COMPONENT_TYPE, processor.clone());
+                let passed = status.exported + status.rejected + status.dropped_failed;
+                add(passed, &[component()]);
+                add(
+                    status.dropped_queue_full,
+                    &[component(), KeyValue::new(ERROR_TYPE, "queue_full")],
+                );
+            },
+        );
+    }
+}
+
+fn counter(
+    meter: &Meter,
+    name: String,
+    item: &str,
+    ledger: &Arc<Ledger>,
+    tell: impl Fn(&SignalStatus, &dyn Fn(u64, &[KeyValue])) + Send + Sync + 'static,
+) {
+    let ledger = Arc::clone(ledger);
+    meter
+        .u64_observable_counter(name)
+        .with_unit(format!("{{{}}}", item.trim_start_matches("metric_")))
+        .with_callback(move |observer| {
+            tell(&ledger.status(), &|count, attributes| {
+                // A series of zeros has its price, too.
+                if count > 0 {
+                    observer.observe(count, attributes);
+                }
+            });
+        })
+        .build();
+}

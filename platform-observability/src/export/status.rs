@@ -1,0 +1,129 @@
+//! What became of the telemetry so far, counted item by item.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// What became of the telemetry of a process so far; from
+/// [`Telemetry::status`](crate::Telemetry::status).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The spans.
+    pub traces: SignalStatus,
+    /// The data points of metrics.
+    pub metrics: SignalStatus,
+    /// The log records.
+    pub logs: SignalStatus,
+}
+
+/// What became of the items of one signal. Each is waiting, or counted once below.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SignalStatus {
+    /// Those that wait to be sent; none for metrics, which are read when they are sent.
+    pub waiting: u64,
+    /// Those that the endpoint took.
+    pub exported: u64,
+    /// Those that were dropped because the queue was full.
+    pub dropped_queue_full: u64,
+    /// Those that were dropped because the endpoint did not take them, or not in time.
+    pub dropped_failed: u64,
+    /// Those that the endpoint refused while it took others (OTLP's `partial_success`).
+    pub rejected: u64,
+    /// How often a request was sent again.
+    pub retries: u64,
+    /// Why and since when the endpoint takes nothing; none while it does.
+    pub trouble: Option<Trouble>,
+}
+
+/// An endpoint that takes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trouble {
+    /// Since when.
+    pub since: SystemTime,
+    /// What came back last, such as `429 Too Many Requests`, without anything that was sent.
+    pub reason: String,
+}
+
+/// The books of one signal.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    waiting: AtomicUsize,
+    exported: AtomicU64,
+    queue_full: AtomicU64,
+    failed: AtomicU64,
+    rejected: AtomicU64,
+    retries: AtomicU64,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+impl Ledger {
+    /// Whether one more item may wait, of `limit` at most; one that may not is counted as dropped.
+    pub(super) fn admit(&self, limit: usize) -> bool {
+        let admitted = self
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+                (waiting < limit).then_some(waiting + 1)
+            })
+            .is_ok();
+        if !admitted {
+            self.queue_full.fetch_add(1, Ordering::Relaxed);
+        }
+        admitted
+    }
+
+    /// So many items left the queue.
+    pub(super) fn taken(&self, items: usize) {
+        self.waiting.fetch_sub(items, Ordering::Relaxed);
+    }
+
+    /// The export of so many items has ended.
+    pub(super) fn ended(&self, items: usize, exported: bool) {
+        let items = u64::try_from(items).unwrap_or(u64::MAX);
+        if exported {
+            self.exported.fetch_add(items, Ordering::Relaxed);
+        } else {
+            self.failed.fetch_add(items, Ordering::Relaxed);
+        }
+    }
+
+    /// Of a request that was answered with success, so many items were refused.
+    pub(super) fn refused(&self, items: u64) {
+        self.rejected.fetch_add(items, Ordering::Relaxed);
+    }
+
+    pub(super) fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The endpoint takes nothing; or does again. Answers whether that is news.
+    pub(super) fn trouble(&self, reason: Option<String>) -> bool {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = trouble.is_some() != reason.is_some();
+        let since = trouble.take().map_or_else(SystemTime::now, |old| old.since);
+        *trouble = reason.map(|reason| Trouble { since, reason });
+        news
+    }
+
+    pub(crate) fn status(&self) -> SignalStatus {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        let rejected = count(&self.rejected);
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        SignalStatus {
+            waiting: u64::try_from(waiting).unwrap_or(u64::MAX),
+            // They were counted as exported with the rest of their request.
+            exported: count(&self.exported).saturating_sub(rejected),
+            dropped_queue_full: count(&self.queue_full),
+            dropped_failed: count(&self.failed),
+            rejected,
+            retries: count(&self.retries),
+            trouble: self
+                .trouble
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        }
+    }
+}
