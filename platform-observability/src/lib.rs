@@ -19,10 +19,11 @@
 //! # }
 //! ```
 //!
-//! [`Telemetry::init`] lists the variables that it reads; [`http`] says what the layer records;
-//! [`Axiom`] names Axiom in code rather than in the environment. What is logged with `tracing`
+//! [`Telemetry::init`] lists the variables that it reads; [`http`] says what the layer records,
+//! and [`client`] what is recorded of the requests that the service sends; [`Axiom`] names Axiom in code rather than in the environment. What is logged with `tracing`
 //! inside a request carries the request's trace id, and so does an audit record.
 
+pub mod client;
 mod config;
 mod error;
 mod export;

@@ -10,6 +10,7 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 
+use crate::client;
 use crate::error::Error;
 use crate::export::Providers;
 use crate::http::{ACCESS, SPAN};
@@ -37,13 +38,11 @@ pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Err
                 .with_threads(false)
                 .with_target(false)
                 .with_tracked_inactivity(false);
-            // Whatever the filter says, the request's span stays: without it, traces would tear
-            // and audit records would have no trace id.
-            let spans = filter
-                .parse(&format!(",{SPAN}=info"))?
-                .and(filter_fn(|metadata| {
-                    metadata.is_span() && exported(metadata)
-                }));
+            // Whatever the filter says, the spans of requests stay: without them,
+            // traces would tear and audit records would have no trace id.
+            let spans = filter.parse(&always())?.and(filter_fn(|metadata| {
+                metadata.is_span() && exported(metadata)
+            }));
             Some(layer.with_filter(spans))
         }
     };
@@ -64,6 +63,12 @@ pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Err
         .with_filter(filter.parse("")?);
     let registry = tracing_subscriber::registry();
     Ok(Dispatch::new(registry.with(traces).with(logs).with(lines)))
+}
+
+/// The directives that keep the spans of requests.
+fn always() -> String {
+    let targets = [SPAN, client::SPAN];
+    targets.map(|target| format!(",{target}=info")).concat()
 }
 
 /// What is logged.
@@ -131,6 +136,22 @@ mod tests {
         let error = filter("my_service=loud", false).parse("").unwrap_err();
         assert!(error.to_string().contains("log_filter"), "{error}");
         filter("info,my_service=debug", true).parse("").unwrap();
+    }
+
+    #[test]
+    fn the_spans_of_requests_stay_whatever_the_filter_says() {
+        use crate::{client, http};
+        let filter = Filter {
+            directives: "off".to_owned(),
+            from_environment: true,
+        };
+        let subscriber = tracing_subscriber::registry::Registry::default();
+        let filter = filter.parse(&super::always()).unwrap();
+        let filtered = tracing_subscriber::layer::SubscriberExt::with(subscriber, filter);
+        let _scope = tracing::subscriber::set_default(filtered);
+        assert!(tracing::enabled!(target: http::SPAN, tracing::Level::INFO));
+        assert!(tracing::enabled!(target: client::SPAN, tracing::Level::INFO));
+        assert!(!tracing::enabled!(target: "other", tracing::Level::INFO));
     }
 
     #[test]

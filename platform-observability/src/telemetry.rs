@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use opentelemetry::metrics::{MeterProvider, NoopMeterProvider};
+use opentelemetry::metrics::{Meter, MeterProvider, NoopMeterProvider};
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 
+use crate::client::HttpClientLayer;
 use crate::config::{Axiom, Chosen, Destination, Destinations, Propagator, Variables, resource};
 use crate::error::Error;
 use crate::export::Providers;
@@ -30,6 +31,7 @@ pub struct Telemetry {
     // None once it was shut down.
     providers: Option<Providers>,
     layer: HttpLayer,
+    client: HttpClientLayer,
     deadline: Duration,
 }
 
@@ -80,6 +82,12 @@ impl Telemetry {
     #[must_use]
     pub fn layer(&self) -> HttpLayer {
         self.layer.clone()
+    }
+
+    /// The layer for a client; see [`client`](crate::client) for what it records and tells whom.
+    #[must_use]
+    pub fn client_layer(&self) -> HttpClientLayer {
+        self.client.clone()
     }
 
     /// Sends what is queued and stops, within the deadline (10 seconds by default).
@@ -208,8 +216,10 @@ impl TelemetryBuilder {
             directives: from_environment.unwrap_or(self.log_filter),
         };
         let providers = Providers::new(&destinations, &resource)?;
+        let meter = meter(&providers);
         let telemetry = Telemetry {
-            layer: layer(&providers, &destinations),
+            layer: layer(&meter, &destinations),
+            client: HttpClientLayer::new(&meter, propagator(&destinations)),
             providers: Some(providers.clone()),
             deadline: self.deadline,
         };
@@ -227,14 +237,17 @@ impl TelemetryBuilder {
     }
 }
 
-fn layer(providers: &Providers, destinations: &Destinations) -> HttpLayer {
+fn meter(providers: &Providers) -> Meter {
     const SCOPE: &str = "platform-observability";
-    let meter = match &providers.meter {
+    match &providers.meter {
         Some(provider) => provider.meter(SCOPE),
         None => NoopMeterProvider::new().meter(SCOPE),
-    };
+    }
+}
+
+fn layer(meter: &Meter, destinations: &Destinations) -> HttpLayer {
     let shows_requests = destinations.traces == Destination::Console;
-    HttpLayer::new(&meter, propagator(destinations), shows_requests)
+    HttpLayer::new(meter, propagator(destinations), shows_requests)
 }
 
 fn propagator(destinations: &Destinations) -> TextMapCompositePropagator {

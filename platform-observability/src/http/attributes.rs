@@ -8,12 +8,12 @@ use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Version, header};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 
-pub(super) const REQUEST_METHOD: &str = "http.request.method";
-pub(super) const RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+pub(crate) const REQUEST_METHOD: &str = "http.request.method";
+pub(crate) const RESPONSE_STATUS_CODE: &str = "http.response.status_code";
 pub(super) const ROUTE: &str = "http.route";
-pub(super) const ERROR_TYPE: &str = "error.type";
+pub(crate) const ERROR_TYPE: &str = "error.type";
 pub(super) const URL_SCHEME: &str = "url.scheme";
-pub(super) const PROTOCOL_VERSION: &str = "network.protocol.version";
+pub(crate) const PROTOCOL_VERSION: &str = "network.protocol.version";
 
 /// What spans and metrics of a request share, of few different values each.
 #[derive(Clone, Debug)]
@@ -114,9 +114,9 @@ pub(super) fn on_request<B>(
     attributes
 }
 
-const OTHER: &str = "_OTHER";
+pub(crate) const OTHER: &str = "_OTHER";
 
-fn method(method: &Method) -> &'static str {
+pub(crate) fn method(method: &Method) -> &'static str {
     // By RFC 9110, RFC 5789 (PATCH) and the conventions (QUERY); any other could be anything.
     match method.as_str() {
         "GET" => "GET",
@@ -140,7 +140,7 @@ fn scheme<B>(request: &Request<B>) -> &'static str {
     }
 }
 
-fn version(version: Version) -> Option<&'static str> {
+pub(crate) fn version(version: Version) -> Option<&'static str> {
     match version {
         Version::HTTP_09 => Some("0.9"),
         Version::HTTP_10 => Some("1.0"),

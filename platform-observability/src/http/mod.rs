@@ -17,7 +17,7 @@
 //!
 //! Neither the query nor headers are recorded, but for `User-Agent` and the request id.
 
-mod attributes;
+pub(crate) mod attributes;
 mod future;
 mod layer;
 mod request_id;
