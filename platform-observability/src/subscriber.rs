@@ -10,10 +10,10 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 
-use crate::client;
 use crate::error::Error;
 use crate::export::Providers;
 use crate::http::{ACCESS, SPAN};
+use crate::{client, messaging};
 
 /// What is logged where neither the code nor `RUST_LOG` says more.
 pub(crate) const DEFAULT_FILTER: &str = "info";
@@ -38,7 +38,7 @@ pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Err
                 .with_threads(false)
                 .with_target(false)
                 .with_tracked_inactivity(false);
-            // Whatever the filter says, the spans of requests stay: without them,
+            // Whatever the filter says, the spans of requests and messages stay: without them,
             // traces would tear and audit records would have no trace id.
             let spans = filter.parse(&always())?.and(filter_fn(|metadata| {
                 metadata.is_span() && exported(metadata)
@@ -65,9 +65,9 @@ pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Err
     Ok(Dispatch::new(registry.with(traces).with(logs).with(lines)))
 }
 
-/// The directives that keep the spans of requests.
+/// The directives that keep the spans of requests and messages.
 fn always() -> String {
-    let targets = [SPAN, client::SPAN];
+    let targets = [SPAN, client::SPAN, messaging::SPAN];
     targets.map(|target| format!(",{target}=info")).concat()
 }
 
@@ -139,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn the_spans_of_requests_stay_whatever_the_filter_says() {
-        use crate::{client, http};
+    fn the_spans_of_requests_and_messages_stay_whatever_the_filter_says() {
+        use crate::{client, http, messaging};
         let filter = Filter {
             directives: "off".to_owned(),
             from_environment: true,
@@ -151,6 +151,7 @@ mod tests {
         let _scope = tracing::subscriber::set_default(filtered);
         assert!(tracing::enabled!(target: http::SPAN, tracing::Level::INFO));
         assert!(tracing::enabled!(target: client::SPAN, tracing::Level::INFO));
+        assert!(tracing::enabled!(target: messaging::SPAN, tracing::Level::INFO));
         assert!(!tracing::enabled!(target: "other", tracing::Level::INFO));
     }
 
