@@ -14,7 +14,7 @@
 //! # Examples
 //!
 #![cfg_attr(feature = "nats", doc = "```")]
-#![cfg_attr(not(feature = "nats"), doc = "```ignore")]
+#![cfg_attr(not(feature = "nats"), doc = "```text")]
 //! use async_nats::{Client, HeaderMap, Message};
 //! use platform_observability::messaging::{self, Destination};
 //! use tracing::Instrument;

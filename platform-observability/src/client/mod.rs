@@ -62,7 +62,7 @@
 //! With the feature `reqwest-middleware` it is a middleware of [`reqwest`] clients:
 //!
 #![cfg_attr(feature = "reqwest-middleware", doc = "```")]
-#![cfg_attr(not(feature = "reqwest-middleware"), doc = "```ignore")]
+#![cfg_attr(not(feature = "reqwest-middleware"), doc = "```text")]
 //! use platform_observability::Telemetry;
 //! use platform_observability::client::UrlTemplate;
 //!
