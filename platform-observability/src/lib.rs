@@ -19,14 +19,19 @@
 //! # }
 //! ```
 //!
-//! [`Telemetry::init`] lists the variables that it reads; [`http`] says what the layer records;
-//! [`Axiom`] names Axiom in code rather than in the environment. What is logged with `tracing`
+//! [`Telemetry::init`] lists the variables that it reads; [`http`] says what the layer records,
+//! and [`client`] what is recorded of the requests that the service sends; [`messaging`] takes a
+//! trace through a message; [`Axiom`] names Axiom in code rather than in the environment. What is logged with `tracing`
 //! inside a request carries the request's trace id, and so does an audit record.
 
+pub mod client;
 mod config;
 mod error;
 mod export;
 pub mod http;
+pub mod messaging;
+mod propagation;
+mod query;
 mod subscriber;
 mod telemetry;
 #[cfg(any(test, feature = "testing"))]

@@ -16,6 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::error::Error;
 use crate::export::Providers;
 use crate::http::{ACCESS, SPAN};
+use crate::{client, messaging};
 
 /// What is logged where neither the code nor `RUST_LOG` says more.
 pub(crate) const DEFAULT_FILTER: &str = "info";
@@ -35,7 +36,9 @@ pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Err
         None => None,
         Some(provider) => {
             let layer = spans(provider.tracer("platform-observability"));
-            let traced = filter.parse("")?.and(filter_fn(|metadata| {
+            // Whatever the filter says, the spans of calls and messages stay: without them,
+            // traces would tear.
+            let traced = filter.parse(&always())?.and(filter_fn(|metadata| {
                 metadata.is_span() && exported(metadata)
             }));
             Some(layer.with_filter(traced))
@@ -73,6 +76,12 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false)
+}
+
+/// The directives that keep the spans of calls and messages.
+fn always() -> String {
+    let targets = [client::SPAN, messaging::SPAN];
+    targets.map(|target| format!(",{target}=info")).concat()
 }
 
 /// What is logged.
@@ -142,6 +151,22 @@ mod tests {
         let error = filter("my_service=loud", false).parse("").unwrap_err();
         assert!(error.to_string().contains("log_filter"), "{error}");
         filter("info,my_service=debug", true).parse("").unwrap();
+    }
+
+    #[test]
+    fn the_spans_of_calls_and_messages_stay_whatever_the_filter_says() {
+        use crate::{client, messaging};
+        let filter = Filter {
+            directives: "off".to_owned(),
+            from_environment: true,
+        };
+        let subscriber = tracing_subscriber::registry::Registry::default();
+        let filter = filter.parse(&super::always()).unwrap();
+        let filtered = tracing_subscriber::layer::SubscriberExt::with(subscriber, filter);
+        let _scope = tracing::subscriber::set_default(filtered);
+        assert!(tracing::enabled!(target: client::SPAN, tracing::Level::INFO));
+        assert!(tracing::enabled!(target: messaging::SPAN, tracing::Level::INFO));
+        assert!(!tracing::enabled!(target: "other", tracing::Level::INFO));
     }
 
     #[test]

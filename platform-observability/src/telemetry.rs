@@ -3,12 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use opentelemetry::metrics::{MeterProvider, NoopMeterProvider};
-use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
+use opentelemetry::metrics::{Meter, MeterProvider, NoopMeterProvider};
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 
-use crate::config::{Axiom, Chosen, Destination, Destinations, Propagator, Variables, resource};
+use crate::client::HttpClientLayer;
+use crate::config::{Axiom, Chosen, Destination, Destinations, Variables, resource};
 use crate::error::Error;
 use crate::export::{Ledgers, Providers, Status};
 use crate::http::HttpLayer;
@@ -35,6 +34,7 @@ pub struct Telemetry {
     providers: Option<Providers>,
     ledgers: Ledgers,
     layer: HttpLayer,
+    client: HttpClientLayer,
     deadline: Duration,
 }
 
@@ -91,6 +91,12 @@ impl Telemetry {
     #[must_use]
     pub fn status(&self) -> Status {
         self.ledgers.status()
+    }
+
+    /// The layer for a client; see [`client`](crate::client) for what it records and tells whom.
+    #[must_use]
+    pub fn client_layer(&self) -> HttpClientLayer {
+        self.client.clone()
     }
 
     /// Sends what is queued and stops, within the deadline (10 seconds by default).
@@ -219,16 +225,18 @@ impl TelemetryBuilder {
             directives: from_environment.unwrap_or(self.log_filter),
         };
         let providers = Providers::new(&destinations, &resource)?;
+        let meter = meter(&providers);
         let telemetry = Telemetry {
-            layer: layer(&providers, &destinations),
+            layer: layer(&meter, &providers, &destinations),
             ledgers: providers.ledgers.clone(),
+            client: HttpClientLayer::new(&meter, destinations.propagation.clone()),
             providers: Some(providers.clone()),
             deadline: self.deadline,
         };
         let subscriber = subscriber::new(&providers, filter)?;
         tracing::dispatcher::set_global_default(subscriber)
             .map_err(|_| Error::SubscriberInstalled)?;
-        opentelemetry::global::set_text_map_propagator(propagator(&destinations));
+        opentelemetry::global::set_text_map_propagator(destinations.propagation.clone());
         if let Some(tracer) = providers.tracer {
             opentelemetry::global::set_tracer_provider(tracer);
         }
@@ -239,29 +247,21 @@ impl TelemetryBuilder {
     }
 }
 
-fn layer(providers: &Providers, destinations: &Destinations) -> HttpLayer {
-    let meter = match &providers.meter {
+fn meter(providers: &Providers) -> Meter {
+    match &providers.meter {
         Some(provider) => provider.meter(SCOPE),
         None => NoopMeterProvider::new().meter(SCOPE),
-    };
+    }
+}
+
+fn layer(meter: &Meter, providers: &Providers, destinations: &Destinations) -> HttpLayer {
     let tracer = providers.tracer.as_ref();
     let tracer = tracer.map(|provider| provider.tracer(SCOPE));
     let shows_requests = destinations.traces == Destination::Console;
-    HttpLayer::new(&meter, tracer, propagator(destinations), shows_requests)
-}
-
-fn propagator(destinations: &Destinations) -> TextMapCompositePropagator {
-    composite(&destinations.propagators)
-}
-
-pub(crate) fn composite(formats: &[Propagator]) -> TextMapCompositePropagator {
-    let formats = formats
-        .iter()
-        .map(|format| -> Box<dyn TextMapPropagator + Send + Sync> {
-            match format {
-                Propagator::TraceContext => Box::new(TraceContextPropagator::new()),
-                Propagator::Baggage => Box::new(BaggagePropagator::new()),
-            }
-        });
-    TextMapCompositePropagator::new(formats.collect())
+    HttpLayer::new(
+        meter,
+        tracer,
+        destinations.propagation.clone(),
+        shows_requests,
+    )
 }

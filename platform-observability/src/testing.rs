@@ -28,9 +28,8 @@ use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMete
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::config::Propagator;
 use crate::http::HttpLayer;
-use crate::telemetry::composite;
+use crate::propagation::Propagation;
 
 /// What the code under test traced, measured and logged on this thread. It lasts until it is
 /// dropped; a runtime with several threads needs one each, so tests best use
@@ -93,7 +92,7 @@ impl Capture {
     /// What carries a trace to others, as the environment's default is.
     #[must_use]
     pub fn propagator(&self) -> impl TextMapPropagator + use<> {
-        composite(&[Propagator::TraceContext, Propagator::Baggage])
+        Propagation::new(true, true)
     }
 
     /// The meter for what is measured besides requests.

@@ -16,6 +16,7 @@ pub(crate) use resource::resource;
 pub(crate) use variables::Variables;
 
 use crate::Error;
+use crate::propagation::Propagation;
 
 /// One of OpenTelemetry's signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,17 +104,10 @@ pub(crate) struct Destinations {
     pub(crate) logs: Destination,
     /// `OTEL_SDK_DISABLED`: nothing but the log lines on standard error.
     pub(crate) disabled: bool,
-    pub(crate) propagators: Vec<Propagator>,
+    pub(crate) propagation: Propagation,
     /// How many spans, and how many log records, may wait to be sent.
     pub(crate) span_queue: usize,
     pub(crate) log_queue: usize,
-}
-
-/// A format in which context is carried between services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Propagator {
-    TraceContext,
-    Baggage,
 }
 
 impl Destinations {
@@ -157,7 +151,7 @@ impl Destinations {
             metrics: destination(Signal::Metrics)?,
             logs: destination(Signal::Logs)?,
             disabled,
-            propagators: propagators(variables)?,
+            propagation: propagation(variables)?,
             span_queue: queue("OTEL_BSP_MAX_QUEUE_SIZE", variables)?,
             log_queue: queue("OTEL_BLRP_MAX_QUEUE_SIZE", variables)?,
         })
@@ -181,16 +175,16 @@ fn queue(variable: &str, variables: Variables<'_>) -> Result<usize, Error> {
     })
 }
 
-fn propagators(variables: Variables<'_>) -> Result<Vec<Propagator>, Error> {
+fn propagation(variables: Variables<'_>) -> Result<Propagation, Error> {
     const VARIABLE: &str = "OTEL_PROPAGATORS";
     let Some(value) = variables.read(VARIABLE)? else {
-        return Ok(vec![Propagator::TraceContext, Propagator::Baggage]);
+        return Ok(Propagation::new(true, true));
     };
-    let mut propagators = Vec::new();
+    let (mut trace_context, mut baggage) = (false, false);
     for name in value.split(',').map(str::trim) {
         match name {
-            "tracecontext" => propagators.push(Propagator::TraceContext),
-            "baggage" => propagators.push(Propagator::Baggage),
+            "tracecontext" => trace_context = true,
+            "baggage" => baggage = true,
             "none" => {}
             other => {
                 return Err(Error::Variable {
@@ -201,7 +195,7 @@ fn propagators(variables: Variables<'_>) -> Result<Vec<Propagator>, Error> {
             }
         }
     }
-    Ok(propagators)
+    Ok(Propagation::new(trace_context, baggage))
 }
 
 /// What is wrong with the URL of an endpoint, if anything.

@@ -11,14 +11,13 @@ use opentelemetry::{Array, KeyValue, StringValue, Value};
 use super::client_address::client_address;
 use super::endpoint::Endpoint;
 use super::layer::Options;
-use super::query::redacted;
 
-pub(super) const REQUEST_METHOD: &str = "http.request.method";
-pub(super) const RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+pub(crate) const REQUEST_METHOD: &str = "http.request.method";
+pub(crate) const RESPONSE_STATUS_CODE: &str = "http.response.status_code";
 pub(super) const ROUTE: &str = "http.route";
-pub(super) const ERROR_TYPE: &str = "error.type";
+pub(crate) const ERROR_TYPE: &str = "error.type";
 pub(super) const URL_SCHEME: &str = "url.scheme";
-pub(super) const PROTOCOL_VERSION: &str = "network.protocol.version";
+pub(crate) const PROTOCOL_VERSION: &str = "network.protocol.version";
 
 /// The attributes of a span when the request arrives.
 pub(super) fn on_request<B>(
@@ -37,8 +36,9 @@ pub(super) fn on_request<B>(
     let uri = original_uri(request);
     attributes.push(KeyValue::new("url.path", uri.path().to_owned()));
     if let Some(query) = uri.query() {
-        let query = redacted(query, &options.query_values);
-        attributes.push(KeyValue::new("url.query", query));
+        let mut recorded = String::with_capacity(query.len());
+        options.query.write(query, &mut recorded);
+        attributes.push(KeyValue::new("url.query", recorded));
     }
     if let Some(route) = &endpoint.route {
         attributes.push(KeyValue::new(ROUTE, Arc::clone(route)));
@@ -102,14 +102,14 @@ fn text(address: IpAddr) -> Arc<str> {
     Arc::from(address.to_string())
 }
 
-pub(super) const OTHER: &str = "_OTHER";
+pub(crate) const OTHER: &str = "_OTHER";
 
 /// By RFC 9110, RFC 5789 (PATCH) and the conventions (QUERY); any other could be anything.
 pub(super) const METHODS: [&str; 11] = [
     "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY", OTHER,
 ];
 
-pub(super) fn method(method: &Method) -> &'static str {
+pub(crate) fn method(method: &Method) -> &'static str {
     let known = METHODS.iter().find(|known| **known == method.as_str());
     known.copied().unwrap_or(OTHER)
 }
@@ -121,7 +121,7 @@ pub(super) fn scheme(uri: &Uri) -> &'static str {
     }
 }
 
-pub(super) fn version(version: Version) -> Option<&'static str> {
+pub(crate) fn version(version: Version) -> Option<&'static str> {
     match version {
         Version::HTTP_09 => Some("0.9"),
         Version::HTTP_10 => Some("1.0"),

@@ -8,11 +8,9 @@ use axum::extract::MatchedPath;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use opentelemetry::KeyValue;
-use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{
     Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer,
 };
-use opentelemetry_http::HeaderExtractor;
 use tracing::Span;
 
 use super::attributes::{self, ERROR_TYPE, RESPONSE_STATUS_CODE};
@@ -243,9 +241,7 @@ fn trace<B>(
     request_id: &HeaderValue,
 ) -> Option<opentelemetry::Context> {
     let tracer = shared.tracer.as_ref()?;
-    let root = opentelemetry::Context::new();
-    let headers = HeaderExtractor(request.headers());
-    let mut parent = shared.propagator.extract_with_context(&root, &headers);
+    let mut parent = shared.propagation.of_headers(request.headers());
     let mut builder =
         SpanBuilder::from_name(endpoint.span_name.clone()).with_kind(SpanKind::Server);
     if shared.options.public_endpoint {
@@ -253,7 +249,7 @@ fn trace<B>(
         if caller.is_valid() {
             builder = builder.with_links(vec![Link::with_context(caller)]);
         }
-        parent = root;
+        parent = opentelemetry::Context::new();
     }
     let span = tracer.build_with_context(builder, &parent);
     let context = parent.with_span(span);

@@ -4,7 +4,6 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use ipnet::IpNet;
 use opentelemetry::metrics::{Meter, MeterProvider};
-use opentelemetry::propagation::TextMapCompositePropagator;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
@@ -12,8 +11,9 @@ use tower_layer::Layer;
 
 use super::HttpService;
 use super::endpoint::Endpoints;
-use crate::config::Propagator;
-use crate::telemetry::{SCOPE, composite};
+use crate::propagation::Propagation;
+use crate::query::Redaction;
+use crate::telemetry::SCOPE;
 
 /// Records each request: a span, metrics and a request id. See [the module](super).
 ///
@@ -28,7 +28,7 @@ pub(super) struct Shared {
     pub(super) endpoints: Arc<Endpoints>,
     /// None where nothing is traced.
     pub(super) tracer: Option<SdkTracer>,
-    pub(super) propagator: Arc<TextMapCompositePropagator>,
+    pub(super) propagation: Propagation,
     /// Whether each request is a line on the console.
     pub(super) shows_requests: bool,
     pub(super) options: Options,
@@ -40,7 +40,7 @@ pub(super) struct Options {
     pub(super) public_endpoint: bool,
     pub(super) answers_trace: bool,
     pub(super) trusted_proxies: Vec<IpNet>,
-    pub(super) query_values: Vec<String>,
+    pub(super) query: Redaction,
     /// With the attribute's name of each.
     pub(super) request_headers: Vec<(HeaderName, String)>,
     pub(super) response_headers: Vec<(HeaderName, String)>,
@@ -50,14 +50,14 @@ impl HttpLayer {
     pub(crate) fn new(
         meter: &Meter,
         tracer: Option<SdkTracer>,
-        propagator: TextMapCompositePropagator,
+        propagation: Propagation,
         shows_requests: bool,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 endpoints: Arc::new(Endpoints::new(meter)),
                 tracer,
-                propagator: Arc::new(propagator),
+                propagation,
                 shows_requests,
                 options: Options::default(),
             }),
@@ -68,9 +68,13 @@ impl HttpLayer {
     /// Baggage. Others have it from [`Telemetry::layer`](crate::Telemetry::layer).
     #[must_use]
     pub fn of_providers(tracer: &SdkTracerProvider, meter: &SdkMeterProvider) -> Self {
-        let propagator = composite(&[Propagator::TraceContext, Propagator::Baggage]);
         let tracer = Some(tracer.tracer(SCOPE));
-        Self::new(&meter.meter(SCOPE), tracer, propagator, false)
+        Self::new(
+            &meter.meter(SCOPE),
+            tracer,
+            Propagation::new(true, true),
+            false,
+        )
     }
 
     /// For a service that anybody can call: each request starts a trace of its own, with a link
@@ -99,14 +103,14 @@ impl HttpLayer {
     }
 
     /// The query parameters whose values may be recorded in `url.query`, such as `page`. Every
-    /// other value is recorded as `REDACTED`; names are case-sensitive.
+    /// other value is recorded as `REDACTED`, and so are credentials
+    /// ([`SENSITIVE_QUERY_PARAMETERS`](crate::client::SENSITIVE_QUERY_PARAMETERS)), named here or
+    /// not. Names are case-sensitive.
     #[must_use]
-    pub fn record_query_values(
-        mut self,
-        names: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Self {
-        let names = names.into_iter().map(Into::into);
-        self.options().query_values.extend(names);
+    pub fn record_query_values_of<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        for name in names {
+            self.options().query.allow(name);
+        }
         self
     }
 

@@ -28,17 +28,16 @@
 //! latencies; it is counted once it ends, and is an active request until then.
 //!
 //! Of the query only the names are recorded, and the values that are
-//! [named](HttpLayer::record_query_values); of headers `User-Agent`, the request's id and those
+//! [named](HttpLayer::record_query_values_of); of headers `User-Agent`, the request's id and those
 //! that are [named](HttpLayer::record_request_headers).
 
-mod attributes;
+pub(crate) mod attributes;
 mod body;
 mod client_address;
 mod endpoint;
 mod exchange;
 mod future;
 mod layer;
-mod query;
 mod request_id;
 mod service;
 #[cfg(test)]

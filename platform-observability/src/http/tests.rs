@@ -89,7 +89,7 @@ async fn a_request_is_a_server_span_by_the_conventions() {
         ],
     );
     *sent.body_mut() = Body::from("abc");
-    let layer = capture.layer().record_query_values(["page"]);
+    let layer = capture.layer().record_query_values_of(["page", "token"]);
     let (status, _) = send(layer, Router::new().nest("/v1", entries), sent).await;
     assert_eq!(status, 201);
     let span = capture.span("POST /v1/entries/{id}");

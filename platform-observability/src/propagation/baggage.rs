@@ -1,0 +1,108 @@
+//! [W3C Baggage](https://www.w3.org/TR/baggage/).
+
+use opentelemetry::Context;
+use opentelemetry::baggage::{BaggageExt, KeyValueMetadata};
+use opentelemetry::propagation::Injector;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+pub(super) const BAGGAGE: &str = "baggage";
+
+/// What is passed on at least and, here, at most (section 3.3.2).
+const MEMBERS: usize = 64;
+const BYTES: usize = 8192;
+
+/// What a value cannot hold as it is.
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b',')
+    .add(b';')
+    .add(b'\\')
+    .add(b'%');
+
+/// The members of all headers, in order, as far as they are well-formed and within the limits.
+/// Nothing of what is left out is logged, as it may be anybody's data.
+pub(super) fn read<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Vec<KeyValueMetadata> {
+    let mut members = Vec::new();
+    let mut bytes = 0;
+    for member in headers.flatten().flat_map(|header| header.split(',')) {
+        let member = member.trim_matches([' ', '\t']);
+        // With the comma before it.
+        let longer = bytes + usize::from(bytes > 0) + member.len();
+        if member.is_empty() || longer > BYTES || members.len() == MEMBERS {
+            continue;
+        }
+        if let Some(member) = parsed(member) {
+            members.push(member);
+            bytes = longer;
+        }
+    }
+    members
+}
+
+/// `key "=" value *( ";" property )`
+fn parsed(member: &str) -> Option<KeyValueMetadata> {
+    let (pair, properties) = match member.split_once(';') {
+        Some((pair, properties)) => (pair, properties),
+        None => (member, ""),
+    };
+    let (key, value) = pair.split_once('=')?;
+    let (key, value) = (
+        key.trim_matches([' ', '\t']),
+        value.trim_matches([' ', '\t']),
+    );
+    if !is_token(key) || !value.bytes().all(is_octet) {
+        return None;
+    }
+    // What is not UTF-8 becomes U+FFFD (section 3.3.1.3).
+    let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
+    let properties: Vec<_> = properties
+        .split(';')
+        .map(|property| property.trim_matches([' ', '\t']))
+        .filter(|property| !property.is_empty())
+        .collect();
+    let properties = properties.join(";");
+    Some(KeyValueMetadata::new(
+        key.to_owned(),
+        value,
+        properties.as_str(),
+    ))
+}
+
+/// RFC 9110's `token`.
+fn is_token(text: &str) -> bool {
+    let is_token = |it: u8| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&it);
+    !text.is_empty() && text.bytes().all(is_token)
+}
+
+/// `baggage-octet`: printable ASCII but space, `"`, `,`, `;` and `\`.
+fn is_octet(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
+}
+
+pub(super) fn write(context: &Context, injector: &mut dyn Injector) {
+    let baggage = context.baggage();
+    if baggage.is_empty() {
+        return;
+    }
+    let mut text = String::new();
+    for (count, (key, (value, properties))) in baggage.iter().enumerate() {
+        let value = utf8_percent_encode(value.as_str(), ENCODED);
+        let mut member = format!("{key}={value}");
+        if !properties.as_str().is_empty() {
+            member.push(';');
+            member.push_str(properties.as_str());
+        }
+        let longer = text.len() + usize::from(!text.is_empty()) + member.len();
+        if longer > BYTES || count == MEMBERS || !is_token(key.as_str()) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(&member);
+    }
+    if !text.is_empty() {
+        injector.set(BAGGAGE, text);
+    }
+}

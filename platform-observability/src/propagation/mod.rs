@@ -1,0 +1,108 @@
+//! How context travels between services: W3C Trace Context Level 2 and W3C Baggage.
+//!
+//! The SDK's propagators read the first header of a name only, accept keys and values that the
+//! grammar forbids, and log baggage that they cannot read. These do not.
+
+mod baggage;
+#[cfg(test)]
+mod tests;
+mod trace_context;
+
+use http::HeaderMap;
+use opentelemetry::Context;
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::TraceContextExt;
+
+use self::baggage::BAGGAGE;
+use self::trace_context::{TRACEPARENT, TRACESTATE};
+
+/// The formats that a service speaks.
+#[derive(Clone, Debug)]
+pub(crate) struct Propagation {
+    trace_context: bool,
+    baggage: bool,
+    fields: Vec<String>,
+}
+
+impl Propagation {
+    pub(crate) fn new(trace_context: bool, baggage: bool) -> Self {
+        let fields = [
+            (trace_context, TRACEPARENT),
+            (trace_context, TRACESTATE),
+            (baggage, BAGGAGE),
+        ];
+        let fields = fields.into_iter().filter(|(spoken, _)| *spoken);
+        Self {
+            trace_context,
+            baggage,
+            fields: fields.map(|(_, field)| field.to_owned()).collect(),
+        }
+    }
+
+    /// The caller's context, of headers; without any copy of those.
+    pub(crate) fn of_headers(&self, headers: &HeaderMap) -> Context {
+        let texts = |name: &str| {
+            let values = headers.get_all(name).into_iter();
+            values.map(|value| value.to_str().ok())
+        };
+        self.read(
+            || texts(TRACEPARENT),
+            || texts(TRACESTATE),
+            || texts(BAGGAGE),
+            &Context::new(),
+        )
+    }
+
+    /// The values of each header, of which one that is not ASCII is `None`.
+    fn read<'a, I: Iterator<Item = Option<&'a str>>>(
+        &self,
+        traceparent: impl FnOnce() -> I,
+        tracestate: impl FnOnce() -> I,
+        baggage: impl FnOnce() -> I,
+        context: &Context,
+    ) -> Context {
+        let mut context = context.clone();
+        if self.trace_context
+            && let Some(caller) = trace_context::read(traceparent(), tracestate)
+        {
+            context = context.with_remote_span_context(caller);
+        }
+        if self.baggage {
+            let members = baggage::read(baggage());
+            if !members.is_empty() {
+                context = context.with_baggage(members);
+            }
+        }
+        context
+    }
+}
+
+impl TextMapPropagator for Propagation {
+    fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
+        if self.trace_context {
+            trace_context::write(context.span().span_context(), injector);
+        }
+        if self.baggage {
+            baggage::write(context, injector);
+        }
+    }
+
+    fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
+        let texts = |name: &str| {
+            let values = extractor.get_all(name).unwrap_or_default();
+            values.into_iter().map(Some)
+        };
+        self.read(
+            || texts(TRACEPARENT),
+            || texts(TRACESTATE),
+            || texts(BAGGAGE),
+            context,
+        )
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(&self.fields)
+    }
+}

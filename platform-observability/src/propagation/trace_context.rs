@@ -1,0 +1,121 @@
+//! [W3C Trace Context Level 2](https://www.w3.org/TR/trace-context-2/).
+
+use opentelemetry::propagation::Injector;
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+
+pub(super) const TRACEPARENT: &str = "traceparent";
+pub(super) const TRACESTATE: &str = "tracestate";
+
+/// Sampled and random: the flags that are known. Others are not passed on (section 3.2.2.5).
+const KNOWN_FLAGS: u8 = 0b11;
+
+/// How many members a `tracestate` may have (section 3.3.1.1).
+const MEMBERS: usize = 32;
+
+/// The caller's span. A `traceparent` that is missing, malformed or not the only one is none, and
+/// its `tracestate` means nothing then; a malformed `tracestate` alone is left out.
+pub(super) fn read<'a, I: Iterator<Item = Option<&'a str>>>(
+    mut traceparents: impl Iterator<Item = Option<&'a str>>,
+    tracestates: impl FnOnce() -> I,
+) -> Option<SpanContext> {
+    let traceparent = traceparents.next()??;
+    if traceparents.next().is_some() {
+        return None;
+    }
+    let (trace_id, span_id, flags) = parent(trimmed(traceparent))?;
+    let state = state(tracestates()).unwrap_or_default();
+    Some(SpanContext::new(trace_id, span_id, flags, true, state))
+}
+
+/// `version "-" trace-id "-" parent-id "-" trace-flags`, in lower-case hexadecimal digits; what
+/// follows in a later version is not read.
+fn parent(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
+    let bytes = text.as_bytes();
+    let (known, later) = bytes.split_at_checked(55)?;
+    let [b'-', b'-', b'-'] = [known[2], known[35], known[52]] else {
+        return None;
+    };
+    match hexadecimal::<1>(&known[..2])? {
+        [0xff] => return None,
+        [0] if !later.is_empty() => return None,
+        _ if !later.is_empty() && later[0] != b'-' => return None,
+        _ => {}
+    }
+    let trace_id = TraceId::from_bytes(hexadecimal(&known[3..35])?);
+    let span_id = SpanId::from_bytes(hexadecimal(&known[36..52])?);
+    let [flags] = hexadecimal(&known[53..])?;
+    let is_valid = trace_id != TraceId::INVALID && span_id != SpanId::INVALID;
+    is_valid.then_some((trace_id, span_id, TraceFlags::new(flags & KNOWN_FLAGS)))
+}
+
+fn hexadecimal<const BYTES: usize>(digits: &[u8]) -> Option<[u8; BYTES]> {
+    let digit = |of: u8| match of {
+        b'0'..=b'9' => Some(of - b'0'),
+        b'a'..=b'f' => Some(of - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; BYTES];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// The members of all headers, in order; none if one of them is malformed or there twice, or if
+/// there are too many.
+fn state<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Option<TraceState> {
+    let mut members: Vec<(&str, &str)> = Vec::new();
+    for header in headers {
+        for member in header?.split(',').map(trimmed) {
+            if member.is_empty() {
+                continue;
+            }
+            let (key, value) = member.split_once('=')?;
+            let is_new = members.iter().all(|(known, _)| *known != key);
+            if !is_key(key) || !is_value(value) || !is_new || members.len() == MEMBERS {
+                return None;
+            }
+            members.push((key, value));
+        }
+    }
+    TraceState::from_key_value(members).ok()
+}
+
+fn is_key(text: &str) -> bool {
+    let is_first = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(|first| is_first(*first))
+        && bytes.len() <= 256
+        && bytes
+            .iter()
+            .all(|it| is_first(*it) || b"_-*/@".contains(it))
+}
+
+/// Printable ASCII but `,` and `=`; the last is no space, as the member was trimmed.
+fn is_value(text: &str) -> bool {
+    (1..=256).contains(&text.len())
+        && text
+            .bytes()
+            .all(|it| matches!(it, b' '..=b'~') && it != b',' && it != b'=')
+}
+
+/// Without what HTTP calls optional white space.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
+pub(super) fn write(span: &SpanContext, injector: &mut dyn Injector) {
+    if !span.is_valid() {
+        return;
+    }
+    let (trace_id, span_id) = (span.trace_id(), span.span_id());
+    let flags = span.trace_flags().to_u8() & KNOWN_FLAGS;
+    injector.set(
+        TRACEPARENT,
+        format!("00-{trace_id:032x}-{span_id:016x}-{flags:02x}"),
+    );
+    let state = span.trace_state().header();
+    if !state.is_empty() {
+        injector.set(TRACESTATE, state);
+    }
+}

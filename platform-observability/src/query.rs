@@ -1,0 +1,207 @@
+//! What of a query may be recorded: on a health platform its values may be anybody's.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// What stands for what is not recorded, by the conventions.
+pub(crate) const REDACTED: &str = "REDACTED";
+
+/// The query parameters whose values are not recorded even where values are, in any case of
+/// letters: credentials and signatures. The first five are those of the conventions.
+///
+/// [`HttpClientLayer::sensitive_query_parameters`](crate::client::HttpClientLayer::sensitive_query_parameters)
+/// replaces the list for a client.
+pub const SENSITIVE_QUERY_PARAMETERS: &[&str] = &[
+    "AWSAccessKeyId",
+    "Signature",
+    "sig",
+    "X-Goog-Signature",
+    "X-Amz-Signature",
+    "X-Amz-Credential",
+    "X-Amz-Security-Token",
+    "X-Goog-Credential",
+    "access_token",
+    "api_key",
+    "api-key",
+    "apikey",
+    "assertion",
+    "auth",
+    "authorization",
+    "client_assertion",
+    "client_secret",
+    "code",
+    "code_verifier",
+    "credential",
+    "id_token",
+    "jwt",
+    "key",
+    "otp",
+    "passwd",
+    "password",
+    "pwd",
+    "refresh_token",
+    "secret",
+    "session",
+    "session_id",
+    "sessionid",
+    "state",
+    "ticket",
+    "token",
+];
+
+/// Which values of a query are recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Redaction {
+    allowed: Allowed,
+    // None is the default list.
+    sensitive: Option<Vec<Box<str>>>,
+}
+
+#[derive(Clone, Debug)]
+enum Allowed {
+    Only(Vec<Box<str>>),
+    All,
+}
+
+impl Default for Redaction {
+    fn default() -> Self {
+        Self {
+            allowed: Allowed::Only(Vec::new()),
+            sensitive: None,
+        }
+    }
+}
+
+impl Redaction {
+    pub(crate) fn allow(&mut self, parameter: &str) {
+        if let Allowed::Only(parameters) = &mut self.allowed {
+            parameters.push(parameter.into());
+        }
+    }
+
+    pub(crate) fn allow_all(&mut self) {
+        self.allowed = Allowed::All;
+    }
+
+    pub(crate) fn set_sensitive(&mut self, parameters: Vec<Box<str>>) {
+        self.sensitive = Some(parameters);
+    }
+
+    /// Appends the query, without what is not to be recorded.
+    pub(crate) fn write(&self, query: &str, to: &mut String) {
+        // Some servers take `;` for `&`. Whoever does not sees more values redacted, never less.
+        for piece in query.split_inclusive(['&', ';']) {
+            let (parameter, separator) = match piece.strip_suffix(['&', ';']) {
+                Some(parameter) => (parameter, &piece[parameter.len()..]),
+                None => (piece, ""),
+            };
+            match parameter.split_once('=') {
+                _ if parameter.is_empty() => {}
+                Some((name, _)) if !self.allows(name) => {
+                    to.push_str(name);
+                    to.push('=');
+                    to.push_str(REDACTED);
+                }
+                // What has no name may be a value.
+                None if !self.allows(parameter) => to.push_str(REDACTED),
+                _ => to.push_str(parameter),
+            }
+            to.push_str(separator);
+        }
+    }
+
+    fn allows(&self, name: &str) -> bool {
+        let name = decoded(name);
+        let allowed = match &self.allowed {
+            Allowed::Only(parameters) => parameters.iter().any(|allowed| **allowed == *name),
+            Allowed::All => true,
+        };
+        allowed && !self.is_sensitive(&name)
+    }
+
+    fn is_sensitive(&self, name: &str) -> bool {
+        match &self.sensitive {
+            Some(own) => own.iter().any(|own| own.eq_ignore_ascii_case(name)),
+            None => SENSITIVE_QUERY_PARAMETERS
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(name)),
+        }
+    }
+}
+
+/// A parameter's name as the server reads it, lest `t%6Fken` pass for something else.
+fn decoded(name: &str) -> Cow<'_, str> {
+    if !name.contains(['%', '+']) {
+        return Cow::Borrowed(name);
+    }
+    let spaced = name.replace('+', " ");
+    Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Redaction;
+
+    fn written(redaction: &Redaction, query: &str) -> String {
+        let mut to = String::new();
+        redaction.write(query, &mut to);
+        to
+    }
+
+    #[test]
+    fn no_value_is_recorded_by_default() {
+        let redaction = Redaction::default();
+        for (query, expected) in [
+            ("", ""),
+            ("a=1", "a=REDACTED"),
+            ("a=1&b=2;c=3", "a=REDACTED&b=REDACTED;c=REDACTED"),
+            ("a=b=c", "a=REDACTED"),
+            ("a=", "a=REDACTED"),
+            ("jane", "REDACTED"),
+            ("&a=1&&", "&a=REDACTED&&"),
+            ("=jane", "=REDACTED"),
+        ] {
+            assert_eq!(written(&redaction, query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn only_allowed_values_are_recorded_and_never_sensitive_ones() {
+        let mut redaction = Redaction::default();
+        redaction.allow("page");
+        redaction.allow("token");
+        redaction.allow("a b");
+        for (query, expected) in [
+            ("page=2&size=3", "page=2&size=REDACTED"),
+            ("Page=2", "Page=REDACTED"),
+            ("p%61ge=2", "p%61ge=2"),
+            ("page", "page"),
+            ("a+b=1&a%20b=2", "a+b=1&a%20b=2"),
+            ("token=x", "token=REDACTED"),
+            ("token", "REDACTED"),
+            ("page=2;token=x", "page=2;token=REDACTED"),
+        ] {
+            assert_eq!(written(&redaction, query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn where_all_values_are_recorded_sensitive_ones_are_not() {
+        let mut redaction = Redaction::default();
+        redaction.allow_all();
+        assert_eq!(
+            written(
+                &redaction,
+                "q=1&SIG=2&t%6Fken=3&AWSAccessKeyId=4&x-goog-signature=5&code=6&password=7"
+            ),
+            "q=1&SIG=REDACTED&t%6Fken=REDACTED&AWSAccessKeyId=REDACTED&x-goog-signature=REDACTED\
+             &code=REDACTED&password=REDACTED"
+        );
+        redaction.set_sensitive(vec!["patient".into()]);
+        assert_eq!(
+            written(&redaction, "code=6&Patient=7"),
+            "code=6&Patient=REDACTED"
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! A trace goes through a real `nats-server`. `./test` installs it; `PLATFORM_TEST_NATS` names it,
+//! else it is that in `PATH`. Each test starts one of its own.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // in what the test calls, too
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use async_nats::HeaderMap;
+use futures_util::StreamExt;
+use opentelemetry::trace::{SpanKind, TraceContextExt, TracerProvider};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use platform_observability::messaging::{self, Destination};
+use tracing::Instrument;
+use tracing_subscriber::layer::SubscriberExt;
+
+/// A server on a port of its own, which is gone with it.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let program = std::env::var_os("PLATFORM_TEST_NATS").unwrap_or("nats-server".into());
+        let mut process = Command::new(&program)
+            .args(["--addr", "127.0.0.1", "--port", "-1"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("{program:?}: {error}; install nats-server, or call ./test, which does")
+            });
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let mut lines = log.lines().map(Result::unwrap);
+        let address = lines
+            .by_ref()
+            .find_map(|line| {
+                let (_, address) = line.split_once("Listening for client connections on ")?;
+                Some(address.trim().to_owned())
+            })
+            .expect("nats-server says where it listens");
+        assert!(lines.any(|line| line.ends_with("Server is ready")));
+        // Lest it wait for somebody to read on.
+        std::thread::spawn(move || lines.count());
+        let url = format!("nats://{address}");
+        Self { process, url }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_message_takes_the_trace_along() {
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let exported = InMemorySpanExporter::default();
+    let tracer = SdkTracerProvider::builder()
+        .with_simple_exporter(exported.clone())
+        .build();
+    let subscriber = tracing_subscriber::registry()
+        .with(tracing_opentelemetry::layer().with_tracer(tracer.tracer("test")));
+    let _scope = tracing::subscriber::set_default(subscriber);
+
+    let server = Server::start();
+    let client = async_nats::connect(&server.url).await.unwrap();
+    let mut messages = client.subscribe("entries.*.booked").await.unwrap();
+
+    let template = "entries.{id}.booked";
+    let sent = messaging::producer_span(Destination::new("entries.7.booked").template(template));
+    let mut headers = HeaderMap::new();
+    sent.in_scope(|| messaging::inject(&mut headers));
+    let published = client.publish_with_headers("entries.7.booked", headers, "".into());
+    published.instrument(sent).await.unwrap();
+
+    let message = messages.next().await.unwrap();
+    let producer = messaging::extract(message.headers.as_ref().unwrap());
+    assert!(producer.has_active_span());
+    let destination = Destination::new(&message.subject).template(template);
+    drop(messaging::consumer_span(destination, &producer));
+    drop(messaging::consumer_child_span(destination, &producer));
+
+    let spans = exported.get_finished_spans().unwrap();
+    let spans: Vec<&SpanData> = spans
+        .iter()
+        .filter(|span| span.span_kind != SpanKind::Internal)
+        .collect();
+    let [sent, linked, child] = spans[..] else {
+        panic!("{spans:#?}");
+    };
+    assert_eq!(sent.name, "send entries.{id}.booked");
+    assert_eq!(linked.name, "process entries.{id}.booked");
+    assert_eq!(linked.links.len(), 1);
+    let link = &linked.links.iter().next().unwrap().span_context;
+    assert_eq!(link.span_id(), sent.span_context.span_id());
+    assert_eq!(link.trace_id(), sent.span_context.trace_id());
+    assert_ne!(linked.span_context.trace_id(), link.trace_id());
+    assert_eq!(child.parent_span_id, sent.span_context.span_id());
+    assert_eq!(child.span_context.trace_id(), link.trace_id());
+}
