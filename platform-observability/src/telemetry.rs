@@ -262,6 +262,7 @@ fn layer(meter: &Meter, providers: &Providers, destinations: &Destinations) -> H
         meter,
         tracer,
         destinations.propagation.clone(),
+        destinations.sampling,
         shows_requests,
     )
 }

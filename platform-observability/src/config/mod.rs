@@ -16,6 +16,7 @@ pub(crate) use resource::resource;
 pub(crate) use variables::Variables;
 
 use crate::Error;
+use crate::http::Sampling;
 use crate::propagation::Propagation;
 
 /// One of OpenTelemetry's signals.
@@ -105,6 +106,7 @@ pub(crate) struct Destinations {
     /// `OTEL_SDK_DISABLED`: nothing but the log lines on standard error.
     pub(crate) disabled: bool,
     pub(crate) propagation: Propagation,
+    pub(crate) sampling: Sampling,
     /// How many spans, and how many log records, may wait to be sent.
     pub(crate) span_queue: usize,
     pub(crate) log_queue: usize,
@@ -152,6 +154,7 @@ impl Destinations {
             logs: destination(Signal::Logs)?,
             disabled,
             propagation: propagation(variables)?,
+            sampling: sampling(variables)?,
             span_queue: queue("OTEL_BSP_MAX_QUEUE_SIZE", variables)?,
             log_queue: queue("OTEL_BLRP_MAX_QUEUE_SIZE", variables)?,
         })
@@ -172,6 +175,43 @@ fn queue(variable: &str, variables: Variables<'_>) -> Result<usize, Error> {
         variable: variable.to_owned(),
         problem: format!("is `{value}`, which is no size of a queue"),
         remedy: "set it to a number of items from 1 to 10000000, or unset it",
+    })
+}
+
+/// The SDK makes the sampler, and takes what it cannot read for the default.
+fn sampling(variables: Variables<'_>) -> Result<Sampling, Error> {
+    const VARIABLE: &str = "OTEL_TRACES_SAMPLER";
+    const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
+    let name = variables.read(VARIABLE)?;
+    let name = name.as_deref().unwrap_or("parentbased_always_on");
+    let (follows_callers, root) = match name.strip_prefix("parentbased_") {
+        Some(root) => (true, root),
+        None => (false, name),
+    };
+    match root {
+        "always_on" | "always_off" => {}
+        "traceidratio" => {
+            let ratio = variables.read(ARGUMENT)?;
+            let is_ratio = |it: &String| it.parse().is_ok_and(|it: f64| (0.0..=1.0).contains(&it));
+            if let Some(ratio) = ratio.filter(|it| !is_ratio(it)) {
+                return Err(Error::Variable {
+                    variable: ARGUMENT.to_owned(),
+                    problem: format!("is `{ratio}`, which is no share of the traces"),
+                    remedy: "set it to a number from 0 to 1, or unset it",
+                });
+            }
+        }
+        _ => {
+            return Err(Error::Variable {
+                variable: VARIABLE.to_owned(),
+                problem: format!("is `{name}`, which is no sampler here"),
+                remedy: "set it to `always_on`, `always_off` or `traceidratio`, each with or without `parentbased_` in front, or unset it",
+            });
+        }
+    }
+    Ok(Sampling {
+        follows_callers,
+        keeps_roots: root == "always_on",
     })
 }
 

@@ -81,6 +81,7 @@ fn providers(url: &str, timeout: Duration, queue: usize) -> Providers {
         metrics: endpoint(),
         logs: endpoint(),
         disabled: false,
+        sampling: crate::http::Sampling::default(),
         propagation: crate::propagation::Propagation::new(true, true),
         span_queue: queue,
         log_queue: queue,

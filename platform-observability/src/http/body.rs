@@ -160,7 +160,8 @@ pub(super) fn request_size<B: 'static>(request: &mut Request<B>) -> Size {
         return Size::Unknown;
     };
     if request.body().is_end_stream() {
-        return Size::Known(0);
+        // There is none.
+        return Size::Unknown;
     }
     let bytes = Arc::new(AtomicU64::new(0));
     let body = std::mem::take(request.body_mut());

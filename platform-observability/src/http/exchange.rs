@@ -9,7 +9,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{
-    Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer,
+    Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, Tracer,
 };
 use tracing::Span;
 
@@ -241,23 +241,51 @@ fn trace<B>(
     request_id: &HeaderValue,
 ) -> Option<opentelemetry::Context> {
     let tracer = shared.tracer.as_ref()?;
-    let mut parent = shared.propagation.of_headers(request.headers());
+    let caller = shared.propagation.caller(request.headers());
     let mut builder =
         SpanBuilder::from_name(endpoint.span_name.clone()).with_kind(SpanKind::Server);
-    if shared.options.public_endpoint {
-        let caller = parent.span().span_context().clone();
-        if caller.is_valid() {
+    let (parent, likely) = if shared.options.public_endpoint {
+        if let Some(caller) = caller {
             builder = builder.with_links(vec![Link::with_context(caller)]);
         }
-        parent = opentelemetry::Context::new();
+        (opentelemetry::Context::new(), shared.sampling.keeps_roots)
+    } else {
+        let root = shared.propagation.with_baggage(request.headers());
+        match caller {
+            Some(caller) if shared.sampling.follows_callers && !caller.is_sampled() => {
+                return Some(root.with_remote_span_context(dropped(&caller)));
+            }
+            Some(caller) => {
+                let likely = shared.sampling.follows_callers;
+                (root.with_remote_span_context(caller), likely)
+            }
+            None => (root, shared.sampling.keeps_roots),
+        }
+    };
+    let attributes = || attributes::on_request(request, endpoint, request_id, &shared.options);
+    if likely {
+        // They become the span's own as they are.
+        builder = builder.with_attributes(attributes());
     }
     let span = tracer.build_with_context(builder, &parent);
     let context = parent.with_span(span);
-    if context.span().is_recording() {
-        let attributes = attributes::on_request(request, endpoint, request_id, &shared.options);
-        context.span().set_attributes(attributes);
+    if !likely && context.span().is_recording() {
+        context.span().set_attributes(attributes());
     }
     Some(context)
+}
+
+/// The span of a request that its caller did not sample: it has a number, and is not recorded.
+fn dropped(caller: &SpanContext) -> SpanContext {
+    let span_id = SpanId::from_bytes(fastrand::u64(1..).to_be_bytes());
+    let state = caller.trace_state().clone();
+    SpanContext::new(
+        caller.trace_id(),
+        span_id,
+        caller.trace_flags(),
+        false,
+        state,
+    )
 }
 
 fn traceresponse(span: &SpanContext) -> Option<HeaderValue> {

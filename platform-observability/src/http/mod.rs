@@ -47,6 +47,7 @@ pub use body::HttpBody;
 pub use future::HttpFuture;
 pub use ipnet::IpNet;
 pub use layer::HttpLayer;
+pub(crate) use layer::Sampling;
 pub use service::HttpService;
 
 /// The target of the requests' spans.

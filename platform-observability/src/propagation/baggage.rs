@@ -1,11 +1,12 @@
 //! [W3C Baggage](https://www.w3.org/TR/baggage/).
 
+use http::HeaderName;
 use opentelemetry::Context;
 use opentelemetry::baggage::{BaggageExt, KeyValueMetadata};
 use opentelemetry::propagation::Injector;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-pub(super) const BAGGAGE: &str = "baggage";
+pub(super) static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// What is passed on at least and, here, at most (section 3.3.2).
 const MEMBERS: usize = 64;
@@ -103,6 +104,6 @@ pub(super) fn write(context: &Context, injector: &mut dyn Injector) {
         text.push_str(&member);
     }
     if !text.is_empty() {
-        injector.set(BAGGAGE, text);
+        injector.set(BAGGAGE.as_str(), text);
     }
 }

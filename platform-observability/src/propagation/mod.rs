@@ -8,12 +8,12 @@ mod baggage;
 mod tests;
 mod trace_context;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
 
 use self::baggage::BAGGAGE;
 use self::trace_context::{TRACEPARENT, TRACESTATE};
@@ -29,54 +29,43 @@ pub(crate) struct Propagation {
 impl Propagation {
     pub(crate) fn new(trace_context: bool, baggage: bool) -> Self {
         let fields = [
-            (trace_context, TRACEPARENT),
-            (trace_context, TRACESTATE),
-            (baggage, BAGGAGE),
+            (trace_context, &TRACEPARENT),
+            (trace_context, &TRACESTATE),
+            (baggage, &BAGGAGE),
         ];
         let fields = fields.into_iter().filter(|(spoken, _)| *spoken);
         Self {
             trace_context,
             baggage,
-            fields: fields.map(|(_, field)| field.to_owned()).collect(),
+            fields: fields.map(|(_, field)| field.to_string()).collect(),
         }
     }
 
-    /// The caller's context, of headers; without any copy of those.
-    pub(crate) fn of_headers(&self, headers: &HeaderMap) -> Context {
-        let texts = |name: &str| {
-            let values = headers.get_all(name).into_iter();
-            values.map(|value| value.to_str().ok())
-        };
-        self.read(
-            || texts(TRACEPARENT),
-            || texts(TRACESTATE),
-            || texts(BAGGAGE),
-            &Context::new(),
-        )
+    /// The caller's span, if the headers name one; without any copy of them.
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<SpanContext> {
+        if !self.trace_context {
+            return None;
+        }
+        trace_context::read(texts(headers, &TRACEPARENT), || texts(headers, &TRACESTATE))
     }
 
-    /// The values of each header, of which one that is not ASCII is `None`.
-    fn read<'a, I: Iterator<Item = Option<&'a str>>>(
-        &self,
-        traceparent: impl FnOnce() -> I,
-        tracestate: impl FnOnce() -> I,
-        baggage: impl FnOnce() -> I,
-        context: &Context,
-    ) -> Context {
-        let mut context = context.clone();
-        if self.trace_context
-            && let Some(caller) = trace_context::read(traceparent(), tracestate)
-        {
-            context = context.with_remote_span_context(caller);
+    /// A context with the caller's baggage, if there is any.
+    pub(crate) fn with_baggage(&self, headers: &HeaderMap) -> Context {
+        let context = Context::new();
+        if !self.baggage || !headers.contains_key(&BAGGAGE) {
+            return context;
         }
-        if self.baggage {
-            let members = baggage::read(baggage());
-            if !members.is_empty() {
-                context = context.with_baggage(members);
-            }
-        }
-        context
+        context.with_baggage(baggage::read(texts(headers, &BAGGAGE)))
     }
+}
+
+/// The values of a header; one that is not ASCII is `None`.
+fn texts<'a>(
+    headers: &'a HeaderMap,
+    name: &'static HeaderName,
+) -> impl Iterator<Item = Option<&'a str>> {
+    let values = headers.get_all(name).into_iter();
+    values.map(|value| value.to_str().ok())
 }
 
 impl TextMapPropagator for Propagation {
@@ -90,16 +79,23 @@ impl TextMapPropagator for Propagation {
     }
 
     fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
-        let texts = |name: &str| {
-            let values = extractor.get_all(name).unwrap_or_default();
+        let texts = |name: &HeaderName| {
+            let values = extractor.get_all(name.as_str()).unwrap_or_default();
             values.into_iter().map(Some)
         };
-        self.read(
-            || texts(TRACEPARENT),
-            || texts(TRACESTATE),
-            || texts(BAGGAGE),
-            context,
-        )
+        let mut context = context.clone();
+        if self.trace_context
+            && let Some(caller) = trace_context::read(texts(&TRACEPARENT), || texts(&TRACESTATE))
+        {
+            context = context.with_remote_span_context(caller);
+        }
+        if self.baggage {
+            let members = baggage::read(texts(&BAGGAGE));
+            if !members.is_empty() {
+                context = context.with_baggage(members);
+            }
+        }
+        context
     }
 
     fn fields(&self) -> FieldIter<'_> {

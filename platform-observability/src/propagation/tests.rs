@@ -27,7 +27,10 @@ fn headers(lines: &[(&str, &str)]) -> HeaderMap {
 fn read(case: &str, lines: &[(&str, &str)]) -> Context {
     let headers = headers(lines);
     let propagation = Propagation::new(true, true);
-    let direct = propagation.of_headers(&headers);
+    let mut direct = propagation.with_baggage(&headers);
+    if let Some(caller) = propagation.caller(&headers) {
+        direct = direct.with_remote_span_context(caller);
+    }
     let carried = propagation.extract_with_context(&Context::new(), &HeaderExtractor(&headers));
     assert_eq!(
         direct.span().span_context(),

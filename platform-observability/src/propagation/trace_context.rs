@@ -1,10 +1,11 @@
 //! [W3C Trace Context Level 2](https://www.w3.org/TR/trace-context-2/).
 
+use http::HeaderName;
 use opentelemetry::propagation::Injector;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-pub(super) const TRACEPARENT: &str = "traceparent";
-pub(super) const TRACESTATE: &str = "tracestate";
+pub(super) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Sampled and random: the flags that are known. Others are not passed on (section 3.2.2.5).
 const KNOWN_FLAGS: u8 = 0b11;
@@ -111,11 +112,11 @@ pub(super) fn write(span: &SpanContext, injector: &mut dyn Injector) {
     let (trace_id, span_id) = (span.trace_id(), span.span_id());
     let flags = span.trace_flags().to_u8() & KNOWN_FLAGS;
     injector.set(
-        TRACEPARENT,
+        TRACEPARENT.as_str(),
         format!("00-{trace_id:032x}-{span_id:016x}-{flags:02x}"),
     );
     let state = span.trace_state().header();
     if !state.is_empty() {
-        injector.set(TRACESTATE, state);
+        injector.set(TRACESTATE.as_str(), state);
     }
 }

@@ -24,12 +24,18 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::ALLOCATOR;
 use crate::spread::Spread;
 
+/// Of [`NAMES`].
+const OURS: usize = 2;
+const PEERS: usize = 3;
+
 const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const SAMPLED_OUT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
-/// What is compared; the first is what the others are added to, the second is ours.
-const NAMES: [&str; 5] = [
+/// What is compared. The first is what the others are added to, the second what axum takes for any
+/// layer, the third is ours, the others are the peers.
+const NAMES: [&str; 6] = [
     "bare axum 0.8",
+    "a layer that does nothing",
     "platform-observability",
     "opentelemetry-instrumentation-tower 0.19",
     "axum-tracing-opentelemetry 0.42 (traces only)",
@@ -110,20 +116,20 @@ fn report(
     } else {
         "http.sampled_out"
     };
-    let peers = 2..NAMES.len();
+    let peers = PEERS..NAMES.len();
     // Against the best peer of each round's own medians; one without metrics does less, and counts all the same.
     let median = |at: usize| Spread::of(added[at].clone()).median;
     let best = peers.clone().map(median).fold(f64::INFINITY, f64::min);
     let fewest = peers
         .map(|at| allocated[at] - allocated[0])
         .fold(f64::INFINITY, f64::min);
-    let time = median(1) / best;
-    let allocations = (allocated[1] - allocated[0]) / fewest;
+    let time = median(OURS) / best;
+    let allocations = (allocated[OURS] - allocated[0]) / fewest;
     println!("  added time {time:.2}, added allocations {allocations:.2} of the best peer's\n");
-    figures.insert(format!("{key}.added_ns"), median(1).round().into());
+    figures.insert(format!("{key}.added_ns"), median(OURS).round().into());
     figures.insert(
         format!("{key}.added_allocations"),
-        (allocated[1] - allocated[0]).into(),
+        (allocated[OURS] - allocated[0]).into(),
     );
     let (time_key, allocations_key) = if kind == "sampled" {
         (
@@ -138,7 +144,7 @@ fn report(
     };
     figures.insert(time_key.to_owned(), time.into());
     figures.insert(allocations_key.to_owned(), allocations.into());
-    for (at, name) in NAMES.iter().enumerate().skip(2) {
+    for (at, name) in NAMES.iter().enumerate().skip(PEERS) {
         figures.insert(
             format!("{key}.peer.{name}.added_ns"),
             median(at).round().into(),
@@ -171,7 +177,8 @@ fn set_up() -> Vec<Router> {
     let bare = || Router::new().route("/entries/{id}", get(async || "hello"));
     vec![
         bare(),
-        bare().layer(HttpLayer::of_providers(&tracer, &meter)),
+        bare().layer(tower::layer::util::Identity::new()),
+        bare().layer(HttpLayer::of_providers(&tracer, &meter).parent_based()),
         bare().layer(opentelemetry_instrumentation_tower::http::server::Layer::new()),
         bare().layer(axum_tracing_opentelemetry::middleware::OtelAxumLayer::default()),
         bare()
