@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, OriginalUri};
-use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 
@@ -46,9 +45,9 @@ pub(super) fn on_request<B>(
     if let Some(version) = version(request.version()) {
         attributes.push(KeyValue::new(PROTOCOL_VERSION, version));
     }
-    if let Some(authority) = authority(request) {
-        attributes.push(KeyValue::new("server.address", authority.host().to_owned()));
-        if let Some(port) = authority.port_u16() {
+    if let Some((host, port)) = server(request) {
+        attributes.push(KeyValue::new("server.address", host.to_owned()));
+        if let Some(port) = port {
             attributes.push(KeyValue::new("server.port", i64::from(port)));
         }
     }
@@ -140,13 +139,28 @@ fn original_uri<B>(request: &Request<B>) -> &Uri {
     }
 }
 
-/// The `Host` header, or what stands for it in HTTP/2.
-fn authority<B>(request: &Request<B>) -> Option<Authority> {
-    let host = request.headers().get(header::HOST);
-    let authority = match host {
-        Some(host) => Authority::try_from(host.as_bytes()).ok(),
-        None => request.uri().authority().cloned(),
+/// Host and port of the `Host` header, or of what stands for it in HTTP/2.
+fn server<B>(request: &Request<B>) -> Option<(&str, Option<u16>)> {
+    let authority = match request.headers().get(header::HOST) {
+        Some(host) => host.to_str().ok()?,
+        None => request.uri().authority()?.as_str(),
     };
-    // With a user's name it is no `Host` (RFC 9110, 7.2).
-    authority.filter(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'))
+    // `uri-host [ ":" port ]` (RFC 9110, 7.2), in which the host of IPv6 stands in brackets.
+    let end = match authority.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, port) = authority.split_at(end);
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_host = |it: u8| it.is_ascii_alphanumeric() || b"-._~:%!$&'()*+,;=".contains(&it);
+    if bare.is_empty() || !bare.bytes().all(is_host) {
+        return None;
+    }
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Some((bare, None)),
+        // An empty port is the scheme's.
+        Some("") => Some((bare, None)),
+        Some(port) => Some((bare, Some(port.parse().ok()?))),
+        None => None,
+    }
 }

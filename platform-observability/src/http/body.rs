@@ -44,6 +44,8 @@ pub struct Sending {
     exchange: Exchange,
     /// How many bytes the response announced.
     announced: Option<u64>,
+    /// Whether the body knows its size, and so is ready: nothing of the service runs for it.
+    is_ready: bool,
 }
 
 impl<B: Body> HttpBody<B> {
@@ -64,9 +66,11 @@ impl<B: Body> HttpBody<B> {
             None
         } else {
             let announced = content_length(&parts.headers);
+            let is_ready = body.size_hint().exact().is_some();
             Some(Sending {
                 exchange,
                 announced,
+                is_ready,
             })
         };
         let body = Self::Service {
@@ -107,7 +111,11 @@ impl<B: Body<Data = Bytes>> Body for HttpBody<B> {
                 let Some(sending) = exchange else {
                     return inner.poll_frame(cx);
                 };
-                let frame = ready!(sending.exchange.run(|| inner.poll_frame(cx)));
+                let frame = ready!(if sending.is_ready {
+                    sending.exchange.run_outside(|| inner.poll_frame(cx))
+                } else {
+                    sending.exchange.run(|| inner.poll_frame(cx))
+                });
                 let mut complete = frame.is_none();
                 match &frame {
                     Some(Ok(frame)) => {

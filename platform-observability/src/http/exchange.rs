@@ -32,7 +32,8 @@ pub(super) struct Exchange {
     line: Option<Span>,
     scheme: &'static str,
     version: Option<&'static str>,
-    request_id: HeaderValue,
+    /// None once the response has it.
+    request_id: Option<HeaderValue>,
     request_size: Size,
     response_size: u64,
     started: Instant,
@@ -85,7 +86,7 @@ impl Exchange {
             line,
             scheme,
             version: attributes::version(request.version()),
-            request_id,
+            request_id: Some(request_id),
             request_size: size,
             response_size: 0,
             started,
@@ -99,6 +100,14 @@ impl Exchange {
     pub(super) fn run<T>(&mut self, piece: impl FnOnce() -> T) -> T {
         self.running = true;
         let outcome = self.inside(piece);
+        self.running = false;
+        outcome
+    }
+
+    /// The same for a piece that has nothing to do with the span.
+    pub(super) fn run_outside<T>(&mut self, piece: impl FnOnce() -> T) -> T {
+        self.running = true;
+        let outcome = piece();
         self.running = false;
         outcome
     }
@@ -136,7 +145,9 @@ impl Exchange {
                 }
             }
         }
-        request_id::answer(response.headers_mut(), self.request_id.clone());
+        if let Some(id) = self.request_id.take() {
+            request_id::answer(response.headers_mut(), id);
+        }
     }
 
     /// Some more bytes of the response went out.

@@ -590,7 +590,15 @@ async fn a_caller_that_was_not_sampled_is_followed() {
 async fn the_servers_address_is_taken_only_from_a_valid_host() {
     for (host, address, port) in [
         ("ledger.example", Some("ledger.example"), None),
-        ("[::1]:80", Some("[::1]"), Some(80)),
+        ("[::1]:80", Some("::1"), Some(80)),
+        ("[::1]", Some("::1"), None),
+        ("ledger.example:", Some("ledger.example"), None),
+        ("ledger.example:99999", None, None),
+        ("ledger.example:http", None, None),
+        ("[::1", None, None),
+        ("[::1]x", None, None),
+        (":80", None, None),
+        ("a/b", None, None),
         ("user@ledger.example", None, None),
         ("not a host", None, None),
     ] {

@@ -50,16 +50,24 @@ fn parent(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
 }
 
 fn hexadecimal<const BYTES: usize>(digits: &[u8]) -> Option<[u8; BYTES]> {
-    let digit = |of: u8| match of {
-        b'0'..=b'9' => Some(of - b'0'),
-        b'a'..=b'f' => Some(of - b'a' + 10),
-        _ => None,
+    /// By the digit's character; 0xff is none.
+    const VALUES: [u8; 256] = {
+        let mut values = [0xff; 256];
+        let mut value = 0;
+        while value < 16 {
+            values[b"0123456789abcdef"[value as usize] as usize] = value;
+            value += 1;
+        }
+        values
     };
     let mut bytes = [0; BYTES];
+    let mut seen = 0;
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = high << 4 | low & 0xf;
     }
-    Some(bytes)
+    (seen < 16).then_some(bytes)
 }
 
 /// The members of all headers, in order; none if one of them is malformed or there twice, or if

@@ -21,7 +21,6 @@ use serde_json::{Map, Value};
 use tower::Service;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::ALLOCATOR;
 use crate::spread::Spread;
 
 /// Of [`NAMES`].
@@ -54,22 +53,29 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
     let mut figures = Map::new();
     for (kind, parent) in [("sampled", SAMPLED), ("sampled out", SAMPLED_OUT)] {
         let mut nanoseconds: Vec<Vec<f64>> = vec![Vec::new(); NAMES.len()];
-        let mut allocated = [0.0; NAMES.len()];
         for round in 0..=rounds {
             for turn in 0..NAMES.len() {
                 let at = (round + turn) % NAMES.len();
-                let (took, allocations) =
-                    runtime.block_on(serve(&mut services[at], parent, requests));
+                let took = runtime.block_on(serve(&mut services[at], parent, requests));
                 // The first warms up.
                 if round > 0 {
                     nanoseconds[at].push(took.as_secs_f64() * 1e9 / f64::from(requests));
-                    allocated[at] = allocations;
                 }
             }
             if round % 10 == 0 {
                 eprint!("\r{kind}: {round} of {rounds} ");
             }
         }
+        // Apart from the time, as counting takes some.
+        let allocated = std::array::from_fn(|at| {
+            let count = || {
+                runtime.block_on(serve(&mut services[at], parent, requests));
+            };
+            let counted = allocation_counter::measure(count).count_total;
+            #[expect(clippy::cast_precision_loss, reason = "a mean of few")]
+            let counted = counted as f64;
+            counted / f64::from(requests)
+        });
         eprint!("\r                              \r");
         report(kind, &nanoseconds, allocated, &mut figures);
     }
@@ -189,9 +195,8 @@ fn set_up() -> Vec<Router> {
     ]
 }
 
-/// How long so many requests took, and how many allocations each.
-async fn serve(service: &mut Router, parent: &str, requests: u32) -> (Duration, f64) {
-    let counted = stats_alloc::Region::new(ALLOCATOR);
+/// How long so many requests took.
+async fn serve(service: &mut Router, parent: &str, requests: u32) -> Duration {
     let began = Instant::now();
     for _ in 0..requests {
         let request = Request::builder()
@@ -205,11 +210,7 @@ async fn serve(service: &mut Router, parent: &str, requests: u32) -> (Duration, 
         let body = answer.unwrap().into_body().collect().await.unwrap();
         assert_eq!(body.to_bytes(), "hello");
     }
-    let took = began.elapsed();
-    let counted = counted.change();
-    let allocated = counted.allocations + counted.reallocations;
-    #[expect(clippy::cast_precision_loss, reason = "a mean of few")]
-    (took, allocated as f64 / f64::from(requests))
+    began.elapsed()
 }
 
 /// Exports nothing.

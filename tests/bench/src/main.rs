@@ -13,12 +13,6 @@
 mod http;
 mod spread;
 
-use std::alloc::System;
-
-/// Counts the allocations of the process.
-#[global_allocator]
-static ALLOCATOR: &stats_alloc::StatsAlloc<System> = &stats_alloc::INSTRUMENTED_SYSTEM;
-
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
