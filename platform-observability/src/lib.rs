@@ -40,4 +40,5 @@ pub mod testing;
 pub use config::{Axiom, Signal};
 pub use error::Error;
 pub use export::{SignalStatus, Status, Trouble};
+pub use subscriber::LogFilter;
 pub use telemetry::{Telemetry, TelemetryBuilder};

@@ -1,6 +1,7 @@
 //! What becomes of the service's `tracing` spans and events.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
@@ -12,6 +13,7 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 
 use crate::error::Error;
 use crate::export::Providers;
@@ -31,14 +33,15 @@ const NEVER_EXPORTED: [&str; 5] = ["hyper", "h2", "reqwest", "rustls", "opentele
 
 /// Spans to the traces, events to the logs (never to both, lest they be paid twice), and lines to
 /// standard error.
-pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Error> {
+pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<(Dispatch, LogFilter), Error> {
+    let mut setters = Vec::new();
     let traces = match &providers.tracer {
         None => None,
         Some(provider) => {
             let layer = spans(provider.tracer("platform-observability"));
             // Whatever the filter says, the spans of calls and messages stay: without them,
             // traces would tear.
-            let traced = filter.parse(&always())?.and(filter_fn(|metadata| {
+            let traced = settable(&filter, always(), &mut setters)?.and(filter_fn(|metadata| {
                 metadata.is_span() && exported(metadata)
             }));
             Some(layer.with_filter(traced))
@@ -47,9 +50,10 @@ pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Err
     let logs = match &providers.logger {
         None => None,
         Some(provider) => {
-            let events = filter.parse("")?.and(filter_fn(|metadata| {
-                metadata.is_event() && exported(metadata)
-            }));
+            let events =
+                settable(&filter, String::new(), &mut setters)?.and(filter_fn(|metadata| {
+                    metadata.is_event() && exported(metadata)
+                }));
             Some(OpenTelemetryTracingBridge::new(provider).with_filter(events))
         }
     };
@@ -58,9 +62,56 @@ pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<Dispatch, Err
         .fmt_fields(debug_fn(show))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .with_filter(filter.parse("")?);
+        .with_filter(settable(&filter, String::new(), &mut setters)?);
     let registry = tracing_subscriber::registry();
-    Ok(Dispatch::new(registry.with(traces).with(logs).with(lines)))
+    let dispatch = Dispatch::new(registry.with(traces).with(logs).with(lines));
+    Ok((dispatch, LogFilter(setters.into())))
+}
+
+/// What is logged, changeable while the service runs; from
+/// [`Telemetry::log_filter`](crate::Telemetry::log_filter). Cheap to clone.
+#[derive(Clone)]
+pub struct LogFilter(Arc<[Setter]>);
+
+type Setter = Box<dyn Fn(&Filter) -> Result<(), Error> + Send + Sync>;
+
+impl LogFilter {
+    /// Logs what `directives` say from now on, such as `info,my_service=debug`, in the syntax of
+    /// tracing-subscriber's `EnvFilter`.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read; what was logged before is logged on then.
+    pub fn set(&self, directives: &str) -> Result<(), Error> {
+        let filter = Filter {
+            directives: directives.to_owned(),
+            from_environment: false,
+        };
+        // Each is read by the same rules, so the first fails or none.
+        self.0.iter().try_for_each(|set| set(&filter))
+    }
+}
+
+impl std::fmt::Debug for LogFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogFilter(..)")
+    }
+}
+
+/// A filter by `filter` and `more`, and how to set another.
+fn settable<S: 'static>(
+    filter: &Filter,
+    more: String,
+    setters: &mut Vec<Setter>,
+) -> Result<reload::Layer<EnvFilter, S>, Error> {
+    let (settable, handle) = reload::Layer::new(filter.parse(&more)?);
+    setters.push(Box::new(move |filter| {
+        let filter = filter.parse(&more)?;
+        // It fails only where the subscriber is gone, which logs nothing anyway.
+        let _ = handle.reload(filter);
+        Ok(())
+    }));
+    Ok(settable)
 }
 
 /// The service's `tracing` spans, without the attributes that no convention knows and that cost
@@ -139,6 +190,31 @@ fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> 
 #[cfg(test)]
 mod tests {
     use super::Filter;
+
+    #[test]
+    fn a_filter_is_changed_while_it_is_used() {
+        let filter = Filter {
+            directives: "info".to_owned(),
+            from_environment: false,
+        };
+        let mut setters = Vec::new();
+        let layer = super::settable(&filter, ",always=info".to_owned(), &mut setters).unwrap();
+        let registry = tracing_subscriber::registry::Registry::default();
+        let subscriber = tracing_subscriber::layer::SubscriberExt::with(registry, layer);
+        let _scope = tracing::subscriber::set_default(subscriber);
+        let log_filter = super::LogFilter(setters.into());
+        let debugs = || tracing::enabled!(target: "mine", tracing::Level::DEBUG);
+        assert!(!debugs());
+        log_filter.set("off,mine=debug").unwrap();
+        assert!(debugs());
+        assert!(tracing::enabled!(target: "always", tracing::Level::INFO));
+        let error = log_filter.set("mine=loud").unwrap_err().to_string();
+        assert!(
+            error.contains("mine=loud") || error.contains("log_filter"),
+            "{error}"
+        );
+        assert!(debugs(), "it stays as it was");
+    }
 
     #[test]
     fn a_malformed_filter_is_an_error_that_names_where_it_was_set() {

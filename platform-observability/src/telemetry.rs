@@ -11,7 +11,7 @@ use crate::config::{Axiom, Chosen, Destination, Destinations, Variables, resourc
 use crate::error::Error;
 use crate::export::{Ledgers, Providers, Status};
 use crate::http::HttpLayer;
-use crate::subscriber::{self, DEFAULT_FILTER, Filter};
+use crate::subscriber::{self, DEFAULT_FILTER, Filter, LogFilter};
 
 /// How long a shutdown may take, unless the service says otherwise.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -33,6 +33,7 @@ pub struct Telemetry {
     // None once it was shut down.
     providers: Option<Providers>,
     ledgers: Ledgers,
+    log_filter: LogFilter,
     layer: HttpLayer,
     client: HttpClientLayer,
     deadline: Duration,
@@ -85,6 +86,12 @@ impl Telemetry {
     #[must_use]
     pub fn layer(&self) -> HttpLayer {
         self.layer.clone()
+    }
+
+    /// What is logged, to be changed while the service runs.
+    #[must_use]
+    pub fn log_filter(&self) -> LogFilter {
+        self.log_filter.clone()
     }
 
     /// What became of the telemetry so far: sent, waiting, dropped, and why.
@@ -226,14 +233,15 @@ impl TelemetryBuilder {
         };
         let providers = Providers::new(&destinations, &resource)?;
         let meter = meter(&providers);
+        let (subscriber, log_filter) = subscriber::new(&providers, filter)?;
         let telemetry = Telemetry {
+            log_filter,
             layer: layer(&meter, &providers, &destinations),
             ledgers: providers.ledgers.clone(),
             client: HttpClientLayer::new(&meter, destinations.propagation.clone()),
             providers: Some(providers.clone()),
             deadline: self.deadline,
         };
-        let subscriber = subscriber::new(&providers, filter)?;
         tracing::dispatcher::set_global_default(subscriber)
             .map_err(|_| Error::SubscriberInstalled)?;
         opentelemetry::global::set_text_map_propagator(destinations.propagation.clone());
