@@ -30,6 +30,7 @@ mod error;
 mod export;
 pub mod http;
 pub mod messaging;
+mod panic;
 mod propagation;
 mod query;
 mod subscriber;

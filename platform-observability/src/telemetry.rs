@@ -11,6 +11,7 @@ use crate::config::{Axiom, Chosen, Destination, Destinations, Variables, resourc
 use crate::error::Error;
 use crate::export::{Ledgers, Providers, Status};
 use crate::http::HttpLayer;
+use crate::panic::log_panics;
 use crate::subscriber::{self, DEFAULT_FILTER, Filter, LogFilter};
 
 /// How long a shutdown may take, unless the service says otherwise.
@@ -58,8 +59,9 @@ impl Telemetry {
     /// `RUST_LOG`, and what the SDK reads: `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_BLRP_*`,
     /// `OTEL_METRIC_EXPORT_INTERVAL`, the limits of spans.
     ///
-    /// It sets the global `tracing` subscriber and OpenTelemetry's global tracer provider, meter
-    /// provider and propagator. It needs no runtime, and may be called inside one; exports run on
+    /// It sets the global `tracing` subscriber, a panic hook that logs where a panic happened (its
+    /// message only if that is a literal, or on the console), and OpenTelemetry's global tracer
+    /// provider, meter provider and propagator. It needs no runtime, and may be called inside one; exports run on
     /// threads of their own.
     ///
     /// # Errors
@@ -244,6 +246,7 @@ impl TelemetryBuilder {
         };
         tracing::dispatcher::set_global_default(subscriber)
             .map_err(|_| Error::SubscriberInstalled)?;
+        log_panics(destinations.logs == Destination::Console);
         opentelemetry::global::set_text_map_propagator(destinations.propagation.clone());
         if let Some(tracer) = providers.tracer {
             opentelemetry::global::set_tracer_provider(tracer);

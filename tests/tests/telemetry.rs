@@ -378,5 +378,10 @@ async fn a_filter_for_logs_tears_no_trace() {
     let span = audited(&receiver);
     assert_eq!(seen.answer["record"]["span_id"], hex(&span.span_id));
     let logs = receiver.logs();
-    assert_eq!(logs.len(), 1, "the panic alone is an error: {logs:#?}");
+    assert_eq!(
+        logs.len(),
+        2,
+        "the panic and what it was answered with: {logs:#?}"
+    );
+    assert!(format!("{:?}", logs[0].body).contains("telemetry_probe.rs"));
 }

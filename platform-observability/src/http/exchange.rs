@@ -176,7 +176,7 @@ impl Exchange {
             tracing::error!(
                 target: SPAN,
                 { "error.type" = PANIC, "http.route" = self.endpoint.route.as_deref() },
-                "the handler panicked, and the request was answered with 500; the panic's place and message are on standard error"
+                "the handler panicked, and the request was answered with 500; where it panicked is logged before"
             );
         });
         self.end(Some(ErrorType::Named(PANIC)));
