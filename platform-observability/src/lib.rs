@@ -27,9 +27,11 @@ mod config;
 mod error;
 mod export;
 pub mod http;
+mod spawn;
 mod subscriber;
 mod telemetry;
 
 pub use config::{Axiom, Signal};
 pub use error::Error;
+pub use spawn::spawn;
 pub use telemetry::{Telemetry, TelemetryBuilder};
