@@ -26,6 +26,7 @@
 mod config;
 mod error;
 mod export;
+mod health;
 pub mod http;
 mod spawn;
 mod subscriber;
@@ -33,5 +34,6 @@ mod telemetry;
 
 pub use config::{Axiom, Signal};
 pub use error::Error;
+pub use health::{Health, Readiness};
 pub use spawn::spawn;
 pub use telemetry::{Telemetry, TelemetryBuilder};
