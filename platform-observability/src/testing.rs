@@ -283,7 +283,7 @@ fn has(attributes: &[KeyValue], key: &str, value: Value) {
 }
 
 #[track_caller]
-#[expect(clippy::panic, reason = "an assertion")]
+#[allow(clippy::panic, reason = "an assertion")]
 fn only<T>(mut found: impl Iterator<Item = T>, what: &str, name: &str, all: &dyn Debug) -> T {
     match (found.next(), found.next()) {
         (Some(one), None) => one,

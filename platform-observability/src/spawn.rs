@@ -1,0 +1,72 @@
+use opentelemetry::Context;
+use opentelemetry::context::FutureExt;
+use tokio::task::JoinHandle;
+use tracing::Instrument;
+
+/// [`tokio::spawn`] that carries the current `tracing` span and OpenTelemetry context, baggage
+/// included, into the task: what it logs and traces has the request's trace id.
+///
+/// A span ends when the last of its tasks does, so the request's lasts as long and is exported no
+/// sooner. A task that outlives the response by far is better spawned by tokio, with a span of its
+/// own.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime, as tokio's.
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    // The context is the inner one: it holds what was attached after the span was entered.
+    tokio::spawn(future.with_context(Context::current()).in_current_span())
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::baggage::BaggageExt;
+    use opentelemetry::trace::{TraceContextExt, TracerProvider};
+    use opentelemetry::{Context, KeyValue};
+    use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+    use tracing::{Metadata, info_span};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    #[tokio::test]
+    async fn a_span_in_the_task_belongs_to_the_trace_of_who_spawned_it() {
+        let spans = InMemorySpanExporter::default();
+        let tracer = SdkTracerProvider::builder()
+            .with_simple_exporter(spans.clone())
+            .build();
+        let traces = tracing_opentelemetry::layer().with_tracer(tracer.tracer("test"));
+        let subscriber = tracing_subscriber::registry().with(traces);
+        let _scope = tracing::subscriber::set_default(subscriber);
+
+        let task = info_span!("request").in_scope(|| {
+            let baggage = [KeyValue::new("tenant", "blue")];
+            let _attached = Context::current_with_baggage(baggage).attach();
+            super::spawn(async {
+                // Not on the first poll only.
+                tokio::task::yield_now().await;
+                info_span!("child").in_scope(|| {});
+                let context = Context::current();
+                let tenant = context.baggage().get("tenant").map(ToString::to_string);
+                let current = tracing::Span::current().metadata().map(Metadata::name);
+                (context.span().span_context().trace_id(), tenant, current)
+            })
+        });
+        let (trace_id, tenant, current) = task.await.unwrap();
+        assert_eq!(current, Some("request"));
+
+        let spans = spans.get_finished_spans().unwrap();
+        let named = |name| spans.iter().find(|span| span.name == name).unwrap();
+        let (request, child) = (named("request"), named("child"));
+        assert_eq!(
+            child.span_context.trace_id(),
+            request.span_context.trace_id()
+        );
+        assert_eq!(child.parent_span_id, request.span_context.span_id());
+        assert_eq!(trace_id, request.span_context.trace_id());
+        assert_eq!(tenant.as_deref(), Some("blue"));
+    }
+}
