@@ -6,9 +6,8 @@ use tracing::Instrument;
 /// [`tokio::spawn`] that carries the current `tracing` span and OpenTelemetry context, baggage
 /// included, into the task: what it logs and traces has the request's trace id.
 ///
-/// A span ends when the last of its tasks does, so the request's lasts as long and is exported no
-/// sooner. A task that outlives the response by far is better spawned by tokio, with a span of its
-/// own.
+/// The request's own span does not wait for the task. A `tracing` span below it does: it ends, and
+/// is exported, when the last of its tasks does.
 ///
 /// # Panics
 ///
