@@ -64,6 +64,14 @@ pub enum Error {
         /// The signals, each with what its exporter said.
         failures: String,
     },
+    /// The self-test found that an endpoint does not take what it is sent.
+    #[error(
+        "telemetry does not arrive: {failures}; check the endpoint's URL, the token and the dataset"
+    )]
+    SelfTest {
+        /// The signals, each with how much was lost, and why.
+        failures: String,
+    },
     /// What was left at shutdown was not taken in time; some of it may be lost.
     #[error("telemetry was not shut down within {deadline:?}: what was left may be lost")]
     ShutdownTimedOut {

@@ -41,6 +41,8 @@
 //!   a message.
 //! - [`Telemetry::status`] counts what became of every item; [`Telemetry::log_filter`] changes what is
 //!   logged while the service runs.
+//! - The process and its tokio runtime are measured by themselves, and sqlx's pools by
+//!   `Telemetry::observe_pool` (feature `sqlx`).
 //! - [`spawn`] takes the trace along into a task.
 //! - [`Health`] answers `/livez` and `/readyz`.
 //! - [`serve`] drains requests on SIGTERM, then closes what the service holds, and exports the
@@ -48,12 +50,15 @@
 
 pub mod client;
 mod config;
+#[cfg(feature = "sqlx")]
+mod database;
 mod error;
 mod export;
 mod health;
 pub mod http;
 pub mod messaging;
 mod panic;
+mod process;
 mod propagation;
 mod query;
 mod serve;
@@ -65,7 +70,7 @@ pub mod testing;
 
 pub use config::{Axiom, Signal};
 pub use error::Error;
-pub use export::{SignalStatus, Status, Trouble};
+pub use export::{SignalStatus, Spool, Status, Trouble};
 pub use health::{Health, Readiness};
 pub use serve::{Serve, ServeError, serve};
 pub use spawn::spawn;

@@ -9,9 +9,10 @@ use opentelemetry::trace::TracerProvider;
 use crate::client::HttpClientLayer;
 use crate::config::{Axiom, Chosen, Destination, Destinations, Variables, resource};
 use crate::error::Error;
-use crate::export::{Ledgers, Providers, Status};
+use crate::export::{Ledgers, Providers, Spool, Status};
 use crate::http::HttpLayer;
 use crate::panic::log_panics;
+use crate::process;
 use crate::subscriber::{self, DEFAULT_FILTER, Filter, LogFilter};
 
 /// How long a shutdown may take, unless the service says otherwise.
@@ -33,6 +34,7 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 pub struct Telemetry {
     // None once it was shut down.
     providers: Option<Providers>,
+    meter: Meter,
     ledgers: Ledgers,
     log_filter: LogFilter,
     layer: HttpLayer,
@@ -80,6 +82,7 @@ impl Telemetry {
             environment: None,
             chosen: Chosen::default(),
             log_filter: DEFAULT_FILTER.to_owned(),
+            spool: None,
             deadline: SHUTDOWN,
         }
     }
@@ -88,6 +91,35 @@ impl Telemetry {
     #[must_use]
     pub fn layer(&self) -> HttpLayer {
         self.layer.clone()
+    }
+
+    /// Measures a pool of connections from now on, under `name`: how many are idle or used
+    /// (`db.client.connection.count`), and how many there may be (`db.client.connection.max`).
+    #[cfg(feature = "sqlx")]
+    pub fn observe_pool<DB: sqlx::Database>(&self, name: &str, pool: &sqlx::Pool<DB>) {
+        crate::database::observe_pool(&self.meter, name, pool);
+    }
+
+    /// Sends a span, a log record and the metrics there are, and says whether the endpoints took
+    /// them: at start-up it tells a wrong token or dataset from a right one. It takes as long as
+    /// `OTEL_EXPORTER_OTLP_TIMEOUT` for each signal at most, 10 seconds by default.
+    ///
+    /// # Errors
+    ///
+    /// When an endpoint did not take them; why is in the message. Telemetry works on all the same.
+    pub async fn self_test(&self) -> Result<(), Error> {
+        let Some(providers) = self.providers.clone() else {
+            return Ok(());
+        };
+        let (done, ended) = tokio::sync::oneshot::channel();
+        providers.self_test(|result| {
+            // The caller may have stopped waiting.
+            let _ = done.send(result);
+        })?;
+        let failed = || Error::SelfTest {
+            failures: "its thread died".to_owned(),
+        };
+        ended.await.unwrap_or_else(|_| Err(failed()))
     }
 
     /// What is logged, to be changed while the service runs.
@@ -157,6 +189,7 @@ pub struct TelemetryBuilder {
     environment: Option<String>,
     chosen: Chosen,
     log_filter: String,
+    spool: Option<Spool>,
     deadline: Duration,
 }
 
@@ -199,6 +232,13 @@ impl TelemetryBuilder {
         self
     }
 
+    /// Keeps on disk what an endpoint does not take, until it does. By default nothing is kept: it
+    /// is tried for a while, and then dropped and counted.
+    pub fn spool(mut self, spool: Spool) -> Self {
+        self.spool = Some(spool);
+        self
+    }
+
     /// How long [`Telemetry::shutdown`] may take; by default 10 seconds.
     pub fn shutdown_within(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -233,10 +273,15 @@ impl TelemetryBuilder {
             from_environment: from_environment.is_some(),
             directives: from_environment.unwrap_or(self.log_filter),
         };
-        let providers = Providers::new(&destinations, &resource)?;
+        let spool = self.spool.map(Spool::open).transpose()?;
+        let providers = Providers::new(&destinations, &resource, spool.as_ref())?;
         let meter = meter(&providers);
         let (subscriber, log_filter) = subscriber::new(&providers, filter)?;
+        if providers.meter.is_some() {
+            process::observe(&meter);
+        }
         let telemetry = Telemetry {
+            meter: meter.clone(),
             log_filter,
             layer: layer(&meter, &providers, &destinations),
             ledgers: providers.ledgers.clone(),

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use prost::Message as _;
 
+use super::spool::SignalSpool;
 use super::status::Ledger;
 use crate::config::{Endpoint, Signal};
 use crate::error::Error;
@@ -34,6 +35,15 @@ pub(super) struct Client {
     ledger: Arc<Ledger>,
     stopping: Stopping,
     rest: Mutex<Rest>,
+    spool: Option<SignalSpool>,
+}
+
+/// A request of the exporter's.
+#[derive(Clone, Copy)]
+struct Outgoing<'a> {
+    url: &'a str,
+    headers: &'a HeaderMap,
+    body: &'a Bytes,
 }
 
 /// Set when the process ends: nobody waits from then on.
@@ -97,6 +107,7 @@ impl Client {
         endpoint: &Endpoint,
         ledger: Arc<Ledger>,
         stopping: Stopping,
+        spool: Option<SignalSpool>,
     ) -> Result<Self, Error> {
         let mut builder = reqwest::blocking::Client::builder()
             .timeout(endpoint.timeout)
@@ -124,27 +135,18 @@ impl Client {
             ledger,
             stopping,
             rest: Mutex::default(),
+            spool,
         })
     }
 
     /// Sends until it is answered for good, or the time is over. An endpoint that fails is left
     /// in peace for a while, by the next requests too: then one is tried.
-    fn send(
-        &self,
-        url: &str,
-        headers: &HeaderMap,
-        body: &Bytes,
-    ) -> Result<Response<Bytes>, HttpError> {
+    fn send(&self, request: &Outgoing<'_>) -> Result<Response<Bytes>, HttpError> {
         let began = Instant::now();
         let mut last = None;
         loop {
-            let resting = {
-                let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-                rest.until
-                    .map(|until| until.saturating_duration_since(Instant::now()))
-                    .unwrap_or_default()
-            };
             let left = self.endpoint.timeout.saturating_sub(began.elapsed());
+            let resting = self.resting();
             if left.is_zero() || (resting >= left && last.is_some()) {
                 return last.unwrap_or_else(|| {
                     Err("the endpoint is left in peace for a while, as it failed before".into())
@@ -160,44 +162,146 @@ impl Client {
                 self.ledger.retried();
             }
             let left = self.endpoint.timeout.saturating_sub(began.elapsed());
-            let answer = self.send_once(url, headers, body, left);
-            let (reason, told) = match &answer {
-                Ok(response) if is_worth_another_try(response.status()) => (
-                    response.status().to_string(),
-                    told_pause(response.headers()),
-                ),
-                Ok(response) => {
-                    let refused = !response.status().is_success();
-                    self.say(refused.then(|| response.status().to_string()));
-                    *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Rest::default();
-                    return answer;
+            let answer = self.try_once(request, left);
+            match &answer {
+                Ok(response) if !is_worth_another_try(response.status()) => return answer,
+                _ if self.stopping.is_set() => return answer,
+                _ => last = Some(answer),
+            }
+        }
+    }
+
+    /// Sends once, unless the endpoint is left in peace; what does not arrive is kept on disk.
+    /// What did arrive takes along what was kept.
+    fn send_or_keep(
+        &self,
+        request: &Outgoing<'_>,
+        spool: &SignalSpool,
+    ) -> Result<Response<Bytes>, HttpError> {
+        let answer = if self.resting().is_zero() {
+            self.try_once(request, self.endpoint.timeout)
+        } else {
+            Err("the endpoint is left in peace for a while, as it failed before".into())
+        };
+        match &answer {
+            Ok(response) if response.status().is_success() => {
+                self.send_kept(request, spool);
+                answer
+            }
+            Ok(response) if !is_worth_another_try(response.status()) => answer,
+            _ => {
+                let is_gzip = request.headers.contains_key(CONTENT_ENCODING);
+                let items = self.ledger.in_flight();
+                match spool.put(items, is_gzip, request.body) {
+                    Ok(dropped) => {
+                        self.ledger.unspooled(dropped, false);
+                        self.ledger.spooled();
+                        // For the exporter it is done.
+                        Ok(Response::new(Bytes::new()))
+                    }
+                    Err(error) => {
+                        tracing::warn!(target: "platform_observability::export", "the spool does not take the {}: {error}", self.signal);
+                        answer
+                    }
                 }
-                Err(error) => (error.to_string(), None),
+            }
+        }
+    }
+
+    /// Sends what is kept, the oldest first, as long as it is taken and the time lasts.
+    fn send_kept(&self, request: &Outgoing<'_>, spool: &SignalSpool) {
+        let began = Instant::now();
+        while !self.stopping.is_set() {
+            let left = self.endpoint.timeout.saturating_sub(began.elapsed());
+            let (oldest, dropped) = spool.oldest();
+            self.ledger.unspooled(dropped, false);
+            let Some((kept, body)) = oldest else { return };
+            if left.is_zero() {
+                return;
+            }
+            let mut headers = request.headers.clone();
+            headers.remove(CONTENT_ENCODING);
+            if kept.is_gzip {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+            let again = Outgoing {
+                url: request.url,
+                headers: &headers,
+                body: &Bytes::from(body),
             };
-            self.say(Some(reason));
-            let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-            rest.failed(told);
-            drop(rest);
-            if self.stopping.is_set() {
+            self.ledger.retried();
+            match self.try_once(&again, left) {
+                Ok(response) if !is_worth_another_try(response.status()) => {
+                    let sent = response.status().is_success();
+                    self.ledger.unspooled(kept.items, sent);
+                    spool.remove(&kept);
+                    if sent {
+                        self.read_answer(&response);
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// How long the endpoint is still left in peace.
+    fn resting(&self) -> Duration {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = rest.until;
+        until
+            .map(|until| until.saturating_duration_since(Instant::now()))
+            .unwrap_or_default()
+    }
+
+    /// Sends once, and takes note of how the endpoint is.
+    fn try_once(
+        &self,
+        request: &Outgoing<'_>,
+        timeout: Duration,
+    ) -> Result<Response<Bytes>, HttpError> {
+        let answer = self.send_once(request, timeout);
+        let (reason, told) = match &answer {
+            Ok(response) if is_worth_another_try(response.status()) => {
+                let told = told_pause(response.headers());
+                (response.status().to_string(), told)
+            }
+            Ok(response) => {
+                let refused = !response.status().is_success();
+                self.say(refused.then(|| response.status().to_string()));
+                *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Rest::default();
                 return answer;
             }
-            last = Some(answer);
+            Err(error) => (error.to_string(), None),
+        };
+        self.say(Some(reason));
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        rest.failed(told);
+        answer
+    }
+
+    /// Counts what the endpoint refused while it took the rest.
+    fn read_answer(&self, response: &Response<Bytes>) {
+        // What is no such message, refuses nothing.
+        let answer = Answer::decode(response.body().as_ref()).unwrap_or_default();
+        let rejected = answer.partial_success.unwrap_or_default().rejected;
+        if rejected > 0 {
+            self.ledger.refused(rejected.unsigned_abs());
         }
     }
 
     fn send_once(
         &self,
-        url: &str,
-        headers: &HeaderMap,
-        body: &Bytes,
+        request: &Outgoing<'_>,
         timeout: Duration,
     ) -> Result<Response<Bytes>, HttpError> {
         let Some(inner) = &self.inner else {
             return Err("the client is gone".into());
         };
-        let request = inner.post(url).headers(headers.clone()).body(body.clone());
+        let building = inner.post(request.url);
+        let building = building.headers(request.headers.clone());
         // Its own words would show the whole URL.
-        let sent = request
+        let sent = building
+            .body(request.body.clone())
             .timeout(timeout)
             .send()
             .map_err(|error| described(&error))?;
@@ -246,14 +350,17 @@ impl HttpClient for Client {
         for (name, value) in &self.endpoint.headers {
             headers.insert(name, value.clone());
         }
-        let response = self.send(&parts.uri.to_string(), &headers, &body)?;
+        let request = Outgoing {
+            url: &parts.uri.to_string(),
+            headers: &headers,
+            body: &body,
+        };
+        let response = match &self.spool {
+            Some(spool) => self.send_or_keep(&request, spool),
+            None => self.send(&request),
+        }?;
         if response.status().is_success() {
-            // What is no such message, refuses nothing.
-            let answer = Answer::decode(response.body().as_ref()).unwrap_or_default();
-            let rejected = answer.partial_success.unwrap_or_default().rejected;
-            if rejected > 0 {
-                self.ledger.refused(rejected.unsigned_abs());
-            }
+            self.read_answer(&response);
         }
         Ok(response)
     }

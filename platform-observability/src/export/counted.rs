@@ -35,6 +35,7 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
         while !batch.is_empty() {
             let rest = batch.split_off(fitting(batch.iter().map(span_size)));
             let items = batch.len();
+            self.ledger.began(items);
             let exported = self.inner.export(batch).await;
             self.ledger.ended(items, exported.is_ok());
             result = result.and(exported);
@@ -64,6 +65,7 @@ impl<E: LogExporter> LogExporter for Counted<E> {
         let mut rest = batch.as_slice();
         while !rest.is_empty() {
             let (some, others) = rest.split_at(fitting(rest.iter().map(|it| log_size(it.0))));
+            self.ledger.began(some.len());
             let exported = self.inner.export(LogBatch::new(some)).await;
             self.ledger.ended(some.len(), exported.is_ok());
             result = result.and(exported);
@@ -87,8 +89,10 @@ impl<E: LogExporter> LogExporter for Counted<E> {
 
 impl<E: PushMetricExporter> PushMetricExporter for Counted<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let points = data_points(metrics);
+        self.ledger.began(points);
         let exported = self.inner.export(metrics).await;
-        self.ledger.ended(data_points(metrics), exported.is_ok());
+        self.ledger.ended(points, exported.is_ok());
         exported
     }
 

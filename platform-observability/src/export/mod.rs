@@ -5,6 +5,7 @@ mod client;
 mod counted;
 mod metrics;
 mod queue;
+mod spool;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use opentelemetry::logs::{LogRecord, Logger, LoggerProvider, Severity};
+use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_otlp::{
     Compression, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig,
     WithHttpConfig,
@@ -26,10 +29,13 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use self::client::{Client, Stopping};
 use self::counted::Counted;
 use self::queue::{LogQueue, SpanQueue};
+pub(crate) use self::spool::OpenSpool;
+pub use self::spool::Spool;
 use self::status::Ledger;
 pub use self::status::{SignalStatus, Status, Trouble};
 use crate::config::{Destination, Destinations, Endpoint, Signal};
 use crate::error::Error;
+use crate::telemetry::SCOPE;
 
 /// One provider a signal. Spans are made also where none is exported, so that audit records carry
 /// trace ids.
@@ -61,7 +67,11 @@ impl Ledgers {
 }
 
 impl Providers {
-    pub(crate) fn new(destinations: &Destinations, resource: &Resource) -> Result<Self, Error> {
+    pub(crate) fn new(
+        destinations: &Destinations,
+        resource: &Resource,
+        spool: Option<&OpenSpool>,
+    ) -> Result<Self, Error> {
         let mut providers = Self {
             tracer: None,
             meter: None,
@@ -71,7 +81,14 @@ impl Providers {
         };
         let client = |signal, endpoint: &Endpoint, ledger: &Arc<Ledger>| {
             let stopping = providers.stopping.clone();
-            Client::new(signal, endpoint, Arc::clone(ledger), stopping)
+            let spool = match spool {
+                Some(spool) => Some(spool.of(signal)?),
+                None => None,
+            };
+            if let Some(spool) = &spool {
+                ledger.found(spool.items());
+            }
+            Client::new(signal, endpoint, Arc::clone(ledger), stopping, spool)
         };
         if !destinations.disabled {
             let mut builder = SdkTracerProvider::builder().with_resource(resource.clone());
@@ -114,6 +131,35 @@ impl Providers {
             providers.logger = Some(builder.with_log_processor(queue).build());
         }
         Ok(providers)
+    }
+
+    /// Sends something of each signal on a thread of its own, and calls `done` there with whether
+    /// it was taken.
+    pub(crate) fn self_test(
+        self,
+        done: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) -> Result<(), Error> {
+        spawn("telemetry-self-test", move || {
+            let before = self.ledgers.status();
+            // What they answer, the books say better.
+            if let Some(tracer) = &self.tracer {
+                tracer.tracer(SCOPE).start("telemetry.self_test").end();
+                let _ = tracer.force_flush();
+            }
+            if let Some(logger) = &self.logger {
+                let scope = logger.logger(SCOPE);
+                let mut record = scope.create_log_record();
+                record.set_severity_number(Severity::Info);
+                record.set_body("telemetry was asked to test itself".into());
+                scope.emit(record);
+                let _ = logger.force_flush();
+            }
+            if let Some(meter) = &self.meter {
+                let _ = meter.force_flush();
+            }
+            let failures = lost(&before, &self.ledgers.status());
+            done(failures.map_or(Ok(()), |failures| Err(Error::SelfTest { failures })));
+        })
     }
 
     /// Sends what is queued and stops, on threads of its own; `done` is called there once, after
@@ -159,7 +205,12 @@ impl Providers {
             }
             let gathered = gather(&reports, ends, deadline);
             // The SDK's processors keep what their exporters said to themselves.
-            done(gathered.and_then(|()| lost(&before, &ledgers.status())));
+            done(
+                gathered.and_then(|()| match lost(&before, &ledgers.status()) {
+                    Some(failures) => Err(Error::Shutdown { failures }),
+                    None => Ok(()),
+                }),
+            );
         })
     }
 }
@@ -178,28 +229,24 @@ fn stop(
     })
 }
 
-/// What was not taken between `before` and `after`.
-fn lost(before: &Status, after: &Status) -> Result<(), Error> {
+/// What was not taken between `before` and `after`, if anything.
+fn lost(before: &Status, after: &Status) -> Option<String> {
     let signals = [
         (Signal::Traces, &before.traces, &after.traces),
         (Signal::Metrics, &before.metrics, &after.metrics),
         (Signal::Logs, &before.logs, &after.logs),
     ];
     let failures = signals.iter().filter_map(|(signal, before, after)| {
-        let lost = after.dropped_failed - before.dropped_failed;
+        let not_taken = |of: &SignalStatus| of.dropped_failed + of.rejected;
+        let lost = not_taken(after) - not_taken(before);
         let reason = after
             .trouble
             .as_ref()
             .map(|trouble| trouble.reason.as_str());
-        (lost > 0).then(|| format!("{signal}: {lost} lost ({})", reason.unwrap_or("unknown")))
+        (lost > 0).then(|| format!("{signal}: {lost} lost ({})", reason.unwrap_or("rejected")))
     });
     let failures: Vec<_> = failures.collect();
-    if failures.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Shutdown {
-        failures: failures.join("; "),
-    })
+    (!failures.is_empty()).then(|| failures.join("; "))
 }
 
 fn gather(

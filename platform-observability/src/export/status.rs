@@ -1,6 +1,6 @@
 //! What became of the telemetry so far, counted item by item.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -25,6 +25,8 @@ pub struct SignalStatus {
     pub waiting: u64,
     /// Those that the endpoint took.
     pub exported: u64,
+    /// Those that are kept on disk until the endpoint takes them; of earlier processes too.
+    pub spooled: u64,
     /// Those that were dropped because the queue was full.
     pub dropped_queue_full: u64,
     /// Those that were dropped because the endpoint did not take them, or not in time.
@@ -51,6 +53,11 @@ pub struct Trouble {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     waiting: AtomicUsize,
+    /// How many items the request has that is being sent. Each signal has one at a time.
+    in_flight: AtomicUsize,
+    /// Whether that request was spooled.
+    was_spooled: AtomicBool,
+    spooled: AtomicU64,
     exported: AtomicU64,
     queue_full: AtomicU64,
     failed: AtomicU64,
@@ -79,10 +86,40 @@ impl Ledger {
         self.waiting.fetch_sub(items, Ordering::Relaxed);
     }
 
+    /// The export of so many items begins.
+    pub(super) fn began(&self, items: usize) {
+        self.in_flight.store(items, Ordering::Relaxed);
+        self.was_spooled.store(false, Ordering::Relaxed);
+    }
+
+    /// How many items the request has that is being sent.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The request that is being sent is kept on disk.
+    pub(super) fn spooled(&self) {
+        self.was_spooled.store(true, Ordering::Relaxed);
+    }
+
+    /// So many items were found on disk.
+    pub(super) fn found(&self, items: usize) {
+        self.spooled.fetch_add(count(items), Ordering::Relaxed);
+    }
+
+    /// So many items are no longer kept on disk: they were sent, or dropped.
+    pub(super) fn unspooled(&self, items: usize, sent: bool) {
+        self.spooled.fetch_sub(count(items), Ordering::Relaxed);
+        let of = if sent { &self.exported } else { &self.failed };
+        of.fetch_add(count(items), Ordering::Relaxed);
+    }
+
     /// The export of so many items has ended.
     pub(super) fn ended(&self, items: usize, exported: bool) {
-        let items = u64::try_from(items).unwrap_or(u64::MAX);
-        if exported {
+        let items = count(items);
+        if self.was_spooled.swap(false, Ordering::Relaxed) {
+            self.spooled.fetch_add(items, Ordering::Relaxed);
+        } else if exported {
             self.exported.fetch_add(items, Ordering::Relaxed);
         } else {
             self.failed.fetch_add(items, Ordering::Relaxed);
@@ -108,17 +145,17 @@ impl Ledger {
     }
 
     pub(crate) fn status(&self) -> SignalStatus {
-        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
-        let rejected = count(&self.rejected);
-        let waiting = self.waiting.load(Ordering::Relaxed);
+        let read = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        let rejected = read(&self.rejected);
         SignalStatus {
-            waiting: u64::try_from(waiting).unwrap_or(u64::MAX),
+            waiting: count(self.waiting.load(Ordering::Relaxed)),
+            spooled: read(&self.spooled),
             // They were counted as exported with the rest of their request.
-            exported: count(&self.exported).saturating_sub(rejected),
-            dropped_queue_full: count(&self.queue_full),
-            dropped_failed: count(&self.failed),
+            exported: read(&self.exported).saturating_sub(rejected),
+            dropped_queue_full: read(&self.queue_full),
+            dropped_failed: read(&self.failed),
             rejected,
-            retries: count(&self.retries),
+            retries: read(&self.retries),
             trouble: self
                 .trouble
                 .lock()
@@ -126,4 +163,8 @@ impl Ledger {
                 .clone(),
         }
     }
+}
+
+fn count(items: usize) -> u64 {
+    u64::try_from(items).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::Resource;
 
-use super::{Providers, SignalStatus};
+use super::{Providers, SignalStatus, Spool};
 use crate::config::{Destination, Destinations, Endpoint};
 
 /// Long enough for anything that should happen.
@@ -68,6 +68,10 @@ fn answer(mut stream: &TcpStream, status: &str, headers: &str, body: &[u8]) {
 }
 
 fn providers(url: &str, timeout: Duration, queue: usize) -> Providers {
+    spooling(url, timeout, queue, None)
+}
+
+fn spooling(url: &str, timeout: Duration, queue: usize, spool: Option<Spool>) -> Providers {
     let endpoint = || {
         Destination::Otlp(Endpoint {
             url: url.to_owned(),
@@ -86,7 +90,9 @@ fn providers(url: &str, timeout: Duration, queue: usize) -> Providers {
         span_queue: queue,
         log_queue: queue,
     };
-    Providers::new(&destinations, &Resource::builder_empty().build()).unwrap()
+    let resource = Resource::builder_empty().build();
+    let spool = spool.map(|spool| spool.open().unwrap());
+    Providers::new(&destinations, &resource, spool.as_ref()).unwrap()
 }
 
 fn spans(providers: &Providers, count: usize) {
@@ -109,6 +115,7 @@ fn flushed(providers: &Providers) -> SignalStatus {
 fn balanced(status: &SignalStatus, made: u64) {
     let SignalStatus {
         waiting,
+        spooled,
         exported,
         dropped_queue_full,
         dropped_failed,
@@ -116,7 +123,7 @@ fn balanced(status: &SignalStatus, made: u64) {
         ..
     } = *status;
     assert_eq!(
-        waiting + exported + dropped_queue_full + dropped_failed + rejected,
+        waiting + spooled + exported + dropped_queue_full + dropped_failed + rejected,
         made,
         "{status:?}"
     );
@@ -334,4 +341,174 @@ fn what_is_too_large_for_one_request_is_cut() {
         (4..=10).contains(&requests),
         "{requests} requests for 10 MiB"
     );
+}
+
+#[test]
+fn a_self_test_tells_a_wrong_token_from_a_right_one() {
+    for (script, expected) in [
+        (
+            (|_, stream| answer(&stream, "200 OK", "", b"")) as Script,
+            None,
+        ),
+        (
+            |_, stream| answer(&stream, "401 Unauthorized", "", b""),
+            Some("401 Unauthorized"),
+        ),
+    ] {
+        let backend = backend(script);
+        let providers = providers(&backend.url, PATIENCE, 100);
+        let (done, ended) = mpsc::channel();
+        let test = providers
+            .clone()
+            .self_test(move |result| done.send(result).unwrap());
+        test.unwrap();
+        let result = ended.recv_timeout(PATIENCE).unwrap();
+        let message = result.err().map(|error| error.to_string());
+        match (expected, &message) {
+            (None, None) => {}
+            (Some(expected), Some(message)) => {
+                assert!(
+                    message.contains(expected) && message.contains("token"),
+                    "{message}"
+                );
+            }
+            _ => panic!("{expected:?}: {message:?}"),
+        }
+        let status = providers.ledgers.status();
+        assert_eq!(status.traces.exported + status.traces.dropped_failed, 1);
+        assert_eq!(status.logs.exported + status.logs.dropped_failed, 1);
+    }
+}
+
+/// Refuses until `UP` is set.
+fn down_then_up(up: &'static AtomicBool) -> Backend {
+    static UP: std::sync::OnceLock<&'static AtomicBool> = std::sync::OnceLock::new();
+    UP.set(up).unwrap();
+    backend(|_, stream| {
+        if UP.get().unwrap().load(Ordering::SeqCst) {
+            answer(&stream, "200 OK", "", b"");
+        } else {
+            answer(&stream, "503 Service Unavailable", "", b"");
+        }
+    })
+}
+
+#[test]
+fn what_is_spooled_outlives_the_process_and_arrives() {
+    static UP: AtomicBool = AtomicBool::new(false);
+    let backend = down_then_up(&UP);
+    let directory = tempfile::tempdir().unwrap();
+    let spool = || Spool::at(directory.path().join("spool"));
+
+    let first = spooling(&backend.url, PATIENCE, 100, Some(spool()));
+    for _ in 0..3 {
+        spans(&first, 5);
+        flushed(&first);
+    }
+    let status = flushed(&first);
+    assert_eq!(
+        (status.spooled, status.dropped_failed),
+        (15, 0),
+        "{status:?}"
+    );
+    balanced(&status, 15);
+    let (done, ended) = mpsc::channel();
+    first
+        .shut_down(PATIENCE, move |result| done.send(result.is_ok()).unwrap())
+        .unwrap();
+    assert!(ended.recv_timeout(PATIENCE).unwrap(), "nothing is lost");
+
+    // What is on disk is for nobody else.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(directory.path().join("spool")).unwrap();
+        assert_eq!(mode.permissions().mode() & 0o777, 0o700);
+    }
+
+    UP.store(true, Ordering::SeqCst);
+    let second = spooling(&backend.url, PATIENCE, 100, Some(spool()));
+    assert_eq!(
+        second.ledgers.status().traces.spooled,
+        15,
+        "it is found again"
+    );
+    let before = backend.requests.load(Ordering::SeqCst);
+    spans(&second, 1);
+    let status = flushed(&second);
+    assert_eq!((status.exported, status.spooled), (16, 0), "{status:?}");
+    assert_eq!(backend.requests.load(Ordering::SeqCst) - before, 4);
+}
+
+#[test]
+fn a_full_spool_drops_the_oldest_and_counts_it() {
+    let backend = backend(|_, stream| answer(&stream, "503 Service Unavailable", "", b""));
+    let directory = tempfile::tempdir().unwrap();
+    // A request of so few spans has some 150 bytes.
+    let spool = Spool::at(directory.path().join("spool")).max_bytes(700);
+    let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
+    for _ in 0..20 {
+        spans(&providers, 1);
+        flushed(&providers);
+    }
+    let status = flushed(&providers);
+    assert!(
+        status.spooled > 0 && status.dropped_failed > 0,
+        "{status:?}"
+    );
+    balanced(&status, 20);
+    let files = std::fs::read_dir(directory.path().join("spool/traces")).unwrap();
+    let bytes: u64 = files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes <= 700, "{bytes}");
+}
+
+#[test]
+fn what_is_too_old_is_dropped_and_counted() {
+    let backend = backend(|n, stream| match n {
+        0 => answer(&stream, "503 Service Unavailable", "", b""),
+        _ => answer(&stream, "200 OK", "", b""),
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::at(directory.path().join("spool")).max_age(Duration::ZERO);
+    let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
+    spans(&providers, 2);
+    assert_eq!(flushed(&providers).spooled, 2);
+    // Until the endpoint is asked again.
+    while flushed(&providers).exported == 0 {
+        spans(&providers, 1);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let status = flushed(&providers);
+    assert_eq!(status.spooled, 0, "{status:?}");
+    assert!(status.dropped_failed >= 2, "{status:?}");
+}
+
+#[test]
+fn a_spool_that_cannot_be_had_is_a_clear_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = |path: &std::path::Path| Spool::at(path).open().unwrap_err().to_string();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let message = error(&file.join("below"));
+    assert!(
+        message.contains("spool") && message.contains("cannot be used"),
+        "{message}"
+    );
+
+    let taken = directory.path().join("taken");
+    let _held = Spool::at(&taken).open().unwrap();
+    let message = error(&taken);
+    assert!(message.contains("another process"), "{message}");
+
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let open = directory.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let message = error(&open);
+        assert!(message.contains("chmod 700"), "{message}");
+    }
 }

@@ -1,0 +1,250 @@
+//! Telemetry on disk, while an endpoint does not take it.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::config::Signal;
+use crate::error::Error;
+
+/// A directory that keeps what an endpoint does not take, until it does; for
+/// [`TelemetryBuilder::spool`](crate::TelemetryBuilder::spool).
+///
+/// What is kept outlives the process, and is sent once a request to the endpoint succeeds again,
+/// the oldest first. It is not synced to the disk, so a power failure may take the last of it. It
+/// holds what telemetry holds, in files that only the process's user can read.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    directory: PathBuf,
+    max_bytes: u64,
+    max_age: Duration,
+}
+
+impl Spool {
+    /// In `directory`, which is made if it is missing, and which is this process's alone.
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            max_bytes: 64 * 1024 * 1024,
+            max_age: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+
+    /// How many bytes it may hold of each signal; by default 64 MiB. Beyond, the oldest are
+    /// dropped, and counted.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// How old what it holds may be; by default 24 hours. What is older is dropped, and counted.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = age;
+        self
+    }
+
+    /// Takes the directory for this process.
+    pub(crate) fn open(self) -> Result<OpenSpool, Error> {
+        let directory = self.directory.clone();
+        let refused = |problem: String, remedy| Error::Setting {
+            setting: "spool",
+            problem: format!("at {} {problem}", directory.display()),
+            remedy,
+        };
+        let unusable = |error: io::Error| {
+            refused(
+                format!("cannot be used ({error})"),
+                "name a directory that the process may make or write to",
+            )
+        };
+        make_private(&self.directory).map_err(unusable)?;
+        if !is_private(&self.directory).map_err(unusable)? {
+            return Err(refused(
+                "can be read by others".to_owned(),
+                "take their rights away with chmod 700, or name another directory",
+            ));
+        }
+        let lock = File::create(self.directory.join("lock")).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(refused(
+                    "is used by another process".to_owned(),
+                    "give each process a directory of its own",
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        Ok(OpenSpool {
+            settings: self,
+            _lock: Arc::new(lock),
+        })
+    }
+}
+
+/// A directory that this process has taken.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenSpool {
+    settings: Spool,
+    _lock: Arc<File>,
+}
+
+impl OpenSpool {
+    pub(super) fn of(&self, signal: Signal) -> Result<SignalSpool, Error> {
+        let directory = self.settings.directory.join(signal.to_string());
+        make_private(&directory).map_err(|error| Error::Setting {
+            setting: "spool",
+            problem: format!("at {} cannot be used ({error})", directory.display()),
+            remedy: "name a directory that the process may make or write to",
+        })?;
+        Ok(SignalSpool {
+            directory,
+            max_bytes: self.settings.max_bytes,
+            max_age: self.settings.max_age,
+            next: AtomicU64::new(0),
+            _lock: Arc::clone(&self._lock),
+        })
+    }
+}
+
+/// The requests of one signal, a file each: `<nanoseconds since 1970>-<number>-<items>`, and
+/// `.gz` if it is compressed.
+#[derive(Debug)]
+pub(super) struct SignalSpool {
+    directory: PathBuf,
+    max_bytes: u64,
+    max_age: Duration,
+    next: AtomicU64,
+    _lock: Arc<File>,
+}
+
+/// A request that is kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    path: PathBuf,
+    at: Duration,
+    pub(super) items: usize,
+    pub(super) is_gzip: bool,
+    bytes: u64,
+}
+
+impl SignalSpool {
+    /// How many items it holds.
+    pub(super) fn items(&self) -> usize {
+        self.kept().iter().map(|kept| kept.items).sum()
+    }
+
+    /// Keeps a request. Answers how many items had to go for it.
+    pub(super) fn put(&self, items: usize, is_gzip: bool, body: &[u8]) -> io::Result<usize> {
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        if length > self.max_bytes {
+            return Err(io::Error::other("it is larger than the spool may be"));
+        }
+        let mut kept = self.kept();
+        let mut bytes: u64 = kept.iter().map(|kept| kept.bytes).sum();
+        let mut dropped = 0;
+        kept.reverse();
+        while bytes + length > self.max_bytes
+            && let Some(oldest) = kept.pop()
+        {
+            bytes -= oldest.bytes;
+            dropped += oldest.items;
+            self.remove(&oldest);
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let nanoseconds = since_1970().as_nanos();
+        let suffix = if is_gzip { ".gz" } else { "" };
+        let name = format!("{nanoseconds:020}-{number:010}-{items}{suffix}");
+        // Whole or not at all.
+        let partial = self.directory.join("partial");
+        fs::write(&partial, body)?;
+        fs::rename(partial, self.directory.join(name))?;
+        Ok(dropped)
+    }
+
+    /// The oldest request that is not too old, and how many items were, which are gone.
+    pub(super) fn oldest(&self) -> (Option<(Kept, Vec<u8>)>, usize) {
+        let mut dropped = 0;
+        let now = since_1970();
+        for kept in self.kept() {
+            let is_old = now.saturating_sub(kept.at) > self.max_age;
+            match fs::read(&kept.path) {
+                Ok(body) if !is_old => return (Some((kept, body)), dropped),
+                // What cannot be read will not be the next time.
+                _ => {
+                    dropped += kept.items;
+                    self.remove(&kept);
+                }
+            }
+        }
+        (None, dropped)
+    }
+
+    pub(super) fn remove(&self, kept: &Kept) {
+        if let Err(error) = fs::remove_file(&kept.path) {
+            tracing::warn!(target: "platform_observability::export", "a spooled request cannot be removed, and will be sent again: {error}");
+        }
+    }
+
+    /// The oldest first.
+    fn kept(&self) -> Vec<Kept> {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten();
+        let mut kept: Vec<_> = entries
+            .flatten()
+            .filter_map(|it| Kept::of(&it.path()))
+            .collect();
+        kept.sort_by(|one, other| one.path.cmp(&other.path));
+        kept
+    }
+}
+
+impl Kept {
+    fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        let (bare, is_gzip) = match name.strip_suffix(".gz") {
+            Some(bare) => (bare, true),
+            None => (name, false),
+        };
+        let mut parts = bare.splitn(3, '-');
+        let nanoseconds = parts.next()?.parse().ok()?;
+        parts.next()?;
+        Some(Self {
+            at: Duration::from_nanos(nanoseconds),
+            items: parts.next()?.parse().ok()?,
+            is_gzip,
+            bytes: fs::metadata(path).ok()?.len(),
+            path: path.to_owned(),
+        })
+    }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+fn make_private(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+fn is_private(directory: &Path) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        Ok(fs::metadata(directory)?.permissions().mode() & 0o077 == 0)
+    }
+    #[cfg(not(unix))]
+    {
+        fs::metadata(directory).map(|_| true)
+    }
+}
