@@ -34,6 +34,7 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 pub struct Telemetry {
     // None once it was shut down.
     providers: Option<Providers>,
+    #[cfg(feature = "sqlx")]
     meter: Meter,
     ledgers: Ledgers,
     log_filter: LogFilter,
@@ -281,6 +282,7 @@ impl TelemetryBuilder {
             process::observe(&meter);
         }
         let telemetry = Telemetry {
+            #[cfg(feature = "sqlx")]
             meter: meter.clone(),
             log_filter,
             layer: layer(&meter, &providers, &destinations),

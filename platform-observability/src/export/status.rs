@@ -21,7 +21,8 @@ pub struct Status {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SignalStatus {
-    /// Those that wait to be sent; none for metrics, which are read when they are sent.
+    /// Those that wait to be sent, or are being sent; none for metrics, which are read when they
+    /// are sent.
     pub waiting: u64,
     /// Those that the endpoint took.
     pub exported: u64,
@@ -53,6 +54,8 @@ pub struct Trouble {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     waiting: AtomicUsize,
+    /// How many left the queue, and are being sent.
+    sending: AtomicUsize,
     /// How many items the request has that is being sent. Each signal has one at a time.
     in_flight: AtomicUsize,
     /// Whether that request was spooled.
@@ -81,8 +84,9 @@ impl Ledger {
         admitted
     }
 
-    /// So many items left the queue.
+    /// So many items left the queue, to be sent.
     pub(super) fn taken(&self, items: usize) {
+        self.sending.fetch_add(items, Ordering::Relaxed);
         self.waiting.fetch_sub(items, Ordering::Relaxed);
     }
 
@@ -124,6 +128,12 @@ impl Ledger {
         } else {
             self.failed.fetch_add(items, Ordering::Relaxed);
         }
+        // The data points of metrics were in no queue.
+        let _ = self
+            .sending
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sending| {
+                Some(sending.saturating_sub(usize::try_from(items).unwrap_or(usize::MAX)))
+            });
     }
 
     /// Of a request that was answered with success, so many items were refused.
@@ -148,7 +158,8 @@ impl Ledger {
         let read = |of: &AtomicU64| of.load(Ordering::Relaxed);
         let rejected = read(&self.rejected);
         SignalStatus {
-            waiting: count(self.waiting.load(Ordering::Relaxed)),
+            waiting: count(self.waiting.load(Ordering::Relaxed))
+                + count(self.sending.load(Ordering::Relaxed)),
             spooled: read(&self.spooled),
             // They were counted as exported with the rest of their request.
             exported: read(&self.exported).saturating_sub(rejected),

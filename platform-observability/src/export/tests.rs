@@ -291,7 +291,7 @@ fn a_full_queue_drops_what_comes_last_and_counts_it() {
     let status = providers.ledgers.status().traces;
     assert_eq!(
         (status.waiting, status.dropped_queue_full),
-        (10, 90),
+        (11, 90),
         "{status:?}"
     );
     drop(held);

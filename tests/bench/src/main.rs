@@ -1,7 +1,7 @@
 //! What the toolkit costs beside what a user would pick instead: ratios within one run, in
 //! alternating order.
 //!
-//! `cargo run --release -p platform-bench -- http [--json] [--quick]`
+//! `cargo run --release -p platform-bench -- http|dead [--json] [--quick]`
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,6 +10,7 @@
     reason = "a measurement prints, and what goes wrong ends it"
 )]
 
+mod dead;
 mod http;
 mod spread;
 
@@ -18,8 +19,9 @@ fn main() -> std::process::ExitCode {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let figures = match arguments.first().map(String::as_str) {
         Some("http") => http::run(has("--quick")),
+        Some("dead") => dead::run(has("--quick")),
         _ => {
-            eprintln!("usage: platform-bench http [--json] [--quick]");
+            eprintln!("usage: platform-bench http|dead [--json] [--quick]");
             return std::process::ExitCode::from(2);
         }
     };

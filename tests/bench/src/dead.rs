@@ -1,0 +1,182 @@
+//! A service whose telemetry endpoint is dead: what its clients notice, what it remembers, and
+//! whether every item is accounted for. Each way in a process of its own, over real sockets.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use platform_observability::{Spool, Telemetry};
+use serde_json::{Map, Value, json};
+
+/// How a child process is told that it is one: for how many seconds to serve, and where to spool.
+const SECONDS: &str = "PLATFORM_BENCH_SECONDS";
+const SPOOL: &str = "PLATFORM_BENCH_SPOOL";
+
+const CLIENTS: u32 = 32;
+/// Of each client, so that the machine is not the limit.
+const PAUSE: Duration = Duration::from_millis(40);
+
+pub(crate) fn run(quick: bool) -> Map<String, Value> {
+    if let Ok(seconds) = std::env::var(SECONDS) {
+        serve(seconds.parse().unwrap());
+    }
+    let (rounds, seconds) = if quick { (1, 8) } else { (2, 60) };
+    // Connections are established, and nothing more.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    println!(
+        "{CLIENTS} clients at {:.0} requests a second together, {seconds} s each, {rounds} alternating rounds; the endpoint accepts connections and never answers\n",
+        f64::from(CLIENTS) / PAUSE.as_secs_f64()
+    );
+    let mut seen: [Vec<Value>; 3] = Default::default();
+    for _ in 0..rounds {
+        for (way, seen) in seen.iter_mut().enumerate() {
+            let spool = tempfile::tempdir().unwrap();
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            child.args(["dead"]).env(SECONDS, seconds.to_string());
+            match way {
+                0 => child.env("OTEL_SDK_DISABLED", "true"),
+                _ => child.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            };
+            if way == 2 {
+                child.env(SPOOL, spool.path().join("spool"));
+            }
+            let output = child.output().unwrap();
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            seen.push(serde_json::from_slice(&output.stdout).unwrap());
+        }
+    }
+    report(&seen)
+}
+
+fn report(seen: &[Vec<Value>; 3]) -> Map<String, Value> {
+    let mut figures = Map::new();
+    let middle = |of: &[Value], key: &str| {
+        let mut values: Vec<f64> = of.iter().filter_map(|it| it[key].as_f64()).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    println!(
+        "{:<22} {:>9} {:>9} {:>9} {:>10}   spans",
+        "", "p50, µs", "p99, µs", "MiB", "requests"
+    );
+    for (name, of) in ["telemetry off", "endpoint dead", "dead, with a spool"]
+        .iter()
+        .zip(seen)
+    {
+        let last = &of[of.len() - 1];
+        println!(
+            "{name:<22} {:>9.0} {:>9.0} {:>9.1} {:>10}   {}",
+            middle(of, "p50"),
+            middle(of, "p99"),
+            middle(of, "mebibytes"),
+            last["requests"],
+            last["spans"],
+        );
+        for one in of.iter().filter(|one| one["spans"].is_object()) {
+            let accounted: u64 = one["spans"]
+                .as_object()
+                .unwrap()
+                .values()
+                .filter_map(Value::as_u64)
+                .sum();
+            assert_eq!(
+                Some(accounted),
+                one["requests"].as_u64(),
+                "every span is accounted for: {one}"
+            );
+        }
+    }
+    let ratio = middle(&seen[1], "p99") / middle(&seen[0], "p99");
+    println!(
+        "\np99 with a dead endpoint: {ratio:.2} of that with telemetry off; every span is accounted for"
+    );
+    figures.insert("dead.p99_vs_off".to_owned(), ratio.into());
+    figures.insert(
+        "dead.mebibytes".to_owned(),
+        middle(&seen[1], "mebibytes").into(),
+    );
+    figures.insert("dead.spooled_dropped".to_owned(), {
+        let dropped = seen[2]
+            .iter()
+            .map(|it| it["spans"]["dropped"].as_u64().unwrap_or(0));
+        dropped.sum::<u64>().into()
+    });
+    figures
+}
+
+/// Serves and asks itself for so long, prints what was seen as JSON, and ends the process.
+fn serve(seconds: u64) -> ! {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let seen = runtime.block_on(async {
+        // Its log would say that the endpoint is dead, on this process's standard error.
+        let mut builder = Telemetry::builder("bench").log_filter("error");
+        if let Some(directory) = std::env::var_os(SPOOL) {
+            builder = builder.spool(Spool::at(directory));
+        }
+        let telemetry = builder.init().unwrap();
+        let app = Router::new()
+            .route("/", get(async || "hello"))
+            .layer(telemetry.layer());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let ends = Instant::now() + Duration::from_secs(seconds);
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|n| {
+                let url = url.clone();
+                tokio::spawn(async move {
+                    let client = reqwest::Client::new();
+                    let mut latencies = Vec::new();
+                    tokio::time::sleep(PAUSE * n / CLIENTS).await;
+                    while Instant::now() < ends {
+                        let began = Instant::now();
+                        let answer = client.get(&url).send().await.unwrap();
+                        answer.bytes().await.unwrap();
+                        latencies.push(began.elapsed().as_secs_f64() * 1e6);
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    latencies
+                })
+            })
+            .collect();
+        let mut latencies = Vec::new();
+        for client in clients {
+            latencies.extend(client.await.unwrap());
+        }
+        latencies.sort_by(f64::total_cmp);
+        let traces = telemetry.status().traces;
+        let off = std::env::var_os("OTEL_SDK_DISABLED").is_some();
+        let spans = json!({
+            "waiting": traces.waiting, "spooled": traces.spooled, "exported": traces.exported,
+            "dropped": traces.dropped_queue_full + traces.dropped_failed,
+        });
+        json!({
+            "p50": latencies[latencies.len() / 2],
+            "p99": latencies[latencies.len() * 99 / 100],
+            "requests": latencies.len(),
+            "mebibytes": resident() / f64::from(1 << 20),
+            "spans": if off { Value::Null } else { spans },
+        })
+    });
+    println!("{seen}");
+    // Not even the end waits for a dead endpoint.
+    std::process::exit(0);
+}
+
+/// The memory of this process that is resident, in bytes; 0 where there is no /proc.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kibibytes.unwrap_or_default() * 1024.0
+}
