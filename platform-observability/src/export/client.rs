@@ -12,6 +12,7 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use prost::Message as _;
 
 use super::spool::SignalSpool;
+use super::spooler::Spooler;
 use super::status::Ledger;
 use crate::config::{Endpoint, Signal};
 use crate::error::Error;
@@ -27,7 +28,14 @@ const LONGEST_ANSWER: u64 = 64 * 1024;
 /// One signal's client. It is given to the exporter, as the one that the exporter would choose
 /// depends on the features that other crates switch on, and an asynchronous one fails on its
 /// thread.
+#[derive(Debug)]
 pub(super) struct Client {
+    line: Arc<Line>,
+    spooler: Option<Arc<Spooler>>,
+}
+
+/// The way to one endpoint.
+pub(super) struct Line {
     // None only while dropped.
     inner: Option<reqwest::blocking::Client>,
     signal: Signal,
@@ -35,7 +43,6 @@ pub(super) struct Client {
     ledger: Arc<Ledger>,
     stopping: Stopping,
     rest: Mutex<Rest>,
-    spool: Option<SignalSpool>,
 }
 
 /// A request of the exporter's.
@@ -102,12 +109,37 @@ struct PartialSuccess {
 }
 
 impl Client {
+    /// With a spool, what the exporter sends goes there, and from there to the endpoint, on a
+    /// thread of its own: so a slow endpoint keeps nobody waiting.
     pub(super) fn new(
         signal: Signal,
         endpoint: &Endpoint,
         ledger: Arc<Ledger>,
         stopping: Stopping,
         spool: Option<SignalSpool>,
+    ) -> Result<Self, Error> {
+        let line = Arc::new(Line::new(signal, endpoint, ledger, stopping)?);
+        let spooler = match spool {
+            None => None,
+            Some(spool) => {
+                line.ledger.found(spool.items());
+                Some(Spooler::start(spool, Arc::clone(&line))?)
+            }
+        };
+        Ok(Self { line, spooler })
+    }
+
+    pub(super) fn spooler(&self) -> Option<Arc<Spooler>> {
+        self.spooler.clone()
+    }
+}
+
+impl Line {
+    fn new(
+        signal: Signal,
+        endpoint: &Endpoint,
+        ledger: Arc<Ledger>,
+        stopping: Stopping,
     ) -> Result<Self, Error> {
         let mut builder = reqwest::blocking::Client::builder()
             .timeout(endpoint.timeout)
@@ -135,7 +167,6 @@ impl Client {
             ledger,
             stopping,
             rest: Mutex::default(),
-            spool,
         })
     }
 
@@ -171,81 +202,83 @@ impl Client {
         }
     }
 
-    /// Sends once, unless the endpoint is left in peace; what does not arrive is kept on disk.
-    /// What did arrive takes along what was kept.
-    fn send_or_keep(
+    /// Keeps a request of the exporter's on disk, and so has done with it.
+    fn keep(
         &self,
-        request: &Outgoing<'_>,
+        headers: &HeaderMap,
+        body: &Bytes,
         spool: &SignalSpool,
-    ) -> Result<Response<Bytes>, HttpError> {
-        let answer = if self.resting().is_zero() {
-            self.try_once(request, self.endpoint.timeout)
-        } else {
-            Err("the endpoint is left in peace for a while, as it failed before".into())
-        };
-        match &answer {
-            Ok(response) if response.status().is_success() => {
-                self.send_kept(request, spool);
-                answer
+    ) -> Result<(), HttpError> {
+        let is_gzip = headers.contains_key(CONTENT_ENCODING);
+        self.ledger.spooling();
+        match spool.put(self.ledger.in_flight(), is_gzip, body) {
+            Ok(dropped) => {
+                self.ledger.unspooled(dropped, false);
+                Ok(())
             }
-            Ok(response) if !is_worth_another_try(response.status()) => answer,
-            _ => {
-                let is_gzip = request.headers.contains_key(CONTENT_ENCODING);
-                let items = self.ledger.in_flight();
-                match spool.put(items, is_gzip, request.body) {
-                    Ok(dropped) => {
-                        self.ledger.unspooled(dropped, false);
-                        self.ledger.spooled();
-                        // For the exporter it is done.
-                        Ok(Response::new(Bytes::new()))
-                    }
-                    Err(error) => {
-                        tracing::warn!(target: "platform_observability::export", "the spool does not take the {}: {error}", self.signal);
-                        answer
-                    }
-                }
+            Err(error) => {
+                self.ledger.not_spooled();
+                tracing::warn!(target: "platform_observability::export", "the spool does not take the {}, which are lost: {error}", self.signal);
+                Err(error.into())
             }
         }
     }
 
-    /// Sends what is kept, the oldest first, as long as it is taken and the time lasts.
-    fn send_kept(&self, request: &Outgoing<'_>, spool: &SignalSpool) {
-        let began = Instant::now();
-        while !self.stopping.is_set() {
-            let left = self.endpoint.timeout.saturating_sub(began.elapsed());
+    /// Sends what is kept, the oldest first. Answers whether all of it was taken.
+    pub(super) fn send_kept(&self, spool: &SignalSpool) -> bool {
+        loop {
             let (oldest, dropped) = spool.oldest();
             self.ledger.unspooled(dropped, false);
-            let Some((kept, body)) = oldest else { return };
-            if left.is_zero() {
-                return;
-            }
-            let mut headers = request.headers.clone();
-            headers.remove(CONTENT_ENCODING);
+            let Some((kept, body)) = oldest else {
+                return true;
+            };
+            let mut headers = self.headers();
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-protobuf"),
+            );
             if kept.is_gzip {
                 headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             }
-            let again = Outgoing {
-                url: request.url,
+            let request = Outgoing {
+                url: &self.endpoint.url,
                 headers: &headers,
                 body: &Bytes::from(body),
             };
-            self.ledger.retried();
-            match self.try_once(&again, left) {
+            if self
+                .rest
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .failures
+                > 0
+            {
+                self.ledger.retried();
+            }
+            match self.try_once(&request, self.endpoint.timeout) {
                 Ok(response) if !is_worth_another_try(response.status()) => {
                     let sent = response.status().is_success();
-                    self.ledger.unspooled(kept.items, sent);
                     spool.remove(&kept);
+                    spool.release();
+                    self.ledger.unspooled(kept.items, sent);
                     if sent {
                         self.read_answer(&response);
                     }
                 }
-                _ => return,
+                _ => {
+                    spool.release();
+                    return false;
+                }
             }
         }
     }
 
+    /// What belongs to this endpoint.
+    fn headers(&self) -> HeaderMap {
+        self.endpoint.headers.iter().cloned().collect()
+    }
+
     /// How long the endpoint is still left in peace.
-    fn resting(&self) -> Duration {
+    pub(super) fn resting(&self) -> Duration {
         let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         let until = rest.until;
         until
@@ -341,26 +374,25 @@ impl HttpClient for Client {
         let (parts, body) = request.into_parts();
         // Only what belongs to this endpoint: the exporter adds OTEL_EXPORTER_OTLP_HEADERS, which
         // may hold another endpoint's token.
-        let mut headers = HeaderMap::new();
+        let mut headers = self.line.headers();
         for name in [CONTENT_TYPE, CONTENT_ENCODING, USER_AGENT] {
             if let Some(value) = parts.headers.get(&name) {
                 headers.insert(name, value.clone());
             }
         }
-        for (name, value) in &self.endpoint.headers {
-            headers.insert(name, value.clone());
+        if let Some(spooler) = &self.spooler {
+            self.line.keep(&headers, &body, spooler.spool())?;
+            spooler.wake();
+            return Ok(Response::new(Bytes::new()));
         }
         let request = Outgoing {
             url: &parts.uri.to_string(),
             headers: &headers,
             body: &body,
         };
-        let response = match &self.spool {
-            Some(spool) => self.send_or_keep(&request, spool),
-            None => self.send(&request),
-        }?;
+        let response = self.line.send(&request)?;
         if response.status().is_success() {
-            self.read_answer(&response);
+            self.line.read_answer(&response);
         }
         Ok(response)
     }
@@ -393,7 +425,7 @@ fn described(error: &reqwest::Error) -> &'static str {
     }
 }
 
-impl Drop for Client {
+impl Drop for Line {
     fn drop(&mut self) {
         // A blocking client cannot be dropped inside a runtime either.
         let inner = self.inner.take();
@@ -401,9 +433,9 @@ impl Drop for Client {
     }
 }
 
-impl std::fmt::Debug for Client {
+impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client")
+        f.debug_struct("Line")
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }

@@ -6,10 +6,12 @@ mod counted;
 mod metrics;
 mod queue;
 mod spool;
+mod spooler;
 mod status;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,6 +33,7 @@ use self::counted::Counted;
 use self::queue::{LogQueue, SpanQueue};
 pub(crate) use self::spool::OpenSpool;
 pub use self::spool::Spool;
+use self::spooler::Spooler;
 use self::status::Ledger;
 pub use self::status::{SignalStatus, Status, Trouble};
 use crate::config::{Destination, Destinations, Endpoint, Signal};
@@ -46,6 +49,7 @@ pub(crate) struct Providers {
     pub(crate) logger: Option<SdkLoggerProvider>,
     pub(crate) ledgers: Ledgers,
     stopping: Stopping,
+    spoolers: Vec<Arc<Spooler>>,
 }
 
 /// The books of all signals.
@@ -72,12 +76,14 @@ impl Providers {
         resource: &Resource,
         spool: Option<&OpenSpool>,
     ) -> Result<Self, Error> {
+        let spoolers = RefCell::new(Vec::new());
         let mut providers = Self {
             tracer: None,
             meter: None,
             logger: None,
             ledgers: Ledgers::default(),
             stopping: Stopping::default(),
+            spoolers: Vec::new(),
         };
         let client = |signal, endpoint: &Endpoint, ledger: &Arc<Ledger>| {
             let stopping = providers.stopping.clone();
@@ -85,10 +91,9 @@ impl Providers {
                 Some(spool) => Some(spool.of(signal)?),
                 None => None,
             };
-            if let Some(spool) = &spool {
-                ledger.found(spool.items());
-            }
-            Client::new(signal, endpoint, Arc::clone(ledger), stopping, spool)
+            let client = Client::new(signal, endpoint, Arc::clone(ledger), stopping, spool)?;
+            spoolers.borrow_mut().extend(client.spooler());
+            Ok(client)
         };
         if !destinations.disabled {
             let mut builder = SdkTracerProvider::builder().with_resource(resource.clone());
@@ -130,6 +135,7 @@ impl Providers {
             let builder = SdkLoggerProvider::builder().with_resource(resource.clone());
             providers.logger = Some(builder.with_log_processor(queue).build());
         }
+        providers.spoolers = spoolers.into_inner();
         Ok(providers)
     }
 
@@ -157,7 +163,16 @@ impl Providers {
             if let Some(meter) = &self.meter {
                 let _ = meter.force_flush();
             }
-            let failures = lost(&before, &self.ledgers.status());
+            let after = loop {
+                let status = self.ledgers.status();
+                let signals = [&status.traces, &status.metrics, &status.logs];
+                let is_open = |of: &&SignalStatus| of.spooled > 0 && of.trouble.is_none();
+                if !signals.iter().any(is_open) {
+                    break status;
+                }
+                thread::sleep(Duration::from_millis(20));
+            };
+            let failures = lost(&before, &after).or_else(|| kept(&after));
             done(failures.map_or(Ok(()), |failures| Err(Error::SelfTest { failures })));
         })
     }
@@ -178,6 +193,7 @@ impl Providers {
                 logger,
                 ledgers,
                 stopping,
+                spoolers,
             } = self;
             stopping.set();
             let before = ledgers.status();
@@ -204,6 +220,12 @@ impl Providers {
                 return done(Err(error));
             }
             let gathered = gather(&reports, ends, deadline);
+            for spooler in &spoolers {
+                // What does not go out in time, stays on disk.
+                spooler.finish(ends.map_or(deadline, |ends| {
+                    ends.saturating_duration_since(Instant::now())
+                }));
+            }
             // The SDK's processors keep what their exporters said to themselves.
             done(
                 gathered.and_then(|()| match lost(&before, &ledgers.status()) {
@@ -247,6 +269,21 @@ fn lost(before: &Status, after: &Status) -> Option<String> {
     });
     let failures: Vec<_> = failures.collect();
     (!failures.is_empty()).then(|| failures.join("; "))
+}
+
+/// What stays on disk, as an endpoint does not take it, if anything.
+fn kept(status: &Status) -> Option<String> {
+    let signals = [
+        (Signal::Traces, &status.traces),
+        (Signal::Metrics, &status.metrics),
+        (Signal::Logs, &status.logs),
+    ];
+    let kept = signals.iter().filter_map(|(signal, of)| {
+        let reason = &of.trouble.as_ref()?.reason;
+        (of.spooled > 0).then(|| format!("{signal}: {} kept on disk ({reason})", of.spooled))
+    });
+    let kept: Vec<_> = kept.collect();
+    (!kept.is_empty()).then(|| kept.join("; "))
 }
 
 fn gather(

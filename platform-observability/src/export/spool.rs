@@ -3,8 +3,8 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::Signal;
@@ -13,8 +13,9 @@ use crate::error::Error;
 /// A directory that keeps what an endpoint does not take, until it does; for
 /// [`TelemetryBuilder::spool`](crate::TelemetryBuilder::spool).
 ///
-/// What is kept outlives the process, and is sent once a request to the endpoint succeeds again,
-/// the oldest first. It is not synced to the disk, so a power failure may take the last of it. It
+/// What is to be sent goes there first, and from there to the endpoint, the oldest first: so an
+/// endpoint that is slow or away keeps nobody waiting, and what it did not take outlives the
+/// process. It is not synced to the disk, so a power failure may take the last of it. It
 /// holds what telemetry holds, in files that only the process's user can read.
 #[derive(Clone, Debug)]
 pub struct Spool {
@@ -107,6 +108,7 @@ impl OpenSpool {
             max_bytes: self.settings.max_bytes,
             max_age: self.settings.max_age,
             next: AtomicU64::new(0),
+            claimed: Mutex::default(),
             _lock: Arc::clone(&self._lock),
         })
     }
@@ -120,6 +122,8 @@ pub(super) struct SignalSpool {
     max_bytes: u64,
     max_age: Duration,
     next: AtomicU64,
+    /// The request that is being sent, which is not to be dropped meanwhile.
+    claimed: Mutex<Option<PathBuf>>,
     _lock: Arc<File>,
 }
 
@@ -145,6 +149,7 @@ impl SignalSpool {
         if length > self.max_bytes {
             return Err(io::Error::other("it is larger than the spool may be"));
         }
+        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = self.kept();
         let mut bytes: u64 = kept.iter().map(|kept| kept.bytes).sum();
         let mut dropped = 0;
@@ -152,10 +157,14 @@ impl SignalSpool {
         while bytes + length > self.max_bytes
             && let Some(oldest) = kept.pop()
         {
+            if claimed.as_deref() == Some(&oldest.path) {
+                continue;
+            }
             bytes -= oldest.bytes;
             dropped += oldest.items;
             self.remove(&oldest);
         }
+        drop(claimed);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let nanoseconds = since_1970().as_nanos();
         let suffix = if is_gzip { ".gz" } else { "" };
@@ -167,14 +176,19 @@ impl SignalSpool {
         Ok(dropped)
     }
 
-    /// The oldest request that is not too old, and how many items were, which are gone.
+    /// The oldest request that is not too old, and how many items were, which are gone. It stays
+    /// until it is [removed](Self::remove) or [released](Self::release).
     pub(super) fn oldest(&self) -> (Option<(Kept, Vec<u8>)>, usize) {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut dropped = 0;
         let now = since_1970();
         for kept in self.kept() {
             let is_old = now.saturating_sub(kept.at) > self.max_age;
             match fs::read(&kept.path) {
-                Ok(body) if !is_old => return (Some((kept, body)), dropped),
+                Ok(body) if !is_old => {
+                    *claimed = Some(kept.path.clone());
+                    return (Some((kept, body)), dropped);
+                }
                 // What cannot be read will not be the next time.
                 _ => {
                     dropped += kept.items;
@@ -189,6 +203,11 @@ impl SignalSpool {
         if let Err(error) = fs::remove_file(&kept.path) {
             tracing::warn!(target: "platform_observability::export", "a spooled request cannot be removed, and will be sent again: {error}");
         }
+    }
+
+    /// The request that was being sent is kept on.
+    pub(super) fn release(&self) {
+        *self.claimed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The oldest first.

@@ -101,9 +101,18 @@ impl Ledger {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// The request that is being sent is kept on disk.
-    pub(super) fn spooled(&self) {
+    /// The request that is being sent goes to the disk instead: said before it is there, as it may
+    /// be gone again at once.
+    pub(super) fn spooling(&self) {
+        self.found(self.in_flight());
         self.was_spooled.store(true, Ordering::Relaxed);
+    }
+
+    /// It did not get there.
+    pub(super) fn not_spooled(&self) {
+        let items = count(self.in_flight());
+        self.spooled.fetch_sub(items, Ordering::Relaxed);
+        self.was_spooled.store(false, Ordering::Relaxed);
     }
 
     /// So many items were found on disk.
@@ -121,12 +130,13 @@ impl Ledger {
     /// The export of so many items has ended.
     pub(super) fn ended(&self, items: usize, exported: bool) {
         let items = count(items);
-        if self.was_spooled.swap(false, Ordering::Relaxed) {
-            self.spooled.fetch_add(items, Ordering::Relaxed);
-        } else if exported {
-            self.exported.fetch_add(items, Ordering::Relaxed);
-        } else {
-            self.failed.fetch_add(items, Ordering::Relaxed);
+        if !self.was_spooled.swap(false, Ordering::Relaxed) {
+            let of = if exported {
+                &self.exported
+            } else {
+                &self.failed
+            };
+            of.fetch_add(items, Ordering::Relaxed);
         }
         // The data points of metrics were in no queue.
         let _ = self
