@@ -41,8 +41,8 @@
 //!   a message.
 //! - [`Telemetry::status`] counts what became of every item; [`Telemetry::log_filter`] changes what is
 //!   logged while the service runs.
-//! - The process and its tokio runtime are measured by themselves, and sqlx's pools by
-//!   `Telemetry::observe_pool` (feature `sqlx`).
+//! - The process and its tokio runtime are measured by themselves, and pools of connections
+//!   by [`Telemetry::observe_pool`].
 //! - [`spawn`] takes the trace along into a task.
 //! - [`Health`] answers `/livez` and `/readyz`.
 //! - [`serve`] drains requests on SIGTERM, then closes what the service holds, and exports the
@@ -50,14 +50,13 @@
 
 pub mod client;
 mod config;
-#[cfg(feature = "sqlx")]
-mod database;
 mod error;
 mod export;
 mod health;
 pub mod http;
 pub mod messaging;
 mod panic;
+mod pool;
 mod process;
 mod propagation;
 mod query;
@@ -72,6 +71,7 @@ pub use config::{Axiom, Signal};
 pub use error::Error;
 pub use export::{SignalStatus, Spool, Status, Trouble};
 pub use health::{Health, Readiness};
+pub use pool::PoolUse;
 pub use serve::{Serve, ServeError, serve};
 pub use spawn::spawn;
 pub use subscriber::LogFilter;

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::export::{Ledgers, Providers, Spool, Status};
 use crate::http::HttpLayer;
 use crate::panic::log_panics;
+use crate::pool::{self, PoolUse};
 use crate::process;
 use crate::subscriber::{self, DEFAULT_FILTER, Filter, LogFilter};
 
@@ -34,7 +35,6 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 pub struct Telemetry {
     // None once it was shut down.
     providers: Option<Providers>,
-    #[cfg(feature = "sqlx")]
     meter: Meter,
     ledgers: Ledgers,
     log_filter: LogFilter,
@@ -96,9 +96,24 @@ impl Telemetry {
 
     /// Measures a pool of connections from now on, under `name`: how many are idle or used
     /// (`db.client.connection.count`), and how many there may be (`db.client.connection.max`).
-    #[cfg(feature = "sqlx")]
-    pub fn observe_pool<DB: sqlx::Database>(&self, name: &str, pool: &sqlx::Pool<DB>) {
-        crate::database::observe_pool(&self.meter, name, pool);
+    ///
+    /// `read` is asked at each export, and says nothing once the pool is closed. For one of sqlx's:
+    ///
+    /// ```text
+    /// telemetry.observe_pool("ledger", move || {
+    ///     (!pool.is_closed()).then(|| PoolUse {
+    ///         size: pool.size(),
+    ///         idle: pool.num_idle(),
+    ///         max: pool.options().get_max_connections(),
+    ///     })
+    /// });
+    /// ```
+    pub fn observe_pool(
+        &self,
+        name: &str,
+        read: impl Fn() -> Option<PoolUse> + Clone + Send + Sync + 'static,
+    ) {
+        pool::observe(&self.meter, name, read);
     }
 
     /// Sends a span, a log record and the metrics there are, and says whether the endpoints took
@@ -282,7 +297,6 @@ impl TelemetryBuilder {
             process::observe(&meter);
         }
         let telemetry = Telemetry {
-            #[cfg(feature = "sqlx")]
             meter: meter.clone(),
             log_filter,
             layer: layer(&meter, &providers, &destinations),
