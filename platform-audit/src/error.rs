@@ -99,8 +99,22 @@ pub enum Error {
 
 /// SQLSTATE of a commit without its record.
 const UNAUDITED: &str = "AU002";
+/// SQLSTATE of a record for another transaction than the one that was begun.
+const ENDED: &str = "AU003";
 
 impl Error {
+    /// Why sealed records were refused.
+    pub(crate) fn not_written(error: sqlx::Error) -> Self {
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        if code.as_deref() == Some(ENDED) {
+            Self::TransactionEnded
+        } else {
+            Self::Record(error)
+        }
+    }
+
     /// The refusal of a guarded table, if that is what `error` is.
     pub(crate) fn unaudited(error: sqlx::Error) -> Result<Self, sqlx::Error> {
         let refused = error

@@ -16,7 +16,7 @@ use crate::record::{
     Actor, AuditRecord, Change, InvalidAction, Outcome, bound_record, check_action, created,
     deleted, updated,
 };
-use crate::store::{AuditDatabase, Connection};
+use crate::store::{AuditDatabase, Transaction};
 
 /// Declares the struct once; its database defaults to Postgres where that is compiled in.
 macro_rules! declare {
@@ -32,7 +32,7 @@ macro_rules! declare {
         /// without any, one record of the action itself is made. All of them are written in one
         /// statement, as the last before COMMIT.
         pub struct AuditTx<DB: AuditDatabase $($default)*> {
-            connection: Connection<DB>,
+            transaction: Transaction<DB>,
             unit: Unit,
             drafts: Vec<Draft>,
         }
@@ -77,9 +77,9 @@ impl Draft {
 }
 
 impl<DB: AuditDatabase> AuditTx<DB> {
-    pub(crate) fn new(connection: Connection<DB>, unit: Unit) -> Self {
+    pub(crate) fn new(transaction: Transaction<DB>, unit: Unit) -> Self {
         Self {
-            connection,
+            transaction,
             unit,
             drafts: Vec::new(),
         }
@@ -137,7 +137,7 @@ impl<DB: AuditDatabase> AuditTx<DB> {
     ///
     /// Work that ends the transaction through it (`COMMIT`, `ROLLBACK`) is refused its record.
     pub fn connection(&mut self) -> &mut DB::Connection {
-        &mut self.connection
+        self.transaction.connection()
     }
 
     fn draft(
@@ -184,10 +184,10 @@ impl<DB: AuditDatabase> AuditTx<DB> {
         records
     }
 
-    /// Ends the lending: the connection, and the unit as its attempt would be recorded.
-    pub(crate) fn into_parts(self) -> (Connection<DB>, Unit) {
+    /// Ends the lending: the transaction, and the unit as its attempt would be recorded.
+    pub(crate) fn into_parts(self) -> (Transaction<DB>, Unit) {
         let Self {
-            connection,
+            transaction,
             mut unit,
             drafts,
         } = self;
@@ -195,11 +195,11 @@ impl<DB: AuditDatabase> AuditTx<DB> {
             unit.resource_type = Some(first.resource_type);
             unit.resource_id = Some(first.resource_id);
         }
-        (connection, unit)
+        (transaction, unit)
     }
 
-    pub(crate) fn connection_and_token(&mut self) -> (&mut DB::Connection, Uuid) {
-        (&mut self.connection, self.unit.id)
+    pub(crate) fn transaction(&mut self) -> &mut Transaction<DB> {
+        &mut self.transaction
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use sqlx_core::transaction::TransactionManager;
 use uuid::Uuid;
 
 use crate::context::{Core, Unit};
 use crate::error::Error;
 use crate::record::Outcome;
-use crate::store::{AuditDatabase, Store, connection_failed};
+use crate::store::{AuditDatabase, NotCommitted, Store};
 use crate::tx::AuditTx;
 
 /// How long a roll-back may take before the connection is closed instead: it has to wait for
@@ -44,7 +43,7 @@ impl<DB: AuditDatabase> Work<DB> {
     /// Begins, or answers with the unit for its attempt.
     pub(crate) async fn begin(&self, unit: Unit) -> Result<AuditTx<DB>, (Unit, Error)> {
         match self.store.begin(unit.id).await {
-            Ok(connection) => Ok(AuditTx::new(connection, unit)),
+            Ok(transaction) => Ok(AuditTx::new(transaction, unit)),
             Err(error) => Err((unit, error)),
         }
     }
@@ -53,45 +52,14 @@ impl<DB: AuditDatabase> Work<DB> {
     pub(crate) async fn commit(&self, mut tx: AuditTx<DB>, status: Option<u16>) -> Committed {
         let records = tx.take_records(&self.core, status);
         let first = &records[0];
-        let (connection, token) = tx.connection_and_token();
-        if let Err(error) = self
-            .store
-            .write_in_transaction(connection, token, &records)
-            .await
-        {
-            let record_id = first.id;
-            tracing::error!(%record_id, action = %first.action, %error, "the change was rolled back, as its audit record could not be written");
-            let error_type = match error {
-                Error::TransactionEnded => "transaction_ended",
-                _ => "record_refused",
-            };
-            let attempt = self
-                .roll_back(tx, Outcome::Failed, Some(500), error_type)
-                .await;
-            return Committed::Neither(error, attempt);
-        }
-        match DB::TransactionManager::commit(connection).await {
+        let (error, error_type) = match self.store.commit(tx.transaction(), &records).await {
             Ok(()) => {
                 tracing::debug!(record_id = %first.id, action = %first.action, records = records.len(), "audited");
                 self.core.meters.committed(records.len());
                 tx.into_parts().0.keep();
-                Committed::Both
+                return Committed::Both;
             }
-            Err(source)
-                if !connection_failed(&source) && matches!(source, sqlx::Error::Database(_)) =>
-            {
-                let error = Error::unaudited(source).unwrap_or_else(Error::Commit);
-                tracing::error!(record_id = %first.id, action = %first.action, %error, "the database refused the commit");
-                let error_type = match error {
-                    Error::Unaudited { .. } => "unaudited_change",
-                    _ => "commit_refused",
-                };
-                let attempt = self
-                    .roll_back(tx, Outcome::Failed, Some(500), error_type)
-                    .await;
-                Committed::Neither(error, attempt)
-            }
-            Err(source) => {
+            Err(NotCommitted::Unknown(source)) => {
                 let error = Error::OutcomeUnknown {
                     record_id: first.id,
                     source,
@@ -99,9 +67,30 @@ impl<DB: AuditDatabase> Work<DB> {
                 tracing::error!(record_id = %first.id, action = %first.action, %error, "an audited commit ended without an answer");
                 self.core.meters.unknown();
                 tx.into_parts().0.discard();
-                Committed::Unknown(error)
+                return Committed::Unknown(error);
             }
-        }
+            Err(NotCommitted::Record(error)) => {
+                tracing::error!(record_id = %first.id, action = %first.action, %error, "the change was rolled back, as its audit record could not be written");
+                let error_type = match error {
+                    Error::TransactionEnded => "transaction_ended",
+                    _ => "record_refused",
+                };
+                (error, error_type)
+            }
+            Err(NotCommitted::Commit(source)) => {
+                let error = Error::unaudited(source).unwrap_or_else(Error::Commit);
+                tracing::error!(record_id = %first.id, action = %first.action, %error, "the database refused the commit");
+                let error_type = match error {
+                    Error::Unaudited { .. } => "unaudited_change",
+                    _ => "commit_refused",
+                };
+                (error, error_type)
+            }
+        };
+        let attempt = self
+            .roll_back(tx, Outcome::Failed, Some(500), error_type)
+            .await;
+        Committed::Neither(error, attempt)
     }
 
     /// Rolls back, gives the connection back, and records the attempt: in this order, so that
@@ -114,21 +103,12 @@ impl<DB: AuditDatabase> Work<DB> {
         status: Option<u16>,
         error_type: &str,
     ) -> Option<Uuid> {
-        let depth =
-            |tx: &mut AuditTx<DB>| DB::TransactionManager::get_transaction_depth(tx.connection());
-        let rolled_back = async {
-            // More than one where the work left a savepoint open.
-            while depth(&mut tx) > 0 {
-                DB::TransactionManager::rollback(tx.connection()).await?;
-            }
-            Ok::<_, sqlx::Error>(())
-        };
-        let rolled_back = tokio::time::timeout(ROLLBACK_TIMEOUT, rolled_back).await;
-        let (connection, unit) = tx.into_parts();
+        let rolled_back =
+            tokio::time::timeout(ROLLBACK_TIMEOUT, tx.transaction().roll_back()).await;
+        let (transaction, unit) = tx.into_parts();
         match rolled_back {
-            Ok(Ok(())) => connection.keep(),
-            // Closing the connection makes the database roll back.
-            Ok(Err(_)) | Err(_) => connection.discard(),
+            Ok(Ok(())) => transaction.keep(),
+            Ok(Err(_)) | Err(_) => transaction.discard(),
         }
         self.core
             .record_attempt(&unit, outcome, status, error_type)

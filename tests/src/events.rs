@@ -15,12 +15,21 @@ pub struct Events {
 #[derive(Clone, Debug, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
-/// Starts to capture, until the answer is dropped.
+/// Starts to capture events of level INFO and above, until the answer is dropped.
 pub fn capture() -> Events {
+    capture_from(tracing::Level::INFO)
+}
+
+/// Starts to capture all events.
+pub fn capture_all() -> Events {
+    capture_from(tracing::Level::TRACE)
+}
+
+fn capture_from(level: tracing::Level) -> Events {
     let written = Written::default();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
-        .with_max_level(tracing::Level::INFO)
+        .with_max_level(level)
         .with_writer(written.clone())
         .finish();
     Events {

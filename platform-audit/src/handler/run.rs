@@ -99,7 +99,7 @@ where
         begun = work.store.begin(id) => begun,
     };
     let mut tx = match begun {
-        Ok(connection) => AuditTx::new(connection, unit),
+        Ok(transaction) => AuditTx::new(transaction, unit),
         Err(error) => {
             tracing::error!(record_id = %id, action = %unit.action, %error, "an audited request could not begin");
             let recorded = core

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Statements;
+use super::pad::Pad;
 
 /// Which database's SQL a store speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +18,17 @@ impl Dialect {
     /// The mark dies with the transaction, so that a record can refuse to be written when the
     /// work ended the transaction by itself: on Postgres a setting local to the transaction, on
     /// SQLite a savepoint.
-    pub(crate) fn begin(self, token: Uuid) -> String {
+    ///
+    /// On Postgres the transaction also keeps the pad that its records will be sealed with.
+    pub(crate) fn begin(self, token: Uuid, pad: Option<&Pad>) -> String {
         match self {
-            Self::Postgres => format!("BEGIN; SET LOCAL platform_audit.transaction = '{token}'"),
+            Self::Postgres => {
+                let mut begin = format!("BEGIN; SET LOCAL platform_audit.transaction = '{token}'");
+                if let Some(pad) = pad {
+                    begin += &format!("; SET LOCAL platform_audit.pad = '{pad}'");
+                }
+                begin
+            }
             // IMMEDIATE: a reader that becomes a writer may be refused without waiting.
             Self::Sqlite => "BEGIN IMMEDIATE; SAVEPOINT platform_audit".to_owned(),
         }

@@ -6,13 +6,14 @@ mod dialect;
 mod guarding;
 mod maintenance;
 mod migrate;
+mod pad;
+mod transaction;
 
 use std::any::Any;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use sqlx::{AssertSqlSafe, Pool, SqlSafeStr};
-use sqlx_core::transaction::TransactionManager;
 use uuid::Uuid;
 
 pub(crate) use connections::{Connection, Connections};
@@ -20,6 +21,7 @@ pub use database::AuditDatabase;
 pub(crate) use dialect::Dialect;
 pub(crate) use guarding::{Schema, Tables};
 pub(crate) use maintenance::maintain;
+pub(crate) use transaction::{NotCommitted, Transaction};
 
 use crate::error::Error;
 use crate::record::AuditRecord;
@@ -32,6 +34,7 @@ pub(crate) struct Store<DB: AuditDatabase> {
     /// On SQLite the prefix of the tables.
     schema: String,
     statements: Statements,
+    pads: pad::Pads,
 }
 
 /// The SQL of the store, for its schema.
@@ -56,12 +59,18 @@ impl<DB: AuditDatabase> Store<DB> {
         pool: Pool<DB>,
         schema: String,
         max_connections: Option<u32>,
+        one_message: Option<bool>,
     ) -> Result<Self, Error> {
         let dialect = DB::dialect(&pool)?.0;
         Ok(Self {
             connections: Connections::new(pool, dialect, max_connections)?,
             dialect,
             statements: dialect.statements(&schema),
+            pads: pad::Pads::new(match dialect {
+                Dialect::Postgres => one_message,
+                // There is no network, and nothing to open them with.
+                Dialect::Sqlite => Some(false),
+            }),
             schema,
         })
     }
@@ -82,56 +91,6 @@ impl<DB: AuditDatabase> Store<DB> {
 
     pub(crate) fn dialect(&self) -> Dialect {
         self.dialect
-    }
-
-    /// Begins a transaction named by `token`, on a connection that turns out to be alive: BEGIN
-    /// is the liveness test, so a stale connection costs nothing but a try.
-    pub(crate) async fn begin(&self, token: Uuid) -> Result<Connection<DB>, Error> {
-        loop {
-            let mut connection = self.connections.lend().await.map_err(Error::Begin)?;
-            let statement = AssertSqlSafe(self.dialect.begin(token)).into_sql_str();
-            match DB::TransactionManager::begin(&mut connection, Some(statement)).await {
-                Ok(()) => return Ok(connection),
-                // Each stale connection is discarded, so this ends at a fresh one.
-                Err(error) if connection.was_reused() && connection_failed(&error) => {
-                    connection.discard();
-                }
-                Err(error) => {
-                    connection.discard();
-                    return Err(Error::Begin(error));
-                }
-            }
-        }
-    }
-
-    /// Writes `records` as the last statement of the transaction named by `token`.
-    ///
-    /// It is last on purpose: after an earlier error in the transaction it fails (Postgres
-    /// 25P02), whereas sqlx 0.9 reports the COMMIT of such a transaction as done.
-    pub(crate) async fn write_in_transaction(
-        &self,
-        connection: &mut DB::Connection,
-        token: Uuid,
-        records: &[AuditRecord],
-    ) -> Result<(), Error> {
-        if DB::TransactionManager::get_transaction_depth(connection) != 1 {
-            return Err(Error::TransactionEnded);
-        }
-        if let Some(check) = self.dialect.still_in_transaction() {
-            DB::run_raw(connection, check.into_sql_str())
-                .await
-                .map_err(|_| Error::TransactionEnded)?;
-        }
-        let statement = Arc::clone(&self.statements.insert_in_transaction);
-        let arguments = vec![as_json(records), token.to_string()];
-        let written = DB::run(connection, statement, arguments)
-            .await
-            .map_err(Error::Record)?;
-        if written == records.len() as u64 {
-            Ok(())
-        } else {
-            Err(Error::TransactionEnded)
-        }
     }
 
     /// Reads one record back.

@@ -11,8 +11,9 @@
 
 use std::time::{Duration, Instant};
 
-use platform_audit::Audit;
+use platform_audit::{Actor, Audit, AuditTx, Auditable};
 use platform_tests::database::TestDatabase;
+use serde::Serialize;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, SqlSafeStr};
 
@@ -26,20 +27,30 @@ struct Variant {
     service: &'static str,
     name: &'static str,
     set_up: &'static str,
+    /// Whether `Audit::transaction` begins, records and commits, rather than the client by hand.
+    toolkit: bool,
 }
 
 /// The first is what the others are compared with.
-const VARIANTS: [Variant; 3] = [
+const VARIANTS: [Variant; 4] = [
     Variant {
         service: "by_hand",
         name: "no check",
         // An index that only the check needs.
         set_up: "DROP INDEX by_hand_audit.record_xid",
+        toolkit: false,
     },
     Variant {
         service: "guarded",
         name: "guard()",
         set_up: "SELECT guarded_audit.guard('guarded')",
+        toolkit: false,
+    },
+    Variant {
+        service: "toolkit",
+        name: "guard(), through Audit::transaction",
+        set_up: "SELECT toolkit_audit.guard('toolkit')",
+        toolkit: true,
     },
     Variant {
         service: "plain_trigger",
@@ -55,6 +66,7 @@ const VARIANTS: [Variant; 3] = [
             CREATE CONSTRAINT TRIGGER plain AFTER INSERT OR UPDATE OR DELETE ON plain_trigger
                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION plain_trigger_audit.plain();
             ALTER TABLE plain_trigger ENABLE ALWAYS TRIGGER plain",
+        toolkit: false,
     },
 ];
 
@@ -86,7 +98,11 @@ async fn main() {
     );
     let mut clients = Vec::new();
     for variant in &VARIANTS {
-        clients.push(Clients::connect(database.url(), variant).await);
+        clients.push(if variant.toolkit {
+            Clients::Toolkit(Toolkit::start(database.url(), variant).await)
+        } else {
+            Clients::ByHand(ByHand::connect(database.url(), variant).await)
+        });
     }
     // Each as often as the others, so that their tables grow alike; in another order each time.
     let mut rates: [Vec<f64>; VARIANTS.len()] = Default::default();
@@ -113,7 +129,7 @@ async fn main() {
     for variant in &VARIANTS {
         fill(&pool, variant).await;
     }
-    for variant in &VARIANTS[1..] {
+    for variant in VARIANTS[1..].iter().filter(|variant| !variant.toolkit) {
         let mut ratios = Vec::new();
         let mut commits = Vec::new();
         for pair in 0..=bulk_pairs {
@@ -163,13 +179,104 @@ const RECORD: &str = "INSERT INTO {}_audit.record (id, occurred_at, service, act
     VALUES (gen_random_uuid(), now(), 'accounting', 'user', 'ada', 'entry.create', 'entry', $1::text, 'success', 201, 'a1b2c3', 'POST', '/entries', '/entries', '10.0.0.1', 'curl/8.5', '0af7651916cd43dd8448eb211c80319c', 'b7ad6b7169203331', '{\"amount\": {\"after\": 5}}')";
 
 /// The clients of a variant, which stay connected, so that no turn begins with cold sessions.
-struct Clients {
+enum Clients {
+    ByHand(ByHand),
+    Toolkit(Toolkit),
+}
+
+impl Clients {
+    /// One turn of them all: transactions a second.
+    async fn run(&mut self) -> f64 {
+        let began = Instant::now();
+        match self {
+            Self::ByHand(clients) => clients.run().await,
+            Self::Toolkit(clients) => clients.run().await,
+        }
+        (CLIENTS * TRANSACTIONS) as f64 / began.elapsed().as_secs_f64()
+    }
+}
+
+struct Toolkit {
+    audit: Audit<sqlx::Postgres>,
+    change: String,
+}
+
+#[derive(Auditable, Serialize)]
+#[audit(resource = "entry")]
+struct Entry {
+    #[audit(id)]
+    id: i64,
+    amount: i64,
+}
+
+impl Toolkit {
+    async fn start(url: &str, variant: &Variant) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(CLIENTS as u32)
+            .connect(url)
+            .await
+            .unwrap();
+        let service = variant.service;
+        Self {
+            audit: Audit::new(pool, service)
+                .development(true)
+                .start()
+                .await
+                .unwrap(),
+            change: format!("INSERT INTO {service} (amount, note) VALUES ($1, 'x')"),
+        }
+    }
+
+    async fn run(&mut self) {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let (audit, change) = (self.audit.clone(), self.change.clone());
+                tokio::spawn(async move {
+                    for n in 0..TRANSACTIONS {
+                        Self::transact(&audit, &change, n as i64).await;
+                    }
+                })
+            })
+            .collect();
+        for client in clients {
+            client.await.unwrap();
+        }
+    }
+
+    async fn transact(audit: &Audit<sqlx::Postgres>, change: &str, n: i64) {
+        let work = async |tx: &mut AuditTx| {
+            sqlx::query(AssertSqlSafe(change.to_owned()))
+                .bind(n)
+                .execute(&mut *tx)
+                .await?;
+            tx.created(&Entry { id: n, amount: 5 });
+            // What the record by hand has of its request.
+            tx.details(
+                "request",
+                [
+                    "a1b2c3", "POST", "/entries", "/entries", "10.0.0.1", "curl/8.5",
+                ],
+            );
+            tx.details(
+                "trace",
+                ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"],
+            );
+            Ok::<_, sqlx::Error>(())
+        };
+        audit
+            .transaction(Actor::user("ada"), "entry.create", work)
+            .await
+            .unwrap();
+    }
+}
+
+struct ByHand {
     connections: Vec<PgConnection>,
     change: String,
     record: String,
 }
 
-impl Clients {
+impl ByHand {
     async fn connect(url: &str, variant: &Variant) -> Self {
         let mut connections = Vec::new();
         for _ in 0..CLIENTS {
@@ -183,9 +290,7 @@ impl Clients {
         }
     }
 
-    /// One turn of them all: transactions a second.
-    async fn run(&mut self) -> f64 {
-        let began = Instant::now();
+    async fn run(&mut self) {
         let clients: Vec<_> = std::mem::take(&mut self.connections)
             .into_iter()
             .map(|mut connection| {
@@ -201,7 +306,6 @@ impl Clients {
         for client in clients {
             self.connections.push(client.await.unwrap());
         }
-        (CLIENTS * TRANSACTIONS) as f64 / began.elapsed().as_secs_f64()
     }
 }
 

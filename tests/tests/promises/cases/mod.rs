@@ -27,7 +27,7 @@ use sqlx::{AssertSqlSafe, Pool};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Db, RECORD, XID_COLUMN, database};
+use super::{Db, ONE_MESSAGE, RECORD, XID_COLUMN, database};
 
 pub(super) type Tx = AuditTx<Db>;
 
@@ -326,6 +326,7 @@ impl Service {
             .expect("the test's table is made");
         let audit = set(Audit::new(pool.clone(), "ledger")
             .actor_from(who)
+            .commit_in_one_message(ONE_MESSAGE)
             .development(true))
         .start()
         .await

@@ -64,3 +64,38 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION {schema}.write_record FROM PUBLIC;
+
+-- Writes the toolkit's records, each byte of which was combined (exclusive or) with one of the
+-- pad that the transaction was begun with: so they may stand in the text of a message, together
+-- with COMMIT, and a server's log shows nothing of them. `transaction` is the one that was begun;
+-- in any other they are refused.
+CREATE FUNCTION {schema}.write_sealed(sealed varbit, transaction text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('platform_audit.transaction', true) IS DISTINCT FROM transaction THEN
+        RAISE EXCEPTION 'write_sealed: this is not the transaction that was begun'
+            USING ERRCODE = 'AU003', HINT = 'Leave BEGIN, COMMIT and ROLLBACK to AuditTx.';
+    END IF;
+    INSERT INTO {schema}.record (
+        id, occurred_at, service, service_version,
+        actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
+        action, resource_type, resource_id, outcome, status, error_type, reason,
+        request_id, method, route, path, client_address, user_agent, trace_id, span_id,
+        changes, details, cut)
+    SELECT
+        id, occurred_at, service, service_version,
+        actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
+        action, resource_type, resource_id, outcome, status, error_type, reason,
+        request_id, method, route, path, client_address, user_agent, trace_id, span_id,
+        changes, details, cut
+    FROM json_to_recordset(convert_from(substring(varbit_send(
+            sealed # ('x' || left(current_setting('platform_audit.pad'), bit_length(sealed) / 4))::varbit) FROM 5), 'UTF8')::json) AS given (
+        id uuid, occurred_at timestamptz, service text, service_version text,
+        actor_kind text, actor_id text, actor_session text, actor_tenant text, actor_on_behalf_of text,
+        action text, resource_type text, resource_id text, outcome text, status smallint, error_type text, reason text,
+        request_id text, method text, route text, path text, client_address text, user_agent text, trace_id text, span_id text,
+        changes jsonb, details jsonb, cut jsonb);
+END
+$$;
+
+REVOKE ALL ON FUNCTION {schema}.write_sealed FROM PUBLIC;

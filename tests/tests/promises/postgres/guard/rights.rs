@@ -74,7 +74,8 @@ async fn each_role_has_exactly_its_rights() {
             "maintain",
             "may_set_replication_role",
             "needs_check",
-            "write_record"
+            "write_record",
+            "write_sealed"
         ]
     );
 }

@@ -1,0 +1,181 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
+use uuid::Uuid;
+
+use super::pad::Pad;
+use super::{AuditDatabase, Connection, Store, as_json, connection_failed};
+use crate::error::Error;
+use crate::record::AuditRecord;
+
+/// A transaction on a connection of its own, begun and ended here alone.
+#[derive(Debug)]
+pub(crate) struct Transaction<DB: AuditDatabase> {
+    connection: Connection<DB>,
+    /// Its name, which dies with it.
+    token: Uuid,
+    /// What its records are to be sealed with, if they are.
+    pad: Option<Pad>,
+}
+
+/// Why a transaction with its records was not committed.
+pub(crate) enum NotCommitted {
+    /// The records were refused; it is to be rolled back.
+    Record(Error),
+    /// The commit was refused; it is to be rolled back.
+    Commit(sqlx::Error),
+    /// The connection was lost, and only the database knows.
+    Unknown(sqlx::Error),
+}
+
+impl<DB: AuditDatabase> Store<DB> {
+    /// Begins a transaction named by `token`, on a connection that turns out to be alive: BEGIN
+    /// is the liveness test, so a stale connection costs nothing but a try.
+    pub(crate) async fn begin(&self, token: Uuid) -> Result<Transaction<DB>, Error> {
+        let pad = self.pads.pad();
+        loop {
+            let mut connection = self.connections.lend().await.map_err(Error::Begin)?;
+            let statement = self.dialect.begin(token, pad.as_ref());
+            let statement = AssertSqlSafe(statement).into_sql_str();
+            let began = Instant::now();
+            let begun = async {
+                // It counts one where a message committed that it knows nothing of.
+                if DB::TransactionManager::get_transaction_depth(&connection) > 0 {
+                    DB::run_raw(&mut connection, statement).await
+                } else {
+                    DB::TransactionManager::begin(&mut connection, Some(statement)).await
+                }
+            };
+            // The driver tells subscribers the text of what it runs, and the pad is a secret.
+            match begun.with_subscriber(NoSubscriber::default()).await {
+                Ok(()) => {
+                    self.pads.begun(began.elapsed());
+                    return Ok(Transaction {
+                        connection,
+                        token,
+                        pad,
+                    });
+                }
+                // Each stale connection is discarded, so this ends at a fresh one.
+                Err(error) if connection.was_reused() && connection_failed(&error) => {
+                    connection.discard();
+                }
+                Err(error) => {
+                    connection.discard();
+                    return Err(Error::Begin(error));
+                }
+            }
+        }
+    }
+
+    /// Writes `records` as the last statement of `transaction`, and commits: in one message if it
+    /// has a pad that is long enough.
+    ///
+    /// They are last on purpose: after an earlier error in the transaction they fail (Postgres
+    /// 25P02), whereas sqlx 0.9 reports the COMMIT of such a transaction as done.
+    pub(crate) async fn commit(
+        &self,
+        transaction: &mut Transaction<DB>,
+        records: &[AuditRecord],
+    ) -> Result<(), NotCommitted> {
+        let token = transaction.token;
+        let connection = &mut *transaction.connection;
+        if DB::TransactionManager::get_transaction_depth(connection) != 1 {
+            return Err(NotCommitted::Record(Error::TransactionEnded));
+        }
+        let text = as_json(records);
+        if let Some(pad) = transaction.pad.take() {
+            self.pads.written(text.len());
+            if let Some(sealed) = pad.seal(&text) {
+                let schema = &self.schema;
+                let message =
+                    format!("SELECT {schema}.write_sealed(X'{sealed}', '{token}'); COMMIT");
+                return run_to_commit::<DB>(connection, message).await;
+            }
+        }
+        self.write_in_transaction(connection, token, text, records.len())
+            .await
+            .map_err(NotCommitted::Record)?;
+        DB::TransactionManager::commit(connection)
+            .await
+            .map_err(NotCommitted::of_commit)
+    }
+
+    async fn write_in_transaction(
+        &self,
+        connection: &mut DB::Connection,
+        token: Uuid,
+        records: String,
+        count: usize,
+    ) -> Result<(), Error> {
+        if let Some(check) = self.dialect.still_in_transaction() {
+            DB::run_raw(connection, check.into_sql_str())
+                .await
+                .map_err(|_| Error::TransactionEnded)?;
+        }
+        let statement = Arc::clone(&self.statements.insert_in_transaction);
+        let arguments = vec![records, token.to_string()];
+        let written = DB::run(connection, statement, arguments)
+            .await
+            .map_err(Error::Record)?;
+        if written == count as u64 {
+            Ok(())
+        } else {
+            Err(Error::TransactionEnded)
+        }
+    }
+}
+
+/// Runs the message that writes the records and commits.
+async fn run_to_commit<DB: AuditDatabase>(
+    connection: &mut DB::Connection,
+    message: String,
+) -> Result<(), NotCommitted> {
+    let (done, ended) = DB::run_raw_each(connection, AssertSqlSafe(message).into_sql_str()).await;
+    let Err(error) = ended else { return Ok(()) };
+    Err(match &error {
+        // The first statement is the records'; a lost connection may have lost the answer to both.
+        sqlx::Error::Database(_) if done == 0 && !connection_failed(&error) => {
+            NotCommitted::Record(Error::not_written(error))
+        }
+        _ => NotCommitted::of_commit(error),
+    })
+}
+
+impl NotCommitted {
+    fn of_commit(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::Database(_)) && !connection_failed(&error) {
+            Self::Commit(error)
+        } else {
+            Self::Unknown(error)
+        }
+    }
+}
+
+impl<DB: AuditDatabase> Transaction<DB> {
+    pub(crate) fn connection(&mut self) -> &mut DB::Connection {
+        &mut self.connection
+    }
+
+    /// Rolls back, savepoints that were left open too.
+    pub(crate) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+        while DB::TransactionManager::get_transaction_depth(&self.connection) > 0 {
+            DB::TransactionManager::rollback(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the connection back, on which the transaction has ended.
+    pub(crate) fn keep(self) {
+        self.connection.keep();
+    }
+
+    /// Closes the connection, which makes the database roll back.
+    pub(crate) fn discard(self) {
+        self.connection.discard();
+    }
+}

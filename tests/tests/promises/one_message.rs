@@ -1,0 +1,30 @@
+//! The promises on Postgres once more, where the sealed record and COMMIT are one message.
+
+use sqlx::Postgres as Db;
+
+const RECORD: &str = "ledger_audit.record";
+/// The business table's column that names the transaction which wrote the row.
+const XID_COLUMN: &str = "xid xid8 NOT NULL DEFAULT pg_current_xact_id()";
+/// That `entry` and `record` were written by the same transaction.
+const JOINED: &str = "record.xid = entry.xid";
+/// Whether the record travels with COMMIT.
+const ONE_MESSAGE: bool = true;
+/// How the messages begin that an audited request of one statement sends.
+const MESSAGES: &[&str] = &["BEGIN", "BECS", "SELECT"];
+/// How many of a thousand handlers hang in the soak.
+const HANGING: i64 = 30;
+/// How many requests the soak sends.
+const REQUESTS: i64 = 1_000;
+
+async fn database() -> platform_tests::database::TestDatabase {
+    platform_tests::database::TestDatabase::postgres().await
+}
+
+#[path = "cases/mod.rs"]
+mod cases;
+#[path = "postgres/commit.rs"]
+mod commit;
+#[path = "postgres/sealed.rs"]
+mod sealed;
+#[path = "postgres/wire.rs"]
+mod wire;
