@@ -108,6 +108,8 @@ impl Pads {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{Pad, Pads};
 
     #[test]

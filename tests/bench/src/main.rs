@@ -1,32 +1,84 @@
 //! What the toolkit costs beside what a user would pick instead: ratios within one run, in
 //! alternating order.
 //!
-//! `cargo run --release -p platform-bench -- http|dead [--json] [--quick]`
+//! `cargo run --release -p platform-bench -- http|audit|dead|all [--json] [--quick]`
+//!
+//! `audit --only near.one_row.16` measures that situation alone; any beginning of its name does.
+//!
+//! With `--json` the last line is one flat object of all figures.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a measurement prints, and what goes wrong ends it"
 )]
 
+mod audit;
 mod dead;
+mod delay;
 mod http;
+mod machine;
+mod server;
 mod spread;
 
-fn main() -> std::process::ExitCode {
+use std::process::ExitCode;
+
+use serde_json::{Map, Value};
+
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let figures = match arguments.first().map(String::as_str) {
-        Some("http") => http::run(has("--quick")),
-        Some("dead") => dead::run(has("--quick")),
+    let quick = has("--quick");
+    let after = |flag: &str| {
+        let at = arguments.iter().position(|argument| argument == flag)?;
+        arguments.get(at + 1).map(String::as_str)
+    };
+    let measurement = arguments.first().map(String::as_str);
+    if measurement == Some("audit")
+        && let Some(code) = server::start()
+    {
+        return code;
+    }
+    let mut figures = machine::describe();
+    let measured = match measurement {
+        Some("http") => http::run(quick),
+        Some("dead") => dead::run(quick),
+        Some("audit") => audit::run(quick, after("--only").unwrap_or("")),
+        Some("all") => ["http", "audit"]
+            .into_iter()
+            .flat_map(|measurement| apart(measurement, quick))
+            .collect(),
         _ => {
-            eprintln!("usage: platform-bench http|dead [--json] [--quick]");
-            return std::process::ExitCode::from(2);
+            eprintln!("usage: platform-bench http|audit|dead|all [--json] [--quick]");
+            return ExitCode::from(2);
         }
     };
+    figures.extend(measured);
     if has("--json") {
-        println!("{}", serde_json::Value::Object(figures));
+        println!("{}", Value::Object(figures));
     }
-    std::process::ExitCode::SUCCESS
+    ExitCode::SUCCESS
+}
+
+/// A measurement in a process of its own, as each sets up its process in its own way.
+fn apart(measurement: &str, quick: bool) -> Map<String, Value> {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args([measurement, "--json"]);
+    if quick {
+        command.arg("--quick");
+    }
+    let done = command
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&done.stdout);
+    let (tables, figures) = printed
+        .trim_end()
+        .rsplit_once('\n')
+        .unwrap_or(("", &printed));
+    println!("{tables}");
+    assert!(done.status.success(), "{measurement} failed");
+    serde_json::from_str(figures).unwrap_or_else(|error| panic!("{measurement}: {error}"))
 }

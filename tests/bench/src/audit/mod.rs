@@ -1,0 +1,415 @@
+//! What it costs to audit a change, in whole HTTP requests on a real Postgres: nothing, by hand,
+//! this toolkit, and the schemes that others use.
+
+mod load;
+mod schemes;
+mod size;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt;
+use load::{Clients, Turn};
+use platform_tests::database::TestDatabase;
+use platform_tests::wire::Wire;
+use schemes::{ENTRY, HANDWRITTEN, SCHEMES, Scheme};
+use serde_json::{Map, Value};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, PgConnection, PgPool};
+
+use crate::spread::Spread;
+use crate::{delay, server};
+
+/// Of each service: what a small container is given. The toolkit has no more of its own.
+const CONNECTIONS: u32 = 16;
+const CLIENTS: [usize; 3] = [1, 16, 64];
+/// What a message to Postgres takes longer on its way, where Postgres is far.
+const FAR: Duration = Duration::from_millis(1);
+
+const ONE: &str = r#"{"amount":5,"note":"coffee for the meeting of the board"}"#;
+const TEN: &str = r#"[{"amount":1,"note":"coffee for the meeting of the board"},{"amount":2,"note":"coffee for the meeting of the board"},{"amount":3,"note":"coffee for the meeting of the board"},{"amount":4,"note":"coffee for the meeting of the board"},{"amount":5,"note":"coffee for the meeting of the board"},{"amount":6,"note":"coffee for the meeting of the board"},{"amount":7,"note":"coffee for the meeting of the board"},{"amount":8,"note":"coffee for the meeting of the board"},{"amount":9,"note":"coffee for the meeting of the board"},{"amount":10,"note":"coffee for the meeting of the board"}]"#;
+const CHANGES: [(&str, &str, &str); 2] =
+    [("one_row", "/entries", ONE), ("ten_rows", "/imports", TEN)];
+
+/// A scheme at work.
+struct Subject {
+    scheme: &'static Scheme,
+    database: TestDatabase,
+    pool: PgPool,
+    near: Clients,
+    far: Clients,
+}
+
+/// Measures all schemes; of the situations only those whose key, such as `near.one_row.16`, begins
+/// with `only`.
+pub(crate) fn run(quick: bool, only: &str) -> Map<String, Value> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(measure(quick, only))
+}
+
+async fn measure(quick: bool, only: &str) -> Map<String, Value> {
+    let (rounds, lasting) = if quick {
+        (5, Duration::from_millis(250))
+    } else {
+        (21, Duration::from_millis(400))
+    };
+    let mut figures = Map::new();
+    println!("{}", server::describe().await);
+    let round_trip = round_trips_of_the_proxy().await;
+    println!(
+        "a round trip: {:.0} µs; through the proxy without delay {:.0} µs, with its delay of {} µs {:.0} µs\n",
+        round_trip[0],
+        round_trip[1],
+        FAR.as_micros(),
+        round_trip[2]
+    );
+    figures.insert(
+        "audit.proxy.overhead_us".to_owned(),
+        (round_trip[1] - round_trip[0]).round().into(),
+    );
+
+    let mut subjects = Vec::new();
+    for scheme in &SCHEMES {
+        eprint!("\rsetting up {:<40}", scheme.name);
+        subjects.push(Subject::new(scheme).await);
+    }
+    for subject in &mut subjects {
+        subject.count(&mut figures).await;
+    }
+    eprint!("\r{:60}\r", "");
+    report_counts(&figures);
+
+    for (place, far) in [("near", false), ("far", true)] {
+        for (change, path, body) in CHANGES {
+            for clients in CLIENTS {
+                if !format!("{place}.{change}.{clients}").starts_with(only) {
+                    continue;
+                }
+                let mut turns: Vec<Vec<Turn>> = SCHEMES.iter().map(|_| Vec::new()).collect();
+                for round in 0..=rounds {
+                    eprint!("\r{place}, {change}, {clients} clients: round {round} of {rounds}   ");
+                    for step in 0..SCHEMES.len() {
+                        // In another order each time, and half the time backwards.
+                        let step = if round % 2 == 0 {
+                            step
+                        } else {
+                            SCHEMES.len() - 1 - step
+                        };
+                        let at = (round + step) % SCHEMES.len();
+                        let subject = &mut subjects[at];
+                        let load = if far {
+                            &mut subject.far
+                        } else {
+                            &mut subject.near
+                        };
+                        let turn = load.run(clients, path, body, lasting).await;
+                        // The first warms up.
+                        if round > 0 {
+                            turns[at].push(turn);
+                        }
+                    }
+                }
+                eprint!("\r{:60}\r", "");
+                report(place, change, clients, turns, &mut figures);
+            }
+        }
+    }
+    size::report(&subjects, &mut figures).await;
+    if only.is_empty() {
+        headline(&mut figures);
+    }
+    figures
+}
+
+impl Subject {
+    async fn new(scheme: &'static Scheme) -> Self {
+        let database = TestDatabase::postgres().await;
+        let pool = connect(database.url(), 2).await;
+        sqlx::raw_sql(ENTRY)
+            .execute(&pool)
+            .await
+            .expect("the table is made");
+        (scheme.set_up)(&pool).await;
+        let near = serve((scheme.service)(connect(database.url(), CONNECTIONS).await).await).await;
+        let url: url::Url = database.url().parse().expect("a URL");
+        let address = format!(
+            "{}:{}",
+            url.host_str().unwrap_or("127.0.0.1"),
+            url.port().unwrap_or(5432)
+        );
+        let through = moved(&url, delay::before(address, FAR));
+        let far = serve((scheme.service)(connect(&through, CONNECTIONS).await).await).await;
+        Self {
+            scheme,
+            pool,
+            near: Clients::connect(near, CLIENTS[2]).await,
+            far: Clients::connect(far, CLIENTS[2]).await,
+            database,
+        }
+    }
+
+    /// Round trips and bytes of write-ahead log, of one request.
+    async fn count(&mut self, figures: &mut Map<String, Value>) {
+        const REQUESTS: u32 = 100;
+        let wire = Wire::before(self.database.url()).await;
+        let url = wire.through(self.database.url());
+        for (change, path, body) in CHANGES {
+            let service = serve((self.scheme.service)(connect(&url, 1).await).await).await;
+            let mut clients = Clients::connect(service, 1).await;
+            clients.send(5, path, body).await;
+            // What still follows the last answer has time to.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            wire.reset();
+            let before = self.log_position().await;
+            clients.send(REQUESTS as usize, path, body).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let written = self.log_position().await - before;
+            #[expect(clippy::cast_precision_loss, reason = "a count")]
+            let round_trips = wire.round_trips() as f64 / f64::from(REQUESTS);
+            let key = format!("audit.{}.{change}", self.scheme.key);
+            figures.insert(format!("{key}.round_trips"), round_trips.into());
+            figures.insert(
+                format!("{key}.wal_bytes"),
+                (written / f64::from(REQUESTS)).round().into(),
+            );
+        }
+    }
+
+    async fn log_position(&self) -> f64 {
+        let position = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8";
+        sqlx::query_scalar(position)
+            .fetch_one(&self.pool)
+            .await
+            .expect("the server says so")
+    }
+}
+
+async fn connect(url: &str, connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        // As a careful developer has it: it costs a round trip.
+        .test_before_acquire(false)
+        .connect(url)
+        .await
+        .expect("the server has connections")
+}
+
+async fn serve(router: Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("TCP_NODELAY"));
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    address
+}
+
+/// `url` at another address.
+fn moved(url: &url::Url, address: SocketAddr) -> String {
+    let mut url = url.clone();
+    url.set_host(Some("127.0.0.1")).expect("a host");
+    url.set_port(Some(address.port())).expect("a port");
+    url.into()
+}
+
+/// Microseconds of an empty statement: directly, through the proxy, and through it with its delay.
+async fn round_trips_of_the_proxy() -> [f64; 3] {
+    let url = std::env::var(platform_tests::database::SERVER).expect("a server was started");
+    let url: url::Url = url.parse().expect("a URL");
+    let server = format!(
+        "{}:{}",
+        url.host_str().unwrap_or("127.0.0.1"),
+        url.port().unwrap_or(5432)
+    );
+    let ways = [
+        url.to_string(),
+        moved(&url, delay::before(server.clone(), Duration::ZERO)),
+        moved(&url, delay::before(server, FAR)),
+    ];
+    let mut medians = [0.0; 3];
+    for (median, url) in medians.iter_mut().zip(ways) {
+        let mut connection = PgConnection::connect(&url)
+            .await
+            .expect("the server answers");
+        let mut took = Vec::new();
+        for _ in 0..300 {
+            let began = std::time::Instant::now();
+            connection.ping().await.expect("it answers");
+            took.push(began.elapsed().as_secs_f64() * 1e6);
+        }
+        *median = Spread::of(took).median;
+    }
+    medians
+}
+
+fn report_counts(figures: &Map<String, Value>) {
+    println!(
+        "{:<36} {:>22} {:>26}",
+        "of one request", "round trips", "bytes of WAL"
+    );
+    println!(
+        "{:<36} {:>10} {:>11} {:>13} {:>12}",
+        "", "one row", "ten rows", "one row", "ten rows"
+    );
+    for scheme in &SCHEMES {
+        let figure = |what: &str| {
+            figures[&format!("audit.{}.{what}", scheme.key)]
+                .as_f64()
+                .unwrap_or(0.0)
+        };
+        println!(
+            "  {:<34} {:>10.2} {:>11.2} {:>13.0} {:>12.0}",
+            scheme.name,
+            figure("one_row.round_trips"),
+            figure("ten_rows.round_trips"),
+            figure("one_row.wal_bytes"),
+            figure("ten_rows.wal_bytes"),
+        );
+    }
+    println!();
+}
+
+fn report(
+    place: &str,
+    change: &str,
+    clients: usize,
+    turns: Vec<Vec<Turn>>,
+    figures: &mut Map<String, Value>,
+) {
+    let rates: Vec<Vec<f64>> = turns
+        .iter()
+        .map(|of| of.iter().map(|turn| turn.rate).collect())
+        .collect();
+    let percentiles: Vec<[f64; 2]> = turns.into_iter().map(percentiles).collect();
+    println!(
+        "Postgres {place}, {}, {clients} clients: against (b)\n{:<36} {:>9} {:>7} {:>16} {:>8} {:>7} {:>8} {:>7}",
+        change.replace('_', " "),
+        "",
+        "req/s",
+        "ratio",
+        "(quartiles)",
+        "p50 µs",
+        "ratio",
+        "p99 µs",
+        "ratio"
+    );
+    for (at, scheme) in SCHEMES.iter().enumerate() {
+        let rate = Spread::of(rates[at].clone());
+        // Within a round the neighbours' noise is nearly the same.
+        let ratios = rates[at].iter().zip(&rates[HANDWRITTEN]);
+        let ratio = Spread::of(ratios.map(|(it, by_hand)| it / by_hand).collect());
+        let [p50, p99] = percentiles[at];
+        let [by_hand_p50, by_hand_p99] = percentiles[HANDWRITTEN];
+        println!(
+            "  {:<34} {:>9.0} {:>7.2} {:>16} {:>8.0} {:>7.2} {:>8.0} {:>7.2}",
+            scheme.name,
+            rate.median,
+            ratio.median,
+            format!("{:.2} to {:.2}", ratio.low, ratio.high),
+            p50,
+            p50 / by_hand_p50,
+            p99,
+            p99 / by_hand_p99,
+        );
+        let key = format!("audit.{place}.{change}.{clients}.{}", scheme.key);
+        let mut put = |name: &str, value: f64| {
+            figures.insert(format!("{key}.{name}"), rounded(value).into());
+        };
+        put("throughput", rate.median.round());
+        put("throughput_vs_handwritten", ratio.median);
+        put("p50_us", p50.round());
+        put("p99_us", p99.round());
+        put("p50_vs_handwritten", p50 / by_hand_p50);
+        put("p99_vs_handwritten", p99 / by_hand_p99);
+        if at == HANDWRITTEN && rate.is_noisy() {
+            println!(
+                "    the machine is noisy (more than a tenth between the quartiles): repeat the run when it is idle"
+            );
+        }
+    }
+    println!();
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+/// The middle and the 99th percentile of all requests of all turns.
+fn percentiles(turns: Vec<Turn>) -> [f64; 2] {
+    let mut all: Vec<f64> = turns.into_iter().flat_map(|turn| turn.latencies).collect();
+    all.sort_by(f64::total_cmp);
+    let at = |hundredth: usize| all[(all.len() - 1) * hundredth / 100];
+    [at(50), at(99)]
+}
+
+/// The figures by which the toolkit is judged: of one-row changes, the worse of 16 and 64 clients.
+fn headline(figures: &mut Map<String, Value>) {
+    let figure = |key: String| {
+        figures
+            .get(&key)
+            .and_then(Value::as_f64)
+            .unwrap_or(f64::NAN)
+    };
+    let worst = |place: &str, scheme: &str, what: &str, than: fn(f64, f64) -> f64| {
+        let of =
+            |clients: usize| figure(format!("audit.{place}.one_row.{clients}.{scheme}.{what}"));
+        than(of(CLIENTS[1]), of(CLIENTS[2]))
+    };
+    let throughput = "throughput_vs_handwritten";
+    let guarded = worst("near", "guarded", throughput, f64::min);
+    let against = |scheme: &str| {
+        let of = |clients: usize, scheme: &str| {
+            figure(format!("audit.near.one_row.{clients}.{scheme}.throughput"))
+        };
+        let ratio = |clients: usize| of(clients, "guarded") / of(clients, scheme);
+        rounded(ratio(CLIENTS[1]).min(ratio(CLIENTS[2])))
+    };
+    let heads = [
+        ("audit.guarded_vs_handwritten.throughput", guarded),
+        (
+            "audit.guarded_vs_handwritten.p99",
+            worst("near", "guarded", "p99_vs_handwritten", f64::max),
+        ),
+        (
+            "audit.unguarded_vs_handwritten.throughput",
+            worst("near", "unguarded", throughput, f64::min),
+        ),
+        (
+            "audit.guarded_vs_handwritten_1ms.throughput",
+            worst("far", "guarded", throughput, f64::min),
+        ),
+        (
+            "audit.guarded_vs_handwritten_1ms.p50",
+            worst("far", "guarded", "p50_vs_handwritten", f64::max),
+        ),
+        (
+            "audit.round_trips",
+            figure("audit.guarded.one_row.round_trips".to_owned()),
+        ),
+        (
+            "audit.guarded_vs_row_trigger.throughput",
+            against("row_trigger"),
+        ),
+        (
+            "audit.guarded_vs_transaction_row.throughput",
+            against("transaction_row"),
+        ),
+        (
+            "audit.guarded_vs_hash_chain.throughput",
+            against("hash_chain"),
+        ),
+    ];
+    println!(
+        "one-row changes, the worse of {} and {} clients:",
+        CLIENTS[1], CLIENTS[2]
+    );
+    for (key, value) in heads {
+        println!("  {key:<48} {value:.2}");
+        figures.insert(key.to_owned(), value.into());
+    }
+}

@@ -1,0 +1,70 @@
+//! The Postgres server that a measurement runs against.
+
+use std::process::{Command, ExitCode};
+
+use platform_tests::database::SERVER;
+use sqlx::{Connection, PgConnection};
+
+/// Tells the command that runs under `./test` that the server is its own.
+const PRIVATE: &str = "PLATFORM_BENCH_PRIVATE_SERVER";
+
+/// Runs this command again under `./test`, which starts a private server, unless one is named;
+/// `None` where there is one.
+pub(crate) fn start() -> Option<ExitCode> {
+    if std::env::var_os(SERVER).is_some() {
+        return None;
+    }
+    let test = concat!(env!("CARGO_MANIFEST_DIR"), "/../../test");
+    let done = Command::new(test)
+        .arg("--exec")
+        .arg(std::env::current_exe().expect("this program has a path"))
+        .args(std::env::args_os().skip(1))
+        .env(PRIVATE, "1")
+        .status()
+        .unwrap_or_else(|error| panic!("{test} does not start: {error}"));
+    Some(ExitCode::from(
+        done.code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1),
+    ))
+}
+
+/// Gives a private server the durability it has by default, which tests do without, and says what
+/// the server is.
+pub(crate) async fn describe() -> String {
+    let url = std::env::var(SERVER).expect("a server was started");
+    let mut connection = PgConnection::connect(&url)
+        .await
+        .expect("the server answers");
+    if std::env::var_os(PRIVATE).is_some() {
+        for statement in [
+            "ALTER SYSTEM SET fsync = on",
+            "ALTER SYSTEM SET full_page_writes = on",
+            "ALTER SYSTEM SET synchronous_commit = on",
+            "SELECT pg_reload_conf()",
+        ] {
+            sqlx::raw_sql(statement)
+                .execute(&mut connection)
+                .await
+                .expect("it is set");
+        }
+    }
+    let mut says = String::new();
+    for setting in [
+        "server_version",
+        "fsync",
+        "synchronous_commit",
+        "shared_buffers",
+    ] {
+        let value: String = sqlx::query_scalar("SELECT current_setting($1)")
+            .bind(setting)
+            .fetch_one(&mut connection)
+            .await
+            .expect("it is a setting");
+        says += &format!(
+            "{}{setting} {value}",
+            if says.is_empty() { "Postgres: " } else { ", " }
+        );
+    }
+    says
+}
