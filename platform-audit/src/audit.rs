@@ -22,6 +22,7 @@ use crate::meters::{AuditStatus, Meters};
 use crate::record::{Actor, AuditRecord, Outcome, check_action};
 use crate::store::{AnyStore, AuditDatabase, Store, Tables, maintain};
 use crate::tx::AuditTx;
+use crate::uncut::{Uncut, uncut};
 use crate::work::{Committed, Work};
 
 /// How long an abandoned handler may still take, unless the service says otherwise.
@@ -170,21 +171,17 @@ impl<DB: AuditDatabase> Audit<DB> {
         match ended {
             Ok(Ok(value)) => {
                 let work = self.work.clone();
-                match self
-                    .on_own_task(async move { work.commit(tx, None).await })
-                    .await?
-                {
+                match self.uncut(async move { work.commit(tx, None).await }).await {
                     Committed::Both => Ok(value),
                     Committed::Neither(error, _) | Committed::Unknown(error) => Err(error.into()),
                 }
             }
             Ok(Err(error)) => {
-                self.roll_back(tx, Outcome::Failed, "error").await?;
+                self.roll_back(tx, Outcome::Failed, "error").await;
                 Err(TransactionError::Work(error))
             }
             Err(panic) => {
-                let rolled_back = self.roll_back(tx, Outcome::Panicked, "panic").await;
-                drop(rolled_back);
+                self.roll_back(tx, Outcome::Panicked, "panic").await;
                 resume_unwind(panic)
             }
         }
@@ -192,7 +189,7 @@ impl<DB: AuditDatabase> Audit<DB> {
 
     async fn begin(&self, unit: Unit) -> Result<AuditTx<DB>, Error> {
         let work = self.work.clone();
-        let begun = self.on_own_task(async move {
+        let begun = self.uncut(async move {
             match work.begin(unit).await {
                 Ok(tx) => Ok(tx),
                 Err((unit, error)) => {
@@ -203,30 +200,18 @@ impl<DB: AuditDatabase> Audit<DB> {
                 }
             }
         });
-        begun.await?
+        begun.await
     }
 
-    async fn roll_back(
-        &self,
-        tx: AuditTx<DB>,
-        outcome: Outcome,
-        error_type: &'static str,
-    ) -> Result<(), Error> {
+    async fn roll_back(&self, tx: AuditTx<DB>, outcome: Outcome, error_type: &'static str) {
         let work = self.work.clone();
-        self.on_own_task(async move { work.roll_back(tx, outcome, None, error_type).await })
-            .await?;
-        Ok(())
+        self.uncut(async move { work.roll_back(tx, outcome, None, error_type).await })
+            .await;
     }
 
     /// Does what must not be cut in two when the caller's future is dropped.
-    async fn on_own_task<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Error> {
-        // The task is lost only when the runtime is shutting down.
-        let task = self.work.core.tasks.spawn(work.in_current_span());
-        task.await
-            .map_err(|_| Error::Begin(sqlx::Error::PoolClosed))
+    fn uncut<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Uncut<T> {
+        uncut(&self.work.core.tasks, work.in_current_span())
     }
 }
 

@@ -99,6 +99,7 @@ mod request;
 pub mod routing;
 mod store;
 mod tx;
+mod uncut;
 mod work;
 
 pub use audit::{Audit, AuditBuilder};

@@ -53,7 +53,7 @@ pub(crate) enum State {
         actor: Option<Actor>,
         trace: Option<TraceIds>,
     },
-    /// Its body runs on a task of its own, which will record how it ends.
+    /// Its body runs, to its end even if nobody waits for it, and then records how it ended.
     Running {
         caller: watch::Sender<Caller>,
         /// What its attempt would be limited by.

@@ -48,7 +48,7 @@ impl<DB: AuditDatabase> Work<DB> {
         }
     }
 
-    /// Writes the records of `tx` and commits. Must run on a task of its own.
+    /// Writes the records of `tx` and commits. Must not be cut in two.
     pub(crate) async fn commit(&self, mut tx: AuditTx<DB>, status: Option<u16>) -> Committed {
         let records = tx.take_records(&self.core, status);
         let first = &records[0];

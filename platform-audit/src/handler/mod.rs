@@ -1,7 +1,7 @@
 //! What `#[audited]` and `#[audit_exempt]` turn a handler into.
 
 mod call;
-mod own_task;
+mod caller;
 mod run;
 
 use std::marker::PhantomData;

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::own_task::{Body, abandoned, abandoned_as, on_own_task, until_abandoned};
+use super::caller::{Body, abandoned, abandoned_as, uncut, until_abandoned};
 use super::{Audited, Call};
 use crate::__private::AuditedAction;
 use crate::context::Unit;
@@ -40,7 +40,7 @@ where
         return Audited::new(problem::misconfigured());
     };
     let work = Work { core, store };
-    let response = on_own_task(&request, unit.anonymous.clone(), |caller| {
+    let response = uncut(&request, unit.anonymous.clone(), |caller| {
         let request = Arc::clone(&request);
         async move { change(&work, &request, unit, body, caller).await }
     });
@@ -58,7 +58,7 @@ where
         request, mut unit, ..
     } = call;
     unit.resource_id = resource_id;
-    let response = on_own_task(&request, unit.anonymous.clone(), |caller| {
+    let response = uncut(&request, unit.anonymous.clone(), |caller| {
         let request = Arc::clone(&request);
         async move { read(&request, &unit, body, caller).await }
     });

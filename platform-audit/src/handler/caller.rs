@@ -1,4 +1,4 @@
-//! A handler's body on a task of its own, and what becomes of it when nobody waits for it.
+//! What becomes of a handler's body when nobody waits for it.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::flood::Anonymous;
-use crate::problem;
 use crate::request::{AuditedRequest, Caller, State};
 
 /// Tells the running task when nobody waits for it any more.
@@ -29,9 +28,8 @@ impl Drop for Waiting {
     }
 }
 
-/// Runs `work` on a task of its own, so that a client that hangs up cannot cut it in two; the
-/// caller's span and OpenTelemetry context go along.
-pub(super) async fn on_own_task<W>(
+/// Runs `work`, also when the client hangs up; the caller's span and OpenTelemetry context go along.
+pub(super) async fn uncut<W>(
     request: &Arc<AuditedRequest>,
     anonymous: Option<Arc<Anonymous>>,
     work: impl FnOnce(watch::Receiver<Caller>) -> W,
@@ -40,24 +38,15 @@ where
     W: Future<Output = Response> + Send + 'static,
 {
     let (sender, caller) = watch::channel(Caller::Waiting);
-    let waiting = Waiting(sender.clone());
+    let _waiting = Waiting(sender.clone());
     *request.state() = State::Running {
         caller: sender,
         anonymous,
     };
-    let task = work(caller)
+    let work = work(caller)
         .instrument(tracing::Span::current())
         .with_context(opentelemetry::Context::current());
-    let ended = request.core.tasks.spawn(task).await;
-    drop(waiting);
-    ended.unwrap_or_else(|error| {
-        // Only if the runtime is shutting down: the body's panics are caught inside.
-        tracing::error!(
-            cancelled = error.is_cancelled(),
-            "the task of an audited handler was lost"
-        );
-        problem::panicked(None)
-    })
+    crate::uncut::uncut(&request.core.tasks, work).await
 }
 
 /// How a body ended.
