@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use platform_tests::database::SERVER;
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// Tells the command that runs under `./test` that the server is its own.
 const PRIVATE: &str = "PLATFORM_BENCH_PRIVATE_SERVER";
@@ -37,16 +37,26 @@ pub(crate) async fn describe() -> String {
         .await
         .expect("the server answers");
     if std::env::var_os(PRIVATE).is_some() {
-        for statement in [
-            "ALTER SYSTEM SET fsync = on",
-            "ALTER SYSTEM SET full_page_writes = on",
-            "ALTER SYSTEM SET synchronous_commit = on",
-            "SELECT pg_reload_conf()",
-        ] {
-            sqlx::raw_sql(statement)
+        for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
+            let set = AssertSqlSafe(format!("ALTER SYSTEM SET {setting} = on"));
+            sqlx::raw_sql(set)
                 .execute(&mut connection)
                 .await
                 .expect("it is set");
+        }
+        let reload = "SELECT pg_reload_conf()::text";
+        let on = "SELECT current_setting('fsync')";
+        sqlx::raw_sql(reload)
+            .execute(&mut connection)
+            .await
+            .expect("it reloads");
+        while sqlx::query_scalar::<_, String>(on)
+            .fetch_one(&mut connection)
+            .await
+            .expect("it is a setting")
+            != "on"
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
     let mut says = String::new();
