@@ -119,6 +119,12 @@ impl Exchange {
         piece()
     }
 
+    /// Whether somebody sees when the body ends.
+    pub(super) fn is_watched(&self) -> bool {
+        let recorded = |context: &opentelemetry::Context| context.span().is_recording();
+        self.line.is_some() || self.context.as_ref().is_some_and(recorded)
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }
@@ -151,8 +157,7 @@ impl Exchange {
     }
 
     /// Some more bytes of the response went out.
-    pub(super) fn sent(&mut self, bytes: usize) -> u64 {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    pub(super) fn sent(&mut self, bytes: u64) -> u64 {
         self.response_size = self.response_size.saturating_add(bytes);
         self.response_size
     }

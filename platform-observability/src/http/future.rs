@@ -2,12 +2,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use axum::BoxError;
 use bytes::Bytes;
 use http::{Method, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::body::HttpBody;
+use super::body;
 use super::exchange::Exchange;
 
 pin_project! {
@@ -47,9 +48,10 @@ impl<F> HttpFuture<F> {
 impl<F, B, E> Future for HttpFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Output = Result<Response<HttpBody<B>>, E>;
+    type Output = Result<Response<axum::body::Body>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -76,14 +78,14 @@ where
         Poll::Ready(match polled {
             Some(Poll::Ready(Ok(mut response))) => {
                 exchange.answered(&mut response);
-                Ok(HttpBody::of_service(response, exchange, this.method))
+                Ok(body::of_service(response, exchange, this.method))
             }
             Some(Poll::Ready(Err(error))) => {
                 exchange.failed(std::any::type_name::<E>());
                 Err(error)
             }
             Some(Poll::Pending) | None => {
-                let mut response = HttpBody::problem();
+                let mut response = body::problem();
                 exchange.answered(&mut response);
                 exchange.panicked();
                 Ok(response)

@@ -27,6 +27,9 @@
 //! a stream of events that stays open for hours, or a slow client's download, does not spoil the
 //! latencies; it is counted once it ends, and is an active request until then.
 //!
+//! A request that is neither traced nor shown on the console, and whose response is in memory as a
+//! whole, ends with the head: nobody would see the difference, and it costs less.
+//!
 //! Of the query only the names are recorded, and the values that are
 //! [named](HttpLayer::record_query_values_of); of headers `User-Agent`, the request's id and those
 //! that are [named](HttpLayer::record_request_headers).
@@ -43,7 +46,6 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub use body::HttpBody;
 pub use future::HttpFuture;
 pub use ipnet::IpNet;
 pub use layer::HttpLayer;

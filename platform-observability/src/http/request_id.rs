@@ -1,5 +1,7 @@
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 const NAME: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -11,13 +13,15 @@ pub(super) fn ensure(headers: &mut HeaderMap) -> HeaderValue {
     {
         return id.clone();
     }
-    let mut text = Uuid::encode_buffer();
     // To be told apart, not to be unguessable: it stands in every answer.
     let random = fastrand::u128(..).to_ne_bytes();
     let id = uuid::Builder::from_random_bytes(random).into_uuid();
-    let text = id.hyphenated().encode_lower(&mut text);
+    let mut text = [0; Hyphenated::LENGTH];
+    id.hyphenated().encode_lower(&mut text);
+    // Owned, as both the request and the response have it: to share it needs no more memory.
+    let text = Bytes::from_owner(text);
     // A UUID's text is a header value.
-    let id = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("-"));
+    let id = HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static("-"));
     headers.insert(NAME, id.clone());
     id
 }

@@ -2,12 +2,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::BoxError;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::body::{self, HttpBody};
+use super::body;
 use super::exchange::Exchange;
 use super::future::HttpFuture;
 use super::layer::Shared;
@@ -23,9 +24,10 @@ impl<S, A, B> Service<Request<A>> for HttpService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
     A: 'static,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Response = Response<HttpBody<B>>;
+    type Response = Response<axum::body::Body>;
     type Error = S::Error;
     type Future = HttpFuture<S::Future>;
 

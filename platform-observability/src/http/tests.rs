@@ -769,3 +769,27 @@ async fn what_is_dropped_with_a_request_is_dropped_inside_its_span() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_request_that_nobody_watches_ends_with_its_head_if_its_body_is_in_memory() {
+    let capture = Capture::sampled_by(Sampler::AlwaysOff);
+    let router = hello().layer(capture.layer());
+    let answer = router.oneshot(request("GET", "/")).await.unwrap();
+    assert_eq!(active(&capture), 0.0);
+    assert_eq!(capture.point(RESPONSE_SIZE).sum, 5.0);
+    drop(answer);
+    assert_eq!(duration(&capture).count, 1, "and is measured once");
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_watches_ends_with_its_body() {
+    let capture = Capture::sampled_by(Sampler::AlwaysOff);
+    let chunks = || stream::iter(["he", "llo"]).map(|it| Ok::<_, Infallible>(Bytes::from(it)));
+    let router = Router::new().route("/", get(async move || Body::from_stream(chunks())));
+    let router = router.layer(capture.layer());
+    let answer = router.oneshot(request("GET", "/")).await.unwrap();
+    assert_eq!(active(&capture), 1.0);
+    answer.into_body().collect().await.unwrap();
+    assert_eq!(active(&capture), 0.0);
+    assert_eq!(capture.point(RESPONSE_SIZE).sum, 5.0);
+}

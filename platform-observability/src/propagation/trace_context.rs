@@ -87,6 +87,9 @@ fn state<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Option<TraceStat
             members.push((key, value));
         }
     }
+    if members.is_empty() {
+        return Some(TraceState::NONE);
+    }
     TraceState::from_key_value(members).ok()
 }
 
