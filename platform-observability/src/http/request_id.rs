@@ -1,6 +1,5 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 const NAME: HeaderName = HeaderName::from_static("x-request-id");
