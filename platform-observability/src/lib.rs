@@ -50,6 +50,7 @@
 
 pub mod client;
 mod config;
+mod console;
 mod error;
 mod export;
 mod health;

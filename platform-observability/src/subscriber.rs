@@ -1,20 +1,22 @@
 //! What becomes of the service's `tracing` spans and events.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::field::Field;
+use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, Metadata, Subscriber};
 use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::{self, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 
+use crate::console::{self, Console};
 use crate::error::Error;
 use crate::export::Providers;
 use crate::http::{ACCESS, SPAN};
@@ -31,9 +33,13 @@ const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn
 /// of. Each stands for its submodules and for crates named after it, such as `hyper_util`.
 const NEVER_EXPORTED: [&str; 5] = ["hyper", "h2", "reqwest", "rustls", "opentelemetry"];
 
-/// Spans to the traces, events to the logs (never to both, lest they be paid twice), and lines to
-/// standard error.
-pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<(Dispatch, LogFilter), Error> {
+/// Spans to the traces, events to the logs (never to both, lest they be paid twice), and to
+/// standard error lines, or, where `shows_requests`, each request as a tree.
+pub(crate) fn new(
+    providers: &Providers,
+    filter: Filter,
+    shows_requests: bool,
+) -> Result<(Dispatch, LogFilter), Error> {
     let mut setters = Vec::new();
     let traces = match &providers.tracer {
         None => None,
@@ -57,14 +63,22 @@ pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<(Dispatch, Lo
             Some(OpenTelemetryTracingBridge::new(provider).with_filter(events))
         }
     };
-    let lines = tracing_subscriber::fmt::layer()
-        .compact()
-        .fmt_fields(debug_fn(show))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .with_filter(settable(&filter, String::new(), &mut setters)?);
+    let (trees, lines) = if shows_requests {
+        let audits = audits(&filter, &mut setters);
+        let shown = settable(&filter, String::new(), &mut setters)?.or(audits);
+        let trees = Console::new(console::is_coloured()).with_filter(shown);
+        (Some(trees), None)
+    } else {
+        let lines = tracing_subscriber::fmt::layer()
+            .compact()
+            .fmt_fields(debug_fn(show))
+            .with_ansi(console::is_coloured())
+            .with_writer(std::io::stderr)
+            .with_filter(settable(&filter, String::new(), &mut setters)?);
+        (None, Some(lines))
+    };
     let registry = tracing_subscriber::registry();
-    let dispatch = Dispatch::new(registry.with(traces).with(logs).with(lines));
+    let dispatch = Dispatch::new(registry.with(traces).with(logs).with(trees).with(lines));
     Ok((dispatch, LogFilter(setters.into())))
 }
 
@@ -112,6 +126,30 @@ fn settable<S: 'static>(
         Ok(())
     }));
     Ok(settable)
+}
+
+/// Lets the news of audit records through where INFO is, although they are told at DEBUG.
+fn audits<S>(filter: &Filter, setters: &mut Vec<Setter>) -> impl layer::Filter<S> + use<S> {
+    let shows_info = |filter: &Filter| {
+        let parsed = filter.parse("");
+        parsed.is_ok_and(|it| {
+            it.max_level_hint()
+                .is_none_or(|most| most >= LevelFilter::INFO)
+        })
+    };
+    let shown = Arc::new(AtomicBool::new(shows_info(filter)));
+    let set = Arc::clone(&shown);
+    // Before those that make `tracing` ask the filters anew.
+    setters.insert(
+        0,
+        Box::new(move |filter| {
+            filter.parse("")?;
+            set.store(shows_info(filter), Ordering::Relaxed);
+            Ok(())
+        }),
+    );
+    filter_fn(move |metadata| shown.load(Ordering::Relaxed) && console::is_audit(metadata))
+        .with_max_level_hint(LevelFilter::DEBUG)
 }
 
 /// The service's `tracing` spans, without the attributes that no convention knows and that cost

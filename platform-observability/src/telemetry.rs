@@ -54,7 +54,10 @@ impl Telemetry {
     ///   `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and so on: to that collector, as OTLP/HTTP protobuf,
     ///   with `OTEL_EXPORTER_OTLP_HEADERS`, `…_COMPRESSION` (`gzip`, `none`) and `…_TIMEOUT`
     ///   (milliseconds), or the signals' own.
-    /// - else: a line on standard error for each event and each request.
+    /// - else: each request on standard error when it has ended, with its spans, events and audit
+    ///   records below; what belongs to no request, at once. In colours on a terminal, or as
+    ///   `NO_COLOR` and `CLICOLOR_FORCE` say. Of a request that lasts longer than 5 seconds, or logs
+    ///   more than 64 KiB or 256 entries, the rest is shown at once or counted.
     ///
     /// Log lines go to standard error in any case. Also honoured: `OTEL_SDK_DISABLED`,
     /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` (`otlp`, `console`, `none`), `OTEL_SERVICE_NAME`,
@@ -292,7 +295,8 @@ impl TelemetryBuilder {
         let spool = self.spool.map(Spool::open).transpose()?;
         let providers = Providers::new(&destinations, &resource, spool.as_ref())?;
         let meter = meter(&providers);
-        let (subscriber, log_filter) = subscriber::new(&providers, filter)?;
+        let shows_requests = destinations.traces == Destination::Console;
+        let (subscriber, log_filter) = subscriber::new(&providers, filter, shows_requests)?;
         if providers.meter.is_some() {
             process::observe(&meter);
         }

@@ -37,6 +37,7 @@ use self::spooler::Spooler;
 use self::status::Ledger;
 pub use self::status::{SignalStatus, Status, Trouble};
 use crate::config::{Destination, Destinations, Endpoint, Signal};
+use crate::console::RequestEnds;
 use crate::error::Error;
 use crate::telemetry::SCOPE;
 
@@ -111,6 +112,9 @@ impl Providers {
                 };
                 let queue = SpanQueue::new(exporter, ledger, destinations.span_queue);
                 builder = builder.with_span_processor(queue);
+            }
+            if destinations.traces == Destination::Console {
+                builder = builder.with_span_processor(RequestEnds);
             }
             providers.tracer = Some(builder.build());
         }
