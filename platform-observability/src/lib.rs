@@ -41,6 +41,7 @@
 //!   a message.
 //! - [`Telemetry::status`] counts what became of every item; [`Telemetry::log_filter`] changes what is
 //!   logged while the service runs.
+//! - [`TelemetryBuilder::database`] records what sqlx asks the database, without touching a query.
 //! - The process and its tokio runtime are measured by themselves, and pools of connections
 //!   by [`Telemetry::observe_pool`].
 //! - [`spawn`] takes the trace along into a task.
@@ -51,6 +52,7 @@
 pub mod client;
 mod config;
 mod console;
+mod database;
 mod error;
 mod export;
 mod health;
@@ -69,6 +71,7 @@ mod telemetry;
 pub mod testing;
 
 pub use config::{Axiom, Signal};
+pub use database::Database;
 pub use error::Error;
 pub use export::{SignalStatus, Spool, Status, Trouble};
 pub use health::{Health, Readiness};

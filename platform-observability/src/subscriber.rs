@@ -13,10 +13,11 @@ use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{self, Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
 
 use crate::console::{self, Console};
+use crate::database::{self, Statements};
 use crate::error::Error;
 use crate::export::Providers;
 use crate::http::{ACCESS, SPAN};
@@ -39,46 +40,47 @@ pub(crate) fn new(
     providers: &Providers,
     filter: Filter,
     shows_requests: bool,
+    statements: Option<Statements>,
 ) -> Result<(Dispatch, LogFilter), Error> {
     let mut setters = Vec::new();
-    let traces = match &providers.tracer {
-        None => None,
-        Some(provider) => {
-            let layer = spans(provider.tracer("platform-observability"));
-            // Whatever the filter says, the spans of calls and messages stay: without them,
-            // traces would tear.
-            let traced = settable(&filter, always(), &mut setters)?.and(filter_fn(|metadata| {
-                metadata.is_span() && exported(metadata)
-            }));
-            Some(layer.with_filter(traced))
-        }
-    };
-    let logs = match &providers.logger {
-        None => None,
-        Some(provider) => {
-            let events =
-                settable(&filter, String::new(), &mut setters)?.and(filter_fn(|metadata| {
-                    metadata.is_event() && exported(metadata)
-                }));
-            Some(OpenTelemetryTracingBridge::new(provider).with_filter(events))
-        }
-    };
-    let (trees, lines) = if shows_requests {
-        let audits = audits(&filter, &mut setters);
-        let shown = settable(&filter, String::new(), &mut setters)?.or(audits);
-        let trees = Console::new(console::is_coloured()).with_filter(shown);
-        (Some(trees), None)
+    // Only those that there are: one that is `None` makes `tracing` ask all filters about each
+    // event anew, also about those that nobody listens to.
+    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
+    if let Some(provider) = &providers.tracer {
+        let layer = spans(provider.tracer("platform-observability"));
+        // Whatever the filter says, the spans of calls and messages stay: without them,
+        // traces would tear.
+        let traced = settable(&filter, always(), &mut setters)?.and(filter_fn(|metadata| {
+            metadata.is_span() && exported(metadata)
+        }));
+        layers.push(layer.with_filter(traced).boxed());
+    }
+    if let Some(provider) = &providers.logger {
+        let events = settable(&filter, String::new(), &mut setters)?.and(filter_fn(|metadata| {
+            metadata.is_event() && exported(metadata)
+        }));
+        let layer = OpenTelemetryTracingBridge::new(provider);
+        layers.push(layer.with_filter(events).boxed());
+    }
+    let shows_statements = statements.is_some();
+    if let Some(layer) = statements {
+        layers.push(layer.with_filter(filter_fn(is_statement)).boxed());
+    }
+    if shows_requests {
+        let more = quiet_but_shown(&filter, shows_statements, &mut setters);
+        let shown = settable(&filter, String::new(), &mut setters)?.or(more);
+        let layer = Console::new(console::is_coloured(), shows_statements);
+        layers.push(layer.with_filter(shown).boxed());
     } else {
-        let lines = tracing_subscriber::fmt::layer()
+        let layer = tracing_subscriber::fmt::layer()
             .compact()
             .fmt_fields(debug_fn(show))
             .with_ansi(console::is_coloured())
-            .with_writer(std::io::stderr)
-            .with_filter(settable(&filter, String::new(), &mut setters)?);
-        (None, Some(lines))
-    };
-    let registry = tracing_subscriber::registry();
-    let dispatch = Dispatch::new(registry.with(traces).with(logs).with(trees).with(lines));
+            .with_writer(std::io::stderr);
+        let shown = settable(&filter, String::new(), &mut setters)?;
+        layers.push(layer.with_filter(shown).boxed());
+    }
+    let dispatch = Dispatch::new(tracing_subscriber::registry().with(layers));
     Ok((dispatch, LogFilter(setters.into())))
 }
 
@@ -128,14 +130,16 @@ fn settable<S: 'static>(
     Ok(settable)
 }
 
-/// Lets the news of audit records through where INFO is, although they are told at DEBUG.
-fn audits<S>(filter: &Filter, setters: &mut Vec<Setter>) -> impl layer::Filter<S> + use<S> {
+/// Lets through what is told at DEBUG, but is shown where INFO is: that an audit record was
+/// committed, and statements.
+fn quiet_but_shown<S>(
+    filter: &Filter,
+    shows_statements: bool,
+    setters: &mut Vec<Setter>,
+) -> impl layer::Filter<S> + use<S> {
     let shows_info = |filter: &Filter| {
-        let parsed = filter.parse("");
-        parsed.is_ok_and(|it| {
-            it.max_level_hint()
-                .is_none_or(|most| most >= LevelFilter::INFO)
-        })
+        let most = filter.parse("").map(|it| it.max_level_hint());
+        most.is_ok_and(|most| most.is_none_or(|most| most >= LevelFilter::INFO))
     };
     let shown = Arc::new(AtomicBool::new(shows_info(filter)));
     let set = Arc::clone(&shown);
@@ -148,8 +152,16 @@ fn audits<S>(filter: &Filter, setters: &mut Vec<Setter>) -> impl layer::Filter<S
             Ok(())
         }),
     );
-    filter_fn(move |metadata| shown.load(Ordering::Relaxed) && console::is_audit(metadata))
-        .with_max_level_hint(LevelFilter::DEBUG)
+    filter_fn(move |metadata| {
+        let is_quiet = console::is_audit(metadata) || (shows_statements && is_statement(metadata));
+        is_quiet && shown.load(Ordering::Relaxed)
+    })
+    .with_max_level_hint(LevelFilter::DEBUG)
+}
+
+/// Whether sqlx tells of a statement, or asks whether to (which is neither an event nor a span).
+pub(crate) fn is_statement(metadata: &Metadata<'_>) -> bool {
+    !metadata.is_span() && metadata.target() == database::TARGET
 }
 
 /// The service's `tracing` spans, without the attributes that no convention knows and that cost

@@ -8,6 +8,7 @@ use opentelemetry::trace::TracerProvider;
 
 use crate::client::HttpClientLayer;
 use crate::config::{Axiom, Chosen, Destination, Destinations, Variables, resource};
+use crate::database::{Database, Statements};
 use crate::error::Error;
 use crate::export::{Ledgers, Providers, Spool, Status};
 use crate::http::HttpLayer;
@@ -86,6 +87,7 @@ impl Telemetry {
             environment: None,
             chosen: Chosen::default(),
             log_filter: DEFAULT_FILTER.to_owned(),
+            database: None,
             spool: None,
             deadline: SHUTDOWN,
         }
@@ -208,6 +210,7 @@ pub struct TelemetryBuilder {
     environment: Option<String>,
     chosen: Chosen,
     log_filter: String,
+    database: Option<Database>,
     spool: Option<Spool>,
     deadline: Duration,
 }
@@ -248,6 +251,14 @@ impl TelemetryBuilder {
     /// `info`. The syntax is that of tracing-subscriber's `EnvFilter`.
     pub fn log_filter(mut self, directives: impl Into<String>) -> Self {
         self.log_filter = directives.into();
+        self
+    }
+
+    /// Records each statement that sqlx sends, as a span and in `db.client.operation.duration`; see
+    /// [`Database`] for what is recorded, and what cannot be known. By default none is, and sqlx
+    /// does not even format them.
+    pub fn database(mut self, database: Database) -> Self {
+        self.database = Some(database);
         self
     }
 
@@ -296,7 +307,13 @@ impl TelemetryBuilder {
         let providers = Providers::new(&destinations, &resource, spool.as_ref())?;
         let meter = meter(&providers);
         let shows_requests = destinations.traces == Destination::Console;
-        let (subscriber, log_filter) = subscriber::new(&providers, filter, shows_requests)?;
+        let statements = self.database.map(|database| {
+            let tracer = providers.tracer.as_ref();
+            let tracer = tracer.map(|provider| provider.tracer(SCOPE));
+            Statements::new(&database, &meter, tracer)
+        });
+        let (subscriber, log_filter) =
+            subscriber::new(&providers, filter, shows_requests, statements)?;
         if providers.meter.is_some() {
             process::observe(&meter);
         }

@@ -26,10 +26,13 @@ use opentelemetry_sdk::logs::{InMemoryLogExporter, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 
+use crate::database::{Database, Statements};
 use crate::http::HttpLayer;
 use crate::propagation::Propagation;
+use crate::subscriber::is_statement;
 
 /// What the code under test traced, measured and logged on this thread. It lasts until it is
 /// dropped; a runtime with several threads needs one each, so tests best use
@@ -56,6 +59,16 @@ impl Capture {
     /// Captures what `sampler` lets through.
     #[must_use]
     pub fn sampled_by(sampler: Sampler) -> Self {
+        Self::new(sampler, None)
+    }
+
+    /// Captures what sqlx asks the database also. Every trace is sampled.
+    #[must_use]
+    pub fn of_database(database: &Database) -> Self {
+        Self::new(Sampler::AlwaysOn, Some(database))
+    }
+
+    fn new(sampler: Sampler, database: Option<&Database>) -> Self {
         let spans = InMemorySpanExporter::default();
         let tracer = SdkTracerProvider::builder()
             .with_simple_exporter(spans.clone())
@@ -68,9 +81,17 @@ impl Capture {
         let logger = SdkLoggerProvider::builder()
             .with_simple_exporter(logs.clone())
             .build();
+        let statements = database.map(|database| {
+            Statements::new(database, &meter.meter("test"), Some(tracer.tracer("test")))
+                .with_filter(filter_fn(is_statement))
+        });
+        // Their text is logged by nobody, unless the log filter names them.
+        let others = || filter_fn(|metadata| !is_statement(metadata));
+        let spans_of = crate::subscriber::spans(tracer.tracer("test"));
         let scope = tracing_subscriber::registry()
-            .with(crate::subscriber::spans(tracer.tracer("test")))
-            .with(OpenTelemetryTracingBridge::new(&logger));
+            .with(spans_of.with_filter(others()))
+            .with(OpenTelemetryTracingBridge::new(&logger).with_filter(others()))
+            .with(statements);
         Self {
             layer: HttpLayer::of_providers(&tracer, &meter),
             spans,

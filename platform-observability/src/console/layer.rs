@@ -9,14 +9,18 @@ use tracing_subscriber::registry::LookupSpan;
 use super::clock::Clock;
 use super::ended;
 use super::entry::{Fields, Line, name_and_fields};
+use super::escape::escaped;
 use super::render::{Renderer, Summary};
 use super::request::Request;
+use crate::database::Statement;
 use crate::http::{ACCESS, SPAN};
+use crate::subscriber::is_statement;
 
 /// Shows requests as trees, and the rest line by line. See [the module](super).
 pub(crate) struct Console {
     clock: Clock,
     renderer: Renderer,
+    shows_statements: bool,
     write: Box<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -35,11 +39,13 @@ struct Shown {
 
 impl Console {
     /// On standard error.
-    pub(crate) fn new(coloured: bool) -> Self {
-        Self::writing(coloured, Clock::of_system(), |text| {
+    pub(crate) fn new(coloured: bool, shows_statements: bool) -> Self {
+        let mut console = Self::writing(coloured, Clock::of_system(), |text| {
             // There is nowhere left to say that it failed.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
-        })
+        });
+        console.shows_statements = shows_statements;
+        console
     }
 
     pub(super) fn writing(
@@ -50,6 +56,7 @@ impl Console {
         Self {
             clock,
             renderer: Renderer { coloured },
+            shows_statements: true,
             write: Box::new(write),
         }
     }
@@ -79,6 +86,30 @@ impl Console {
         };
         drop(request);
         (self.write)(&self.renderer.request(&summary, &entries, more));
+    }
+
+    /// Holds a statement below the request or span that sent it. Those of no request are many, and
+    /// not shown.
+    fn statement<S>(&self, event: &Event<'_>, context: &Context<'_, S>)
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let above = context.event_span(event).and_then(|span| {
+            let extensions = span.extensions();
+            let shown = extensions.get::<Shown>()?;
+            Some((shown.request.clone()?, shown.place))
+        });
+        if let Some((request, parent)) = above
+            && let Some(statement) = Statement::of(event, None)
+        {
+            let began = self.clock.now().saturating_sub(statement.elapsed);
+            let name = escaped(statement.name(), super::LONGEST);
+            let name = if name.is_empty() { "statement" } else { &name };
+            let mut request = lock(&request);
+            if let Some(own) = request.begin(parent, began, name, "") {
+                request.end(own, began + statement.elapsed);
+            }
+        }
     }
 
     /// Shows what is held of a request that goes on, or that ended without a word.
@@ -186,6 +217,9 @@ where
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         if event.metadata().target() == ACCESS {
             return self.access(event, &context);
+        }
+        if self.shows_statements && is_statement(event.metadata()) {
+            return self.statement(event, &context);
         }
         let line = Line::of(event);
         let now = self.clock.now();

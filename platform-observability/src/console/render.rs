@@ -109,25 +109,24 @@ impl Renderer {
     }
 
     fn tree(&self, entries: &[Entry], more: u32, text: &mut String) {
-        // For each entry, whether another one follows below the same parent.
-        let mut last_of = vec![None; entries.len() + 1];
+        // What is below each entry, and first what is below the request, in the order of time: a
+        // statement is told when it has ended.
         let slot = |parent: Option<usize>| parent.map_or(0, |index| index + 1);
-        for (index, entry) in entries.iter().enumerate() {
-            if let Some(last) = last_of.get_mut(slot(entry.parent)) {
-                *last = Some(index);
-            }
-        }
-        let is_last = |index: usize, entry: &Entry| {
-            last_of.get(slot(entry.parent)).copied().flatten() == Some(index)
-                && (more == 0 || entry.parent.is_some())
-        };
-        // In the order of the tree: an entry may come after what is below a later one.
         let mut children = vec![Vec::new(); entries.len() + 1];
         for (index, entry) in entries.iter().enumerate() {
             if let Some(siblings) = children.get_mut(slot(entry.parent)) {
                 siblings.push(index);
             }
         }
+        let at = |index: &usize| entries.get(*index).map(|entry| entry.at);
+        for siblings in &mut children {
+            siblings.sort_by_key(at);
+        }
+        let is_last = |index: usize, entry: &Entry| {
+            let siblings = children.get(slot(entry.parent));
+            siblings.and_then(|siblings| siblings.last()) == Some(&index)
+                && (more == 0 || entry.parent.is_some())
+        };
         let first = children.first().into_iter().flatten().rev().copied();
         let mut open: Vec<(usize, String)> = first.map(|index| (index, String::new())).collect();
         while let Some((index, indent)) = open.pop() {

@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::{Console, MOST_BYTES, MOST_ENTRIES, RequestEnds, is_audit};
 use crate::http::{HttpLayer, Sampling};
 use crate::propagation::Propagation;
+use crate::subscriber::is_statement;
 use crate::telemetry::SCOPE;
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -49,7 +50,9 @@ impl Screen {
         let console = Console::writing(coloured, clock, move |text| {
             write.lock().unwrap().push(text.to_owned());
         });
-        let filter = EnvFilter::new("info").or(filter_fn(is_audit));
+        let filter = EnvFilter::new("info").or(filter_fn(|metadata| {
+            is_audit(metadata) || is_statement(metadata)
+        }));
         let tracer = SdkTracerProvider::builder()
             .with_span_processor(RequestEnds)
             .with_sampler(sampler)
@@ -128,11 +131,13 @@ async fn a_request_is_a_tree_in_the_order_of_time() {
             }
             .instrument(insert)
             .await;
+            at.pass(700);
+            tracing::debug!(target: "sqlx::query", summary = "SELECT * FROM entry …", db.statement = "\n\nSELECT * FROM entry WHERE iban = 'DE02'\n", elapsed_secs = 0.0006);
             tracing::warn!(note = "two words", "slow");
             at.pass(500);
             audited(1);
             audited(3);
-            at.pass(1_008_400);
+            at.pass(1_007_700);
             StatusCode::CREATED
         }),
     );
@@ -148,9 +153,10 @@ async fn a_request_is_a_tree_in_the_order_of_time() {
        +300µs      ├─ insert amount=12 · 2.8ms
        +900µs      │  ├─ INFO  booked rows=1  platform_observability::console::tests
        +900µs      │  └─ notify bank · 2.0ms
-       +3.1ms      ├─ WARN  slow note=\"two words\"  platform_observability::console::tests
-       +3.6ms      ├─ ✔ audit entry.create 0198c0de-7a1b-7000-8000-000000000001
-       +3.6ms      └─ ✔ audit entry.create 0198c0de-7a1b-7000-8000-000000000001 and 2 more
+       +3.2ms      ├─ SELECT entry · 600µs
+       +3.8ms      ├─ WARN  slow note=\"two words\"  platform_observability::console::tests
+       +4.3ms      ├─ ✔ audit entry.create 0198c0de-7a1b-7000-8000-000000000001
+       +4.3ms      └─ ✔ audit entry.create 0198c0de-7a1b-7000-8000-000000000001 and 2 more
 14:03:08.013Z  502 GET     /fails                                            0µs  4bf92f35
 14:03:08.013Z  404 GET     /nowhere                                          0µs  4bf92f35
 14:03:08.013Z  500 GET     /panics                                           0µs  4bf92f35  panic
@@ -240,6 +246,7 @@ async fn what_belongs_to_no_request_is_shown_at_once() {
         let job = tracing::info_span!("job", id = 7, more = tracing::field::Empty);
         job.record("more", "x");
         job.in_scope(|| tracing::warn!("late"));
+        tracing::debug!(target: "sqlx::query", summary = "SELECT 1", db.statement = "", elapsed_secs = 0.1);
         audited(1);
     });
     let target = "platform_observability::console::tests";
