@@ -296,7 +296,6 @@ async fn with_nothing_configured_the_console_shows_what_happens() {
     ] {
         assert!(seen.stderr.contains(shown), "{shown}: {}", seen.stderr);
     }
-    assert!(seen.stderr.contains("/v1/entries/{id}"), "{}", seen.stderr);
     assert!(
         !seen.stderr.contains("INSERT INTO"),
         "SQL text on the console: {}",

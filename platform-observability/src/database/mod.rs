@@ -13,6 +13,7 @@ mod statement;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub(crate) use layer::Statements;
 pub(crate) use statement::{Statement, TARGET};

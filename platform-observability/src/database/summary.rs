@@ -3,100 +3,11 @@
 use std::fmt::Write;
 
 use super::lexer::{Token, Unclear, tokens};
+use super::words::{NO_NAMES, VERBS};
 
 /// How long a summary may be, by the conventions, and how much of a statement is read for it.
 const LONGEST: usize = 255;
 const READ: usize = 8 * 1024;
-
-/// What a statement begins with, if it is known. What is not could be anything.
-const VERBS: &[&str] = &[
-    "ALTER",
-    "ANALYZE",
-    "ATTACH",
-    "BEGIN",
-    "CALL",
-    "CLOSE",
-    "COMMENT",
-    "COMMIT",
-    "COPY",
-    "CREATE",
-    "DECLARE",
-    "DELETE",
-    "DETACH",
-    "DISCARD",
-    "DO",
-    "DROP",
-    "END",
-    "EXECUTE",
-    "EXPLAIN",
-    "FETCH",
-    "GRANT",
-    "INSERT",
-    "LISTEN",
-    "LOCK",
-    "MERGE",
-    "NOTIFY",
-    "PRAGMA",
-    "PREPARE",
-    "REASSIGN",
-    "REFRESH",
-    "REINDEX",
-    "RELEASE",
-    "REPLACE",
-    "RESET",
-    "REVOKE",
-    "ROLLBACK",
-    "SAVEPOINT",
-    "SELECT",
-    "SET",
-    "SHOW",
-    "START",
-    "TABLE",
-    "TRUNCATE",
-    "UNLISTEN",
-    "UPDATE",
-    "VACUUM",
-    "VALUES",
-    "WITH",
-];
-
-/// Words that end the tables of a FROM, or cannot be a table.
-const NO_NAMES: &[&str] = &[
-    "AS",
-    "CROSS",
-    "DEFAULT",
-    "DO",
-    "EXCEPT",
-    "FETCH",
-    "FOR",
-    "FULL",
-    "GROUP",
-    "HAVING",
-    "INNER",
-    "INTERSECT",
-    "INTO",
-    "JOIN",
-    "LATERAL",
-    "LEFT",
-    "LIMIT",
-    "NATURAL",
-    "OFFSET",
-    "ON",
-    "ONLY",
-    "ORDER",
-    "OUTER",
-    "RETURNING",
-    "RIGHT",
-    "SELECT",
-    "SET",
-    "TABLESAMPLE",
-    "UNION",
-    "USING",
-    "VALUES",
-    "WHEN",
-    "WHERE",
-    "WINDOW",
-];
 
 /// What is known of a statement, or of several that were sent at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
