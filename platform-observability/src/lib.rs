@@ -49,6 +49,7 @@
 //! - [`serve`] drains requests on SIGTERM, then closes what the service holds, and exports the
 //!   last telemetry.
 
+mod build_info;
 pub mod client;
 mod config;
 mod console;
@@ -70,7 +71,8 @@ mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use config::{Axiom, Signal};
+pub use build_info::BuildInfo;
+pub use config::{Axiom, Limits, Signal};
 pub use database::Database;
 pub use error::Error;
 pub use export::{SignalStatus, Spool, Status, Trouble};

@@ -6,8 +6,9 @@ use std::time::Duration;
 use opentelemetry::metrics::{Meter, MeterProvider, NoopMeterProvider};
 use opentelemetry::trace::TracerProvider;
 
+use crate::build_info::BuildInfo;
 use crate::client::HttpClientLayer;
-use crate::config::{Axiom, Chosen, Destination, Destinations, Variables, resource};
+use crate::config::{Axiom, Chosen, Destination, Destinations, Limits, Variables, resource};
 use crate::database::{Database, Statements};
 use crate::error::Error;
 use crate::export::{Ledgers, Providers, Spool, Status};
@@ -48,12 +49,15 @@ impl Telemetry {
     /// Sets up traces, metrics and logs of `service` for this process, as the environment says:
     ///
     /// - `AXIOM_TOKEN` (`xaat-…`): to Axiom, gzipped. `AXIOM_EDGE` names another edge than
-    ///   `us-east-1` (a region or a host), `AXIOM_EDGE_URL` a whole URL, and
-    ///   `AXIOM_TRACES_DATASET`, `AXIOM_METRICS_DATASET`, `AXIOM_LOGS_DATASET` other datasets than
+    ///   `us-east-1` (a region or a host), `AXIOM_EDGE_URL` a whole URL. `AXIOM_URL`, the base of
+    ///   Axiom's whole API, counts where neither is set and it names another host than Axiom's API,
+    ///   which takes no OTLP: a proxy, say.
+    ///   `AXIOM_TRACES_DATASET`, `AXIOM_METRICS_DATASET`, `AXIOM_LOGS_DATASET` name other datasets than
     ///   `<service>-traces`, `<service>-metrics` and `<service>-logs`.
     /// - else `OTEL_EXPORTER_OTLP_ENDPOINT`, or the signals' own
     ///   `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and so on: to that collector, as OTLP/HTTP protobuf,
-    ///   with `OTEL_EXPORTER_OTLP_HEADERS`, `…_COMPRESSION` (`gzip`, `none`) and `…_TIMEOUT`
+    ///   with `OTEL_EXPORTER_OTLP_HEADERS`, `…_COMPRESSION` (`gzip`, `none`,
+    ///   and with the feature `zstd` also `zstd`; for Axiom too) and `…_TIMEOUT`
     ///   (milliseconds), or the signals' own.
     /// - else: each request on standard error when it has ended, with its spans, events and audit
     ///   records below; what belongs to no request, at once. In colours on a terminal, or as
@@ -64,7 +68,9 @@ impl Telemetry {
     /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` (`otlp`, `console`, `none`), `OTEL_SERVICE_NAME`,
     /// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_PROPAGATORS` (`tracecontext`, `baggage`, `none`),
     /// `RUST_LOG`, and what the SDK reads: `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_BLRP_*`,
-    /// `OTEL_METRIC_EXPORT_INTERVAL`, the limits of spans.
+    /// `OTEL_METRIC_EXPORT_INTERVAL`. The limits of attributes, events
+    /// and links are those of [`Limits`]: `OTEL_{ATTRIBUTE,SPAN_ATTRIBUTE,LOGRECORD_ATTRIBUTE}_{COUNT,VALUE_LENGTH}_LIMIT`,
+    /// `OTEL_SPAN_{EVENT,LINK}_COUNT_LIMIT` and `OTEL_{EVENT,LINK}_ATTRIBUTE_COUNT_LIMIT`.
     ///
     /// It sets the global `tracing` subscriber, a panic hook that logs where a panic happened (its
     /// message only if that is a literal, or on the console), and OpenTelemetry's global tracer
@@ -84,10 +90,12 @@ impl Telemetry {
         TelemetryBuilder {
             service: service.into(),
             version: None,
+            build: BuildInfo::default(),
             environment: None,
             chosen: Chosen::default(),
             log_filter: DEFAULT_FILTER.to_owned(),
             database: None,
+            limits: Limits::default(),
             spool: None,
             deadline: SHUTDOWN,
         }
@@ -207,10 +215,12 @@ impl Drop for Telemetry {
 pub struct TelemetryBuilder {
     service: String,
     version: Option<String>,
+    build: BuildInfo,
     environment: Option<String>,
     chosen: Chosen,
     log_filter: String,
     database: Option<Database>,
+    limits: Limits,
     spool: Option<Spool>,
     deadline: Duration,
 }
@@ -219,6 +229,15 @@ impl TelemetryBuilder {
     /// `service.version`, such as `env!("CARGO_PKG_VERSION")`.
     pub fn service_version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
+        self
+    }
+
+    /// What the service was built from: `service.version` and, where the compiler was told,
+    /// `vcs.ref.head.revision`, `vcs.ref.head.name` and `vcs.repository.url.full`. See
+    /// [`build_info!`](crate::build_info).
+    pub fn build_info(mut self, info: BuildInfo) -> Self {
+        self.version = Some(info.version.clone());
+        self.build = info;
         self
     }
 
@@ -262,6 +281,12 @@ impl TelemetryBuilder {
         self
     }
 
+    /// How much a span or a log record may hold, where the environment says nothing.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Keeps on disk what an endpoint does not take, until it does. By default nothing is kept: it
     /// is tried for a while, and then dropped and counted.
     pub fn spool(mut self, spool: Spool) -> Self {
@@ -294,10 +319,13 @@ impl TelemetryBuilder {
     fn install(self, variables: Variables<'_>) -> Result<Telemetry, Error> {
         let coded = [
             ("service.version", self.version),
+            ("vcs.ref.head.revision", self.build.revision),
+            ("vcs.ref.head.name", self.build.ref_name),
+            ("vcs.repository.url.full", self.build.repository),
             ("deployment.environment.name", self.environment),
         ];
         let (service, resource) = resource(&self.service, coded, variables)?;
-        let destinations = Destinations::resolve(&service, &self.chosen, variables)?;
+        let destinations = Destinations::resolve(&service, &self.chosen, self.limits, variables)?;
         let from_environment = variables.read("RUST_LOG")?;
         let filter = Filter {
             from_environment: from_environment.is_some(),

@@ -3,6 +3,7 @@
 
 mod client;
 mod counted;
+mod limits;
 mod metrics;
 mod queue;
 mod spool;
@@ -30,13 +31,14 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use self::client::{Client, Stopping};
 use self::counted::Counted;
+use self::limits::LogLimits;
 use self::queue::{LogQueue, SpanQueue};
 pub(crate) use self::spool::OpenSpool;
 pub use self::spool::Spool;
 use self::spooler::Spooler;
 use self::status::Ledger;
 pub use self::status::{SignalStatus, Status, Trouble};
-use crate::config::{Destination, Destinations, Endpoint, Signal};
+use crate::config::{self, Destination, Destinations, Endpoint, Signal};
 use crate::console::RequestEnds;
 use crate::error::Error;
 use crate::telemetry::SCOPE;
@@ -80,6 +82,7 @@ impl Providers {
         resource: &Resource,
         spool: Option<&OpenSpool>,
     ) -> Result<Self, Error> {
+        let limits = destinations.limits;
         let spoolers = RefCell::new(Vec::new());
         let mut providers = Self {
             tracer: None,
@@ -100,7 +103,9 @@ impl Providers {
             Ok(client)
         };
         if !destinations.disabled {
-            let mut builder = SdkTracerProvider::builder().with_resource(resource.clone());
+            let mut builder = SdkTracerProvider::builder()
+                .with_resource(resource.clone())
+                .with_span_limits(limits.spans);
             if let Destination::Otlp(endpoint) = &destinations.traces {
                 let ledger = Arc::clone(&providers.ledgers.traces);
                 let client = client(Signal::Traces, endpoint, &ledger)?;
@@ -109,6 +114,8 @@ impl Providers {
                 let exporter = Counted {
                     inner,
                     ledger: Arc::clone(&ledger),
+                    span_value_length: limits.span_value_length,
+                    log_limits: None,
                 };
                 let queue = SpanQueue::new(exporter, ledger, destinations.span_queue);
                 builder = builder.with_span_processor(queue);
@@ -123,7 +130,12 @@ impl Providers {
             let client = client(Signal::Metrics, endpoint, &ledger)?;
             let exporter = configured(MetricExporter::builder().with_http(), endpoint, client);
             let inner = exporter.build().map_err(failed(Signal::Metrics))?;
-            let exporter = Counted { inner, ledger };
+            let exporter = Counted {
+                inner,
+                ledger,
+                span_value_length: None,
+                log_limits: None,
+            };
             let builder = SdkMeterProvider::builder().with_resource(resource.clone());
             let meter = builder.with_periodic_exporter(exporter).build();
             metrics::observe(&meter, &providers.ledgers);
@@ -137,6 +149,11 @@ impl Providers {
             let exporter = Counted {
                 inner,
                 ledger: Arc::clone(&ledger),
+                span_value_length: None,
+                log_limits: Some(LogLimits::new(
+                    limits.log_attributes,
+                    limits.log_value_length,
+                )),
             };
             let queue = LogQueue::new(exporter, ledger, destinations.log_queue);
             let builder = SdkLoggerProvider::builder().with_resource(resource.clone());
@@ -332,10 +349,10 @@ where
         .with_endpoint(&endpoint.url)
         .with_protocol(Protocol::HttpBinary)
         .with_timeout(endpoint.timeout);
-    if endpoint.gzip {
-        builder.with_compression(Compression::Gzip)
-    } else {
-        builder
+    match endpoint.compression {
+        config::Compression::None => builder,
+        config::Compression::Gzip => builder.with_compression(Compression::Gzip),
+        config::Compression::Zstd => builder.with_compression(Compression::Zstd),
     }
 }
 
