@@ -13,6 +13,7 @@ use crate::database::{Database, Statements};
 use crate::error::Error;
 use crate::export::{Ledgers, Providers, Spool, Status};
 use crate::http::HttpLayer;
+use crate::messaging;
 use crate::panic::log_panics;
 use crate::pool::{self, PoolUse};
 use crate::process;
@@ -356,6 +357,7 @@ impl TelemetryBuilder {
         };
         tracing::dispatcher::set_global_default(subscriber)
             .map_err(|_| Error::SubscriberInstalled)?;
+        messaging::Instruments::install(&meter);
         log_panics(destinations.logs == Destination::Console);
         opentelemetry::global::set_text_map_propagator(destinations.propagation.clone());
         if let Some(tracer) = providers.tracer {
