@@ -53,6 +53,8 @@ mod build_info;
 pub mod client;
 mod config;
 mod console;
+#[cfg(test)]
+mod conventions;
 mod database;
 mod error;
 mod export;

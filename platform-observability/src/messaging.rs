@@ -56,6 +56,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub(crate) use measured::Instruments;
 pub use measured::{process, process_child, send};
+#[cfg(test)]
+pub(crate) use measured::{process_by, send_by};
 
 /// The target of the messages' spans.
 pub(crate) const SPAN: &str = "platform_observability::messaging";

@@ -216,7 +216,8 @@ impl Filter {
     }
 }
 
-fn exported(metadata: &Metadata<'_>) -> bool {
+/// Whether such a span or event may leave the process.
+pub(crate) fn exported(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target != ACCESS
         // The request's span is OpenTelemetry's own; this one is the console's.

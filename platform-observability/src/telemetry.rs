@@ -318,13 +318,7 @@ impl TelemetryBuilder {
     }
 
     fn install(self, variables: Variables<'_>) -> Result<Telemetry, Error> {
-        let coded = [
-            ("service.version", self.version),
-            ("vcs.ref.head.revision", self.build.revision),
-            ("vcs.ref.head.name", self.build.ref_name),
-            ("vcs.repository.url.full", self.build.repository),
-            ("deployment.environment.name", self.environment),
-        ];
+        let coded = coded(self.version, self.environment, self.build);
         let (service, resource) = resource(&self.service, coded, variables)?;
         let destinations = Destinations::resolve(&service, &self.chosen, self.limits, variables)?;
         let from_environment = variables.read("RUST_LOG")?;
@@ -368,6 +362,21 @@ impl TelemetryBuilder {
         }
         Ok(telemetry)
     }
+}
+
+/// What the code says of the service.
+pub(crate) fn coded(
+    version: Option<String>,
+    environment: Option<String>,
+    build: BuildInfo,
+) -> [(&'static str, Option<String>); 5] {
+    [
+        ("service.version", version),
+        ("deployment.environment.name", environment),
+        ("vcs.ref.head.revision", build.revision),
+        ("vcs.ref.head.name", build.ref_name),
+        ("vcs.repository.url.full", build.repository),
+    ]
 }
 
 fn meter(providers: &Providers) -> Meter {

@@ -18,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use opentelemetry::logs::{LogRecord, Logger, LoggerProvider, Severity};
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_otlp::{
     Compression, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig,
@@ -32,6 +33,8 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use self::client::{Client, Stopping};
 use self::counted::Counted;
 use self::limits::LogLimits;
+#[cfg(test)]
+pub(crate) use self::metrics::observe_everything;
 use self::queue::{LogQueue, SpanQueue};
 pub(crate) use self::spool::OpenSpool;
 pub use self::spool::Spool;
@@ -138,7 +141,7 @@ impl Providers {
             };
             let builder = SdkMeterProvider::builder().with_resource(resource.clone());
             let meter = builder.with_periodic_exporter(exporter).build();
-            metrics::observe(&meter, &providers.ledgers);
+            metrics::observe(&meter.meter(SCOPE), &providers.ledgers);
             providers.meter = Some(meter);
         }
         if let Destination::Otlp(endpoint) = &destinations.logs {

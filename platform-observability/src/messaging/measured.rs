@@ -99,7 +99,7 @@ where
     send_by(&Instruments::installed(), destination.into(), headers, send).await
 }
 
-pub(super) async fn send_by<H, F, T, E>(
+pub(crate) async fn send_by<H, F, T, E>(
     instruments: &Instruments,
     destination: Destination<'_>,
     mut headers: H,
@@ -149,7 +149,7 @@ pub async fn process_child<'a, T, E>(
     process_by(&Instruments::installed(), destination, span, processing).await
 }
 
-pub(super) async fn process_by<T, E>(
+pub(crate) async fn process_by<T, E>(
     instruments: &Instruments,
     destination: Destination<'_>,
     span: Span,
