@@ -297,6 +297,46 @@ mod tests {
     }
 
     #[test]
+    fn the_console_shows_audit_records_and_statements_where_it_shows_info() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        use tracing_subscriber::filter::FilterExt;
+        use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+        struct Counts(Arc<AtomicUsize>);
+        impl<S: tracing::Subscriber> Layer<S> for Counts {
+            fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+
+        let filter = Filter {
+            directives: "error".to_owned(),
+            from_environment: false,
+        };
+        let shown = Arc::new(AtomicUsize::new(0));
+        let mut setters = Vec::new();
+        let more = super::quiet_but_shown(&filter, true, &mut setters);
+        let layer = super::settable(&filter, String::new(), &mut setters).unwrap();
+        let layer = Counts(Arc::clone(&shown)).with_filter(layer.or(more));
+        let subscriber = tracing_subscriber::registry().with(layer);
+        let _scope = tracing::subscriber::set_default(subscriber);
+        let log_filter = super::LogFilter(setters.into());
+        let said = || {
+            shown.store(0, Ordering::SeqCst);
+            tracing::debug!(target: "platform_audit::work", record_id = 1, action = 2, records = 3, "audited");
+            tracing::debug!(target: "sqlx::query", summary = "SELECT 1", db.statement = "");
+            tracing::debug!(target: "platform_audit::work", "of no interest");
+            shown.load(Ordering::SeqCst)
+        };
+        assert_eq!(said(), 0);
+        log_filter.set("info").unwrap();
+        assert_eq!(said(), 2);
+        log_filter.set("warn").unwrap();
+        assert_eq!(said(), 0);
+    }
+
+    #[test]
     fn sqls_text_is_logged_only_where_it_is_asked_for() {
         let shown = |directives: &str| {
             let filter = Filter {

@@ -50,8 +50,8 @@ async fn everything_arrives(mode: &str) {
     };
     assert_eq!(logs.iter().filter(|it| worked(it)).count(), ITEMS);
     let metrics = receiver.metrics();
-    let counters = metrics.iter().filter(|it| it.name == "worked");
-    let counted = counters.last().and_then(|it| match &it.data {
+    let counter = metrics.iter().rfind(|it| it.name == "worked");
+    let counted = counter.and_then(|it| match &it.data {
         Some(Data::Sum(sum)) => sum.data_points.last()?.value,
         _ => None,
     });
