@@ -239,6 +239,7 @@ fn where_databases_disagree_there_is_no_text() {
         r"SELECT 'a\' secret ', 'b'",
         r"SELECT 'a\\' , ' secret '",
         "SELECT /* /* */ ' */ secret ' x '",
+        "SELECT /* /* */ ' */ 'secret' /* ' */",
         "SELECT /*! secret */ 1",
         "SELECT 5--'\nsecret '\n",
         "SELECT 1 # ' \n secret '",
