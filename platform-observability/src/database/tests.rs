@@ -242,6 +242,8 @@ fn where_databases_disagree_there_is_no_text() {
         "SELECT /* /* */ ' */ 'secret' /* ' */",
         "SELECT /*! secret */ 1",
         "SELECT 5--'\nsecret '\n",
+        "SELECT 5--'\nsecret\n-- '",
+        r"SELECT 'a\' , secret , ' -- '",
         "SELECT 1 # ' \n secret '",
         "SELECT \"a\"\" secret\"",
         "SELECT U&'secret' UESCAPE '!'",
