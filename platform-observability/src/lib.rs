@@ -41,6 +41,7 @@
 //!   a message.
 //! - [`Telemetry::status`] counts what became of every item; [`Telemetry::log_filter`] changes what is
 //!   logged while the service runs.
+//! - [`TelemetryBuilder::database`] records what sqlx asks the database, without touching a query.
 //! - The process and its tokio runtime are measured by themselves, and pools of connections
 //!   by [`Telemetry::observe_pool`].
 //! - [`spawn`] takes the trace along into a task.
@@ -48,8 +49,13 @@
 //! - [`serve`] drains requests on SIGTERM, then closes what the service holds, and exports the
 //!   last telemetry.
 
+mod build_info;
 pub mod client;
 mod config;
+mod console;
+#[cfg(test)]
+mod conventions;
+mod database;
 mod error;
 mod export;
 mod health;
@@ -67,7 +73,9 @@ mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use config::{Axiom, Signal};
+pub use build_info::BuildInfo;
+pub use config::{Axiom, Limits, Signal};
+pub use database::Database;
 pub use error::Error;
 pub use export::{SignalStatus, Spool, Status, Trouble};
 pub use health::{Health, Readiness};

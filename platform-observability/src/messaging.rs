@@ -5,6 +5,8 @@
 //! to the sender's, as a message may be handled long after, more than once, or in a batch.
 //! [`consumer_child_span`] continues the sender's trace instead.
 //!
+//! [`send`], [`process`] and [`process_child`] do so around a future, and measure it too.
+//!
 //! Headers are any [`Headers`]: `http`'s, and with the feature `nats` those of `async-nats`. Which
 //! of them carry the context, `OTEL_PROPAGATORS` says, by default `traceparent`, `tracestate` and
 //! `baggage`. [`Telemetry::init`](crate::Telemetry::init) sets that up; without it nothing is
@@ -41,13 +43,21 @@
 //! }
 //! ```
 
+mod measured;
+
 use std::borrow::Cow;
 
+use opentelemetry::KeyValue;
 use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::trace::{Status, TraceContextExt};
 use opentelemetry::{Context, global};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+pub(crate) use measured::Instruments;
+pub use measured::{process, process_child, send};
+#[cfg(test)]
+pub(crate) use measured::{process_by, send_by};
 
 /// The target of the messages' spans.
 pub(crate) const SPAN: &str = "platform_observability::messaging";
@@ -196,6 +206,21 @@ impl<'a> Destination<'a> {
         match self.template.or(low) {
             Some(destination) => format!("{operation} {destination}"),
             None => operation.to_owned(),
+        }
+    }
+
+    /// What of it is one of few, for metrics.
+    fn few(&self) -> Option<KeyValue> {
+        match self.template {
+            Some(template) => {
+                let template = template.to_owned();
+                Some(KeyValue::new("messaging.destination.template", template))
+            }
+            None if self.temporary => None,
+            None => Some(KeyValue::new(
+                "messaging.destination.name",
+                self.name.to_owned(),
+            )),
         }
     }
 

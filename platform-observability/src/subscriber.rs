@@ -1,20 +1,23 @@
 //! What becomes of the service's `tracing` spans and events.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::field::Field;
+use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, Metadata, Subscriber};
 use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
-use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::{self, Layer, SubscriberExt};
+use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
 
+use crate::console::{self, Console};
+use crate::database::{self, Statements};
 use crate::error::Error;
 use crate::export::Providers;
 use crate::http::{ACCESS, SPAN};
@@ -31,40 +34,53 @@ const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn
 /// of. Each stands for its submodules and for crates named after it, such as `hyper_util`.
 const NEVER_EXPORTED: [&str; 5] = ["hyper", "h2", "reqwest", "rustls", "opentelemetry"];
 
-/// Spans to the traces, events to the logs (never to both, lest they be paid twice), and lines to
-/// standard error.
-pub(crate) fn new(providers: &Providers, filter: Filter) -> Result<(Dispatch, LogFilter), Error> {
+/// Spans to the traces, events to the logs (never to both, lest they be paid twice), and to
+/// standard error lines, or, where `shows_requests`, each request as a tree.
+pub(crate) fn new(
+    providers: &Providers,
+    filter: Filter,
+    shows_requests: bool,
+    statements: Option<Statements>,
+) -> Result<(Dispatch, LogFilter), Error> {
     let mut setters = Vec::new();
-    let traces = match &providers.tracer {
-        None => None,
-        Some(provider) => {
-            let layer = spans(provider.tracer("platform-observability"));
-            // Whatever the filter says, the spans of calls and messages stay: without them,
-            // traces would tear.
-            let traced = settable(&filter, always(), &mut setters)?.and(filter_fn(|metadata| {
-                metadata.is_span() && exported(metadata)
-            }));
-            Some(layer.with_filter(traced))
-        }
-    };
-    let logs = match &providers.logger {
-        None => None,
-        Some(provider) => {
-            let events =
-                settable(&filter, String::new(), &mut setters)?.and(filter_fn(|metadata| {
-                    metadata.is_event() && exported(metadata)
-                }));
-            Some(OpenTelemetryTracingBridge::new(provider).with_filter(events))
-        }
-    };
-    let lines = tracing_subscriber::fmt::layer()
-        .compact()
-        .fmt_fields(debug_fn(show))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .with_filter(settable(&filter, String::new(), &mut setters)?);
-    let registry = tracing_subscriber::registry();
-    let dispatch = Dispatch::new(registry.with(traces).with(logs).with(lines));
+    // Only those that there are: one that is `None` makes `tracing` ask all filters about each
+    // event anew, also about those that nobody listens to.
+    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
+    if let Some(provider) = &providers.tracer {
+        let layer = spans(provider.tracer("platform-observability"));
+        // Whatever the filter says, the spans of calls and messages stay: without them,
+        // traces would tear.
+        let traced = settable(&filter, always(), &mut setters)?.and(filter_fn(|metadata| {
+            metadata.is_span() && exported(metadata)
+        }));
+        layers.push(layer.with_filter(traced).boxed());
+    }
+    if let Some(provider) = &providers.logger {
+        let events = settable(&filter, String::new(), &mut setters)?.and(filter_fn(|metadata| {
+            metadata.is_event() && exported(metadata)
+        }));
+        let layer = OpenTelemetryTracingBridge::new(provider);
+        layers.push(layer.with_filter(events).boxed());
+    }
+    let shows_statements = statements.is_some();
+    if let Some(layer) = statements {
+        layers.push(layer.with_filter(filter_fn(is_statement)).boxed());
+    }
+    if shows_requests {
+        let more = quiet_but_shown(&filter, shows_statements, &mut setters);
+        let shown = settable(&filter, String::new(), &mut setters)?.or(more);
+        let layer = Console::new(console::is_coloured(), shows_statements);
+        layers.push(layer.with_filter(shown).boxed());
+    } else {
+        let layer = tracing_subscriber::fmt::layer()
+            .compact()
+            .fmt_fields(debug_fn(show))
+            .with_ansi(console::is_coloured())
+            .with_writer(std::io::stderr);
+        let shown = settable(&filter, String::new(), &mut setters)?;
+        layers.push(layer.with_filter(shown).boxed());
+    }
+    let dispatch = Dispatch::new(tracing_subscriber::registry().with(layers));
     Ok((dispatch, LogFilter(setters.into())))
 }
 
@@ -112,6 +128,40 @@ fn settable<S: 'static>(
         Ok(())
     }));
     Ok(settable)
+}
+
+/// Lets through what is told at DEBUG, but is shown where INFO is: that an audit record was
+/// committed, and statements.
+fn quiet_but_shown<S>(
+    filter: &Filter,
+    shows_statements: bool,
+    setters: &mut Vec<Setter>,
+) -> impl layer::Filter<S> + use<S> {
+    let shows_info = |filter: &Filter| {
+        let most = filter.parse("").map(|it| it.max_level_hint());
+        most.is_ok_and(|most| most.is_none_or(|most| most >= LevelFilter::INFO))
+    };
+    let shown = Arc::new(AtomicBool::new(shows_info(filter)));
+    let set = Arc::clone(&shown);
+    // Before those that make `tracing` ask the filters anew.
+    setters.insert(
+        0,
+        Box::new(move |filter| {
+            filter.parse("")?;
+            set.store(shows_info(filter), Ordering::Relaxed);
+            Ok(())
+        }),
+    );
+    filter_fn(move |metadata| {
+        let is_quiet = console::is_audit(metadata) || (shows_statements && is_statement(metadata));
+        is_quiet && shown.load(Ordering::Relaxed)
+    })
+    .with_max_level_hint(LevelFilter::DEBUG)
+}
+
+/// Whether sqlx tells of a statement, or asks whether to (which is neither an event nor a span).
+pub(crate) fn is_statement(metadata: &Metadata<'_>) -> bool {
+    !metadata.is_span() && metadata.target() == database::TARGET
 }
 
 /// The service's `tracing` spans, without the attributes that no convention knows and that cost
@@ -166,7 +216,8 @@ impl Filter {
     }
 }
 
-fn exported(metadata: &Metadata<'_>) -> bool {
+/// Whether such a span or event may leave the process.
+pub(crate) fn exported(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target != ACCESS
         // The request's span is OpenTelemetry's own; this one is the console's.
@@ -243,6 +294,46 @@ mod tests {
         assert!(tracing::enabled!(target: client::SPAN, tracing::Level::INFO));
         assert!(tracing::enabled!(target: messaging::SPAN, tracing::Level::INFO));
         assert!(!tracing::enabled!(target: "other", tracing::Level::INFO));
+    }
+
+    #[test]
+    fn the_console_shows_audit_records_and_statements_where_it_shows_info() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        use tracing_subscriber::filter::FilterExt;
+        use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+        struct Counts(Arc<AtomicUsize>);
+        impl<S: tracing::Subscriber> Layer<S> for Counts {
+            fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+
+        let filter = Filter {
+            directives: "error".to_owned(),
+            from_environment: false,
+        };
+        let shown = Arc::new(AtomicUsize::new(0));
+        let mut setters = Vec::new();
+        let more = super::quiet_but_shown(&filter, true, &mut setters);
+        let layer = super::settable(&filter, String::new(), &mut setters).unwrap();
+        let layer = Counts(Arc::clone(&shown)).with_filter(layer.or(more));
+        let subscriber = tracing_subscriber::registry().with(layer);
+        let _scope = tracing::subscriber::set_default(subscriber);
+        let log_filter = super::LogFilter(setters.into());
+        let said = || {
+            shown.store(0, Ordering::SeqCst);
+            tracing::debug!(target: "platform_audit::work", record_id = 1, action = 2, records = 3, "audited");
+            tracing::debug!(target: "sqlx::query", summary = "SELECT 1", db.statement = "");
+            tracing::debug!(target: "platform_audit::work", "of no interest");
+            shown.load(Ordering::SeqCst)
+        };
+        assert_eq!(said(), 0);
+        log_filter.set("info").unwrap();
+        assert_eq!(said(), 2);
+        log_filter.set("warn").unwrap();
+        assert_eq!(said(), 0);
     }
 
     #[test]

@@ -6,11 +6,14 @@ use std::time::Duration;
 use opentelemetry::metrics::{Meter, MeterProvider, NoopMeterProvider};
 use opentelemetry::trace::TracerProvider;
 
+use crate::build_info::BuildInfo;
 use crate::client::HttpClientLayer;
-use crate::config::{Axiom, Chosen, Destination, Destinations, Variables, resource};
+use crate::config::{Axiom, Chosen, Destination, Destinations, Limits, Variables, resource};
+use crate::database::{Database, Statements};
 use crate::error::Error;
 use crate::export::{Ledgers, Providers, Spool, Status};
 use crate::http::HttpLayer;
+use crate::messaging;
 use crate::panic::log_panics;
 use crate::pool::{self, PoolUse};
 use crate::process;
@@ -47,20 +50,28 @@ impl Telemetry {
     /// Sets up traces, metrics and logs of `service` for this process, as the environment says:
     ///
     /// - `AXIOM_TOKEN` (`xaat-…`): to Axiom, gzipped. `AXIOM_EDGE` names another edge than
-    ///   `us-east-1` (a region or a host), `AXIOM_EDGE_URL` a whole URL, and
-    ///   `AXIOM_TRACES_DATASET`, `AXIOM_METRICS_DATASET`, `AXIOM_LOGS_DATASET` other datasets than
+    ///   `us-east-1` (a region or a host), `AXIOM_EDGE_URL` a whole URL. `AXIOM_URL`, the base of
+    ///   Axiom's whole API, counts where neither is set and it names another host than Axiom's API,
+    ///   which takes no OTLP: a proxy, say.
+    ///   `AXIOM_TRACES_DATASET`, `AXIOM_METRICS_DATASET`, `AXIOM_LOGS_DATASET` name other datasets than
     ///   `<service>-traces`, `<service>-metrics` and `<service>-logs`.
     /// - else `OTEL_EXPORTER_OTLP_ENDPOINT`, or the signals' own
     ///   `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and so on: to that collector, as OTLP/HTTP protobuf,
-    ///   with `OTEL_EXPORTER_OTLP_HEADERS`, `…_COMPRESSION` (`gzip`, `none`) and `…_TIMEOUT`
+    ///   with `OTEL_EXPORTER_OTLP_HEADERS`, `…_COMPRESSION` (`gzip`, `none`,
+    ///   and with the feature `zstd` also `zstd`; for Axiom too) and `…_TIMEOUT`
     ///   (milliseconds), or the signals' own.
-    /// - else: a line on standard error for each event and each request.
+    /// - else: each request on standard error when it has ended, with its spans, events and audit
+    ///   records below; what belongs to no request, at once. In colours on a terminal, or as
+    ///   `NO_COLOR` and `CLICOLOR_FORCE` say. Of a request that lasts longer than 5 seconds, or logs
+    ///   more than 64 KiB or 256 entries, the rest is shown at once or counted.
     ///
     /// Log lines go to standard error in any case. Also honoured: `OTEL_SDK_DISABLED`,
     /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` (`otlp`, `console`, `none`), `OTEL_SERVICE_NAME`,
     /// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_PROPAGATORS` (`tracecontext`, `baggage`, `none`),
     /// `RUST_LOG`, and what the SDK reads: `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_BLRP_*`,
-    /// `OTEL_METRIC_EXPORT_INTERVAL`, the limits of spans.
+    /// `OTEL_METRIC_EXPORT_INTERVAL`. The limits of attributes, events
+    /// and links are those of [`Limits`]: `OTEL_{ATTRIBUTE,SPAN_ATTRIBUTE,LOGRECORD_ATTRIBUTE}_{COUNT,VALUE_LENGTH}_LIMIT`,
+    /// `OTEL_SPAN_{EVENT,LINK}_COUNT_LIMIT` and `OTEL_{EVENT,LINK}_ATTRIBUTE_COUNT_LIMIT`.
     ///
     /// It sets the global `tracing` subscriber, a panic hook that logs where a panic happened (its
     /// message only if that is a literal, or on the console), and OpenTelemetry's global tracer
@@ -80,9 +91,12 @@ impl Telemetry {
         TelemetryBuilder {
             service: service.into(),
             version: None,
+            build: BuildInfo::default(),
             environment: None,
             chosen: Chosen::default(),
             log_filter: DEFAULT_FILTER.to_owned(),
+            database: None,
+            limits: Limits::default(),
             spool: None,
             deadline: SHUTDOWN,
         }
@@ -202,9 +216,12 @@ impl Drop for Telemetry {
 pub struct TelemetryBuilder {
     service: String,
     version: Option<String>,
+    build: BuildInfo,
     environment: Option<String>,
     chosen: Chosen,
     log_filter: String,
+    database: Option<Database>,
+    limits: Limits,
     spool: Option<Spool>,
     deadline: Duration,
 }
@@ -213,6 +230,15 @@ impl TelemetryBuilder {
     /// `service.version`, such as `env!("CARGO_PKG_VERSION")`.
     pub fn service_version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
+        self
+    }
+
+    /// What the service was built from: `service.version` and, where the compiler was told,
+    /// `vcs.ref.head.revision`, `vcs.ref.head.name` and `vcs.repository.url.full`. See
+    /// [`build_info!`](crate::build_info).
+    pub fn build_info(mut self, info: BuildInfo) -> Self {
+        self.version = Some(info.version.clone());
+        self.build = info;
         self
     }
 
@@ -248,6 +274,20 @@ impl TelemetryBuilder {
         self
     }
 
+    /// Records each statement that sqlx sends, as a span and in `db.client.operation.duration`; see
+    /// [`Database`] for what is recorded, and what cannot be known. By default none is, and sqlx
+    /// does not even format them.
+    pub fn database(mut self, database: Database) -> Self {
+        self.database = Some(database);
+        self
+    }
+
+    /// How much a span or a log record may hold, where the environment says nothing.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Keeps on disk what an endpoint does not take, until it does. By default nothing is kept: it
     /// is tried for a while, and then dropped and counted.
     pub fn spool(mut self, spool: Spool) -> Self {
@@ -278,12 +318,9 @@ impl TelemetryBuilder {
     }
 
     fn install(self, variables: Variables<'_>) -> Result<Telemetry, Error> {
-        let coded = [
-            ("service.version", self.version),
-            ("deployment.environment.name", self.environment),
-        ];
+        let coded = coded(self.version, self.environment, self.build);
         let (service, resource) = resource(&self.service, coded, variables)?;
-        let destinations = Destinations::resolve(&service, &self.chosen, variables)?;
+        let destinations = Destinations::resolve(&service, &self.chosen, self.limits, variables)?;
         let from_environment = variables.read("RUST_LOG")?;
         let filter = Filter {
             from_environment: from_environment.is_some(),
@@ -292,7 +329,14 @@ impl TelemetryBuilder {
         let spool = self.spool.map(Spool::open).transpose()?;
         let providers = Providers::new(&destinations, &resource, spool.as_ref())?;
         let meter = meter(&providers);
-        let (subscriber, log_filter) = subscriber::new(&providers, filter)?;
+        let shows_requests = destinations.traces == Destination::Console;
+        let statements = self.database.map(|database| {
+            let tracer = providers.tracer.as_ref();
+            let tracer = tracer.map(|provider| provider.tracer(SCOPE));
+            Statements::new(&database, &meter, tracer)
+        });
+        let (subscriber, log_filter) =
+            subscriber::new(&providers, filter, shows_requests, statements)?;
         if providers.meter.is_some() {
             process::observe(&meter);
         }
@@ -307,6 +351,7 @@ impl TelemetryBuilder {
         };
         tracing::dispatcher::set_global_default(subscriber)
             .map_err(|_| Error::SubscriberInstalled)?;
+        messaging::Instruments::install(&meter);
         log_panics(destinations.logs == Destination::Console);
         opentelemetry::global::set_text_map_propagator(destinations.propagation.clone());
         if let Some(tracer) = providers.tracer {
@@ -317,6 +362,21 @@ impl TelemetryBuilder {
         }
         Ok(telemetry)
     }
+}
+
+/// What the code says of the service.
+pub(crate) fn coded(
+    version: Option<String>,
+    environment: Option<String>,
+    build: BuildInfo,
+) -> [(&'static str, Option<String>); 5] {
+    [
+        ("service.version", version),
+        ("deployment.environment.name", environment),
+        ("vcs.ref.head.revision", build.revision),
+        ("vcs.ref.head.name", build.ref_name),
+        ("vcs.repository.url.full", build.repository),
+    ]
 }
 
 fn meter(providers: &Providers) -> Meter {

@@ -23,13 +23,18 @@ use opentelemetry::trace::{Status, TracerProvider};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::{InMemoryLogExporter, SdkLoggerProvider};
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+use opentelemetry_sdk::metrics::data::{
+    AggregatedMetrics, Metric, MetricData, ResourceMetrics, ScopeMetrics,
+};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 
+use crate::database::{Database, Statements};
 use crate::http::HttpLayer;
 use crate::propagation::Propagation;
+use crate::subscriber::{exported, is_statement};
 
 /// What the code under test traced, measured and logged on this thread. It lasts until it is
 /// dropped; a runtime with several threads needs one each, so tests best use
@@ -56,6 +61,16 @@ impl Capture {
     /// Captures what `sampler` lets through.
     #[must_use]
     pub fn sampled_by(sampler: Sampler) -> Self {
+        Self::new(sampler, None)
+    }
+
+    /// Captures what sqlx asks the database also. Every trace is sampled.
+    #[must_use]
+    pub fn of_database(database: &Database) -> Self {
+        Self::new(Sampler::AlwaysOn, Some(database))
+    }
+
+    fn new(sampler: Sampler, database: Option<&Database>) -> Self {
         let spans = InMemorySpanExporter::default();
         let tracer = SdkTracerProvider::builder()
             .with_simple_exporter(spans.clone())
@@ -68,9 +83,20 @@ impl Capture {
         let logger = SdkLoggerProvider::builder()
             .with_simple_exporter(logs.clone())
             .build();
+        let statements = database.map(|database| {
+            Statements::new(database, &meter.meter("test"), Some(tracer.tracer("test")))
+                .with_filter(filter_fn(is_statement))
+        });
+        // As in production, but at every level.
+        let traced = filter_fn(|metadata| metadata.is_span() && exported(metadata));
+        let logged = filter_fn(|metadata| {
+            metadata.is_event() && exported(metadata) && !is_statement(metadata)
+        });
+        let spans_of = crate::subscriber::spans(tracer.tracer("test"));
         let scope = tracing_subscriber::registry()
-            .with(crate::subscriber::spans(tracer.tracer("test")))
-            .with(OpenTelemetryTracingBridge::new(&logger));
+            .with(spans_of.with_filter(traced))
+            .with(OpenTelemetryTracingBridge::new(&logger).with_filter(logged))
+            .with(statements);
         Self {
             layer: HttpLayer::of_providers(&tracer, &meter),
             spans,
@@ -129,18 +155,38 @@ impl Capture {
     /// What was recorded of an instrument: a point for each set of attributes.
     #[must_use]
     pub fn points(&self, instrument: &str) -> Vec<Point> {
+        let of_instrument = |metric: &Metric| {
+            if metric.name() != instrument {
+                return Vec::new();
+            }
+            let mut points = points(metric.data());
+            for point in &mut points {
+                metric.unit().clone_into(&mut point.unit);
+            }
+            points
+        };
+        self.collected(of_instrument)
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// The names of the instruments that recorded something.
+    #[must_use]
+    pub fn instruments(&self) -> Vec<String> {
+        let mut names = self.collected(|metric| metric.name().to_owned());
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn collected<T>(&self, read: impl Fn(&Metric) -> T) -> Vec<T> {
         self.metrics.reset();
         // What cannot be collected is not there, which the caller's assertion tells.
         let _ = self.meter.force_flush();
         let collected = self.metrics.get_finished_metrics().unwrap_or_default();
-        let metrics = collected
-            .iter()
-            .flat_map(opentelemetry_sdk::metrics::data::ResourceMetrics::scope_metrics)
-            .flat_map(opentelemetry_sdk::metrics::data::ScopeMetrics::metrics);
-        metrics
-            .filter(|metric| metric.name() == instrument)
-            .flat_map(|metric| points(metric.data()))
-            .collect()
+        let scopes = collected.iter().flat_map(ResourceMetrics::scope_metrics);
+        scopes.flat_map(ScopeMetrics::metrics).map(read).collect()
     }
 
     /// The one point of an instrument.
@@ -231,6 +277,8 @@ pub struct Point {
     pub sum: f64,
     /// The boundaries of a histogram's buckets.
     pub bounds: Vec<f64>,
+    /// The instrument's unit, such as `s`.
+    pub unit: String,
 }
 
 impl Point {
@@ -303,6 +351,7 @@ fn points(data: &AggregatedMetrics) -> Vec<Point> {
                         count: point.count(),
                         sum: number(point.sum()),
                         bounds: point.bounds().collect(),
+                        unit: String::new(),
                     })
                     .collect(),
                 MetricData::Sum(sum) => sum
@@ -330,6 +379,7 @@ fn single<'a>(attributes: impl Iterator<Item = &'a KeyValue>, sum: f64) -> Point
         count: 1,
         sum,
         bounds: Vec::new(),
+        unit: String::new(),
     }
 }
 

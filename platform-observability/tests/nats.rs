@@ -8,12 +8,11 @@ use std::process::{Child, Command, Stdio};
 
 use async_nats::HeaderMap;
 use futures_util::StreamExt;
-use opentelemetry::trace::{SpanKind, TraceContextExt, TracerProvider};
+use opentelemetry::trace::{SpanKind, TraceContextExt};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::SpanData;
 use platform_observability::messaging::{self, Destination};
-use tracing::Instrument;
-use tracing_subscriber::layer::SubscriberExt;
+use platform_observability::testing::Capture;
 
 /// A server on a port of its own, which is gone with it.
 struct Server {
@@ -58,38 +57,33 @@ impl Drop for Server {
 #[tokio::test]
 async fn a_message_takes_the_trace_along() {
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    let exported = InMemorySpanExporter::default();
-    let tracer = SdkTracerProvider::builder()
-        .with_simple_exporter(exported.clone())
-        .build();
-    let subscriber = tracing_subscriber::registry()
-        .with(tracing_opentelemetry::layer().with_tracer(tracer.tracer("test")));
-    let _scope = tracing::subscriber::set_default(subscriber);
-
+    let capture = Capture::start();
     let server = Server::start();
     let client = async_nats::connect(&server.url).await.unwrap();
     let mut messages = client.subscribe("entries.*.booked").await.unwrap();
 
     let template = "entries.{id}.booked";
-    let sent = messaging::producer_span(Destination::new("entries.7.booked").template(template));
-    let mut headers = HeaderMap::new();
-    sent.in_scope(|| messaging::inject(&mut headers));
-    let published = client.publish_with_headers("entries.7.booked", headers, "".into());
-    published.instrument(sent).await.unwrap();
+    let booked = Destination::new("entries.7.booked").template(template);
+    let sent = messaging::send(booked, HeaderMap::new(), |headers| {
+        client.publish_with_headers("entries.7.booked", headers, "".into())
+    });
+    sent.await.unwrap();
 
     let message = messages.next().await.unwrap();
     let producer = messaging::extract(message.headers.as_ref().unwrap());
     assert!(producer.has_active_span());
     let destination = Destination::new(&message.subject).template(template);
-    drop(messaging::consumer_span(destination, &producer));
-    drop(messaging::consumer_child_span(destination, &producer));
+    let done = async || Ok::<_, std::io::Error>(());
+    let linked = messaging::process(destination, &producer, done());
+    linked.await.unwrap();
+    let child = messaging::process_child(destination, &producer, done());
+    child.await.unwrap();
 
-    let spans = exported.get_finished_spans().unwrap();
-    let spans: Vec<&SpanData> = spans
-        .iter()
+    let spans = capture.spans().into_iter().map(|span| span.0);
+    let spans: Vec<SpanData> = spans
         .filter(|span| span.span_kind != SpanKind::Internal)
         .collect();
-    let [sent, linked, child] = spans[..] else {
+    let [sent, linked, child] = &spans[..] else {
         panic!("{spans:#?}");
     };
     assert_eq!(sent.name, "send entries.{id}.booked");

@@ -7,101 +7,43 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::metrics::MeterProvider;
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{SpanKind, Status, TraceContextExt, TracerProvider};
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
 use opentelemetry::{KeyValue, Value};
-use opentelemetry_sdk::metrics::data::{
-    AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics,
-};
-use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{Sampler, SpanData};
 use tower::{Service, ServiceExt};
 use tower_layer::Layer as _;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::{Layer as _, SubscriberExt};
 
 use super::{HttpClientLayer, HttpClientService, ResendCount, UrlTemplate};
 use crate::propagation::Propagation;
+use crate::testing::Capture;
 
 type Hyper = Client<HttpConnector, String>;
 
-/// The layer with exporters in memory, for this thread.
-struct Observed {
-    layer: HttpClientLayer,
-    spans: InMemorySpanExporter,
-    metrics: InMemoryMetricExporter,
-    meter: SdkMeterProvider,
-    _scope: tracing::subscriber::DefaultGuard,
+/// The layer, measured and traced on this thread.
+fn layer(capture: &Capture) -> HttpClientLayer {
+    HttpClientLayer::new(&capture.meter(), Propagation::new(true, true))
 }
 
-impl Observed {
-    fn new() -> Self {
-        Self::sampled_by(Sampler::AlwaysOn)
-    }
+/// The one span of the client's; hyper and h2 have some, too.
+#[track_caller]
+fn only_span(capture: &Capture) -> SpanData {
+    let spans = capture.spans().into_iter().map(|span| span.0);
+    let mut spans: Vec<_> = spans
+        .filter(|span| span.span_kind == SpanKind::Client)
+        .collect();
+    assert_eq!(spans.len(), 1, "{spans:#?}");
+    spans.remove(0)
+}
 
-    fn sampled_by(sampler: Sampler) -> Self {
-        let spans = InMemorySpanExporter::default();
-        let tracer = SdkTracerProvider::builder()
-            .with_simple_exporter(spans.clone())
-            .with_sampler(sampler)
-            .build();
-        let metrics = InMemoryMetricExporter::default();
-        let reader = PeriodicReader::builder(metrics.clone()).build();
-        let meter = SdkMeterProvider::builder().with_reader(reader).build();
-        let traces = tracing_opentelemetry::layer()
-            .with_tracer(tracer.tracer("test"))
-            .with_location(false)
-            .with_threads(false)
-            .with_target(false)
-            .with_tracked_inactivity(false)
-            // Not those of h2.
-            .with_filter(filter_fn(|span| {
-                span.target().starts_with("platform_observability")
-            }));
-        let subscriber = tracing_subscriber::registry().with(traces);
-        let propagator = Propagation::new(true, true);
-        let layer = HttpClientLayer::new(&meter.meter("test"), propagator);
-        let _scope = tracing::subscriber::set_default(subscriber);
-        Self {
-            layer,
-            spans,
-            metrics,
-            meter,
-            _scope,
-        }
-    }
-
-    fn client(&self) -> HttpClientService<Hyper> {
-        client(&self.layer)
-    }
-
-    fn only_span(&self) -> SpanData {
-        let spans = self.spans.get_finished_spans().unwrap();
-        assert_eq!(spans.len(), 1, "{spans:#?}");
-        spans.into_iter().next().unwrap()
-    }
-
-    /// The attributes of the one recorded duration.
-    fn only_duration(&self) -> Vec<KeyValue> {
-        self.meter.force_flush().unwrap();
-        let exported = self.metrics.get_finished_metrics().unwrap();
-        let metric = exported
-            .iter()
-            .flat_map(ResourceMetrics::scope_metrics)
-            .flat_map(ScopeMetrics::metrics)
-            .find(|metric| metric.name() == "http.client.request.duration")
-            .expect("a duration");
-        assert_eq!(metric.unit(), "s");
-        let AggregatedMetrics::F64(MetricData::Histogram(histogram)) = metric.data() else {
-            panic!("not a histogram of seconds")
-        };
-        let points: Vec<_> = histogram.data_points().collect();
-        assert_eq!(points.len(), 1);
-        assert_eq!(points[0].count(), 1);
-        assert_eq!(points[0].bounds().count(), 14, "the advised boundaries");
-        points[0].attributes().cloned().collect()
-    }
+/// The attributes of the one recorded duration.
+#[track_caller]
+fn only_duration(capture: &Capture) -> Vec<KeyValue> {
+    let point = capture.point("http.client.request.duration");
+    assert_eq!(point.unit, "s");
+    assert_eq!(point.count, 1);
+    assert_eq!(point.bounds.len(), 14, "the advised boundaries");
+    point.attributes
 }
 
 fn client(layer: &HttpClientLayer) -> HttpClientService<Hyper> {
@@ -163,15 +105,15 @@ fn names(attributes: &[KeyValue], expected: &[&str]) {
 
 #[tokio::test]
 async fn a_request_is_a_client_span_by_the_conventions() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let port = serve(Router::new().route("/entries/{id}", get(async || "hello"))).await;
     let uri = format!("http://127.0.0.1:{port}/entries/7?patient=jane&page=2");
     let mut sent = request(uri);
     sent.headers_mut()
         .insert("authorization", "Bearer hidden".parse().unwrap());
-    let answer = observed.client().oneshot(sent).await.unwrap();
+    let answer = client(&layer(&capture)).oneshot(sent).await.unwrap();
     assert_eq!(answer.status(), 200);
-    let span = observed.only_span();
+    let span = only_span(&capture);
     assert_eq!(span.name, "GET");
     assert_eq!(span.span_kind, SpanKind::Client);
     assert_eq!(span.status, Status::Unset);
@@ -195,7 +137,7 @@ async fn a_request_is_a_client_span_by_the_conventions() {
     let all = format!("{span:?}");
     assert!(!all.contains("jane") && !all.contains("hidden"), "{all}");
 
-    let duration = observed.only_duration();
+    let duration = only_duration(&capture);
     holds(&duration, "http.request.method", "GET");
     holds(&duration, "server.address", "127.0.0.1");
     holds(&duration, "server.port", i64::from(port));
@@ -206,46 +148,46 @@ async fn a_request_is_a_client_span_by_the_conventions() {
 
 #[tokio::test]
 async fn a_template_names_the_span_and_the_duration() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let port = serve(Router::new()).await;
     let mut sent = request(format!("http://127.0.0.1:{port}/entries/7"));
     sent.extensions_mut().insert(UrlTemplate("/entries/{id}"));
     sent.extensions_mut().insert(ResendCount(2));
-    observed.client().oneshot(sent).await.unwrap();
-    let span = observed.only_span();
+    client(&layer(&capture)).oneshot(sent).await.unwrap();
+    let span = only_span(&capture);
     assert_eq!(span.name, "GET /entries/{id}");
     holds(&span.attributes, "url.template", "/entries/{id}");
     holds(&span.attributes, "http.request.resend_count", 2);
-    let duration = observed.only_duration();
+    let duration = only_duration(&capture);
     holds(&duration, "url.template", "/entries/{id}");
     assert_eq!(value(&duration, "http.request.resend_count"), None);
 }
 
 #[tokio::test]
 async fn an_unknown_method_is_other_and_a_first_attempt_is_not_counted() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let port = serve(Router::new().fallback(any(async || ()))).await;
     let mut sent = request(format!("http://127.0.0.1:{port}/pot"));
     *sent.method_mut() = "BREW".parse().unwrap();
     sent.extensions_mut().insert(ResendCount(0));
-    observed.client().oneshot(sent).await.unwrap();
-    let span = observed.only_span();
+    client(&layer(&capture)).oneshot(sent).await.unwrap();
+    let span = only_span(&capture);
     assert_eq!(span.name, "HTTP");
     holds(&span.attributes, "http.request.method", "_OTHER");
     holds(&span.attributes, "http.request.method_original", "BREW");
     assert_eq!(value(&span.attributes, "http.request.resend_count"), None);
-    holds(&observed.only_duration(), "http.request.method", "_OTHER");
+    holds(&only_duration(&capture), "http.request.method", "_OTHER");
 }
 
 #[tokio::test]
 async fn a_4xx_and_a_5xx_are_errors_of_the_client() {
     for (status, error) in [(302_u16, false), (404, true), (503, true)] {
-        let observed = Observed::new();
+        let capture = Capture::start();
         let answer = async move || StatusCode::from_u16(status).unwrap();
         let port = serve(Router::new().route("/", get(answer))).await;
         let sent = request(format!("http://127.0.0.1:{port}/"));
-        observed.client().oneshot(sent).await.unwrap();
-        let span = observed.only_span();
+        client(&layer(&capture)).oneshot(sent).await.unwrap();
+        let span = only_span(&capture);
         let expected = if error {
             Status::error("")
         } else {
@@ -253,7 +195,7 @@ async fn a_4xx_and_a_5xx_are_errors_of_the_client() {
         };
         assert_eq!(span.status, expected);
         let expected = error.then(|| Value::from(status.to_string()));
-        let duration = observed.only_duration();
+        let duration = only_duration(&capture);
         assert_eq!(value(&span.attributes, "error.type"), expected.as_ref());
         assert_eq!(value(&duration, "error.type"), expected.as_ref());
         holds(&duration, "http.response.status_code", i64::from(status));
@@ -262,23 +204,23 @@ async fn a_4xx_and_a_5xx_are_errors_of_the_client() {
 
 #[tokio::test]
 async fn a_refused_connection_is_an_error_without_its_message() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let (_kept, port) = closed_port();
     let sent = request(format!("http://127.0.0.1:{port}/?a=jane"));
-    observed.client().oneshot(sent).await.unwrap_err();
-    let span = observed.only_span();
+    client(&layer(&capture)).oneshot(sent).await.unwrap_err();
+    let span = only_span(&capture);
     let name = "hyper_util::client::legacy::client::Error";
     holds(&span.attributes, "error.type", name);
     assert_eq!(span.status, Status::error(""));
     assert_eq!(value(&span.attributes, "http.response.status_code"), None);
     // None was spoken.
     assert_eq!(value(&span.attributes, "network.protocol.version"), None);
-    holds(&observed.only_duration(), "error.type", name);
+    holds(&only_duration(&capture), "error.type", name);
 }
 
 #[tokio::test]
 async fn a_request_that_nobody_waits_for_is_cancelled() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let (arrived, arrives) = tokio::sync::oneshot::channel();
     let arrived = Arc::new(Mutex::new(Some(arrived)));
     let silent = get(async move || {
@@ -286,46 +228,43 @@ async fn a_request_that_nobody_waits_for_is_cancelled() {
         std::future::pending::<()>().await;
     });
     let port = serve(Router::new().route("/", silent)).await;
-    let sent = observed
-        .client()
-        .oneshot(request(format!("http://127.0.0.1:{port}/")));
+    let sent = client(&layer(&capture)).oneshot(request(format!("http://127.0.0.1:{port}/")));
     tokio::select! {
         answer = sent => panic!("{answer:?}"),
         told = arrives => told.unwrap(),
     }
-    let span = observed.only_span();
+    let span = only_span(&capture);
     holds(&span.attributes, "error.type", "cancelled");
     assert_eq!(span.status, Status::error(""));
-    holds(&observed.only_duration(), "error.type", "cancelled");
+    holds(&only_duration(&capture), "error.type", "cancelled");
 }
 
 #[tokio::test]
 async fn a_panic_of_the_client_passes_through_and_is_marked() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let panics = tower::service_fn(
         async |_: Request<String>| -> Result<http::Response<()>, ()> {
             panic!("as the test wants")
         },
     );
-    let sent = observed
-        .layer
+    let sent = layer(&capture)
         .layer(panics)
         .oneshot(request("http://a.example/"));
     assert!(tokio::spawn(sent).await.unwrap_err().is_panic());
-    holds(&observed.only_span().attributes, "error.type", "panic");
-    holds(&observed.only_duration(), "error.type", "panic");
+    holds(&only_span(&capture).attributes, "error.type", "panic");
+    holds(&only_duration(&capture), "error.type", "panic");
 }
 
 #[tokio::test]
 async fn the_span_ends_with_the_head_of_the_response() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let port = serve(Router::new().route("/", get(async || "hello"))).await;
     let sent = request(format!("http://127.0.0.1:{port}/"));
-    let mut sent = std::pin::pin!(observed.client().call(sent));
+    let mut sent = std::pin::pin!(client(&layer(&capture)).call(sent));
     let answer = sent.as_mut().await.unwrap();
     // With the body unread and the future kept.
-    observed.only_span();
-    observed.only_duration();
+    only_span(&capture);
+    only_duration(&capture);
     drop(answer);
 }
 
@@ -338,7 +277,7 @@ async fn what_is_dropped_with_a_request_is_dropped_inside_its_span() {
             *self.0.lock().unwrap() = context.span().span_context().span_id().to_string();
         }
     }
-    let observed = Observed::new();
+    let capture = Capture::start();
     let dropped = Arc::new(Mutex::new(String::new()));
     let seen = Arc::clone(&dropped);
     let silent = tower::service_fn(move |_: Request<String>| {
@@ -349,12 +288,11 @@ async fn what_is_dropped_with_a_request_is_dropped_inside_its_span() {
         }
     });
     drop(
-        observed
-            .layer
+        layer(&capture)
             .layer(silent)
             .call(request("http://a.example/")),
     );
-    let span = observed.only_span();
+    let span = only_span(&capture);
     holds(&span.attributes, "error.type", "cancelled");
     let id = span.span_context.span_id().to_string();
     assert_eq!(*dropped.lock().unwrap(), id);
@@ -362,35 +300,32 @@ async fn what_is_dropped_with_a_request_is_dropped_inside_its_span() {
 
 #[tokio::test]
 async fn it_is_below_the_current_span() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let port = serve(Router::new()).await;
     let outer = tracing::info_span!("outer");
-    let sent = observed
-        .client()
-        .oneshot(request(format!("http://127.0.0.1:{port}/")));
+    let sent = client(&layer(&capture)).oneshot(request(format!("http://127.0.0.1:{port}/")));
     tracing::Instrument::instrument(sent, outer).await.unwrap();
-    let spans = observed.spans.get_finished_spans().unwrap();
-    let find = |name| spans.iter().find(|span| span.name == name).unwrap();
-    let (outer, sent) = (find("outer"), find("GET"));
+    let (outer, sent) = (capture.span("outer").0, only_span(&capture));
     assert_eq!(sent.parent_span_id, outer.span_context.span_id());
     assert_eq!(sent.span_context.trace_id(), outer.span_context.trace_id());
 }
 
 #[tokio::test]
 async fn only_known_hosts_are_told_the_trace() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let (port, heard) = listen().await;
-    let known = observed.layer.clone().propagate_to(["127.0.0.1"]);
+    let known = layer(&capture).propagate_to(["127.0.0.1"]);
     for (layer, host, told) in [
-        (&observed.layer, "127.0.0.1", false),
+        (&layer(&capture), "127.0.0.1", false),
         (&known, "127.0.0.1", true),
         (&known, "localhost", false),
     ] {
         let sent = request(format!("http://{host}:{port}/"));
         client(layer).oneshot(sent).await.unwrap();
         let headers = heard.lock().unwrap().pop().unwrap();
-        let spans = observed.spans.get_finished_spans().unwrap();
-        let context = &spans.last().unwrap().span_context;
+        let spans = capture.spans();
+        let sent = spans.iter().rfind(|span| span.0.name == "GET").unwrap();
+        let context = &sent.0.span_context;
         let expected = format!("00-{}-{}-01", context.trace_id(), context.span_id());
         let expected = told.then_some(expected);
         let found = headers.get("traceparent").map(|id| id.to_str().unwrap());
@@ -401,9 +336,9 @@ async fn only_known_hosts_are_told_the_trace() {
 
 #[tokio::test]
 async fn a_host_header_does_not_change_who_is_told() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let (port, heard) = listen().await;
-    let layer = observed.layer.clone().propagate_to(["api.example.org"]);
+    let layer = layer(&capture).propagate_to(["api.example.org"]);
     let mut sent = request(format!("http://127.0.0.1:{port}/"));
     sent.headers_mut()
         .insert("host", "api.example.org".parse().unwrap());
@@ -412,7 +347,7 @@ async fn a_host_header_does_not_change_who_is_told() {
     assert_eq!(headers["host"], "api.example.org");
     assert!(!headers.contains_key("traceparent"));
     holds(
-        &observed.only_span().attributes,
+        &only_span(&capture).attributes,
         "server.address",
         "127.0.0.1",
     );
@@ -420,11 +355,11 @@ async fn a_host_header_does_not_change_who_is_told() {
 
 #[tokio::test]
 async fn a_trace_that_the_request_has_is_left_to_unknown_hosts_and_replaced_for_known_ones() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let (port, heard) = listen().await;
     let own = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let known = observed.layer.clone().propagate_to(["127.0.0.1"]);
-    for (layer, kept) in [(&observed.layer, true), (&known, false)] {
+    let known = layer(&capture).propagate_to(["127.0.0.1"]);
+    for (layer, kept) in [(&layer(&capture), true), (&known, false)] {
         let mut sent = request(format!("http://127.0.0.1:{port}/"));
         sent.headers_mut()
             .insert("traceparent", own.parse().unwrap());
@@ -438,9 +373,9 @@ async fn a_trace_that_the_request_has_is_left_to_unknown_hosts_and_replaced_for_
 
 #[tokio::test]
 async fn baggage_goes_with_the_trace() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let (port, heard) = listen().await;
-    let layer = observed.layer.clone().propagate_to(["127.0.0.1"]);
+    let layer = layer(&capture).propagate_to(["127.0.0.1"]);
     let context = opentelemetry::Context::new();
     let context = context.with_baggage([KeyValue::new("tenant", "t1")]);
     // Polled on this thread only.
@@ -454,22 +389,22 @@ async fn baggage_goes_with_the_trace() {
 
 #[tokio::test]
 async fn a_request_that_is_not_sampled_says_so_to_known_hosts_and_is_measured() {
-    let observed = Observed::sampled_by(Sampler::AlwaysOff);
+    let capture = Capture::sampled_by(Sampler::AlwaysOff);
     let (port, heard) = listen().await;
-    let layer = observed.layer.clone().propagate_to(["127.0.0.1"]);
+    let layer = layer(&capture).propagate_to(["127.0.0.1"]);
     let sent = request(format!("http://127.0.0.1:{port}/"));
     client(&layer).oneshot(sent).await.unwrap();
     let headers = heard.lock().unwrap().pop().unwrap();
     assert!(headers["traceparent"].to_str().unwrap().ends_with("-00"));
-    assert!(observed.spans.get_finished_spans().unwrap().is_empty());
-    holds(&observed.only_duration(), "http.response.status_code", 200);
+    assert!(capture.spans().is_empty());
+    holds(&only_duration(&capture), "http.response.status_code", 200);
 }
 
 #[tokio::test]
 async fn without_a_subscriber_requests_are_sent_measured_and_in_the_ambient_trace() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let (port, heard) = listen().await;
-    let layer = observed.layer.clone().propagate_to(["127.0.0.1"]);
+    let layer = layer(&capture).propagate_to(["127.0.0.1"]);
     let none = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
     let own = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let ambient = Propagation::new(true, false).extract(&std::collections::HashMap::from([(
@@ -482,35 +417,35 @@ async fn without_a_subscriber_requests_are_sent_measured_and_in_the_ambient_trac
     drop(attached);
     drop(none);
     assert_eq!(heard.lock().unwrap()[0]["traceparent"], own);
-    holds(&observed.only_duration(), "http.response.status_code", 200);
+    holds(&only_duration(&capture), "http.response.status_code", 200);
 }
 
 #[tokio::test]
 async fn what_the_client_does_is_inside_the_span() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let inside = tower::service_fn(async |_: Request<String>| {
         let context = opentelemetry::Context::current();
         let id = context.span().span_context().span_id().to_string();
         Ok::<_, std::convert::Infallible>(http::Response::new(id))
     });
     let sent = request("http://a.example/");
-    let answer = observed.layer.layer(inside).oneshot(sent).await.unwrap();
-    let span = observed.only_span();
+    let answer = layer(&capture).layer(inside).oneshot(sent).await.unwrap();
+    let span = only_span(&capture);
     assert_eq!(*answer.body(), span.span_context.span_id().to_string());
 }
 
 /// Requests that no server on a port of the loopback can get.
 async fn recorded(
-    layer: &dyn Fn(HttpClientLayer) -> HttpClientLayer,
+    set: &dyn Fn(HttpClientLayer) -> HttpClientLayer,
     sent: Request<String>,
 ) -> SpanData {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let answers = tower::service_fn(async |_: Request<String>| {
         Ok::<_, std::convert::Infallible>(http::Response::new(()))
     });
-    let layer = layer(observed.layer.clone());
+    let layer = set(layer(&capture));
     layer.layer(answers).oneshot(sent).await.unwrap();
-    observed.only_span()
+    only_span(&capture)
 }
 
 #[tokio::test]
@@ -589,16 +524,16 @@ async fn without_a_host_in_the_url_the_header_says_it() {
 
 #[tokio::test]
 async fn http_2_is_version_2() {
-    let observed = Observed::new();
+    let capture = Capture::start();
     let port = serve(Router::new()).await;
     let hyper = Client::builder(TokioExecutor::new())
         .http2_only(true)
         .build_http::<String>();
     let sent = request(format!("http://127.0.0.1:{port}/"));
-    observed.layer.layer(hyper).oneshot(sent).await.unwrap();
+    layer(&capture).layer(hyper).oneshot(sent).await.unwrap();
     let version = "network.protocol.version";
-    holds(&observed.only_span().attributes, version, "2");
-    holds(&observed.only_duration(), version, "2");
+    holds(&only_span(&capture).attributes, version, "2");
+    holds(&only_duration(&capture), version, "2");
 }
 
 #[cfg(feature = "reqwest-middleware")]
@@ -617,9 +552,9 @@ mod reqwest {
 
     #[tokio::test]
     async fn a_request_is_recorded_and_told() {
-        let observed = Observed::new();
+        let capture = Capture::start();
         let (port, heard) = listen().await;
-        let layer = observed.layer.clone().propagate_to(["127.0.0.1"]);
+        let layer = layer(&capture).propagate_to(["127.0.0.1"]);
         let uri = format!("http://127.0.0.1:{port}/entries/7?name=jane");
         let answer = client(&layer)
             .get(uri)
@@ -629,7 +564,7 @@ mod reqwest {
             .await
             .unwrap();
         assert_eq!(answer.status(), 200);
-        let span = observed.only_span();
+        let span = only_span(&capture);
         assert_eq!(span.name, "GET /entries/{id}");
         assert_eq!(span.span_kind, SpanKind::Client);
         let attributes = &span.attributes;
@@ -643,20 +578,20 @@ mod reqwest {
         let context = &span.span_context;
         let expected = format!("00-{}-{}-01", context.trace_id(), context.span_id());
         assert_eq!(heard.lock().unwrap()[0]["traceparent"], expected);
-        let duration = observed.only_duration();
+        let duration = only_duration(&capture);
         holds(&duration, "server.port", i64::from(port));
         holds(&duration, "http.response.status_code", 200);
     }
 
     #[tokio::test]
     async fn the_url_is_redacted_and_without_fragment() {
-        let observed = Observed::new();
+        let capture = Capture::start();
         let port = serve(Router::new()).await;
         let url = format!("http://jane:secret@127.0.0.1:{port}/x?name=jane#secret");
         // A `RequestBuilder` would make a header of the user and the password.
         let sent = ::reqwest::Request::new(http::Method::GET, url.parse().unwrap());
-        client(&observed.layer).execute(sent).await.unwrap();
-        let span = observed.only_span();
+        client(&layer(&capture)).execute(sent).await.unwrap();
+        let span = only_span(&capture);
         let url = format!("http://REDACTED:REDACTED@127.0.0.1:{port}/x?name=REDACTED");
         holds(&span.attributes, "url.full", url);
         let all = format!("{span:?}");
@@ -665,9 +600,9 @@ mod reqwest {
 
     #[tokio::test]
     async fn an_unknown_host_is_not_told() {
-        let observed = Observed::new();
+        let capture = Capture::start();
         let (port, heard) = listen().await;
-        let layer = observed.layer.clone().propagate_to([".example.org"]);
+        let layer = layer(&capture).propagate_to([".example.org"]);
         client(&layer)
             .get(format!("http://127.0.0.1:{port}/"))
             .send()
@@ -678,39 +613,39 @@ mod reqwest {
 
     #[tokio::test]
     async fn a_status_from_400_on_is_an_error() {
-        let observed = Observed::new();
+        let capture = Capture::start();
         let port = serve(Router::new()).await;
         let uri = format!("http://127.0.0.1:{port}/");
-        client(&observed.layer).get(uri).send().await.unwrap();
-        let span = observed.only_span();
+        client(&layer(&capture)).get(uri).send().await.unwrap();
+        let span = only_span(&capture);
         holds(&span.attributes, "error.type", "404");
         assert_eq!(span.status, Status::error(""));
-        holds(&observed.only_duration(), "error.type", "404");
+        holds(&only_duration(&capture), "error.type", "404");
     }
 
     #[tokio::test]
     async fn errors_are_named_by_their_kind() {
-        let observed = Observed::new();
+        let capture = Capture::start();
         let (_kept, port) = closed_port();
         let uri = format!("http://127.0.0.1:{port}/");
-        client(&observed.layer).get(uri).send().await.unwrap_err();
-        holds(&observed.only_span().attributes, "error.type", "connect");
+        client(&layer(&capture)).get(uri).send().await.unwrap_err();
+        holds(&only_span(&capture).attributes, "error.type", "connect");
 
-        let observed = Observed::new();
+        let capture = Capture::start();
         let silent = get(std::future::pending::<()>);
         let port = serve(Router::new().route("/", silent)).await;
-        let sent = client(&observed.layer)
+        let sent = client(&layer(&capture))
             .get(format!("http://127.0.0.1:{port}/"))
             .timeout(Duration::from_millis(50))
             .send();
         sent.await.unwrap_err();
-        holds(&observed.only_span().attributes, "error.type", "timeout");
-        holds(&observed.only_duration(), "error.type", "timeout");
+        holds(&only_span(&capture).attributes, "error.type", "timeout");
+        holds(&only_duration(&capture), "error.type", "timeout");
     }
 
     #[tokio::test]
     async fn a_request_that_nobody_waits_for_is_cancelled() {
-        let observed = Observed::new();
+        let capture = Capture::start();
         let (arrived, arrives) = tokio::sync::oneshot::channel();
         let arrived = Arc::new(Mutex::new(Some(arrived)));
         let silent = get(async move || {
@@ -718,14 +653,14 @@ mod reqwest {
             std::future::pending::<()>().await;
         });
         let port = serve(Router::new().route("/", silent)).await;
-        let sent = client(&observed.layer)
+        let sent = client(&layer(&capture))
             .get(format!("http://127.0.0.1:{port}/"))
             .send();
         tokio::select! {
             answer = sent => panic!("{answer:?}"),
             told = arrives => told.unwrap(),
         }
-        holds(&observed.only_span().attributes, "error.type", "cancelled");
-        holds(&observed.only_duration(), "error.type", "cancelled");
+        holds(&only_span(&capture).attributes, "error.type", "cancelled");
+        holds(&only_duration(&capture), "error.type", "cancelled");
     }
 }

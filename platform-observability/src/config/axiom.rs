@@ -2,8 +2,8 @@ use std::net::IpAddr;
 
 use http::{HeaderName, HeaderValue};
 
-use super::otlp::TIMEOUT;
-use super::{Destination, Endpoint, Signal, URL_REMEDY, Variables, url_problem};
+use super::otlp::{TIMEOUT, compression};
+use super::{Compression, Destination, Endpoint, Signal, URL_REMEDY, Variables, url_problem};
 use crate::Error;
 
 /// Axiom as the destination: a token, an edge, and one dataset for each signal.
@@ -23,6 +23,7 @@ use crate::Error;
 pub struct Axiom {
     token: String,
     url: String,
+    url_variable: &'static str,
     datasets: [Option<String>; 3],
     /// The names of the settings, for messages.
     from_environment: bool,
@@ -35,6 +36,7 @@ impl Axiom {
         Self {
             token: token.into(),
             url: edge_url("us-east-1"),
+            url_variable: "AXIOM_EDGE_URL",
             datasets: [None, None, None],
             from_environment: false,
         }
@@ -64,10 +66,21 @@ impl Axiom {
         };
         let mut axiom = Self::new(token);
         axiom.from_environment = true;
-        if let Some(edge) = variables.read("AXIOM_EDGE")? {
+        let edge = variables.read("AXIOM_EDGE")?;
+        let edge_url = variables.read("AXIOM_EDGE_URL")?;
+        if edge.is_none()
+            && edge_url.is_none()
+            && let Some(url) = variables.read("AXIOM_URL")?
+        {
+            axiom.url = by_api_url(&url)?.unwrap_or(axiom.url);
+            axiom.url_variable = "AXIOM_URL";
+        }
+        if let Some(edge) = edge {
+            axiom.url_variable = "AXIOM_EDGE";
             axiom = axiom.edge(&edge);
         }
-        if let Some(url) = variables.read("AXIOM_EDGE_URL")? {
+        if let Some(url) = edge_url {
+            axiom.url_variable = "AXIOM_EDGE_URL";
             axiom = axiom.edge_url(url);
         }
         for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
@@ -78,7 +91,12 @@ impl Axiom {
         Ok(Some(axiom))
     }
 
-    pub(super) fn destination(&self, service: &str, signal: Signal) -> Result<Destination, Error> {
+    pub(super) fn destination(
+        &self,
+        service: &str,
+        signal: Signal,
+        variables: Variables<'_>,
+    ) -> Result<Destination, Error> {
         let dataset = match &self.datasets[signal as usize] {
             Some(dataset) => dataset.clone(),
             None => format!("{service}-{signal}"),
@@ -88,7 +106,7 @@ impl Axiom {
         let problem = url_problem(url)
             .or_else(|| in_clear(url).then_some("would send the token unencrypted"));
         if let Some(problem) = problem {
-            let variable = "AXIOM_EDGE_URL".to_owned();
+            let variable = self.url_variable.to_owned();
             return Err(self.wrong(variable, "Axiom::edge", problem, URL_REMEDY));
         }
         let name = match signal {
@@ -112,7 +130,7 @@ impl Axiom {
                 (http::header::AUTHORIZATION, authorization),
                 (HeaderName::from_static(name), value),
             ],
-            gzip: true,
+            compression: compression(signal, variables)?.unwrap_or(Compression::Gzip),
             timeout: TIMEOUT,
         }))
     }
@@ -173,6 +191,23 @@ fn edge_url(edge: &str) -> String {
         format!("https://{edge}")
     } else {
         format!("https://{edge}.aws.edge.axiom.co")
+    }
+}
+
+/// `AXIOM_URL` is the base of Axiom's whole API, which takes no OTLP any more: its edges do. So it
+/// counts only where it names another host, such as a proxy. An error where the edge that belongs
+/// to it is not the default one, lest data leave its region.
+fn by_api_url(url: &str) -> Result<Option<String>, Error> {
+    let host = url.parse::<http::Uri>().ok();
+    let host = host.as_ref().and_then(http::Uri::host).unwrap_or_default();
+    match host.to_ascii_lowercase().as_str() {
+        "api.axiom.co" | "app.axiom.co" | "cloud.axiom.co" => Ok(None),
+        "api.eu.axiom.co" | "app.eu.axiom.co" => Err(Error::Variable {
+            variable: "AXIOM_URL".to_owned(),
+            problem: format!("names `{host}`, Axiom's API, which takes no OTLP"),
+            remedy: "unset it here and set AXIOM_EDGE to the region of your organization, such as `eu-central-1`",
+        }),
+        _ => Ok(Some(url.to_owned())),
     }
 }
 

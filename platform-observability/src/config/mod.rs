@@ -1,6 +1,7 @@
 //! Where each signal goes: by the builder, else by the environment.
 
 mod axiom;
+mod limits;
 mod otlp;
 mod resource;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 pub use axiom::Axiom;
+pub use limits::Limits;
 pub(crate) use resource::resource;
 pub(crate) use variables::Variables;
 
@@ -81,9 +83,17 @@ pub(crate) enum Destination {
 pub(crate) struct Endpoint {
     pub(crate) url: String,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) gzip: bool,
+    pub(crate) compression: Compression,
     /// How long one export may take, its retries included.
     pub(crate) timeout: Duration,
+}
+
+/// How requests to an endpoint are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    None,
+    Gzip,
+    Zstd,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -91,7 +101,7 @@ impl std::fmt::Debug for Endpoint {
         // Not the headers, which hold tokens, nor what follows a `?`.
         f.debug_struct("Endpoint")
             .field("url", &self.url.split('?').next())
-            .field("gzip", &self.gzip)
+            .field("compression", &self.compression)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
@@ -107,6 +117,7 @@ pub(crate) struct Destinations {
     pub(crate) disabled: bool,
     pub(crate) propagation: Propagation,
     pub(crate) sampling: Sampling,
+    pub(crate) limits: Limits,
     /// How many spans, and how many log records, may wait to be sent.
     pub(crate) span_queue: usize,
     pub(crate) log_queue: usize,
@@ -116,15 +127,16 @@ impl Destinations {
     pub(crate) fn resolve(
         service: &str,
         chosen: &Chosen,
+        limits: Limits,
         variables: Variables<'_>,
     ) -> Result<Self, Error> {
         let disabled = variables.switch("OTEL_SDK_DISABLED")?;
         let default = |signal| match chosen {
-            Chosen::Axiom(axiom) => axiom.destination(service, signal),
+            Chosen::Axiom(axiom) => axiom.destination(service, signal, variables),
             Chosen::Otlp(base) => otlp::told(base, signal, variables),
             Chosen::Console => Ok(Destination::Console),
             Chosen::ByEnvironment => match Axiom::from_environment(variables)? {
-                Some(axiom) => axiom.destination(service, signal),
+                Some(axiom) => axiom.destination(service, signal, variables),
                 None => otlp::from_environment(signal, variables),
             },
         };
@@ -155,6 +167,7 @@ impl Destinations {
             disabled,
             propagation: propagation(variables)?,
             sampling: sampling(variables)?,
+            limits: limits.or_environment(variables)?,
             span_queue: queue("OTEL_BSP_MAX_QUEUE_SIZE", variables)?,
             log_queue: queue("OTEL_BLRP_MAX_QUEUE_SIZE", variables)?,
         })

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use super::{Destination, Endpoint, Signal, URL_REMEDY, Variables, url_problem};
+use super::{Compression, Destination, Endpoint, Signal, URL_REMEDY, Variables, url_problem};
 use crate::Error;
 
 const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -62,7 +62,7 @@ fn endpoint(url: String, signal: Signal, variables: Variables<'_>) -> Result<Des
     Ok(Destination::Otlp(Endpoint {
         url,
         headers: headers(signal, variables)?,
-        gzip: gzip(signal, variables)?,
+        compression: compression(signal, variables)?.unwrap_or(Compression::None),
         timeout: timeout(signal, variables)?,
     }))
 }
@@ -104,15 +104,27 @@ fn headers(
         })
 }
 
-fn gzip(signal: Signal, variables: Variables<'_>) -> Result<bool, Error> {
-    match variables.first(names(signal, "COMPRESSION"))? {
-        None => Ok(false),
-        Some((_, value)) if value == "none" => Ok(false),
-        Some((_, value)) if value == "gzip" => Ok(true),
-        Some((variable, value)) => Err(Error::Variable {
+/// What the variables say; none where they say nothing.
+pub(super) fn compression(
+    signal: Signal,
+    variables: Variables<'_>,
+) -> Result<Option<Compression>, Error> {
+    let Some((variable, value)) = variables.first(names(signal, "COMPRESSION"))? else {
+        return Ok(None);
+    };
+    match value.as_str() {
+        "none" => Ok(Some(Compression::None)),
+        "gzip" => Ok(Some(Compression::Gzip)),
+        "zstd" if cfg!(feature = "zstd") => Ok(Some(Compression::Zstd)),
+        "zstd" => Err(Error::Variable {
+            variable,
+            problem: "is `zstd`, which is not compiled in".to_owned(),
+            remedy: "switch on the feature `zstd` of platform-observability, or set it to `gzip`",
+        }),
+        _ => Err(Error::Variable {
             variable,
             problem: format!("is `{value}`, which is no compression here"),
-            remedy: "set it to `gzip` or `none`, or unset it",
+            remedy: "set it to `gzip`, `zstd` or `none`, or unset it",
         }),
     }
 }

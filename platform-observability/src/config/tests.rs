@@ -2,7 +2,10 @@ use std::ffi::OsString;
 
 use http::HeaderValue;
 
-use super::{Axiom, Chosen, Destination, Destinations, Endpoint, Signal, Variables, resource};
+use super::{
+    Axiom, Chosen, Compression, Destination, Destinations, Endpoint, Limits, Signal, Variables,
+    resource,
+};
 use crate::Error;
 
 fn with<T>(set: &[(&str, &str)], then: impl FnOnce(Variables<'_>) -> T) -> T {
@@ -19,7 +22,7 @@ fn resolve(set: &[(&str, &str)]) -> Result<Destinations, Error> {
 
 fn told(chosen: &Chosen, set: &[(&str, &str)]) -> Result<Destinations, Error> {
     with(set, |variables| {
-        Destinations::resolve("accounting", chosen, variables)
+        Destinations::resolve("accounting", chosen, Limits::default(), variables)
     })
 }
 
@@ -62,7 +65,7 @@ fn axiom_gets_its_edge_its_token_and_a_dataset_per_signal() {
     assert_eq!(header(traces, "authorization"), Some("Bearer xaat-secret"));
     assert_eq!(header(traces, "x-axiom-dataset"), Some("accounting-traces"));
     assert_eq!(header(traces, "x-axiom-metrics-dataset"), None);
-    assert!(traces.gzip);
+    assert_eq!(traces.compression, Compression::Gzip);
     let metrics = endpoint(&all.metrics);
     assert_eq!(
         header(metrics, "x-axiom-metrics-dataset"),
@@ -126,7 +129,8 @@ fn a_collector_gets_each_signals_path_headers_and_options() {
         (header(logs, "x-one"), header(logs, "x-log")),
         (None, Some("1"))
     );
-    assert!(traces.gzip && !logs.gzip);
+    assert_eq!(traces.compression, Compression::Gzip);
+    assert_eq!(logs.compression, Compression::None);
     assert_eq!(traces.timeout.as_millis(), 1500);
 }
 
@@ -289,4 +293,113 @@ fn malformed_resource_attributes_and_a_missing_name_are_errors() {
     );
     let error = with(&[], |variables| resource(" ", [], variables)).unwrap_err();
     assert!(error.to_string().contains("OTEL_SERVICE_NAME"), "{error}");
+}
+
+#[test]
+fn axioms_api_url_is_no_edge_but_a_proxy_is() {
+    let url = |set: &[(&str, &str)]| {
+        let token = ("AXIOM_TOKEN", "xaat-secret");
+        resolve(&[&[token], set].concat()).map(|all| endpoint(&all.logs).url.clone())
+    };
+    let default = "https://us-east-1.aws.edge.axiom.co/v1/logs";
+    for (set, expected) in [
+        (&[("AXIOM_URL", "https://api.axiom.co")][..], default),
+        (
+            &[("AXIOM_URL", "https://proxy.internal/axiom/")],
+            "https://proxy.internal/axiom/v1/logs",
+        ),
+        (
+            &[
+                ("AXIOM_URL", "https://proxy.internal"),
+                ("AXIOM_EDGE", "us-east-1"),
+            ],
+            default,
+        ),
+    ] {
+        assert_eq!(url(set).unwrap(), expected, "{set:?}");
+    }
+    // Its data must not leave its region.
+    for wrong in [
+        "https://api.eu.axiom.co",
+        "proxy.internal",
+        "http://proxy.internal",
+    ] {
+        let error = url(&[("AXIOM_URL", wrong)]).unwrap_err().to_string();
+        assert!(error.starts_with("AXIOM_URL "), "{error}");
+    }
+    let set = [
+        ("AXIOM_URL", "https://api.eu.axiom.co"),
+        ("AXIOM_EDGE", "eu-central-1"),
+    ];
+    let expected = "https://eu-central-1.aws.edge.axiom.co/v1/logs";
+    assert_eq!(url(&set).unwrap(), expected);
+}
+
+#[test]
+fn requests_are_compressed_as_the_variables_say() {
+    let compression =
+        |set: &[(&str, &str)]| resolve(set).map(|all| endpoint(&all.traces).compression);
+    let axiom = ("AXIOM_TOKEN", "xaat-secret");
+    let zstd = ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd");
+    let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector");
+    for set in [[axiom, zstd], [collector, zstd]] {
+        let told = compression(&set).map_err(|error| error.to_string());
+        if cfg!(feature = "zstd") {
+            assert_eq!(told, Ok(Compression::Zstd));
+        } else {
+            let error = told.unwrap_err();
+            assert!(error.contains("feature `zstd`"), "{error}");
+        }
+    }
+    let none = ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none");
+    assert_eq!(compression(&[axiom, none]).unwrap(), Compression::None);
+}
+
+#[test]
+fn limits_are_those_of_the_environment_then_of_the_code() {
+    let limits = |set: &[(&str, &str)]| {
+        let coded = Limits::default()
+            .attributes(7)
+            .span_links(3)
+            .attribute_value_length(50);
+        with(set, |variables| coded.or_environment(variables))
+    };
+    let coded = limits(&[]).unwrap();
+    assert_eq!(coded.spans.max_attributes_per_span, 7);
+    assert_eq!(coded.spans.max_links_per_span, 3);
+    assert_eq!(coded.spans.max_events_per_span, 128);
+    assert_eq!(
+        (coded.span_value_length, coded.log_value_length),
+        (Some(50), Some(50))
+    );
+    let told = limits(&[
+        ("OTEL_ATTRIBUTE_COUNT_LIMIT", "20"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "21"),
+        ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "22"),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "23"),
+        ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "24"),
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "25"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "26"),
+        ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "27"),
+        ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "28"),
+    ])
+    .unwrap();
+    assert_eq!(told.spans.max_attributes_per_span, 21);
+    assert_eq!(told.log_attributes, 22);
+    assert_eq!(
+        (told.span_value_length, told.log_value_length),
+        (Some(24), Some(23))
+    );
+    assert_eq!(told.spans.max_events_per_span, 25);
+    assert_eq!(told.spans.max_links_per_span, 26);
+    assert_eq!(told.spans.max_attributes_per_event, 27);
+    assert_eq!(told.spans.max_attributes_per_link, 28);
+    for wrong in ["-1", "many", "1.5"] {
+        let variable = "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT";
+        let error = limits(&[(variable, wrong)]).unwrap_err().to_string();
+        assert!(
+            error.starts_with(variable) && error.contains(wrong),
+            "{error}"
+        );
+    }
 }

@@ -209,9 +209,10 @@ impl Line {
         body: &Bytes,
         spool: &SignalSpool,
     ) -> Result<(), HttpError> {
-        let is_gzip = headers.contains_key(CONTENT_ENCODING);
+        let encoding = headers.get(CONTENT_ENCODING);
+        let encoding = encoding.and_then(|encoding| encoding.to_str().ok());
         self.ledger.spooling();
-        match spool.put(self.ledger.in_flight(), is_gzip, body) {
+        match spool.put(self.ledger.in_flight(), encoding, body) {
             Ok(dropped) => {
                 self.ledger.unspooled(dropped, false);
                 Ok(())
@@ -237,8 +238,8 @@ impl Line {
                 CONTENT_TYPE,
                 HeaderValue::from_static("application/x-protobuf"),
             );
-            if kept.is_gzip {
-                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            if let Some(encoding) = kept.encoding {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
             }
             let request = Outgoing {
                 url: &self.endpoint.url,

@@ -15,6 +15,7 @@ use opentelemetry_sdk::metrics::data::{
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
+use super::limits::{LogLimits, cut_span};
 use super::status::Ledger;
 
 /// How many bytes, before compression, and how many items one request may have. Axiom takes 4 MiB
@@ -26,11 +27,17 @@ const ITEMS: usize = 10_000;
 pub(super) struct Counted<E> {
     pub(super) inner: E,
     pub(super) ledger: Arc<Ledger>,
+    /// How many characters of an attribute of a span are kept.
+    pub(super) span_value_length: Option<usize>,
+    pub(super) log_limits: Option<LogLimits>,
 }
 
 impl<E: SpanExporter> SpanExporter for Counted<E> {
     async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
         self.ledger.taken(batch.len());
+        if let Some(most) = self.span_value_length {
+            batch.iter_mut().for_each(|span| cut_span(span, most));
+        }
         let mut result = Ok(());
         while !batch.is_empty() {
             let rest = batch.split_off(fitting(batch.iter().map(span_size)));
@@ -61,6 +68,12 @@ impl<E: LogExporter> LogExporter for Counted<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
         let batch: Vec<(&SdkLogRecord, &InstrumentationScope)> = batch.iter().collect();
         self.ledger.taken(batch.len());
+        let cut = |record| self.log_limits.as_ref()?.cut(record);
+        let cut: Vec<Option<SdkLogRecord>> = batch.iter().map(|it| cut(it.0)).collect();
+        let batch = batch.iter().zip(&cut);
+        let batch: Vec<_> = batch
+            .map(|((whole, scope), cut)| (cut.as_ref().unwrap_or(whole), *scope))
+            .collect();
         let mut result = Ok(());
         let mut rest = batch.as_slice();
         while !rest.is_empty() {

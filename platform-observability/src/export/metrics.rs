@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Meter, MeterProvider};
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry::metrics::Meter;
 
 use super::Ledgers;
 use super::status::{Ledger, SignalStatus};
-use crate::telemetry::SCOPE;
 
 const COMPONENT_TYPE: &str = "otel.component.type";
 const ERROR_TYPE: &str = "error.type";
 
-pub(super) fn observe(provider: &SdkMeterProvider, ledgers: &Ledgers) {
-    let meter = provider.meter(SCOPE);
+pub(super) fn observe(meter: &Meter, ledgers: &Ledgers) {
     for (item, signal, ledger) in [
         ("span", "span", &ledgers.traces),
         ("log", "log", &ledgers.logs),
@@ -22,7 +19,7 @@ pub(super) fn observe(provider: &SdkMeterProvider, ledgers: &Ledgers) {
     ] {
         let exporter = format!("otlp_http_{signal}_exporter");
         counter(
-            &meter,
+            meter,
             format!("otel.sdk.exporter.{item}.exported"),
             item,
             ledger,
@@ -44,7 +41,7 @@ pub(super) fn observe(provider: &SdkMeterProvider, ledgers: &Ledgers) {
         }
         let processor = format!("batching_{signal}_processor");
         counter(
-            &meter,
+            meter,
             format!("otel.sdk.processor.{item}.processed"),
             item,
             ledger,
@@ -81,4 +78,21 @@ fn counter(
             });
         })
         .build();
+}
+
+/// The books of exporters to which everything has happened.
+#[cfg(test)]
+pub(crate) fn observe_everything(meter: &Meter) {
+    let ledgers = Ledgers::default();
+    for ledger in [&ledgers.traces, &ledgers.metrics, &ledgers.logs] {
+        for exported in [true, false] {
+            ledger.admit(1);
+            ledger.taken(1);
+            ledger.began(1);
+            ledger.ended(1, exported);
+        }
+        ledger.admit(0);
+        ledger.refused(1);
+    }
+    observe(meter, &ledgers);
 }

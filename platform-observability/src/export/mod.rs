@@ -3,6 +3,7 @@
 
 mod client;
 mod counted;
+mod limits;
 mod metrics;
 mod queue;
 mod spool;
@@ -17,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use opentelemetry::logs::{LogRecord, Logger, LoggerProvider, Severity};
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_otlp::{
     Compression, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig,
@@ -30,13 +32,17 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use self::client::{Client, Stopping};
 use self::counted::Counted;
+use self::limits::LogLimits;
+#[cfg(test)]
+pub(crate) use self::metrics::observe_everything;
 use self::queue::{LogQueue, SpanQueue};
 pub(crate) use self::spool::OpenSpool;
 pub use self::spool::Spool;
 use self::spooler::Spooler;
 use self::status::Ledger;
 pub use self::status::{SignalStatus, Status, Trouble};
-use crate::config::{Destination, Destinations, Endpoint, Signal};
+use crate::config::{self, Destination, Destinations, Endpoint, Signal};
+use crate::console::RequestEnds;
 use crate::error::Error;
 use crate::telemetry::SCOPE;
 
@@ -79,6 +85,7 @@ impl Providers {
         resource: &Resource,
         spool: Option<&OpenSpool>,
     ) -> Result<Self, Error> {
+        let limits = destinations.limits;
         let spoolers = RefCell::new(Vec::new());
         let mut providers = Self {
             tracer: None,
@@ -99,7 +106,9 @@ impl Providers {
             Ok(client)
         };
         if !destinations.disabled {
-            let mut builder = SdkTracerProvider::builder().with_resource(resource.clone());
+            let mut builder = SdkTracerProvider::builder()
+                .with_resource(resource.clone())
+                .with_span_limits(limits.spans);
             if let Destination::Otlp(endpoint) = &destinations.traces {
                 let ledger = Arc::clone(&providers.ledgers.traces);
                 let client = client(Signal::Traces, endpoint, &ledger)?;
@@ -108,9 +117,14 @@ impl Providers {
                 let exporter = Counted {
                     inner,
                     ledger: Arc::clone(&ledger),
+                    span_value_length: limits.span_value_length,
+                    log_limits: None,
                 };
                 let queue = SpanQueue::new(exporter, ledger, destinations.span_queue);
                 builder = builder.with_span_processor(queue);
+            }
+            if destinations.traces == Destination::Console {
+                builder = builder.with_span_processor(RequestEnds);
             }
             providers.tracer = Some(builder.build());
         }
@@ -119,10 +133,15 @@ impl Providers {
             let client = client(Signal::Metrics, endpoint, &ledger)?;
             let exporter = configured(MetricExporter::builder().with_http(), endpoint, client);
             let inner = exporter.build().map_err(failed(Signal::Metrics))?;
-            let exporter = Counted { inner, ledger };
+            let exporter = Counted {
+                inner,
+                ledger,
+                span_value_length: None,
+                log_limits: None,
+            };
             let builder = SdkMeterProvider::builder().with_resource(resource.clone());
             let meter = builder.with_periodic_exporter(exporter).build();
-            metrics::observe(&meter, &providers.ledgers);
+            metrics::observe(&meter.meter(SCOPE), &providers.ledgers);
             providers.meter = Some(meter);
         }
         if let Destination::Otlp(endpoint) = &destinations.logs {
@@ -133,6 +152,11 @@ impl Providers {
             let exporter = Counted {
                 inner,
                 ledger: Arc::clone(&ledger),
+                span_value_length: None,
+                log_limits: Some(LogLimits::new(
+                    limits.log_attributes,
+                    limits.log_value_length,
+                )),
             };
             let queue = LogQueue::new(exporter, ledger, destinations.log_queue);
             let builder = SdkLoggerProvider::builder().with_resource(resource.clone());
@@ -328,10 +352,10 @@ where
         .with_endpoint(&endpoint.url)
         .with_protocol(Protocol::HttpBinary)
         .with_timeout(endpoint.timeout);
-    if endpoint.gzip {
-        builder.with_compression(Compression::Gzip)
-    } else {
-        builder
+    match endpoint.compression {
+        config::Compression::None => builder,
+        config::Compression::Gzip => builder.with_compression(Compression::Gzip),
+        config::Compression::Zstd => builder.with_compression(Compression::Zstd),
     }
 }
 

@@ -127,13 +127,17 @@ pub(super) struct SignalSpool {
     _lock: Arc<File>,
 }
 
+/// How requests are compressed, and how the names of their files end.
+const ENCODINGS: [(&str, &str); 2] = [("gzip", ".gz"), ("zstd", ".zst")];
+
 /// A request that is kept.
 #[derive(Debug)]
 pub(super) struct Kept {
     path: PathBuf,
     at: Duration,
     pub(super) items: usize,
-    pub(super) is_gzip: bool,
+    /// The value of `Content-Encoding`.
+    pub(super) encoding: Option<&'static str>,
     bytes: u64,
 }
 
@@ -144,7 +148,12 @@ impl SignalSpool {
     }
 
     /// Keeps a request. Answers how many items had to go for it.
-    pub(super) fn put(&self, items: usize, is_gzip: bool, body: &[u8]) -> io::Result<usize> {
+    pub(super) fn put(
+        &self,
+        items: usize,
+        encoding: Option<&str>,
+        body: &[u8],
+    ) -> io::Result<usize> {
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
         if length > self.max_bytes {
             return Err(io::Error::other("it is larger than the spool may be"));
@@ -167,7 +176,8 @@ impl SignalSpool {
         drop(claimed);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let nanoseconds = since_1970().as_nanos();
-        let suffix = if is_gzip { ".gz" } else { "" };
+        let known = ENCODINGS.iter().find(|(name, _)| Some(*name) == encoding);
+        let suffix = known.map_or("", |(_, suffix)| suffix);
         let name = format!("{nanoseconds:020}-{number:010}-{items}{suffix}");
         // Whole or not at all.
         let partial = self.directory.join("partial");
@@ -225,17 +235,17 @@ impl SignalSpool {
 impl Kept {
     fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
-        let (bare, is_gzip) = match name.strip_suffix(".gz") {
-            Some(bare) => (bare, true),
-            None => (name, false),
-        };
+        let encoded = ENCODINGS
+            .iter()
+            .find_map(|(encoding, suffix)| Some((name.strip_suffix(suffix)?, Some(*encoding))));
+        let (bare, encoding) = encoded.unwrap_or((name, None));
         let mut parts = bare.splitn(3, '-');
         let nanoseconds = parts.next()?.parse().ok()?;
         parts.next()?;
         Some(Self {
             at: Duration::from_nanos(nanoseconds),
             items: parts.next()?.parse().ok()?,
-            is_gzip,
+            encoding,
             bytes: fs::metadata(path).ok()?.len(),
             path: path.to_owned(),
         })

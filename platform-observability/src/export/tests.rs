@@ -13,7 +13,7 @@ use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::Resource;
 
 use super::{Providers, SignalStatus, Spool};
-use crate::config::{Destination, Destinations, Endpoint};
+use crate::config::{Compression, Destination, Destinations, Endpoint, Limits};
 
 /// Long enough for anything that should happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,7 +44,8 @@ fn backend(script: Script) -> Backend {
     Backend { url, requests }
 }
 
-fn read_request(mut stream: &TcpStream) -> Option<()> {
+/// The head, in lower case, and the body.
+fn read_request(mut stream: &TcpStream) -> Option<(String, Vec<u8>)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -55,7 +56,8 @@ fn read_request(mut stream: &TcpStream) -> Option<()> {
     let length = head.split("content-length: ").nth(1)?;
     let length = length.split("\r\n").next()?.parse().ok()?;
     let mut body = vec![0; length];
-    stream.read_exact(&mut body).ok()
+    stream.read_exact(&mut body).ok()?;
+    Some((head, body))
 }
 
 fn answer(mut stream: &TcpStream, status: &str, headers: &str, body: &[u8]) {
@@ -72,11 +74,29 @@ fn providers(url: &str, timeout: Duration, queue: usize) -> Providers {
 }
 
 fn spooling(url: &str, timeout: Duration, queue: usize, spool: Option<Spool>) -> Providers {
+    limited(
+        url,
+        timeout,
+        queue,
+        spool,
+        Compression::Gzip,
+        Limits::default(),
+    )
+}
+
+fn limited(
+    url: &str,
+    timeout: Duration,
+    queue: usize,
+    spool: Option<Spool>,
+    compression: Compression,
+    limits: Limits,
+) -> Providers {
     let endpoint = || {
         Destination::Otlp(Endpoint {
             url: url.to_owned(),
             headers: Vec::new(),
-            gzip: true,
+            compression,
             timeout,
         })
     };
@@ -87,6 +107,7 @@ fn spooling(url: &str, timeout: Duration, queue: usize, spool: Option<Spool>) ->
         disabled: false,
         sampling: crate::http::Sampling::default(),
         propagation: crate::propagation::Propagation::new(true, true),
+        limits,
         span_queue: queue,
         log_queue: queue,
     };
@@ -523,5 +544,41 @@ fn a_spool_that_cannot_be_had_is_a_clear_error() {
         std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
         let message = error(&open);
         assert!(message.contains("chmod 700"), "{message}");
+    }
+}
+
+/// With a spool also, from whose files a request is sent as it was kept.
+#[cfg(feature = "zstd")]
+#[test]
+fn what_is_sent_is_compressed_and_cut_as_it_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for spool in [None, Some(Spool::at(folder.path().join("spool")))] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+        let (sent, received) = mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                if let Some(request) = read_request(&stream) {
+                    let _ = sent.send(request);
+                    answer(&stream, "200 OK", "", b"");
+                }
+            }
+        });
+        let limits = Limits::default().attribute_value_length(5);
+        let providers = limited(&url, PATIENCE, 100, spool, Compression::Zstd, limits);
+        let tracer = providers.tracer.as_ref().unwrap().tracer("test");
+        let mut span = tracer.start("work");
+        span.set_attribute(KeyValue::new("text", "a-long-text"));
+        span.end();
+        flushed(&providers);
+        let (head, body) = received.recv_timeout(PATIENCE).unwrap();
+        assert!(head.contains("content-encoding: zstd\r\n"), "{head}");
+        let plain = zstd::stream::decode_all(body.as_slice()).unwrap();
+        let text = String::from_utf8_lossy(&plain);
+        assert!(
+            text.contains("a-lon") && !text.contains("a-long"),
+            "{text:?}"
+        );
     }
 }

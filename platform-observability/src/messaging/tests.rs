@@ -1,53 +1,31 @@
 use http::HeaderMap;
 use opentelemetry::baggage::BaggageExt;
-use opentelemetry::trace::{SpanKind, Status, TraceContextExt, TracerProvider};
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue, Value};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::SpanData;
 use tracing::Span;
-use tracing_subscriber::layer::SubscriberExt;
 
+use super::measured::{Instruments, process_by, send_by};
 use super::{
     Destination, Headers, consumer_child_span, consumer_span, extract, failed, inject,
     producer_span,
 };
 use crate::propagation::Propagation;
+use crate::testing::Capture;
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// An exporter in memory for this thread, and the propagators of the whole process, which are the
-/// same in every test.
-struct Observed {
-    spans: InMemorySpanExporter,
-    _scope: tracing::subscriber::DefaultGuard,
+/// What is captured on this thread; the propagators are those of the whole process, the same in
+/// every test.
+fn capture() -> Capture {
+    opentelemetry::global::set_text_map_propagator(Propagation::new(true, true));
+    Capture::start()
 }
 
-impl Observed {
-    fn new() -> Self {
-        let propagator = Propagation::new(true, true);
-        opentelemetry::global::set_text_map_propagator(propagator);
-        let spans = InMemorySpanExporter::default();
-        let tracer = SdkTracerProvider::builder()
-            .with_simple_exporter(spans.clone())
-            .build();
-        let traces = tracing_opentelemetry::layer()
-            .with_tracer(tracer.tracer("test"))
-            .with_location(false)
-            .with_threads(false)
-            .with_target(false)
-            .with_tracked_inactivity(false);
-        let subscriber = tracing_subscriber::registry().with(traces);
-        let _scope = tracing::subscriber::set_default(subscriber);
-        Self { spans, _scope }
-    }
-
-    /// What became of the span, which ends.
-    fn ended(&self, span: Span) -> SpanData {
-        drop(span);
-        let mut spans = self.spans.get_finished_spans().unwrap();
-        assert_eq!(spans.len(), 1, "{spans:#?}");
-        self.spans.reset();
-        spans.remove(0)
-    }
+/// What became of the span, which ends now.
+fn ended(capture: &Capture, span: Span) -> SpanData {
+    drop(span);
+    capture.spans().pop().expect("a span has ended").0
 }
 
 fn sorted(span: &SpanData) -> Vec<(String, Value)> {
@@ -70,14 +48,14 @@ fn received() -> Context {
 }
 
 fn round_trip<H: Headers + Default>() {
-    let observed = Observed::new();
+    let captured = capture();
     let context = Context::current().with_baggage([KeyValue::new("tenant", "t1")]);
     let attached = context.attach();
     let span = producer_span("entries.booked");
     let mut headers = H::default();
     span.in_scope(|| inject(&mut headers));
     drop(attached);
-    let sent = observed.ended(span).span_context;
+    let sent = ended(&captured, span).span_context;
     let received = extract(&headers);
     let remote = received.span().span_context().clone();
     assert!(remote.is_remote() && remote.is_sampled());
@@ -127,7 +105,7 @@ fn a_context_passes_through_the_headers_of_nats() {
 #[cfg(feature = "nats")]
 #[test]
 fn names_are_read_in_any_case_but_exactly_first() {
-    let _observed = Observed::new();
+    let _captured = capture();
     let mut headers = async_nats::HeaderMap::new();
     headers.insert("Traceparent", PARENT);
     let span = extract(&headers).span().span_context().span_id();
@@ -140,7 +118,7 @@ fn names_are_read_in_any_case_but_exactly_first() {
 
 #[test]
 fn what_is_malformed_or_missing_is_no_context() {
-    let _observed = Observed::new();
+    let _captured = capture();
     let mut headers = HeaderMap::new();
     assert!(!extract(&headers).has_active_span());
     headers.insert("traceparent", "00-0-0-01".parse().unwrap());
@@ -149,7 +127,7 @@ fn what_is_malformed_or_missing_is_no_context() {
 
 #[test]
 fn without_a_span_nothing_is_written() {
-    let _observed = Observed::new();
+    let _captured = capture();
     let mut headers = HeaderMap::new();
     inject(&mut headers);
     assert!(headers.get("traceparent").is_none(), "{headers:?}");
@@ -157,8 +135,8 @@ fn without_a_span_nothing_is_written() {
 
 #[test]
 fn sending_is_a_producer_span_by_the_conventions() {
-    let observed = Observed::new();
-    let span = observed.ended(producer_span("entries.booked"));
+    let captured = capture();
+    let span = ended(&captured, producer_span("entries.booked"));
     assert_eq!(span.name, "send entries.booked");
     assert_eq!(span.span_kind, SpanKind::Producer);
     assert_eq!(span.status, Status::Unset);
@@ -173,9 +151,9 @@ fn sending_is_a_producer_span_by_the_conventions() {
 
 #[test]
 fn a_template_names_the_span_and_an_inbox_does_not() {
-    let observed = Observed::new();
+    let captured = capture();
     let destination = Destination::new("entries.7.booked").template("entries.{id}.booked");
-    let span = observed.ended(producer_span(destination));
+    let span = ended(&captured, producer_span(destination));
     assert_eq!(span.name, "send entries.{id}.booked");
     let expected = pairs([
         ("messaging.destination.name", "entries.7.booked".into()),
@@ -192,7 +170,7 @@ fn a_template_names_the_span_and_an_inbox_does_not() {
         Destination::new("_INBOX.x1"),
         Destination::new("answers.x1").temporary(),
     ] {
-        let span = observed.ended(producer_span(inbox));
+        let span = ended(&captured, producer_span(inbox));
         assert_eq!(span.name, "send");
         let temporary = ("messaging.destination.temporary".to_owned(), true.into());
         assert!(sorted(&span).contains(&temporary), "{span:?}");
@@ -201,9 +179,9 @@ fn a_template_names_the_span_and_an_inbox_does_not() {
 
 #[test]
 fn processing_is_a_consumer_span_that_is_linked_to_the_producers() {
-    let observed = Observed::new();
+    let captured = capture();
     let producer = received();
-    let span = observed.ended(consumer_span("entries.booked", &producer));
+    let span = ended(&captured, consumer_span("entries.booked", &producer));
     assert_eq!(span.name, "process entries.booked");
     assert_eq!(span.span_kind, SpanKind::Consumer);
     let expected = pairs([
@@ -221,17 +199,17 @@ fn processing_is_a_consumer_span_that_is_linked_to_the_producers() {
 
 #[test]
 fn a_linked_span_is_below_the_current_one() {
-    let observed = Observed::new();
+    let captured = capture();
     let outer = tracing::info_span!("worker");
     let span = outer.in_scope(|| consumer_span("entries.booked", &received()));
-    let span = observed.ended(span);
-    let outer = observed.ended(outer);
+    let span = ended(&captured, span);
+    let outer = ended(&captured, outer);
     assert_eq!(span.parent_span_id, outer.span_context.span_id());
 }
 
 #[test]
 fn processing_continues_the_producers_trace_where_that_is_asked_for() {
-    let observed = Observed::new();
+    let captured = capture();
     let producer = received();
     // Not below the current one then.
     let outer = tracing::info_span!("worker");
@@ -241,7 +219,7 @@ fn processing_continues_the_producers_trace_where_that_is_asked_for() {
     assert_eq!(tenant.as_deref(), Some("t1"));
     // It holds the span too.
     drop(inside);
-    let span = observed.ended(span);
+    let span = ended(&captured, span);
     assert_eq!(span.span_kind, SpanKind::Consumer);
     assert_eq!(span.parent_span_id.to_string(), "b7ad6b7169203331");
     assert!(span.parent_span_is_remote);
@@ -254,10 +232,10 @@ fn processing_continues_the_producers_trace_where_that_is_asked_for() {
 
 #[test]
 fn without_a_producers_context_there_is_no_link_and_no_parent() {
-    let observed = Observed::new();
+    let captured = capture();
     let none = Context::new();
     for make in [consumer_span, consumer_child_span] {
-        let span = observed.ended(make("entries.booked", &none));
+        let span = ended(&captured, make("entries.booked", &none));
         assert!(span.links.is_empty());
         assert_eq!(span.parent_span_id.to_string(), "0000000000000000");
     }
@@ -265,11 +243,72 @@ fn without_a_producers_context_there_is_no_link_and_no_parent() {
 
 #[test]
 fn a_failure_is_named_by_its_type() {
-    let observed = Observed::new();
+    let captured = capture();
     let span = producer_span("entries.booked");
     failed(&span, "timeout");
-    let span = observed.ended(span);
+    let span = ended(&captured, span);
     assert_eq!(span.status, Status::error(""));
     let error = ("error.type".to_owned(), "timeout".into());
     assert!(sorted(&span).contains(&error), "{span:?}");
+}
+
+#[tokio::test]
+async fn sending_and_processing_are_measured() {
+    let captured = capture();
+    let instruments = Instruments::new(&captured.meter());
+    let destination = Destination::new("entries.7.booked").template("entries.{id}.booked");
+    let sent = send_by(
+        &instruments,
+        destination,
+        HeaderMap::new(),
+        async |headers| Ok::<_, std::io::Error>(headers),
+    );
+    let headers = sent.await.unwrap();
+    let producer = extract(&headers);
+    let span = captured.span("send entries.{id}.booked");
+    let told = producer.span().span_context().span_id();
+    assert_eq!(
+        told,
+        span.0.span_context.span_id(),
+        "the headers have its context"
+    );
+    let failing = async { Err::<(), _>(std::io::Error::other("no")) };
+    let span = consumer_span(destination, &producer);
+    let processed = process_by(&instruments, destination, span, failing);
+    processed.await.unwrap_err();
+    assert!(captured.span("process entries.{id}.booked").failed());
+
+    let point = captured.point("messaging.client.sent.messages");
+    point
+        .has("messaging.system", "nats")
+        .has("messaging.operation.name", "send")
+        .has("messaging.destination.template", "entries.{id}.booked")
+        .lacks("messaging.destination.name")
+        .lacks("error.type");
+    assert_eq!(point.sum, 1.0);
+    let point = captured.point("messaging.client.operation.duration");
+    point.has("messaging.operation.type", "send");
+    assert_eq!((point.count, point.bounds.len()), (1, 14));
+    let point = captured.point("messaging.process.duration");
+    point
+        .has("messaging.operation.name", "process")
+        .has("error.type", "std::io::error::Error");
+    assert_eq!(point.count, 1);
+}
+
+#[tokio::test]
+async fn work_that_is_given_up_is_measured_as_cancelled() {
+    let captured = capture();
+    let instruments = Instruments::new(&captured.meter());
+    let destination = Destination::new("_INBOX.x");
+    let span = consumer_span(destination, &Context::new());
+    let pending = std::future::pending::<Result<(), std::io::Error>>();
+    let mut processed = Box::pin(process_by(&instruments, destination, span, pending));
+    assert!(futures_util::poll!(&mut processed).is_pending());
+    drop(processed);
+    captured
+        .point("messaging.process.duration")
+        .has("error.type", "cancelled")
+        .lacks("messaging.destination.name");
+    captured.span("process").has("error.type", "cancelled");
 }

@@ -1,0 +1,229 @@
+//! How it looks.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use opentelemetry::trace::TraceId;
+use tracing::Level;
+
+use super::ended::Ended;
+use super::entry::{Kind, Line};
+use super::request::{Entry, What};
+
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const BLUE: &str = "34";
+const MAGENTA: &str = "35";
+const CYAN: &str = "36";
+const DIM: &str = "2";
+const BOLD: &str = "1";
+
+/// How wide a path is that leaves durations and traces aligned.
+const PATH: usize = 44;
+
+pub(super) struct Renderer {
+    pub(super) coloured: bool,
+}
+
+/// The line of a request.
+pub(super) struct Summary {
+    pub(super) now: Duration,
+    pub(super) started: Duration,
+    pub(super) trace: Option<TraceId>,
+    pub(super) name: String,
+    /// None where its span was not recorded, or has not ended.
+    pub(super) ended: Option<Ended>,
+    /// What to say then.
+    pub(super) otherwise: String,
+}
+
+// Nothing that is written to a text fails.
+impl Renderer {
+    /// A request, and below it what it did.
+    pub(super) fn request(&self, summary: &Summary, entries: &[Entry], more: u32) -> String {
+        let mut text = self.time(summary.now);
+        text.push_str("  ");
+        let duration = duration(summary.now.saturating_sub(summary.started));
+        let trace = self.trace(summary.trace);
+        match &summary.ended {
+            Some(ended) => {
+                let status = ended.status.map(|status| status.to_string());
+                let said_by_status = ended.error.is_some() && ended.error == status;
+                let status = status.unwrap_or_else(|| "---".to_owned());
+                let colour = match status.as_bytes().first() {
+                    Some(b'1' | b'2') => GREEN,
+                    Some(b'3') => CYAN,
+                    Some(b'4') => YELLOW,
+                    _ => RED,
+                };
+                let path = format!("{:PATH$}", ended.path);
+                let _ = write!(
+                    text,
+                    "{} {} {} {duration:>8}  {trace}",
+                    self.paint(colour, &status),
+                    self.paint(BOLD, &format!("{:7}", ended.method)),
+                    self.paint(BOLD, &path),
+                );
+                if let Some(error) = ended.error.as_ref().filter(|_| !said_by_status) {
+                    let _ = write!(text, "  {}", self.paint(RED, error));
+                }
+            }
+            None => {
+                let name = format!("{:width$}", summary.name, width = PATH + 8);
+                let otherwise = self.paint(DIM, &summary.otherwise);
+                let name = self.paint(BOLD, &name);
+                let _ = write!(text, "    {name} {duration:>8}  {trace}  {otherwise}");
+            }
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+        self.tree(entries, more, &mut text);
+        text
+    }
+
+    /// An event by itself.
+    pub(super) fn alone(
+        &self,
+        now: Duration,
+        line: &Line,
+        spans: &[(String, String)],
+        trace: Option<TraceId>,
+    ) -> String {
+        let mut text = self.time(now);
+        text.push_str("  ");
+        let mut within = String::new();
+        for (name, fields) in spans {
+            within.push_str(name);
+            if !fields.is_empty() {
+                let _ = write!(within, "{{{fields}}}");
+            }
+            within.push_str(": ");
+        }
+        self.line(line, &self.paint(DIM, &within), &mut text);
+        if trace.is_some() {
+            let _ = write!(text, "  {}", self.trace(trace));
+        }
+        text.push('\n');
+        text
+    }
+
+    fn tree(&self, entries: &[Entry], more: u32, text: &mut String) {
+        // What is below each entry, and first what is below the request, in the order of time: a
+        // statement is told when it has ended.
+        let slot = |parent: Option<usize>| parent.map_or(0, |index| index + 1);
+        let mut children = vec![Vec::new(); entries.len() + 1];
+        for (index, entry) in entries.iter().enumerate() {
+            if let Some(siblings) = children.get_mut(slot(entry.parent)) {
+                siblings.push(index);
+            }
+        }
+        let at = |index: &usize| entries.get(*index).map(|entry| entry.at);
+        for siblings in &mut children {
+            siblings.sort_by_key(at);
+        }
+        let is_last = |index: usize, entry: &Entry| {
+            let siblings = children.get(slot(entry.parent));
+            siblings.and_then(|siblings| siblings.last()) == Some(&index)
+                && (more == 0 || entry.parent.is_some())
+        };
+        let first = children.first().into_iter().flatten().rev().copied();
+        let mut open: Vec<(usize, String)> = first.map(|index| (index, String::new())).collect();
+        while let Some((index, indent)) = open.pop() {
+            let Some(entry) = entries.get(index) else {
+                continue;
+            };
+            let is_last = is_last(index, entry);
+            let branch = if is_last { "└─ " } else { "├─ " };
+            let at = format!("{:>13}", format!("+{}", duration(entry.at)));
+            let branch = self.paint(DIM, &format!("{at}      {indent}{branch}"));
+            text.push_str(&branch);
+            match &entry.what {
+                What::Line(line) => self.line(line, "", text),
+                What::Span {
+                    name,
+                    fields,
+                    lasted,
+                } => {
+                    text.push_str(&self.paint(BOLD, name));
+                    if !fields.is_empty() {
+                        let _ = write!(text, " {fields}");
+                    }
+                    match lasted {
+                        Some(lasted) => {
+                            let _ = write!(text, " · {}", duration(*lasted));
+                        }
+                        None => text.push_str(" · open"),
+                    }
+                }
+            }
+            text.push('\n');
+            let below = children.get(index + 1).into_iter().flatten().rev();
+            let indent = indent + if is_last { "   " } else { "│  " };
+            open.extend(below.map(|below| (*below, indent.clone())));
+        }
+        if more > 0 {
+            let branch = format!("{:>13}      └─ … and {more} more", "");
+            text.push_str(&self.paint(DIM, &branch));
+            text.push('\n');
+        }
+    }
+
+    fn line(&self, line: &Line, within: &str, text: &mut String) {
+        match line.kind {
+            Kind::Audit => {
+                let audit = self.paint(GREEN, "✔ audit");
+                let _ = write!(text, "{within}{audit} {}", line.text);
+            }
+            Kind::Event(level) => {
+                let colour = match level {
+                    Level::ERROR => RED,
+                    Level::WARN => YELLOW,
+                    Level::INFO => GREEN,
+                    Level::DEBUG => BLUE,
+                    Level::TRACE => MAGENTA,
+                };
+                let level = self.paint(colour, &format!("{level:5}"));
+                let target = self.paint(DIM, line.target);
+                let _ = write!(text, "{level} {within}{}  {target}", line.text);
+            }
+        }
+    }
+
+    /// The time of day (UTC).
+    fn time(&self, now: Duration) -> String {
+        let seconds = now.as_secs() % 86_400;
+        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let millis = now.subsec_millis();
+        self.paint(
+            DIM,
+            &format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z"),
+        )
+    }
+
+    /// The first eight digits, enough to find it.
+    fn trace(&self, trace: Option<TraceId>) -> String {
+        let digits = trace.map(|trace| format!("{trace}")).unwrap_or_default();
+        self.paint(DIM, digits.get(..8).unwrap_or_default())
+    }
+
+    fn paint(&self, colour: &str, text: &str) -> String {
+        if self.coloured && !text.is_empty() {
+            format!("\x1b[{colour}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// In the unit that leaves one to three digits before the point.
+fn duration(it: Duration) -> String {
+    let micros = it.as_micros();
+    if micros < 1000 {
+        format!("{micros}µs")
+    } else if micros < 1_000_000 {
+        format!("{:.1}ms", it.as_secs_f64() * 1e3)
+    } else {
+        format!("{:.1}s", it.as_secs_f64())
+    }
+}

@@ -1,0 +1,18 @@
+//! With a database, sqlx tells of its statements, whatever the log filter says. Alone in its
+//! process, as the subscribers of other tests would be asked too.
+
+use platform_observability::{Database, Telemetry};
+
+#[test]
+fn sqlx_is_told_whether_anybody_listens() {
+    let telemetry = Telemetry::builder("test")
+        .console()
+        .log_filter("error")
+        .database(Database::sqlite())
+        .init()
+        .unwrap();
+    // As sqlx asks.
+    let asked = tracing::enabled!(target: "sqlx::query", tracing::Level::DEBUG);
+    assert!(asked);
+    drop(telemetry);
+}

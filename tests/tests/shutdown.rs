@@ -1,0 +1,87 @@
+//! Whatever runtime telemetry is stopped from, and whatever happened before: nothing is lost, and
+//! nothing hangs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what goes wrong fails the test"
+)]
+
+use std::process::Stdio;
+
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
+use platform_tests::otlp::{HANG, Receiver};
+
+/// As the probe makes.
+const ITEMS: usize = 1000;
+
+async fn everything_arrives(mode: &str) {
+    let receiver = Receiver::start().await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_shutdown_probe"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("OTEL_") || name.starts_with("AXIOM_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    let running = command
+        .arg(mode)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url())
+        .kill_on_drop(true)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output();
+    let output = tokio::time::timeout(HANG, running)
+        .await
+        .unwrap_or_else(|_| panic!("{mode} hangs"))
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<_> = errors.lines().filter(|it| !it.contains("worked")).collect();
+    assert_eq!(said.trim(), "ok", "{errors:#?}");
+    let spans = receiver.spans();
+    assert_eq!(spans.iter().filter(|it| it.name == "work").count(), ITEMS);
+    // Those of the panics are more.
+    let logs = receiver.logs();
+    let worked = |body: &opentelemetry_proto::tonic::logs::v1::LogRecord| {
+        format!("{:?}", body.body).contains("\"worked\"")
+    };
+    assert_eq!(logs.iter().filter(|it| worked(it)).count(), ITEMS);
+    let metrics = receiver.metrics();
+    let counter = metrics.iter().rfind(|it| it.name == "worked");
+    let counted = counter.and_then(|it| match &it.data {
+        Some(Data::Sum(sum)) => sum.data_points.last()?.value,
+        _ => None,
+    });
+    assert_eq!(counted, Some(Value::AsInt(i64::try_from(ITEMS).unwrap())));
+}
+
+#[tokio::test]
+async fn from_a_current_thread_runtime() {
+    everything_arrives("current-thread").await;
+}
+
+#[tokio::test]
+async fn from_a_runtime_with_one_worker() {
+    everything_arrives("one-worker").await;
+    everything_arrives("one-worker-task").await;
+}
+
+#[tokio::test]
+async fn from_a_runtime_inside_a_runtime() {
+    everything_arrives("nested").await;
+    everything_arrives("nested-task").await;
+}
+
+#[tokio::test]
+async fn started_where_no_runtime_is() {
+    everything_arrives("no-runtime").await;
+}
+
+#[tokio::test]
+async fn after_a_panic() {
+    everything_arrives("after-panic").await;
+    everything_arrives("dropped-by-panic").await;
+}
