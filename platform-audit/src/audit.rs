@@ -20,7 +20,7 @@ use crate::flood::{Flood, PER_MINUTE, summarise};
 use crate::guard::AuditLayer;
 use crate::meters::{AuditStatus, Meters};
 use crate::record::{Actor, AuditRecord, Outcome, check_action};
-use crate::store::{AnyStore, AuditDatabase, Store, Tables, maintain};
+use crate::store::{AnyStore, AuditDatabase, Store, Tables, maintain, schema_name};
 use crate::tx::AuditTx;
 use crate::uncut::{Uncut, uncut};
 use crate::work::{Committed, Work};
@@ -496,14 +496,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     }
 
     fn schema_name(&self) -> Result<String, Error> {
-        match &self.schema {
-            Some(schema) if is_name(schema, 48, |b| b == b'_') => Ok(schema.clone()),
-            Some(schema) => Err(Error::InvalidSchema(schema.clone())),
-            None if is_name(&self.service, 40, |b| matches!(b, b'_' | b'-')) => {
-                Ok(format!("{}_audit", self.service.replace('-', "_")))
-            }
-            None => Err(Error::InvalidService(self.service.clone())),
-        }
+        schema_name(&self.service, self.schema.as_deref())
     }
 }
 
@@ -513,13 +506,4 @@ impl<DB: AuditDatabase> std::fmt::Debug for AuditBuilder<DB> {
             .field("service", &self.service)
             .finish_non_exhaustive()
     }
-}
-
-/// A name that can stand in SQL without quotes.
-fn is_name(name: &str, longest: usize, joint: impl Fn(u8) -> bool) -> bool {
-    name.len() <= longest
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || joint(b))
 }

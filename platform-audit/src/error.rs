@@ -66,6 +66,9 @@ pub enum Error {
         /// What the driver said.
         source: sqlx::Error,
     },
+    /// A query of the records that makes no sense.
+    #[error("the query is not understood: {0}")]
+    InvalidQuery(String),
     /// Reading or maintaining the audit tables failed.
     #[error("the audit store could not be asked ({})", kind(.0))]
     Store(#[source] sqlx::Error),

@@ -74,7 +74,7 @@
 //! it, and leaves a record of it. Data-only restores into guarded tables need `--disable-triggers`.
 //!
 //! Where things are: [`Audit`] starts it; [`check`] finds what would break the promise; [`AuditTx`] is what a handler is lent; [`guard`] is the
-//! request guard; [`routing`] the typed router; [`AuditRecord`] what is written.
+//! request guard; [`routing`] the typed router; [`AuditRecord`] what is written, and [`query`] how it is read.
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -94,6 +94,7 @@ pub mod guard;
 mod handler;
 mod meters;
 mod problem;
+pub mod query;
 mod record;
 mod request;
 pub mod routing;

@@ -28,6 +28,14 @@ pub trait AuditDatabase: sqlx::Database + sealed::Sealed {
         arguments: Vec<String>,
     ) -> BoxFuture<'_, sqlx::Result<Option<String>>>;
 
+    /// The first column of each row.
+    #[doc(hidden)]
+    fn fetch_texts(
+        connection: &mut Self::Connection,
+        statement: Arc<str>,
+        arguments: Vec<String>,
+    ) -> BoxFuture<'_, sqlx::Result<Vec<String>>>;
+
     /// Several statements in one message, without arguments.
     #[doc(hidden)]
     fn run_raw(
@@ -101,6 +109,20 @@ macro_rules! audit_database {
                         |query, it| query.bind(it),
                     );
                     query.fetch_optional(connection).await
+                })
+            }
+
+            fn fetch_texts(
+                connection: &mut Self::Connection,
+                statement: Arc<str>,
+                arguments: Vec<String>,
+            ) -> BoxFuture<'_, sqlx::Result<Vec<String>>> {
+                Box::pin(async move {
+                    let query = arguments.into_iter().fold(
+                        sqlx::query_scalar::<Self, String>(AssertSqlSafe(statement)),
+                        |query, it| query.bind(it),
+                    );
+                    query.fetch_all(connection).await
                 })
             }
 

@@ -55,6 +55,42 @@ impl Dialect {
         }
     }
 
+    /// A record as JSON text, of a table that goes by the name `record`.
+    pub(crate) fn row(self) -> &'static str {
+        match self {
+            Self::Postgres => include_str!("postgres/row.sql"),
+            Self::Sqlite => include_str!("sqlite/row.sql"),
+        }
+    }
+
+    /// What readers may read records from.
+    pub(crate) fn records(self, schema: &str) -> String {
+        match self {
+            Self::Postgres => format!("{schema}.records"),
+            Self::Sqlite => format!("{schema}_record"),
+        }
+    }
+
+    /// The statement that leaves a record of a reading, and its arguments: the record, as the only
+    /// one of a JSON array, and its id.
+    pub(crate) fn record_read(
+        self,
+        schema: &str,
+        record: String,
+        id: Uuid,
+    ) -> (String, Vec<String>) {
+        match self {
+            Self::Postgres => (
+                format!("SELECT {schema}.record_read($1::jsonb -> 0)"),
+                vec![record],
+            ),
+            Self::Sqlite => (
+                include_str!("sqlite/insert.sql").replace("{schema}", schema),
+                vec![record, id.to_string()],
+            ),
+        }
+    }
+
     pub(super) fn statements(self, schema: &str) -> Statements {
         let (insert, alone, in_transaction, find) = match self {
             Self::Postgres => (
@@ -70,7 +106,12 @@ impl Dialect {
                 include_str!("sqlite/find.sql"),
             ),
         };
-        let in_schema = |text: &str| Arc::from(text.replace("{schema}", schema));
+        let in_schema = |text: &str| {
+            Arc::from(
+                text.replace("{row}", self.row())
+                    .replace("{schema}", schema),
+            )
+        };
         Statements {
             insert: in_schema(&format!("{insert}{alone}")),
             insert_in_transaction: in_schema(&format!("{insert}{in_transaction}")),

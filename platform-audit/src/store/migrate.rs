@@ -37,6 +37,11 @@ const POSTGRES: Migrations = &[
         "roles",
         include_str!("postgres/migrations/0005_roles.sql"),
     ),
+    (
+        6,
+        "query",
+        include_str!("postgres/migrations/0006_query.sql"),
+    ),
 ];
 
 const SQLITE: Migrations = &[

@@ -6,6 +6,7 @@ mod dialect;
 mod guarding;
 mod maintenance;
 mod migrate;
+mod name;
 mod pad;
 mod transaction;
 
@@ -21,6 +22,7 @@ pub use database::AuditDatabase;
 pub(crate) use dialect::Dialect;
 pub(crate) use guarding::{Schema, Tables};
 pub(crate) use maintenance::maintain;
+pub(crate) use name::schema_name;
 pub(crate) use transaction::{NotCommitted, Transaction};
 
 use crate::error::Error;

@@ -1,1 +1,1 @@
-SELECT to_jsonb(record)::text FROM {schema}.record WHERE id = $1::uuid
+SELECT {row} FROM {schema}.record WHERE id = $1::uuid

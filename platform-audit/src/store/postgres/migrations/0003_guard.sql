@@ -4,7 +4,7 @@
 -- Every function that decides belongs to the owner, runs with the owner's rights and a search
 -- path of its own, and cannot be called or attached to a table by anybody else.
 
-CREATE INDEX record_xid ON {schema}.record (xid) WHERE outcome = 'success';
+CREATE INDEX record_xid ON {schema}.record (xid);
 
 -- The services that write here; one, unless they share the schema.
 CREATE TABLE {schema}.service (name text PRIMARY KEY);

@@ -12,23 +12,12 @@ BEGIN
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM %s', role);
     EXECUTE format('REVOKE ALL ON SCHEMA {schema} FROM %s', role);
     EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
-    EXECUTE format('GRANT SELECT ON {schema}.record, {schema}.migration, {schema}.exemption, {schema}.service TO %s', role);
+    EXECUTE format('GRANT SELECT ON {schema}.record, {schema}.records, {schema}.migration, {schema}.exemption, {schema}.service TO %s', role);
     EXECUTE format('GRANT INSERT (%s) ON {schema}.record TO %s', (
         SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
         WHERE attrelid = '{schema}.record'::regclass AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('xid', 'recorded_at')
     ), role);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.write_record, {schema}.write_sealed, {schema}.maintain, {schema}.guard_triggers, {schema}.may_set_replication_role TO %s', role);
-END
-$$;
-
--- Gives `role` the views, and takes from it whatever else it has here.
-CREATE FUNCTION {schema}.grant_reader(role regrole) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM %s', role);
-    EXECUTE format('REVOKE ALL ON SCHEMA {schema} FROM %s', role);
-    EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
-    EXECUTE format('GRANT SELECT ON {schema}.records TO %s', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.write_record, {schema}.write_sealed, {schema}.record_read, {schema}.maintain, {schema}.guard_triggers, {schema}.may_set_replication_role TO %s', role);
 END
 $$;
 
@@ -43,4 +32,4 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION {schema}.grant_app, {schema}.grant_reader, {schema}.may_set_replication_role FROM PUBLIC;
+REVOKE ALL ON FUNCTION {schema}.grant_app, {schema}.may_set_replication_role FROM PUBLIC;

@@ -1,0 +1,342 @@
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, MatchedPath};
+use http::request::Parts;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sqlx::Pool;
+use uuid::Uuid;
+
+use super::statement::Statement;
+use super::{AuditQuery, Cursor, Direction, SortBy};
+use crate::context::{RequestFacts, TraceIds, now};
+use crate::error::Error;
+use crate::record::{Actor, AuditRecord, Outcome, bound_record};
+use crate::store::{AuditDatabase, Dialect, schema_name};
+
+/// Reads the audit log of a service. Cheap to clone.
+///
+/// On Postgres the rights of the reader role suffice, which may read the views and leave records
+/// of its readings, and nothing else.
+#[derive(Debug)]
+pub struct AuditReader<DB: AuditDatabase> {
+    pool: Pool<DB>,
+    dialect: Dialect,
+    service: String,
+    schema: String,
+}
+
+/// The audit log as somebody reads it. See [`AuditReader::asked_by`].
+#[derive(Debug)]
+pub struct Reading<DB: AuditDatabase> {
+    reader: AuditReader<DB>,
+    actor: Actor,
+    reason: Option<String>,
+    request: Option<RequestFacts>,
+}
+
+/// Some of the records that a query asks for, in its order.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Page {
+    /// At most as many as the query's limit.
+    pub records: Vec<AuditRecord>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Cursor>,
+    /// Where the page before this one ends, if this is not the first.
+    pub previous: Option<Cursor>,
+}
+
+impl<DB: AuditDatabase> AuditReader<DB> {
+    /// Reads what `service` wrote, in its schema `<service>_audit`. Nothing is asked of the database
+    /// yet.
+    ///
+    /// # Errors
+    ///
+    /// When the service's name cannot be a schema's, or the database is neither Postgres nor SQLite.
+    pub fn new(pool: Pool<DB>, service: impl Into<String>) -> Result<Self, Error> {
+        let service = service.into();
+        let schema = schema_name(&service, None)?;
+        Self::open(pool, service, schema)
+    }
+
+    /// The same where the schema (SQLite: the prefix of the tables) has another name.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and when `schema` is no plain identifier.
+    pub fn in_schema(
+        pool: Pool<DB>,
+        service: impl Into<String>,
+        schema: &str,
+    ) -> Result<Self, Error> {
+        let service = service.into();
+        let schema = schema_name(&service, Some(schema))?;
+        Self::open(pool, service, schema)
+    }
+
+    fn open(pool: Pool<DB>, service: String, schema: String) -> Result<Self, Error> {
+        Ok(Self {
+            dialect: DB::dialect(&pool)?.0,
+            pool,
+            service,
+            schema,
+        })
+    }
+
+    /// Says who reads, which every reading leaves a record of.
+    pub fn asked_by(&self, actor: Actor) -> Reading<DB> {
+        Reading {
+            reader: self.clone(),
+            actor,
+            reason: None,
+            request: None,
+        }
+    }
+}
+
+impl<DB: AuditDatabase> Reading<DB> {
+    /// Says why.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    /// Says through which request, for a page that shows records: its facts become the reading's.
+    #[must_use]
+    pub fn through(mut self, parts: &Parts) -> Self {
+        self.request = Some(facts(parts));
+        self
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.reader.dialect
+    }
+
+    pub(super) fn schema(&self) -> &str {
+        &self.reader.schema
+    }
+
+    /// A page of the records that `query` asks for: the first, or the one at `cursor`. Pages are
+    /// stable: whatever is written meanwhile, no record is there twice, and none that was there
+    /// before is missed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidQuery`] when the limit is out of bounds or the cursor is of another order;
+    /// [`Error::Store`] when the database cannot be asked; [`Error::Record`] when the reading cannot
+    /// be recorded, and so nothing is handed out.
+    pub async fn page(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> Result<Page, Error> {
+        let page = self.unrecorded_page(query, cursor).await?;
+        self.record("page", query, page.records.len()).await?;
+        Ok(page)
+    }
+
+    pub(super) async fn unrecorded_page(
+        &self,
+        query: &AuditQuery,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page, Error> {
+        let size = query.page_size()?;
+        let place = cursor.map(|cursor| cursor.place(query)).transpose()?;
+        let mut statement = Statement::select(self.dialect(), self.schema(), self.dialect().row());
+        statement.conditions(query);
+        // One more tells whether there is more.
+        statement.page(query, place, size + 1);
+        let mut records: Vec<AuditRecord> = self.fetch(statement).await?;
+        let more = records.len() > size;
+        records.truncate(size);
+        let backwards = place.is_some_and(|place| place.before);
+        if backwards {
+            records.reverse();
+        }
+        let beside = |record: Option<&AuditRecord>, before| {
+            record.map(|record| Cursor::beside(record, query, before))
+        };
+        let (has_next, has_previous) = if backwards {
+            (true, more)
+        } else {
+            (more, place.is_some())
+        };
+        Ok(Page {
+            next: beside(records.last().filter(|_| has_next), false),
+            previous: beside(records.first().filter(|_| has_previous), true),
+            records,
+        })
+    }
+
+    /// The record of this id.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`](Self::page).
+    pub async fn find(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
+        let page = self.page(&AuditQuery::new().record_id(id), None).await?;
+        Ok(page.records.into_iter().next())
+    }
+
+    /// What happened to a resource, oldest first: the page at `cursor`, or the first.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`](Self::page).
+    pub async fn history(
+        &self,
+        resource_type: &str,
+        resource_id: &str,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page, Error> {
+        let query = AuditQuery::new()
+            .resource(resource_type, resource_id)
+            .sort(SortBy::RecordedAt, Direction::Ascending);
+        self.page(&query, cursor).await
+    }
+
+    /// Hands every record that `query` asks for to `take`, in its order and in constant memory; answers
+    /// how many there were. That it began is recorded before the first, and how it ended after the
+    /// last.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`](Self::page), and whatever `take` returns.
+    pub async fn each<E: From<Error>>(
+        &self,
+        query: &AuditQuery,
+        mut take: impl FnMut(AuditRecord) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let query = query.clone().limit(1000);
+        self.record("export", &query, 0).await?;
+        let mut cursor = None;
+        let mut records = 0;
+        loop {
+            let page = self.unrecorded_page(&query, cursor.as_ref()).await?;
+            for record in page.records {
+                take(record)?;
+                records += 1;
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let count = usize::try_from(records).unwrap_or(usize::MAX);
+        self.record("exported", &query, count).await?;
+        Ok(records)
+    }
+
+    /// The rows of a statement that answers JSON.
+    pub(super) async fn fetch<T: DeserializeOwned>(
+        &self,
+        statement: Statement,
+    ) -> Result<Vec<T>, Error> {
+        let mut connection = self.reader.pool.acquire().await.map_err(Error::Store)?;
+        let Statement {
+            text, arguments, ..
+        } = statement;
+        let rows = DB::fetch_texts(&mut connection, text.into(), arguments)
+            .await
+            .map_err(Error::Store)?;
+        rows.iter()
+            .map(|row| serde_json::from_str(row))
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
+    }
+
+    /// Leaves a record of this reading: `kind` of answer, the query and how many rows it has.
+    pub(super) async fn record(
+        &self,
+        kind: &str,
+        query: &AuditQuery,
+        rows: usize,
+    ) -> Result<(), Error> {
+        let mut record = self.of_reading();
+        let query = serde_json::to_value(query).unwrap_or_default();
+        record.details.insert("answer".to_owned(), kind.into());
+        record.details.insert("query".to_owned(), query);
+        record
+            .details
+            .insert("records".to_owned(), Value::from(rows));
+        bound_record(&mut record);
+        let text = serde_json::to_string(&[&record]).unwrap_or_default();
+        let mut connection = self.reader.pool.acquire().await.map_err(Error::Record)?;
+        let (statement, arguments) = self.dialect().record_read(self.schema(), text, record.id);
+        DB::run(&mut connection, statement.into(), arguments)
+            .await
+            .map_err(Error::Record)?;
+        Ok(())
+    }
+
+    fn of_reading(&self) -> AuditRecord {
+        let trace = TraceIds::current();
+        let request = self.request.as_ref();
+        AuditRecord {
+            id: Uuid::now_v7(),
+            xid: None,
+            occurred_at: now(),
+            recorded_at: None,
+            service: self.reader.service.clone(),
+            service_version: None,
+            actor: self.actor.clone(),
+            action: "audit.read".to_owned(),
+            resource_type: Some("audit_record".to_owned()),
+            resource_id: None,
+            outcome: Outcome::Success,
+            status: None,
+            error_type: None,
+            reason: self.reason.clone(),
+            request_id: request.and_then(|request| request.request_id.clone()),
+            method: request.map(|request| request.method.clone()),
+            route: request.and_then(|request| request.route.clone()),
+            path: request.map(|request| request.path.clone()),
+            client_address: request.and_then(|request| request.client_address.clone()),
+            user_agent: request.and_then(|request| request.user_agent.clone()),
+            trace_id: trace.as_ref().map(|trace| trace.trace.clone()),
+            span_id: trace.map(|trace| trace.span),
+            changes: std::collections::BTreeMap::new(),
+            details: serde_json::Map::new(),
+            cut: Vec::new(),
+        }
+    }
+}
+
+fn facts(parts: &Parts) -> RequestFacts {
+    let header = |name: &str| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
+    let extensions = &parts.extensions;
+    RequestFacts {
+        request_id: header("x-request-id"),
+        method: parts.method.to_string(),
+        route: extensions
+            .get::<MatchedPath>()
+            .map(|path| path.as_str().to_owned()),
+        path: parts.uri.path().to_owned(),
+        client_address: extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|peer| peer.0.ip().to_string()),
+        user_agent: header("user-agent"),
+    }
+}
+
+// Not derived, as the database itself need not be `Clone`.
+impl<DB: AuditDatabase> Clone for AuditReader<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            dialect: self.dialect,
+            service: self.service.clone(),
+            schema: self.schema.clone(),
+        }
+    }
+}
+
+impl<DB: AuditDatabase> Clone for Reading<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            reader: self.reader.clone(),
+            actor: self.actor.clone(),
+            reason: self.reason.clone(),
+            request: self.request.clone(),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The SQL of a query: fixed words, and places for arguments. What comes from outside is only ever
+//! an argument.
+
+use jiff::Timestamp;
+
+use super::cursor::Place;
+use super::{AuditQuery, Direction, SortBy};
+use crate::store::Dialect;
+
+/// A statement in the making, with the text of its arguments.
+#[derive(Debug)]
+pub(super) struct Statement {
+    dialect: Dialect,
+    pub(super) text: String,
+    pub(super) arguments: Vec<String>,
+}
+
+impl Statement {
+    /// Selects `columns` of the records of `schema`.
+    pub(super) fn select(dialect: Dialect, schema: &str, columns: &str) -> Self {
+        let records = dialect.records(schema);
+        Self {
+            dialect,
+            text: format!("SELECT {columns} FROM {records} AS record WHERE true"),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// A place for an argument of a type: of Postgres, as SQLite has the types of its values.
+    pub(super) fn argument(&mut self, value: impl Into<String>, kind: &str) -> String {
+        self.arguments.push(value.into());
+        let at = self.arguments.len();
+        match (self.dialect, kind) {
+            (Dialect::Postgres, _) => format!("${at}::{kind}"),
+            (Dialect::Sqlite, "int") => format!("CAST(${at} AS INTEGER)"),
+            (Dialect::Sqlite, _) => format!("${at}"),
+        }
+    }
+
+    /// A place for a moment, to be compared with `recorded_at`.
+    pub(super) fn moment(&mut self, moment: Timestamp) -> String {
+        let text = match self.dialect {
+            Dialect::Postgres => moment.to_string(),
+            Dialect::Sqlite => in_milliseconds(moment),
+        };
+        self.argument(text, "timestamptz")
+    }
+
+    pub(super) fn and(&mut self, condition: &str) {
+        self.text.push_str(" AND ");
+        self.text.push_str(condition);
+    }
+
+    fn equal(&mut self, column: &str, value: Option<&String>) {
+        if let Some(value) = value {
+            let argument = self.argument(value, "text");
+            self.and(&format!("record.{column} = {argument}"));
+        }
+    }
+
+    /// The conditions of `query`.
+    pub(super) fn conditions(&mut self, query: &AuditQuery) {
+        if let Some(since) = query.since {
+            let since = self.moment(since);
+            self.and(&format!("record.recorded_at >= {since}"));
+        }
+        if let Some(until) = query.until {
+            let until = self.moment(until);
+            self.and(&format!("record.recorded_at < {until}"));
+        }
+        if let Some(id) = query.record_id {
+            let id = self.argument(id.to_string(), "uuid");
+            self.and(&format!("record.id = {id}"));
+        }
+        if let Some(kind) = query.actor_kind {
+            let word = serde_json::to_value(kind).unwrap_or_default();
+            let kind = self.argument(word.as_str().unwrap_or_default(), "text");
+            self.and(&format!("record.actor_kind = {kind}"));
+        }
+        self.equal("actor_id", query.actor.as_ref());
+        self.equal("actor_tenant", query.tenant.as_ref());
+        self.equal("resource_type", query.resource_type.as_ref());
+        self.equal("resource_id", query.resource_id.as_ref());
+        self.equal("service", query.service.as_ref());
+        self.equal("client_address", query.client_address.as_ref());
+        self.equal("method", query.method.as_ref());
+        self.equal("route", query.route.as_ref());
+        self.equal("request_id", query.request_id.as_ref());
+        self.equal("trace_id", query.trace_id.as_ref());
+        if let Some(action) = &query.action {
+            if let Some(prefix) = action.strip_suffix('*') {
+                let prefix = self.argument(prefix, "text");
+                self.and(&match self.dialect {
+                    Dialect::Postgres => format!("starts_with(record.action, {prefix})"),
+                    Dialect::Sqlite => {
+                        format!("substr(record.action, 1, length({prefix})) = {prefix}")
+                    }
+                });
+            } else {
+                self.equal("action", Some(action));
+            }
+        }
+        if !query.outcome.is_empty() {
+            // Words of a closed set, written out so that the index of failures can be used.
+            let words: Vec<_> = query
+                .outcome
+                .iter()
+                .map(|outcome| format!("'{}'", outcome.as_str()))
+                .collect();
+            self.and(&format!("record.outcome IN ({})", words.join(", ")));
+        }
+        if let Some(field) = &query.changed {
+            let field = self.argument(field, "text");
+            self.and(&match self.dialect {
+                Dialect::Postgres => format!("jsonb_exists(record.changes, {field})"),
+                Dialect::Sqlite => {
+                    format!("EXISTS (SELECT 1 FROM json_each(record.changes) WHERE key = {field})")
+                }
+            });
+        }
+        if let Some(text) = &query.reason {
+            let text = self.argument(text, "text");
+            let position = match self.dialect {
+                Dialect::Postgres => "strpos",
+                Dialect::Sqlite => "instr",
+            };
+            self.and(&format!(
+                "{position}(lower(record.reason), lower({text})) > 0"
+            ));
+        }
+    }
+
+    /// From `place` on, in the order of `query`, or backwards from it; at most `limit` records.
+    pub(super) fn page(&mut self, query: &AuditQuery, place: Option<&Place>, limit: usize) {
+        let backwards = place.is_some_and(|place| place.before);
+        let descending = (query.direction == Direction::Descending) != backwards;
+        let key = self.sort_key(query.sort);
+        let columns: Vec<&str> = key
+            .as_ref()
+            .map(|(expression, _)| expression.as_str())
+            .into_iter()
+            .chain(["record.recorded_at", "record.id"])
+            .collect();
+        if let Some(place) = place {
+            let mut values = Vec::new();
+            if let Some((_, kind)) = &key {
+                values.push(self.argument(&place.key, kind));
+            }
+            values.push(self.moment(place.recorded_at));
+            values.push(self.argument(place.id.to_string(), "uuid"));
+            let operator = if descending { "<" } else { ">" };
+            self.and(&format!(
+                "({}) {operator} ({})",
+                columns.join(", "),
+                values.join(", ")
+            ));
+        }
+        let order = if descending { " DESC" } else { " ASC" };
+        let order: Vec<_> = columns.iter().map(|it| format!("{it}{order}")).collect();
+        self.text
+            .push_str(&format!(" ORDER BY {} LIMIT {limit}", order.join(", ")));
+    }
+
+    /// What is compared, and the type of its arguments; `None` if that is the time alone.
+    fn sort_key(&self, sort: SortBy) -> Option<(String, &'static str)> {
+        let text = |column: &str| {
+            let cast = match self.dialect {
+                Dialect::Postgres => "::text",
+                Dialect::Sqlite => "",
+            };
+            Some((format!("COALESCE(record.{column}{cast}, '')"), "text"))
+        };
+        match sort {
+            SortBy::RecordedAt => None,
+            SortBy::OccurredAt => Some(("record.occurred_at".to_owned(), "timestamptz")),
+            SortBy::Status => Some(("COALESCE(record.status, 0)".to_owned(), "int")),
+            SortBy::Actor => text("actor_id"),
+            SortBy::Action => text("action"),
+            SortBy::ResourceType => text("resource_type"),
+            SortBy::ResourceId => text("resource_id"),
+            SortBy::Outcome => text("outcome"),
+            SortBy::Tenant => text("actor_tenant"),
+            SortBy::Service => text("service"),
+            SortBy::ClientAddress => text("client_address"),
+            SortBy::Method => text("method"),
+            SortBy::Route => text("route"),
+            SortBy::RequestId => text("request_id"),
+            SortBy::TraceId => text("trace_id"),
+            SortBy::Reason => text("reason"),
+        }
+    }
+}
+
+/// As SQLite stores `recorded_at`: in whole milliseconds, here rounded up, so that what is at or
+/// after the moment stays so.
+fn in_milliseconds(moment: Timestamp) -> String {
+    let milliseconds = -(-moment.as_microsecond()).div_euclid(1000);
+    let moment = Timestamp::from_millisecond(milliseconds).unwrap_or(moment);
+    moment.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}

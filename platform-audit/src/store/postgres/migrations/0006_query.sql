@@ -1,0 +1,77 @@
+-- What compliance asks, and the indexes for it. Each index costs every record that is written, so
+-- what is asked seldom has none.
+CREATE INDEX record_recorded_at ON {schema}.record (recorded_at, id);
+CREATE INDEX record_action ON {schema}.record (action, recorded_at, id);
+CREATE INDEX record_unsuccessful ON {schema}.record (outcome, recorded_at, id) WHERE outcome <> 'success';
+CREATE INDEX record_trace_id ON {schema}.record (trace_id) WHERE trace_id IS NOT NULL;
+CREATE INDEX record_request_id ON {schema}.record (request_id) WHERE request_id IS NOT NULL;
+
+-- By this, unite() knows the audit schemas of a cluster.
+COMMENT ON SCHEMA {schema} IS 'platform-audit';
+
+-- What was changed: one row a field.
+CREATE VIEW {schema}.changes AS
+    SELECT recorded_at, id, service, actor_kind, actor_id, action, resource_type, resource_id,
+        change.key AS field, change.value -> 'before' AS before, change.value -> 'after' AS after, reason
+    FROM {schema}.record CROSS JOIN LATERAL jsonb_each(changes) AS change
+    WHERE outcome = 'success';
+
+-- What was tried and did not happen.
+CREATE VIEW {schema}.attempts AS
+    SELECT * FROM {schema}.record WHERE outcome <> 'success';
+
+-- Who did how much of what on which day (UTC).
+CREATE VIEW {schema}.activity AS
+    SELECT (recorded_at AT TIME ZONE 'UTC')::date AS day, actor_kind, actor_id, action, outcome, count(*) AS records
+    FROM {schema}.record GROUP BY 1, 2, 3, 4, 5;
+
+-- Who read the audit log itself.
+CREATE VIEW {schema}.readings AS
+    SELECT recorded_at, id, actor_kind, actor_id, reason, details ->> 'answer' AS answer,
+        details -> 'query' AS query, (details ->> 'records')::bigint AS records, details ->> 'database_user' AS database_user
+    FROM {schema}.record WHERE action = 'audit.read';
+
+-- Leaves the record of a reading. The reader role may call it, and can write nothing else: of what
+-- it is given, action, outcome, resource and changes do not count, and the database user is kept beside
+-- the reader that is claimed.
+CREATE FUNCTION {schema}.record_read(reading jsonb) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    given record;
+BEGIN
+    SELECT * INTO given FROM jsonb_to_record(reading) AS it (
+        id uuid, occurred_at timestamptz, service text, actor_kind text, actor_id text, actor_session text, actor_tenant text,
+        actor_on_behalf_of text, reason text, request_id text, method text, route text, path text, client_address text,
+        user_agent text, trace_id text, span_id text, details jsonb);
+    IF COALESCE(given.actor_id, '') = '' OR given.id IS NULL OR given.service IS NULL OR given.occurred_at IS NULL THEN
+        RAISE EXCEPTION 'record_read: id, occurred_at, service or actor_id is missing'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Say who reads.';
+    ELSIF octet_length(reading::text) > 32768 THEN
+        RAISE EXCEPTION 'record_read: the reading is % bytes long, and may be 32768', octet_length(reading::text)
+            USING ERRCODE = 'string_data_right_truncation';
+    END IF;
+    INSERT INTO {schema}.record (
+        id, occurred_at, service, actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
+        action, resource_type, outcome, reason, request_id, method, route, path, client_address, user_agent, trace_id, span_id, details)
+    VALUES (
+        given.id, given.occurred_at, given.service, given.actor_kind, given.actor_id, given.actor_session, given.actor_tenant, given.actor_on_behalf_of,
+        'audit.read', 'audit_record', 'success', given.reason, given.request_id, given.method, given.route, given.path, given.client_address,
+        given.user_agent, given.trace_id, given.span_id,
+        COALESCE(given.details, '{}') || jsonb_build_object('database_user', session_user));
+    RETURN given.id;
+END
+$$;
+REVOKE ALL ON FUNCTION {schema}.record_read FROM PUBLIC;
+
+-- Gives `role` the views, and takes from it whatever else it has here.
+CREATE FUNCTION {schema}.grant_reader(role regrole) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM %s', role);
+    EXECUTE format('REVOKE ALL ON SCHEMA {schema} FROM %s', role);
+    EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
+    EXECUTE format('GRANT SELECT ON {schema}.records, {schema}.changes, {schema}.attempts, {schema}.activity, {schema}.readings TO %s', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.record_read TO %s', role);
+END
+$$;
+REVOKE ALL ON FUNCTION {schema}.grant_reader FROM PUBLIC;
