@@ -1,8 +1,9 @@
 use anyhow::{Context, bail};
 use clap::Args;
+use platform_audit::query::AuditReader;
 use platform_audit::{Audit, AuditBuilder};
 use sqlx::any::AnyPoolOptions;
-use sqlx::{Any, AnyConnection, AssertSqlSafe, Connection};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection};
 
 /// Where, and whose audit log.
 #[derive(Debug, Args)]
@@ -21,6 +22,23 @@ pub(crate) struct Target {
 impl Target {
     /// Connects, as `role` if one is given.
     pub(crate) async fn open(&self, role: Option<&str>) -> anyhow::Result<AuditBuilder<Any>> {
+        let builder = Audit::new(self.pool(role).await?, self.service.clone());
+        Ok(match &self.schema {
+            Some(schema) => builder.schema(schema),
+            None => builder,
+        })
+    }
+
+    /// Connects to read.
+    pub(crate) async fn reader(&self) -> anyhow::Result<AuditReader<Any>> {
+        let pool = self.pool(None).await?;
+        Ok(match &self.schema {
+            Some(schema) => AuditReader::in_schema(pool, self.service.clone(), schema)?,
+            None => AuditReader::new(pool, self.service.clone())?,
+        })
+    }
+
+    async fn pool(&self, role: Option<&str>) -> anyhow::Result<AnyPool> {
         let kind = self.database_url.split(':').next().unwrap_or_default();
         if !matches!(kind, "postgres" | "postgresql" | "sqlite") {
             bail!(
@@ -57,10 +75,6 @@ impl Target {
             })
             .connect(&self.database_url)
             .await?;
-        let builder = Audit::new(pool, self.service.clone());
-        Ok(match &self.schema {
-            Some(schema) => builder.schema(schema),
-            None => builder,
-        })
+        Ok(pool)
     }
 }

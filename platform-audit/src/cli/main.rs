@@ -1,19 +1,30 @@
-//! `platform-audit`: sets the audit schema up, and checks that the database holds the promise.
+//! `platform-audit`: sets the audit schema up, checks that the database holds the promise, and asks
+//! the records.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a command speaks to whoever called it"
 )]
 
+mod actor;
+mod asking;
 mod check;
+mod completions;
 mod connection;
+mod history;
 mod migrate;
+mod output;
+mod query;
+mod show;
+mod stats;
+mod tail;
+mod time;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The audit log of a service: sets it up, and checks that the database holds its promise.
+/// The audit log of a service: sets it up, checks that the database holds its promise, and asks it.
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true)]
 struct Cli {
@@ -25,6 +36,13 @@ struct Cli {
 enum Command {
     Migrate(migrate::Options),
     Check(check::Options),
+    Query(query::Options),
+    History(history::Options),
+    Actor(actor::Options),
+    Show(show::Options),
+    Tail(tail::Options),
+    Stats(stats::Options),
+    Completions(completions::Options),
 }
 
 #[tokio::main]
@@ -32,6 +50,13 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Migrate(options) => migrate::run(options).await,
         Command::Check(options) => check::run(options).await,
+        Command::Query(options) => query::run(options).await,
+        Command::History(options) => history::run(options).await,
+        Command::Actor(options) => actor::run(options).await,
+        Command::Show(options) => show::run(options).await,
+        Command::Tail(options) => tail::run(options).await,
+        Command::Stats(options) => stats::run(options).await,
+        Command::Completions(options) => Ok(completions::run(&options)),
     };
     done.unwrap_or_else(|error| {
         eprintln!("platform-audit: {error:#}");

@@ -92,7 +92,10 @@ impl SortBy {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         match self {
             Self::RecordedAt => String::new(),
-            Self::OccurredAt => record.occurred_at.to_string(),
+            Self::OccurredAt => {
+                let at = record.occurred_at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ");
+                at.to_string()
+            }
             Self::Actor => record.actor.id.clone(),
             Self::Action => record.action.clone(),
             Self::ResourceType => text(&record.resource_type),

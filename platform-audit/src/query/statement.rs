@@ -172,7 +172,14 @@ impl Statement {
         };
         match sort {
             SortBy::RecordedAt => None,
-            SortBy::OccurredAt => Some(("record.occurred_at".to_owned(), "timestamptz")),
+            SortBy::OccurredAt => match self.dialect {
+                Dialect::Postgres => Some(("record.occurred_at".to_owned(), "timestamptz")),
+                // Stored without its last zeros, which a comparison of texts needs.
+                Dialect::Sqlite => Some((
+                    "substr(record.occurred_at, 1, 19) || substr(rtrim(substr(record.occurred_at, 20), 'Z') || substr('.000000', max(1, length(record.occurred_at) - 19)), 1, 7) || 'Z'".to_owned(),
+                    "text",
+                )),
+            },
             SortBy::Status => Some(("COALESCE(record.status, 0)".to_owned(), "int")),
             SortBy::Actor => text("actor_id"),
             SortBy::Action => text("action"),

@@ -42,7 +42,12 @@ async fn each_role_has_exactly_its_rights() {
         (&guarded.app, "exemption"),
         (&guarded.app, "migration"),
         (&guarded.app, "record"),
+        (&guarded.app, "records"),
         (&guarded.app, "service"),
+        (&reader, "activity"),
+        (&reader, "attempts"),
+        (&reader, "changes"),
+        (&reader, "readings"),
         (&reader, "records"),
     ]
     .map(|(role, table)| (role.clone(), table.to_owned(), "SELECT".to_owned()))
@@ -74,6 +79,7 @@ async fn each_role_has_exactly_its_rights() {
             "maintain",
             "may_set_replication_role",
             "needs_check",
+            "record_read",
             "write_record",
             "write_sealed"
         ]

@@ -1,0 +1,150 @@
+//! Records on a terminal and in a pipe.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use comfy_table::{Table, presets};
+use jiff::Timestamp;
+use platform_audit::AuditRecord;
+use serde::Serialize;
+
+/// How records are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON object a line
+    Jsonl,
+}
+
+/// A table without lines, as other tools like to cut it.
+pub(crate) fn table(columns: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(columns.to_vec());
+    table
+}
+
+pub(crate) fn time(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%S.%3f+00:00").to_string()
+}
+
+/// One line of text, in which nothing moves the cursor, hides or turns round.
+pub(crate) fn inert(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for it in text.chars() {
+        let hides = matches!(it,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+        if it.is_control() || hides {
+            shown.extend(it.escape_unicode());
+        } else {
+            shown.push(it);
+        }
+    }
+    shown
+}
+
+/// At most so many characters of it.
+fn short(text: &str, most: usize) -> String {
+    let mut shown: String = text.chars().take(most).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    inert(&shown)
+}
+
+pub(crate) fn resource(record: &AuditRecord) -> String {
+    let id = record.resource_id.as_deref().unwrap_or_default();
+    match &record.resource_type {
+        Some(kind) => format!("{kind} {id}"),
+        None => id.to_owned(),
+    }
+}
+
+/// Prints a list of records.
+pub(crate) fn records(records: &[AuditRecord], format: Format) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Json => json(&records),
+        Format::Jsonl => {
+            for record in records {
+                serde_json::to_writer(&mut out, record)?;
+                writeln!(out)?;
+            }
+            Ok(())
+        }
+        Format::Table => {
+            let mut table = table(&["time", "actor", "action", "resource", "outcome", "record"]);
+            for record in records {
+                table.add_row([
+                    time(record.recorded_at.unwrap_or(record.occurred_at)),
+                    short(&record.actor.id, 40),
+                    inert(&record.action),
+                    short(&resource(record), 60),
+                    record.outcome.as_str().to_owned(),
+                    record.id.to_string(),
+                ]);
+            }
+            writeln!(out, "{}", table.trim_fmt())
+        }
+    }
+}
+
+pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)
+}
+
+/// Prints one record whole, for people.
+pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let serde_json::Value::Object(fields) = serde_json::to_value(record)? else {
+        return Ok(());
+    };
+    for (name, value) in fields {
+        match value {
+            serde_json::Value::Null => {}
+            serde_json::Value::String(text) => writeln!(out, "{name:<20}{}", inert(&text))?,
+            serde_json::Value::Object(all) if all.is_empty() => {}
+            serde_json::Value::Array(all) if all.is_empty() => {}
+            _ if name == "changes" => {}
+            other => writeln!(out, "{name:<20}{}", inert(&other.to_string()))?,
+        }
+    }
+    changes(&mut out, record)
+}
+
+/// What changed, a field a line.
+pub(crate) fn changes(out: &mut impl Write, record: &AuditRecord) -> io::Result<()> {
+    for (field, change) in &record.changes {
+        let side = |value: &Option<serde_json::Value>| match value {
+            Some(value) => short(&value.to_string(), 200),
+            None => "(none)".to_owned(),
+        };
+        writeln!(
+            out,
+            "    {}: {} → {}",
+            inert(field),
+            side(&change.before),
+            side(&change.after)
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::inert;
+
+    #[test]
+    fn nothing_in_a_record_commands_the_terminal() {
+        assert_eq!(
+            inert("\x1b[2J\u{202e}a\nb\u{200b}é🦀"),
+            "\\u{1b}[2J\\u{202e}a\\u{a}b\\u{200b}é🦀"
+        );
+    }
+}

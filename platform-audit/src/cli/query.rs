@@ -1,0 +1,73 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use platform_audit::query::{Cursor, Direction, SortBy};
+
+use crate::asking::{Asker, Filters, word};
+use crate::output::{self, Format};
+
+/// Shows the records that meet all conditions, newest first
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  platform-audit query --service accounting --since 7d --outcome denied
+  platform-audit query --service accounting --action 'entry.*' --actor ada --format jsonl
+  platform-audit query --service accounting --changed amount --sort actor --ascending
+
+Exit status: 0 something was found, 1 nothing was, 2 it could not be asked.")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    asker: Asker,
+    #[command(flatten)]
+    filters: Filters,
+    /// By what to sort: recorded_at, occurred_at, actor, action, resource_type, resource_id, outcome, status, tenant, service, client_address, method, route, request_id, trace_id or reason
+    #[arg(long, value_name = "ELEMENT", default_value = "recorded_at", value_parser = element)]
+    sort: SortBy,
+    /// Oldest, or first in the alphabet, first
+    #[arg(long)]
+    ascending: bool,
+    /// How many records, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Where to go on, as the page before says
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<Cursor>,
+    /// Say how many there are in all, which reads them all
+    #[arg(long)]
+    count: bool,
+    /// How to print them
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+fn element(text: &str) -> Result<SortBy, String> {
+    word(text)
+}
+
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let reading = options.asker.reading().await?;
+    let direction = if options.ascending {
+        Direction::Ascending
+    } else {
+        Direction::Descending
+    };
+    let query = options
+        .filters
+        .query()
+        .sort(options.sort, direction)
+        .limit(options.limit);
+    let page = reading.page(&query, options.after.as_ref()).await?;
+    match options.format {
+        Format::Json => output::json(&page)?,
+        format => output::records(&page.records, format)?,
+    }
+    if options.count {
+        eprintln!("{} in all", reading.count(&query).await?);
+    }
+    if let Some(next) = &page.next
+        && options.format != Format::Json
+    {
+        eprintln!("there are more: --after {next}");
+    }
+    Ok(ExitCode::from(u8::from(page.records.is_empty())))
+}

@@ -1,0 +1,61 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use platform_audit::query::GroupBy;
+
+use crate::asking::{Asker, Filters, word};
+use crate::output::{self, Format, inert};
+
+/// Counts records by action, actor, outcome, resource_type, day or hour
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  platform-audit stats --service accounting --since 30d --by day
+  platform-audit stats --service accounting --by actor --outcome denied
+
+Exit status: 0 something was found, 1 nothing was, 2 it could not be asked.")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    asker: Asker,
+    #[command(flatten)]
+    filters: Filters,
+    /// By what; may be repeated
+    #[arg(long, value_name = "ELEMENT", default_values = ["action", "actor", "outcome"], value_parser = group)]
+    by: Vec<GroupBy>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+fn group(text: &str) -> Result<GroupBy, String> {
+    word(text)
+}
+
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let reading = options.asker.reading().await?;
+    let query = options.filters.query();
+    let mut found = false;
+    let mut document = serde_json::Map::new();
+    for by in options.by {
+        let counts = reading.summary(&query, by).await?;
+        found |= !counts.is_empty();
+        let serde_json::Value::String(name) = serde_json::to_value(by)? else {
+            continue;
+        };
+        if options.format == Format::Table {
+            let mut table = output::table(&[name.as_str(), "records"]);
+            for count in &counts {
+                table.add_row([inert(&count.value), count.records.to_string()]);
+            }
+            println!("{}\n", table.trim_fmt());
+        } else {
+            document.insert(name, serde_json::to_value(counts)?);
+        }
+    }
+    match options.format {
+        Format::Table => {}
+        Format::Json => output::json(&document)?,
+        Format::Jsonl => println!("{}", serde_json::Value::Object(document)),
+    }
+    Ok(ExitCode::from(u8::from(!found)))
+}

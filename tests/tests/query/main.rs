@@ -1,0 +1,11 @@
+//! What compliance asks of the records, over both stores.
+#![allow(
+    clippy::duplicate_mod,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "one body runs over both stores, and what goes wrong fails the test"
+)]
+
+mod postgres;
+mod sqlite;

@@ -1,0 +1,24 @@
+//! Over Postgres, and what only Postgres has.
+
+use serde_json::Value;
+use sqlx::{PgPool, Postgres as Db};
+
+async fn database() -> platform_tests::database::TestDatabase {
+    platform_tests::database::TestDatabase::postgres().await
+}
+
+/// Writes a record as it is, its times and its transaction too.
+async fn insert(pool: &PgPool, record: &Value) {
+    sqlx::query("INSERT INTO ledger_audit.record SELECT * FROM jsonb_populate_record(NULL::ledger_audit.record, $1::text::jsonb)")
+        .bind(record.to_string())
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
+#[path = "cases.rs"]
+mod cases;
+#[path = "reader_role.rs"]
+mod reader_role;
+#[path = "tail.rs"]
+mod tail;
