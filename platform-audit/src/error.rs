@@ -66,6 +66,19 @@ pub enum Error {
         /// What the driver said.
         source: sqlx::Error,
     },
+    /// The records cannot be read: there is no such schema, or the connection's user may not.
+    #[error(
+        "there are no records to read in the audit schema `{schema}` ({}): check the service's name and the database, that `platform-audit migrate` was run there, and that this user was granted the reader's rights (--reader-role)", kind(.source)
+    )]
+    NotReadable {
+        /// The schema, or the prefix of the tables.
+        schema: String,
+        /// What the driver said.
+        source: sqlx::Error,
+    },
+    /// A reading of the records could not be recorded, so nothing was handed out.
+    #[error("the reading could not be recorded, so nothing is shown ({})", kind(.0))]
+    Reading(#[source] sqlx::Error),
     /// A query of the records that makes no sense.
     #[error("the query is not understood: {0}")]
     InvalidQuery(String),

@@ -168,3 +168,86 @@ async fn the_same_on_sqlite() {
         explained.out
     );
 }
+
+#[tokio::test]
+async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_are_any() {
+    for database in [TestDatabase::postgres().await, TestDatabase::sqlite()] {
+        let url = database.url().to_owned();
+        let ask = |words: &str| {
+            run(
+                &url,
+                &format!("{words} --database-url {{}} --service ledger --as grace"),
+            )
+        };
+        let missing = ask("query");
+        assert_eq!(missing.status, 2, "{}", missing.out);
+        assert!(missing.err.contains("migrate"), "{}", missing.err);
+        assert_eq!(
+            run(&url, "migrate --database-url {} --service ledger").status,
+            0
+        );
+        assert_eq!(ask("query").status, 1, "there is nothing yet");
+
+        sqlx::any::install_default_drivers();
+        let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+        let audit = platform_audit::Audit::new(pool, "ledger")
+            .development(true)
+            .start()
+            .await
+            .unwrap();
+        let work = async |tx: &mut platform_audit::AuditTx<sqlx::Any>| {
+            tx.record("entry", "7\u{1b}[2J").detail("note", "by hand");
+            tx.reason("a repair");
+            Ok::<_, sqlx::Error>(tx.record_id())
+        };
+        let actor = platform_audit::Actor::user("ada");
+        let id = audit
+            .transaction(actor, "entry.repair", work)
+            .await
+            .unwrap();
+
+        let found = ask("query --action entry.* --since 1h");
+        assert_eq!(found.status, 0, "{}", found.err);
+        assert!(found.out.contains("ada") && found.out.contains(&id.to_string()));
+        assert!(found.out.contains("7\\u{1b}[2J"), "{}", found.out);
+        assert!(!found.out.contains('\u{1b}'), "nothing moves the cursor");
+        let lines = ask("query --actor ada --format jsonl");
+        let line: serde_json::Value = serde_json::from_str(lines.out.trim()).unwrap();
+        assert_eq!(
+            (&line["id"], &line["reason"]),
+            (&id.to_string().into(), &"a repair".into())
+        );
+        let shown = ask(&format!("show {id}"));
+        assert!(shown.out.contains("a repair"), "{}", shown.out);
+        assert_eq!(ask("show 019355d0-7b1d-7e3a-9c55-0242ac120002").status, 1);
+        assert_eq!(ask("history entry nothing").status, 1);
+        assert!(ask("actor ada").out.contains("entry.repair"));
+        assert!(
+            ask("stats --by actor").out.contains("grace"),
+            "readings count too"
+        );
+        let readings = ask("query --action audit.read --limit 1000 --format jsonl");
+        for line in readings.out.lines() {
+            let reading: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(reading["actor_id"], "grace");
+        }
+        assert!(readings.out.lines().count() >= 8, "{}", readings.out);
+        for wrong in [
+            "query --since tomorrowish",
+            "query --limit 0",
+            "query --after 00",
+            "show 7",
+        ] {
+            let refused = ask(wrong);
+            assert_eq!(refused.status, 2, "{wrong}");
+            assert!(!refused.err.is_empty());
+        }
+    }
+}
+
+#[test]
+fn shells_are_told_how_to_complete_it() {
+    let completions = run("", "completions bash");
+    assert_eq!(completions.status, 0);
+    assert!(completions.out.contains("history"));
+}

@@ -36,7 +36,7 @@ impl Asker {
             .clone()
             .or_else(user)
             .filter(|name| !name.is_empty());
-        let name = name.context("nobody is known to read: write --as NAME")?;
+        let name = name.context("nobody is known to read, as this machine names no user: write --as NAME, or set AUDIT_READER")?;
         let reading = self.target.reader().await?.asked_by(Actor::user(name));
         Ok(match &self.because {
             Some(reason) => reading.because(reason),

@@ -59,7 +59,11 @@ async fn main() -> ExitCode {
         Command::Completions(options) => Ok(completions::run(&options)),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("platform-audit: {error:#}");
+        // The message of our own error says all; the driver's own words may quote data.
+        match error.downcast_ref::<platform_audit::Error>() {
+            Some(ours) => eprintln!("platform-audit: {ours}"),
+            None => eprintln!("platform-audit: {error:#}"),
+        }
         ExitCode::from(2)
     })
 }

@@ -126,7 +126,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// # Errors
     ///
     /// [`Error::InvalidQuery`] when the limit is out of bounds or the cursor is of another order;
-    /// [`Error::Store`] when the database cannot be asked; [`Error::Record`] when the reading cannot
+    /// [`Error::Store`] when the database cannot be asked; [`Error::Reading`] when the reading cannot
     /// be recorded, and so nothing is handed out.
     pub async fn page(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> Result<Page, Error> {
         let page = self.unrecorded_page(query, cursor).await?;
@@ -237,11 +237,29 @@ impl<DB: AuditDatabase> Reading<DB> {
         } = statement;
         let rows = DB::fetch_texts(&mut connection, text.into(), arguments)
             .await
-            .map_err(Error::Store)?;
+            .map_err(|error| self.not_read(error))?;
         rows.iter()
             .map(|row| serde_json::from_str(row))
             .collect::<Result<_, _>>()
             .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
+    }
+
+    fn not_read(&self, error: sqlx::Error) -> Error {
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        // Undefined table, undefined schema, insufficient privilege; SQLite has no better code.
+        let postgres = ["42P01", "3F000", "42501"];
+        let missing = code.as_deref().is_some_and(|code| postgres.contains(&code))
+            || (self.dialect() == Dialect::Sqlite && error.to_string().contains("no such table"));
+        if missing {
+            Error::NotReadable {
+                schema: self.schema().to_owned(),
+                source: error,
+            }
+        } else {
+            Error::Store(error)
+        }
     }
 
     /// Leaves a record of this reading: `kind` of answer, the query and how many rows it has.
@@ -260,11 +278,11 @@ impl<DB: AuditDatabase> Reading<DB> {
             .insert("records".to_owned(), Value::from(rows));
         bound_record(&mut record);
         let text = serde_json::to_string(&[&record]).unwrap_or_default();
-        let mut connection = self.reader.pool.acquire().await.map_err(Error::Record)?;
+        let mut connection = self.reader.pool.acquire().await.map_err(Error::Reading)?;
         let (statement, arguments) = self.dialect().record_read(self.schema(), text, record.id);
         DB::run(&mut connection, statement.into(), arguments)
             .await
-            .map_err(Error::Record)?;
+            .map_err(Error::Reading)?;
         Ok(())
     }
 

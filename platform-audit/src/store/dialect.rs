@@ -81,7 +81,7 @@ impl Dialect {
     ) -> (String, Vec<String>) {
         match self {
             Self::Postgres => (
-                format!("SELECT {schema}.record_read($1::jsonb -> 0)"),
+                format!("SELECT {schema}.record_read($1::jsonb -> 0)::text"),
                 vec![record],
             ),
             Self::Sqlite => (

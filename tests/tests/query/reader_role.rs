@@ -85,7 +85,7 @@ async fn nothing_is_handed_out_if_the_reading_cannot_be_recorded() {
         .asked_by(Actor::user("grace"));
     let refused = reading.page(&AuditQuery::new(), None).await.unwrap_err();
     assert!(
-        matches!(refused, platform_audit::Error::Record(_)),
+        matches!(refused, platform_audit::Error::Reading(_)),
         "{refused}"
     );
 }
