@@ -41,6 +41,11 @@ impl Cursor {
         })
     }
 
+    /// Whether the page ends there, rather than begins.
+    pub(super) fn is_before(&self) -> bool {
+        self.0.before
+    }
+
     /// Its place, if it is one of `query`'s order.
     pub(super) fn place(&self, query: &AuditQuery) -> Result<&Place, Error> {
         if (self.0.sort, self.0.direction) == (query.sort, query.direction) {

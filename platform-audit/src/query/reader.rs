@@ -140,15 +140,10 @@ impl<DB: AuditDatabase> Reading<DB> {
         cursor: Option<&Cursor>,
     ) -> Result<Page, Error> {
         let size = query.page_size()?;
-        let place = cursor.map(|cursor| cursor.place(query)).transpose()?;
-        let mut statement = Statement::select(self.dialect(), self.schema(), self.dialect().row());
-        statement.conditions(query);
-        // One more tells whether there is more.
-        statement.page(query, place, size + 1);
-        let mut records: Vec<AuditRecord> = self.fetch(statement).await?;
+        let mut records: Vec<AuditRecord> = self.fetch(self.statement(query, cursor)?).await?;
         let more = records.len() > size;
         records.truncate(size);
-        let backwards = place.is_some_and(|place| place.before);
+        let backwards = cursor.is_some_and(Cursor::is_before);
         if backwards {
             records.reverse();
         }
@@ -158,7 +153,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         let (has_next, has_previous) = if backwards {
             (true, more)
         } else {
-            (more, place.is_some())
+            (more, cursor.is_some())
         };
         Ok(Page {
             next: beside(records.last().filter(|_| has_next), false),
@@ -226,22 +221,57 @@ impl<DB: AuditDatabase> Reading<DB> {
         Ok(records)
     }
 
+    /// How Postgres gets at a page: the lines of `EXPLAIN (ANALYZE)`, which runs it. They hold
+    /// the values that are asked for. On SQLite there are none.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`](Self::page).
+    pub async fn explain(
+        &self,
+        query: &AuditQuery,
+        cursor: Option<&Cursor>,
+    ) -> Result<Vec<String>, Error> {
+        if self.dialect() == Dialect::Sqlite {
+            return Ok(Vec::new());
+        }
+        let mut statement = self.statement(query, cursor)?;
+        statement.text.insert_str(0, "EXPLAIN (ANALYZE) ");
+        let plan = self.texts(statement).await?;
+        self.record("explain", query, 0).await?;
+        Ok(plan)
+    }
+
+    /// The statement of a page, and one record more, which tells whether there is more.
+    fn statement(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> Result<Statement, Error> {
+        let size = query.page_size()?;
+        let place = cursor.map(|cursor| cursor.place(query)).transpose()?;
+        let mut statement = Statement::select(self.dialect(), self.schema(), self.dialect().row());
+        statement.conditions(query);
+        statement.page(query, place, size + 1);
+        Ok(statement)
+    }
+
     /// The rows of a statement that answers JSON.
     pub(super) async fn fetch<T: DeserializeOwned>(
         &self,
         statement: Statement,
     ) -> Result<Vec<T>, Error> {
-        let mut connection = self.reader.pool.acquire().await.map_err(Error::Store)?;
-        let Statement {
-            text, arguments, ..
-        } = statement;
-        let rows = DB::fetch_texts(&mut connection, text.into(), arguments)
-            .await
-            .map_err(|error| self.not_read(error))?;
+        let rows = self.texts(statement).await?;
         rows.iter()
             .map(|row| serde_json::from_str(row))
             .collect::<Result<_, _>>()
             .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
+    }
+
+    async fn texts(&self, statement: Statement) -> Result<Vec<String>, Error> {
+        let mut connection = self.reader.pool.acquire().await.map_err(Error::Store)?;
+        let Statement {
+            text, arguments, ..
+        } = statement;
+        DB::fetch_texts(&mut connection, text.into(), arguments)
+            .await
+            .map_err(|error| self.not_read(error))
     }
 
     fn not_read(&self, error: sqlx::Error) -> Error {

@@ -1,8 +1,9 @@
 //! What the toolkit costs beside what a user would pick instead: ratios within one run, in
 //! alternating order.
 //!
-//! `cargo run --release -p platform-bench -- http|audit|dead|all [--json] [--quick]`
+//! `cargo run --release -p platform-bench -- http|audit|query|dead|all [--json] [--quick]`
 //!
+//! `query --records 1000000` makes the large log as large as that.
 //! `audit --only near.one_row.16` measures that situation alone; any beginning of its name does.
 //!
 //! With `--json` the last line is one flat object of all figures.
@@ -20,6 +21,7 @@ mod dead;
 mod delay;
 mod http;
 mod machine;
+mod query;
 mod server;
 mod spread;
 
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
         arguments.get(at + 1).map(String::as_str)
     };
     let measurement = arguments.first().map(String::as_str);
-    if measurement == Some("audit")
+    if matches!(measurement, Some("audit" | "query"))
         && let Some(code) = server::start()
     {
         return code;
@@ -45,13 +47,17 @@ fn main() -> ExitCode {
     let measured = match measurement {
         Some("http") => http::run(quick),
         Some("dead") => dead::run(quick),
+        Some("query") => query::run(
+            quick,
+            after("--records").map(|it| it.parse().expect("--records takes a number")),
+        ),
         Some("audit") => audit::run(quick, after("--only").unwrap_or("")),
-        Some("all") => ["http", "audit"]
+        Some("all") => ["http", "audit", "query"]
             .into_iter()
             .flat_map(|measurement| apart(measurement, quick))
             .collect(),
         _ => {
-            eprintln!("usage: platform-bench http|audit|dead|all [--json] [--quick]");
+            eprintln!("usage: platform-bench http|audit|query|dead|all [--json] [--quick]");
             return ExitCode::from(2);
         }
     };

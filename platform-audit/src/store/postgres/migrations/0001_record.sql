@@ -37,8 +37,8 @@ CREATE TABLE {schema}.record (
     PRIMARY KEY (id, recorded_at)
 ) PARTITION BY RANGE (recorded_at);
 
-CREATE INDEX record_resource ON {schema}.record (resource_type, resource_id, recorded_at);
-CREATE INDEX record_actor ON {schema}.record (actor_id, recorded_at);
+CREATE INDEX record_resource ON {schema}.record (resource_type, resource_id, recorded_at, id);
+CREATE INDEX record_actor ON {schema}.record (actor_id, recorded_at, id);
 
 -- Append-only. ALWAYS, so that session_replication_role does not switch it off.
 CREATE FUNCTION {schema}.refuse_change() RETURNS trigger
