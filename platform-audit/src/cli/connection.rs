@@ -5,12 +5,19 @@ use platform_audit::{Audit, AuditBuilder};
 use sqlx::any::AnyPoolOptions;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection};
 
-/// Where, and whose audit log.
+/// Where.
 #[derive(Debug, Args)]
-pub(crate) struct Target {
+pub(crate) struct Database {
     /// The database, as postgres://USER@HOST/NAME or sqlite:FILE
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: String,
+}
+
+/// Where, and whose audit log.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    #[command(flatten)]
+    database: Database,
     /// The service, as in Audit::new(pool, "accounting")
     #[arg(long, value_name = "NAME")]
     service: String,
@@ -22,7 +29,7 @@ pub(crate) struct Target {
 impl Target {
     /// Connects, as `role` if one is given.
     pub(crate) async fn open(&self, role: Option<&str>) -> anyhow::Result<AuditBuilder<Any>> {
-        let builder = Audit::new(self.pool(role).await?, self.service.clone());
+        let builder = Audit::new(self.database.pool(role).await?, self.service.clone());
         Ok(match &self.schema {
             Some(schema) => builder.schema(schema),
             None => builder,
@@ -31,14 +38,17 @@ impl Target {
 
     /// Connects to read.
     pub(crate) async fn reader(&self) -> anyhow::Result<AuditReader<Any>> {
-        let pool = self.pool(None).await?;
+        let pool = self.database.pool(None).await?;
         Ok(match &self.schema {
             Some(schema) => AuditReader::in_schema(pool, self.service.clone(), schema)?,
             None => AuditReader::new(pool, self.service.clone())?,
         })
     }
+}
 
-    async fn pool(&self, role: Option<&str>) -> anyhow::Result<AnyPool> {
+impl Database {
+    /// Connects, as `role` if one is given.
+    pub(crate) async fn pool(&self, role: Option<&str>) -> anyhow::Result<AnyPool> {
         let kind = self.database_url.split(':').next().unwrap_or_default();
         if !matches!(kind, "postgres" | "postgresql" | "sqlite") {
             bail!(

@@ -19,6 +19,7 @@ mod show;
 mod stats;
 mod tail;
 mod time;
+mod unite;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ enum Command {
     Actor(actor::Options),
     Show(show::Options),
     Tail(tail::Options),
+    Unite(unite::Options),
     Stats(stats::Options),
     Completions(completions::Options),
 }
@@ -55,6 +57,7 @@ async fn main() -> ExitCode {
         Command::Actor(options) => actor::run(options).await,
         Command::Show(options) => show::run(options).await,
         Command::Tail(options) => tail::run(options).await,
+        Command::Unite(options) => unite::run(options).await,
         Command::Stats(options) => stats::run(options).await,
         Command::Completions(options) => Ok(completions::run(&options)),
     };

@@ -39,9 +39,11 @@ mod reader;
 mod statement;
 mod summary;
 mod tail;
+mod unite;
 
 pub use cursor::Cursor;
 pub use filter::{AuditQuery, Direction, SortBy};
 pub use reader::{AuditReader, Page, Reading};
 pub use summary::{Count, GroupBy};
 pub use tail::{Tail, Tailed};
+pub use unite::unite;

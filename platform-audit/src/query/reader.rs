@@ -246,7 +246,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     fn statement(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> Result<Statement, Error> {
         let size = query.page_size()?;
         let place = cursor.map(|cursor| cursor.place(query)).transpose()?;
-        let mut statement = Statement::select(self.dialect(), self.schema(), self.dialect().row());
+        let mut statement = Statement::select(self.dialect(), self.schema(), "record.*");
         statement.conditions(query);
         statement.page(query, place, size + 1);
         Ok(statement)

@@ -130,7 +130,8 @@ impl Statement {
         }
     }
 
-    /// From `place` on, in the order of `query`, or backwards from it; at most `limit` records.
+    /// The records as JSON: from `place` on, in the order of `query`, or backwards from it; at most
+    /// `limit`.
     pub(super) fn page(&mut self, query: &AuditQuery, place: Option<&Place>, limit: usize) {
         let backwards = place.is_some_and(|place| place.before);
         let descending = (query.direction == Direction::Descending) != backwards;
@@ -157,8 +158,13 @@ impl Statement {
         }
         let order = if descending { " DESC" } else { " ASC" };
         let order: Vec<_> = columns.iter().map(|it| format!("{it}{order}")).collect();
-        self.text
-            .push_str(&format!(" ORDER BY {} LIMIT {limit}", order.join(", ")));
+        let order = order.join(", ");
+        // The records are made JSON of once they are chosen: in one go, Postgres may do it for all.
+        self.text = format!(
+            "SELECT {} FROM ({} ORDER BY {order} LIMIT {limit}) AS record ORDER BY {order}",
+            self.dialect.row(),
+            self.text
+        );
     }
 
     /// What is compared, and the type of its arguments; `None` if that is the time alone.

@@ -22,3 +22,5 @@ mod cases;
 mod reader_role;
 #[path = "tail.rs"]
 mod tail;
+#[path = "unite.rs"]
+mod unite;

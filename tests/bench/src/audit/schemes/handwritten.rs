@@ -30,9 +30,13 @@ const TABLE: &str = "
         request_id text, method text, route text, path text, client_address text, user_agent text,
         trace_id text, span_id text, changes jsonb NOT NULL
     );
-    CREATE INDEX audit_resource ON audit (resource_type, resource_id, recorded_at);
-    CREATE INDEX audit_actor ON audit (actor_id, recorded_at);
-    CREATE INDEX audit_recorded_at ON audit (recorded_at, id)";
+    CREATE INDEX audit_resource ON audit (resource_type, resource_id, recorded_at, id);
+    CREATE INDEX audit_actor ON audit (actor_id, recorded_at, id);
+    CREATE INDEX audit_recorded_at ON audit (recorded_at, id);
+    CREATE INDEX audit_action ON audit (action, recorded_at, id);
+    CREATE INDEX audit_unsuccessful ON audit (outcome, recorded_at, id) WHERE outcome <> 'success';
+    CREATE INDEX audit_trace_id ON audit (trace_id) WHERE trace_id IS NOT NULL;
+    CREATE INDEX audit_request_id ON audit (request_id) WHERE request_id IS NOT NULL";
 
 fn service(pool: PgPool) -> Router {
     Router::new()
