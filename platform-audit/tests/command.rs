@@ -226,6 +226,29 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
             ask("stats --by actor").out.contains("grace"),
             "readings count too"
         );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("repairs.csv");
+        let file = file.to_str().unwrap();
+        let exported = ask(&format!(
+            "export --action entry.* --format csv --out {file}"
+        ));
+        assert_eq!(exported.status, 0, "{}", exported.err);
+        assert!(exported.err.contains("1 records"), "{}", exported.err);
+        assert!(
+            std::fs::read_to_string(file)
+                .unwrap()
+                .contains(&id.to_string())
+        );
+        assert_eq!(run(&url, &format!("verify-export {file}")).status, 0);
+        std::fs::write(file, "other").unwrap();
+        assert_eq!(run(&url, &format!("verify-export {file}")).status, 1);
+        assert_eq!(
+            ask(&format!("export --out {file}")).status,
+            2,
+            "it is there already"
+        );
+        let printed = ask("export --action entry.* --out -");
+        assert_eq!(printed.out.lines().count(), 1);
         let readings = ask("query --action audit.read --limit 1000 --format jsonl");
         for line in readings.out.lines() {
             let reading: serde_json::Value = serde_json::from_str(line).unwrap();

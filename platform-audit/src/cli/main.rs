@@ -11,6 +11,7 @@ mod asking;
 mod check;
 mod completions;
 mod connection;
+mod export;
 mod history;
 mod migrate;
 mod output;
@@ -20,6 +21,7 @@ mod stats;
 mod tail;
 mod time;
 mod unite;
+mod verify_export;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,8 @@ enum Command {
     Tail(tail::Options),
     Unite(unite::Options),
     Stats(stats::Options),
+    Export(export::Options),
+    VerifyExport(verify_export::Options),
     Completions(completions::Options),
 }
 
@@ -59,6 +63,8 @@ async fn main() -> ExitCode {
         Command::Tail(options) => tail::run(options).await,
         Command::Unite(options) => unite::run(options).await,
         Command::Stats(options) => stats::run(options).await,
+        Command::Export(options) => export::run(options).await,
+        Command::VerifyExport(options) => verify_export::run(&options),
         Command::Completions(options) => Ok(completions::run(&options)),
     };
     done.unwrap_or_else(|error| {

@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p platform-bench -- http|audit|query|dead|all [--json] [--quick]`
 //!
+//! `docs` writes the figures of `figures.json`, which is what `all --json` printed last, into README.md
+//! and COMPARE.md.
 //! `query --records 1000000` makes the large log as large as that.
 //! `audit --only near.one_row.16` measures that situation alone; any beginning of its name does.
 //!
@@ -19,6 +21,7 @@
 mod audit;
 mod dead;
 mod delay;
+mod docs;
 mod http;
 mod machine;
 mod query;
@@ -37,6 +40,10 @@ fn main() -> ExitCode {
         let at = arguments.iter().position(|argument| argument == flag)?;
         arguments.get(at + 1).map(String::as_str)
     };
+    if arguments.first().map(String::as_str) == Some("docs") {
+        docs::write();
+        return ExitCode::SUCCESS;
+    }
     let measurement = arguments.first().map(String::as_str);
     if matches!(measurement, Some("audit" | "query"))
         && let Some(code) = server::start()
@@ -54,10 +61,12 @@ fn main() -> ExitCode {
         Some("audit") => audit::run(quick, after("--only").unwrap_or("")),
         Some("all") => ["http", "audit", "query"]
             .into_iter()
-            .flat_map(|measurement| apart(measurement, quick))
+            .flat_map(|measurement| apart(measurement, quick, after("--records")))
             .collect(),
         _ => {
-            eprintln!("usage: platform-bench http|audit|query|dead|all [--json] [--quick]");
+            eprintln!(
+                "usage: platform-bench http|audit|query|dead|all [--json] [--quick], or docs"
+            );
             return ExitCode::from(2);
         }
     };
@@ -69,11 +78,14 @@ fn main() -> ExitCode {
 }
 
 /// A measurement in a process of its own, as each sets up its process in its own way.
-fn apart(measurement: &str, quick: bool) -> Map<String, Value> {
+fn apart(measurement: &str, quick: bool, records: Option<&str>) -> Map<String, Value> {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args([measurement, "--json"]);
     if quick {
         command.arg("--quick");
+    }
+    if let Some(records) = records {
+        command.args(["--records", records]);
     }
     let done = command
         .stderr(std::process::Stdio::inherit())

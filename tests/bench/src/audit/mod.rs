@@ -2,7 +2,7 @@
 //! this toolkit, and the schemes that others use.
 
 mod load;
-mod schemes;
+pub(crate) mod schemes;
 mod size;
 
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use crate::{delay, server};
 
 /// Of each service: what a small container is given. The toolkit has no more of its own.
 const CONNECTIONS: u32 = 16;
-const CLIENTS: [usize; 3] = [1, 16, 64];
+pub(crate) const CLIENTS: [usize; 3] = [1, 16, 64];
 /// What a message to Postgres takes longer on its way, where Postgres is far.
 const FAR: Duration = Duration::from_millis(1);
 

@@ -218,7 +218,7 @@ fn rows(plan: &[String]) -> u64 {
     };
     plan.iter()
         .map(|line| {
-            if line.contains("Scan") && line.contains("actual") {
+            if line.contains("Scan") && !line.contains("Subquery Scan") && line.contains("actual") {
                 number(line, "rows=") * number(line, "loops=").max(1)
             } else if line.contains("Rows Removed by") {
                 number(line, ": ")

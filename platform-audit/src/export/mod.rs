@@ -1,0 +1,51 @@
+//! Records in files that others can read and check: JSON, JSON Lines and CSV, each with a manifest.
+//!
+//! [`Encoder`] writes records one by one, in constant memory; [`ExportFile`] puts them into a file that
+//! is there whole or not at all, beside a [`Manifest`] that says what was asked, what came, and the SHA-256
+//! of it.
+
+mod csv;
+mod encoder;
+mod file;
+mod format;
+
+use thiserror::Error;
+
+pub use csv::{from_row, to_row};
+pub use encoder::Encoder;
+pub use file::{ExportFile, Manifest, verify};
+pub use format::Format;
+
+/// Why an export did not succeed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The records could not be read.
+    #[error(transparent)]
+    Read(#[from] crate::Error),
+    /// A file could not be written or read.
+    #[error("`{path}` could not be written or read: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What is written to could not take it.
+    #[error("the records could not be written: {0}")]
+    Write(#[from] std::io::Error),
+    /// There is a file of that name already.
+    #[error("`{0}` is there already: name another file, or move it away")]
+    Exists(String),
+    /// A word that is no format.
+    #[error("`{0}` is no format: write json, jsonl or csv")]
+    UnknownFormat(String),
+    /// A file is not what its manifest says.
+    #[error("`{path}` is not what its manifest says: {what}")]
+    Damaged {
+        /// The file, or its manifest.
+        path: String,
+        /// In what it differs.
+        what: String,
+    },
+}

@@ -1,0 +1,143 @@
+//! Records in files, and back.
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+use platform_audit::AuditRecord;
+use platform_audit::export::{Encoder, ExportError, ExportFile, Format, from_row, verify};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn record(reason: Option<&str>, actor: &str, changes: Value) -> AuditRecord {
+    serde_json::from_value(json!({
+        "id": "019355d0-7b1d-7e3a-9c55-0242ac120002", "xid": "7", "occurred_at": "2026-11-23T17:00:00.123456Z",
+        "recorded_at": "2026-11-23T17:00:00.2Z", "service": "ledger", "service_version": null, "actor_kind": "user",
+        "actor_id": actor, "actor_session": null, "actor_tenant": null, "actor_on_behalf_of": null, "action": "entry.create",
+        "resource_type": "entry", "resource_id": "=1+1", "outcome": "success", "status": 201, "error_type": null,
+        "reason": reason, "request_id": null, "method": "POST", "route": "/entries", "path": "/entries",
+        "client_address": "10.0.0.1", "user_agent": "-x", "trace_id": null, "span_id": null,
+        "changes": {"amount": {"before": null, "after": changes}}, "details": {"note": "a,\"b\"\r\n"}, "cut": ["reason"],
+    }))
+    .unwrap()
+}
+
+fn encoded(format: Format, records: &[AuditRecord]) -> Vec<u8> {
+    let mut encoder = Encoder::new(format, Vec::new()).unwrap();
+    for record in records {
+        encoder.write(record).unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+fn csv_back(text: &[u8]) -> Vec<AuditRecord> {
+    let mut reader = csv::Reader::from_reader(text);
+    reader
+        .records()
+        .map(|row| from_row(row.unwrap().iter()).unwrap())
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_in_a_record_comes_back(reason in proptest::option::of(any::<String>()), actor in any::<String>(), number in any::<i64>()) {
+        let records = [record(reason.as_deref(), &actor, number.into()), record(None, "ada", Value::Null)];
+        let lines = encoded(Format::JsonLines, &records);
+        let back: Vec<AuditRecord> = String::from_utf8(lines).unwrap().lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+        prop_assert_eq!(&back[..], &records[..]);
+        let array: Vec<AuditRecord> = serde_json::from_slice(&encoded(Format::Json, &records)).unwrap();
+        prop_assert_eq!(&array[..], &records[..]);
+        prop_assert_eq!(&csv_back(&encoded(Format::Csv, &records))[..], &records[..]);
+    }
+}
+
+#[test]
+fn a_spreadsheet_finds_no_formula() {
+    for text in [
+        "=cmd|' /C calc'!A0",
+        "+1",
+        "-1",
+        "@SUM(1)",
+        "\tx",
+        "\rx",
+        "\n=1",
+        "'=1",
+        "＝1",
+        "＋1",
+        "－1",
+        "＠x",
+        "",
+        "🦀",
+        "\u{202e}=1",
+        "x=1",
+    ] {
+        let records = [record(Some(text), text, Value::Null)];
+        let file = encoded(Format::Csv, &records);
+        let mut reader = csv::Reader::from_reader(&file[..]);
+        for cell in reader.records().next().unwrap().unwrap().iter() {
+            let first = cell.chars().next();
+            assert!(
+                !first.is_some_and(|it| "=+-@\t\r\n＝＋－＠".contains(it)),
+                "{cell:?} of {text:?}"
+            );
+        }
+        assert_eq!(csv_back(&file), records, "{text:?}");
+    }
+}
+
+#[test]
+fn none_is_an_empty_file_that_can_be_read() {
+    assert_eq!(encoded(Format::Json, &[]), b"[]\n");
+    assert_eq!(encoded(Format::JsonLines, &[]), b"");
+    assert_eq!(csv_back(&encoded(Format::Csv, &[])), []);
+}
+
+#[test]
+fn a_file_is_there_whole_with_its_manifest_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("october.csv");
+    let records = [record(None, "ada", 5.into()), record(None, "bob", 6.into())];
+    let begin = || ExportFile::create(&path, Format::Csv, json!({"actor": "ada"}));
+    let mut cut = begin().unwrap();
+    cut.write(&records[0]).unwrap();
+    drop(cut);
+    assert!(!path.exists(), "what was cut off has no name");
+    assert!(matches!(verify(&path), Err(ExportError::File { .. })));
+
+    let mut file = begin().unwrap();
+    for record in &records {
+        file.write(record).unwrap();
+    }
+    let manifest = file.finish().unwrap();
+    assert_eq!(manifest.records, 2);
+    assert_eq!(manifest.first.as_ref().unwrap().id, records[0].id);
+    assert_eq!(manifest.query, json!({"actor": "ada"}));
+    assert_eq!(verify(&path).unwrap(), manifest);
+    assert_eq!(csv_back(&std::fs::read(&path).unwrap()), records);
+    assert!(matches!(begin().unwrap_err(), ExportError::Exists(_)));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "nobody else may read it");
+    }
+
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 5;
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let damaged = verify(&path).unwrap_err().to_string();
+    assert!(damaged.contains("SHA-256"), "{damaged}");
+    bytes.pop();
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(verify(&path).unwrap_err().to_string().contains("bytes"));
+}
+
+#[test]
+fn a_word_that_is_no_format_is_named() {
+    for format in [Format::Json, Format::JsonLines, Format::Csv] {
+        assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
+    }
+    let refused = "xls".parse::<Format>().unwrap_err().to_string();
+    assert!(
+        refused.contains("xls") && refused.contains("csv"),
+        "{refused}"
+    );
+}

@@ -1,0 +1,210 @@
+//! The figures in the documents: written from `figures.json`, which a run of `all --json` made, and
+//! held against it by a test.
+
+use serde_json::{Map, Value};
+
+use crate::audit::CLIENTS;
+use crate::audit::schemes::SCHEMES;
+use crate::http::{NAMES, OURS};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+const FIGURES: &str = include_str!("../figures.json");
+const DOCUMENTS: [&str; 2] = ["README.md", "COMPARE.md"];
+
+/// Writes the figures into the documents, each between its marks.
+pub(crate) fn write() {
+    for document in DOCUMENTS {
+        let path = format!("{FOLDER}/{document}");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        std::fs::write(&path, with_figures(&text))
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+}
+
+/// `text` with what is between its marks written anew.
+fn with_figures(text: &str) -> String {
+    let figures: Map<String, Value> =
+        serde_json::from_str(FIGURES).expect("figures.json is one object");
+    let figures = Figures(figures);
+    let mut text = text.to_owned();
+    for (name, block) in [
+        ("summary", figures.summary()),
+        ("run", figures.run()),
+        ("http", figures.http()),
+        ("audit", figures.audit()),
+        ("query", figures.query()),
+    ] {
+        let (begin, end) = (
+            format!("<!-- figures: {name} -->\n"),
+            format!("<!-- end of {name} -->"),
+        );
+        let Some((before, rest)) = text.split_once(&begin) else {
+            continue;
+        };
+        let (_, after) = rest
+            .split_once(&end)
+            .unwrap_or_else(|| panic!("{name} has no end"));
+        text = format!("{before}{begin}{block}{end}{after}");
+    }
+    text
+}
+
+struct Figures(Map<String, Value>);
+
+impl Figures {
+    fn number(&self, key: &str) -> f64 {
+        self.0
+            .get(key)
+            .and_then(Value::as_f64)
+            .unwrap_or_else(|| panic!("figures.json has no {key}"))
+    }
+
+    fn text(&self, key: &str) -> &str {
+        self.0
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_else(|| panic!("figures.json has no {key}"))
+    }
+
+    fn run(&self) -> String {
+        format!(
+            "Measured on {} with version {}, {} cores ({}); `cargo run --release -p platform-bench -- all` measures it here.\n",
+            self.text("run.date"),
+            self.text("run.version"),
+            self.number("run.cores"),
+            self.text("run.cpu")
+        )
+    }
+
+    fn summary(&self) -> String {
+        format!(
+            "- Telemetry adds {:.2} of the time and {:.2} of the allocations that the best of three other layers adds to a request; {:.2} and {:.2} where the caller did not sample it.\n\
+            - An audited request of one row has {:.2} of the throughput of one whose record is written by hand, without the check at COMMIT {:.2}; with 1 ms to Postgres {:.2}.\n\
+            - A page of {} million records, 10,000 deep, takes at most {:.1} ms (p95) by any filter that has an index.\n",
+            self.number("http.added_time_vs_best_peer"),
+            self.number("http.added_allocations_vs_best_peer"),
+            self.number("http.sampled_out_vs_best_peer"),
+            self.number("http.sampled_out_allocations_vs_best_peer"),
+            self.number("audit.guarded_vs_handwritten.throughput"),
+            self.number("audit.unguarded_vs_handwritten.throughput"),
+            self.number("audit.guarded_vs_handwritten_1ms.throughput"),
+            self.number("query.records") / 1e6,
+            self.number("query.p95_ms"),
+        )
+    }
+
+    fn http(&self) -> String {
+        let mut table = format!(
+            "| added to bare axum's {:.0} ns | sampled, ns | allocations | sampled out, ns | allocations |\n|---|---|---|---|---|\n",
+            self.number("http.bare_ns")
+        );
+        for (at, name) in NAMES.iter().enumerate().skip(1) {
+            let (sampled, out) = if at == OURS {
+                ("http".to_owned(), "http.sampled_out".to_owned())
+            } else {
+                (
+                    format!("http.peer.{name}"),
+                    format!("http.sampled_out.peer.{name}"),
+                )
+            };
+            let bold = if at == OURS { "**" } else { "" };
+            table += &format!(
+                "| {bold}{name}{bold} | {bold}{:.0}{bold} | {bold}{:.0}{bold} | {bold}{:.0}{bold} | {bold}{:.0}{bold} |\n",
+                self.number(&format!("{sampled}.added_ns")),
+                self.number(&format!("{sampled}.added_allocations")),
+                self.number(&format!("{out}.added_ns")),
+                self.number(&format!("{out}.added_allocations")),
+            );
+        }
+        table
+    }
+
+    fn audit(&self) -> String {
+        let mut table = "| one row a request; throughput, and p99, against (b) |".to_owned();
+        for place in ["Postgres here", "1 ms away"] {
+            for clients in CLIENTS {
+                table += &format!(
+                    " {place}, {clients} client{} |",
+                    if clients == 1 { "" } else { "s" }
+                );
+            }
+        }
+        table += " round trips | WAL, bytes |\n|---|";
+        table += &"---|".repeat(2 * CLIENTS.len() + 2);
+        table += "\n";
+        for scheme in &SCHEMES {
+            table += &format!("| {} |", scheme.name);
+            for place in ["near", "far"] {
+                for clients in CLIENTS {
+                    let key = format!("audit.{place}.one_row.{clients}.{}", scheme.key);
+                    table += &format!(
+                        " {:.2}, {:.2} |",
+                        self.number(&format!("{key}.throughput_vs_handwritten")),
+                        self.number(&format!("{key}.p99_vs_handwritten")),
+                    );
+                }
+            }
+            table += &format!(
+                " {:.0} | {:.0} |\n",
+                self.number(&format!("audit.{}.one_row.round_trips", scheme.key)),
+                self.number(&format!("audit.{}.one_row.wal_bytes", scheme.key)),
+            );
+        }
+        table
+    }
+
+    fn query(&self) -> String {
+        let mut table = format!(
+            "| a page of 100 of {} million records | first, p95 ms | deep, p95 ms | rows looked at |\n|---|---|---|---|\n",
+            self.number("query.records") / 1e6
+        );
+        for name in [
+            "newest",
+            "period",
+            "actor",
+            "resource",
+            "action",
+            "denied",
+            "trace id",
+            "request id",
+            "record id",
+        ] {
+            let deep = self
+                .0
+                .get(&format!("query.{name}.deep.p95_ms"))
+                .and_then(Value::as_f64);
+            table += &format!(
+                "| {name} | {:.1} | {} | {:.0} |\n",
+                self.number(&format!("query.{name}.first.p95_ms")),
+                deep.map_or("–".to_owned(), |ms| format!("{ms:.1}")),
+                self.number(&format!("query.{name}.first.rows")),
+            );
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DOCUMENTS, FOLDER, with_figures};
+
+    #[test]
+    fn the_documents_say_what_was_measured() {
+        let mut blocks = 0;
+        for document in DOCUMENTS {
+            let text = std::fs::read_to_string(format!("{FOLDER}/{document}")).unwrap();
+            blocks += text.matches("<!-- figures: ").count();
+            assert!(
+                with_figures(&text) == text,
+                "{document} disagrees with tests/bench/figures.json: cargo run --release -p platform-bench -- docs"
+            );
+        }
+        assert_eq!(blocks, 5, "each block is in a document");
+    }
+
+    #[test]
+    fn a_figure_that_was_changed_by_hand_is_noticed() {
+        let text = "<!-- figures: query -->\n| 1.0 |\n<!-- end of query -->";
+        assert_ne!(with_figures(text), text);
+    }
+}
