@@ -160,12 +160,12 @@ impl<DB: AuditDatabase> AuditTx<DB> {
 
     /// The records of this work's success.
     pub(crate) fn take_records(&mut self, core: &Core, status: Option<u16>) -> Vec<AuditRecord> {
-        let base = core.record(&self.unit, Outcome::Success, status);
         let drafts = std::mem::take(&mut self.drafts);
-        let mut records = Vec::with_capacity(drafts.len().max(1));
-        for draft in drafts {
-            let mut record = base.clone();
-            if !records.is_empty() {
+        let base = core.record(&self.unit, Outcome::Success, status);
+        // `vec!` moves it into its last place, and copies it for the others only.
+        let mut records = vec![base; drafts.len().max(1)];
+        for (at, (record, draft)) in records.iter_mut().zip(drafts).enumerate() {
+            if at > 0 {
                 record.id = Uuid::now_v7();
             }
             if let Some(action) = draft.action {
@@ -175,10 +175,6 @@ impl<DB: AuditDatabase> AuditTx<DB> {
             record.resource_id = Some(draft.resource_id);
             record.changes = draft.changes;
             record.details.extend(draft.details);
-            records.push(record);
-        }
-        if records.is_empty() {
-            records.push(base);
         }
         records.iter_mut().for_each(bound_record);
         records
