@@ -89,6 +89,8 @@ mod auditable;
 pub mod check;
 mod context;
 mod error;
+#[cfg(feature = "explorer")]
+pub mod explorer;
 mod flood;
 pub mod guard;
 mod handler;
