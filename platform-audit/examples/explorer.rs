@@ -10,7 +10,7 @@ use platform_audit::explorer::{Explorer, Refusal, Visitor};
 use platform_audit::query::AuditReader;
 use platform_audit::{Actor, Audit, Auditable};
 use serde::Serialize;
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::SqlitePool;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -68,13 +68,9 @@ async fn seed(pool: SqlitePool) -> Result<(), Failure> {
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    // One connection, as each would have a database of its own.
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect("sqlite::memory:")
-        .await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("audit.db");
+    let pool = SqlitePool::connect(&format!("sqlite://{}?mode=rwc", file.display())).await?;
     seed(pool.clone()).await?;
     // A real service asks who it is.
     let everybody =
