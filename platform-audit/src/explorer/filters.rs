@@ -80,7 +80,7 @@ pub(super) fn form<DB: AuditDatabase>(visit: &Visit<DB>) -> Markup {
     let is_open = more
         .iter()
         .any(|(name, _, _)| !visit.value(name).is_empty())
-        || ["actor_kind", "method", "sort", "limit"]
+        || ["actor_kind", "method"]
             .iter()
             .any(|name| !visit.value(name).is_empty());
     html! {
@@ -146,7 +146,7 @@ fn select<DB: AuditDatabase>(
             select id=(name) name=(name) {
                 @for option in options {
                     option value=(option) selected[*option == given] {
-                        @if option.is_empty() { "(any)" } @else { (words(option)) }
+                        @if option.is_empty() { (if matches!(name, "sort" | "direction") { "(default)" } else { "(any)" }) } @else { (words(option)) }
                     }
                 }
                 @if !options.contains(&given) {
