@@ -89,6 +89,8 @@ mod auditable;
 pub mod check;
 mod context;
 mod error;
+#[cfg(feature = "explorer")]
+pub mod explorer;
 #[cfg(feature = "export")]
 pub mod export;
 mod flood;

@@ -134,7 +134,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         Ok(page)
     }
 
-    pub(super) async fn unrecorded_page(
+    pub(crate) async fn unrecorded_page(
         &self,
         query: &AuditQuery,
         cursor: Option<&Cursor>,
@@ -293,7 +293,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     }
 
     /// Leaves a record of this reading: `kind` of answer, the query and how many rows it has.
-    pub(super) async fn record(
+    pub(crate) async fn record(
         &self,
         kind: &str,
         query: &AuditQuery,

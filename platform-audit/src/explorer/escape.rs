@@ -1,0 +1,80 @@
+//! Text of a record, so that all of it is seen and none of it acts.
+
+use maud::{Markup, Render, html};
+
+/// How many characters a list shows of a value.
+const BRIEF: usize = 120;
+
+/// All of `text`: escaped, kept apart from the direction of what is around it, and with characters
+/// that cannot be seen shown by their number.
+pub(super) fn visible(text: &str) -> Markup {
+    html! { bdi { (Visible(text)) } }
+}
+
+/// Its beginning, for a list.
+pub(super) fn brief(text: &str) -> Markup {
+    match text.char_indices().nth(BRIEF) {
+        None => visible(text),
+        Some((end, _)) => {
+            let (shown, rest) = text.split_at(end);
+            html! {
+                (visible(shown)) "… "
+                span.note { "(" (rest.chars().count()) " more characters)" }
+            }
+        }
+    }
+}
+
+struct Visible<'a>(&'a str);
+
+impl Render for Visible<'_> {
+    fn render_to(&self, out: &mut String) {
+        let mut text = self.0;
+        while let Some((at, hidden)) = text.char_indices().find(|(_, c)| is_hidden(*c)) {
+            let (before, rest) = text.split_at(at);
+            before.render_to(out);
+            let number = format!("‹U+{:04X}›", u32::from(hidden));
+            html! { span.hidden { (number) } }.render_to(out);
+            if hidden == '\n' {
+                out.push('\n');
+            }
+            text = rest.strip_prefix(hidden).unwrap_or_default();
+        }
+        text.render_to(out);
+    }
+}
+
+/// Controls, and what Unicode calls default-ignorable or uses to turn the direction of text.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{brief, visible};
+
+    #[test]
+    fn what_cannot_be_seen_is_named_and_markup_is_text() {
+        let shown = visible("a\u{202e}b<script>\"\0\u{e0041}").into_string();
+        let plain = shown
+            .replace("<span class=\"hidden\">", "")
+            .replace("</span>", "");
+        assert_eq!(
+            plain,
+            "<bdi>a‹U+202E›b&lt;script&gt;&quot;‹U+0000›‹U+E0041›</bdi>"
+        );
+    }
+
+    #[test]
+    fn a_list_says_how_much_it_left_out() {
+        assert!(!brief(&"é".repeat(120)).into_string().contains('…'));
+        let cut = brief(&"é".repeat(125)).into_string();
+        assert!(cut.contains("(5 more characters)"), "{cut}");
+    }
+}

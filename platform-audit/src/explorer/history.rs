@@ -1,0 +1,64 @@
+//! What happened to a resource, oldest first, each change with its before and after.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use maud::{Markup, html};
+
+use super::access::Access;
+use super::escape::{brief, visible};
+use super::html::{page, time};
+use super::record::changes;
+use super::table::{outcome, pages};
+use super::visit::{Site, Visit};
+use crate::error::Error;
+use crate::store::AuditDatabase;
+
+pub(super) async fn show<DB: AuditDatabase, A: Access>(
+    State(site): State<Arc<Site<DB, A>>>,
+    parts: Parts,
+) -> Response {
+    let visit = match Visit::enter(&site, parts).await {
+        Ok(visit) => visit,
+        Err(refused) => return refused,
+    };
+    match answer(&visit).await {
+        Ok(body) => page(&visit.links, "History of a resource", &body).into_response(),
+        Err(error) => visit.failed(&error),
+    }
+}
+
+async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
+    let (kind, id) = (visit.value("resource_type"), visit.value("resource_id"));
+    if kind.is_empty() || id.is_empty() {
+        let what = "a history is of one resource: name resource_type and resource_id";
+        return Err(Error::InvalidQuery(what.to_owned()));
+    }
+    let cursor = visit.cursor()?;
+    let found = visit.reading.history(kind, id, cursor.as_ref()).await?;
+    let links = &visit.links;
+    let pairs = ["resource_type", "resource_id"]
+        .map(|name| (name.to_owned(), visit.value(name).to_owned()));
+    Ok(html! {
+        p { (visible(kind)) " " (visible(id)) }
+        @if found.records.is_empty() { p { "No record is about it." } }
+        ol.history {
+            @for record in &found.records {
+                li {
+                    h2 {
+                        a href=(links.at(&format!("/records/{}", record.id))) {
+                            (time(record.recorded_at.unwrap_or(record.occurred_at)))
+                        }
+                        " " (brief(&record.action))
+                    }
+                    p { "By " (brief(&record.actor.id)) ", " (outcome(record))
+                        @if let Some(reason) = &record.reason { ": " (brief(reason)) } }
+                    (changes(record))
+                }
+            }
+        }
+        (pages(links, "/history", &pairs, &found))
+    })
+}

@@ -1,0 +1,40 @@
+//! What all pages share.
+
+use axum::response::Html;
+use jiff::Timestamp;
+use maud::{DOCTYPE, Markup, html};
+
+use super::visit::Links;
+
+/// A whole page with `body` in its main part.
+pub(super) fn page(links: &Links, title: &str, body: &Markup) -> Html<String> {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " – Audit log" }
+                link rel="stylesheet" href=(links.at("/style.css"));
+            }
+            body {
+                a.skip href="#main" { "Skip to the content" }
+                header { nav aria-label="Audit log" { a href=(links.at("/")) { "Audit log" } } }
+                main id="main" tabindex="-1" {
+                    h1 { (title) }
+                    (body)
+                }
+                footer { p { "Times are in UTC. Every look at these records is itself recorded." } }
+            }
+        }
+    };
+    Html(page.into_string())
+}
+
+/// A moment, to the millisecond.
+pub(super) fn time(moment: Timestamp) -> Markup {
+    html! {
+        time datetime=(moment) { (moment.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()) }
+    }
+}

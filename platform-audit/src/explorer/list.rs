@@ -1,0 +1,100 @@
+//! The records that a query asks for; with an actor, what that actor does.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::request::Parts;
+use jiff::{SignedDuration, Timestamp};
+use maud::{Markup, html};
+
+use super::access::Access;
+use super::escape::{brief, visible};
+use super::filters::{form, query};
+use super::html::page;
+use super::table::{pages, table};
+use super::timeline::{DAYS, timeline};
+use super::visit::{Site, Visit, status};
+use crate::error::Error;
+use crate::query::{AuditQuery, GroupBy};
+use crate::store::AuditDatabase;
+
+pub(super) async fn show<DB: AuditDatabase, A: Access>(
+    State(site): State<Arc<Site<DB, A>>>,
+    parts: Parts,
+) -> Response {
+    let visit = match Visit::enter(&site, parts).await {
+        Ok(visit) => visit,
+        Err(refused) => return refused,
+    };
+    let (status, body) = match answer(&visit).await {
+        Ok(body) => (StatusCode::OK, body),
+        Err(error) => {
+            let said = html! { p.problem role="alert" { (visible(&error.to_string())) } };
+            (status(&error), said)
+        }
+    };
+    let body = html! { (form(&visit)) (body) };
+    (status, page(&visit.links, "Records", &body)).into_response()
+}
+
+async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
+    let query = query(visit)?;
+    let cursor = visit.cursor()?;
+    let found = visit.reading.page(&query, cursor.as_ref()).await?;
+    let links = &visit.links;
+    let pairs = query.to_pairs();
+    // Counting reads all that it counts, so only the first page counts, and no more than is shown.
+    let counted = recent(&query);
+    Ok(html! {
+        @if cursor.is_none() && !found.records.is_empty() {
+            @if query.since.is_none() {
+                p { "Counted are the last " (DAYS) " days" @if query.until.is_some() { " of the period" } "; name a period to count others." }
+            }
+            (timeline(links, &query, &visit.reading.summary(&counted, GroupBy::Day).await?))
+            @if query.actor.is_some() { (actions(visit, &query, &counted).await?) }
+        }
+        section aria-labelledby="records" {
+            h2 id="records" { "Found" }
+            @if found.records.is_empty() {
+                p { "No record matches." }
+            } @else {
+                p { (found.records.len()) " on this page. "
+                    a href=(links.to("/export.jsonl", pairs.iter().cloned())) { "Export all as JSON Lines" } }
+                (table(links, &query, &found.records))
+                (pages(links, "/", &pairs, &found))
+            }
+        }
+    })
+}
+
+/// The same query, of the last days only if it names no beginning.
+fn recent(query: &AuditQuery) -> AuditQuery {
+    let mut query = query.clone();
+    if query.since.is_none() {
+        let end = query.until.unwrap_or_else(Timestamp::now);
+        query.since = end.checked_sub(SignedDuration::from_hours(24 * DAYS)).ok();
+    }
+    query
+}
+
+/// What the actor does, by action.
+async fn actions<DB: AuditDatabase>(
+    visit: &Visit<DB>,
+    query: &AuditQuery,
+    counted: &AuditQuery,
+) -> Result<Markup, Error> {
+    let counts = visit.reading.summary(counted, GroupBy::Action).await?;
+    Ok(html! {
+        section aria-labelledby="actions" {
+            h2 id="actions" { "This actor's actions" }
+            ul.counts {
+                @for count in &counts {
+                    @let target = query.clone().action(&count.value).to_pairs();
+                    li { a href=(visit.links.to("/", target)) { (brief(&count.value)) } " " (count.records) }
+                }
+            }
+        }
+    })
+}

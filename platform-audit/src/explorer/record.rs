@@ -1,0 +1,159 @@
+//! One record with all its elements.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::request::Parts;
+use maud::{Markup, html};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::access::Access;
+use super::escape::visible;
+use super::html::{page, time};
+use super::table::outcome;
+use super::visit::{Links, Site, Visit};
+use crate::record::AuditRecord;
+use crate::store::AuditDatabase;
+
+pub(super) async fn show<DB: AuditDatabase, A: Access>(
+    State(site): State<Arc<Site<DB, A>>>,
+    Path(id): Path<String>,
+    parts: Parts,
+) -> Response {
+    let visit = match Visit::enter(&site, parts).await {
+        Ok(visit) => visit,
+        Err(refused) => return refused,
+    };
+    let Ok(id) = id.parse::<Uuid>() else {
+        let what = "What is asked for is no record's id: it has 32 hexadecimal digits.";
+        return visit.problem(StatusCode::BAD_REQUEST, what);
+    };
+    match visit.reading.find(id).await {
+        Ok(Some(record)) => {
+            let trace = site.trace_url.as_deref();
+            let body = html! {
+                (beside(&visit.links, &record, trace))
+                h2 { "Changes" }
+                (changes(&record))
+                h2 { "Elements" }
+                (elements(&record))
+            };
+            page(&visit.links, "Record", &body).into_response()
+        }
+        Ok(None) => visit.problem(StatusCode::NOT_FOUND, "There is no record of this id."),
+        Err(error) => visit.failed(&error),
+    }
+}
+
+/// Links to what belongs to the record.
+fn beside(links: &Links, record: &AuditRecord, trace_url: Option<&str>) -> Markup {
+    let all = |name: &str, value: &str| links.to("/", [(name, value)]);
+    let is_id = |id: &&String| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    html! {
+        nav aria-label="Related" {
+            ul.related {
+                @if let (Some(kind), Some(id)) = (&record.resource_type, &record.resource_id) {
+                    @let target = links.to("/history", [("resource_type", kind), ("resource_id", id)]);
+                    li { a href=(target) { "History of this resource" } }
+                }
+                li { a href=(all("actor", &record.actor.id)) { "Same actor" } }
+                @if let Some(id) = &record.request_id {
+                    li { a href=(all("request_id", id)) { "Same request" } }
+                }
+                @if let Some(id) = &record.trace_id {
+                    li { a href=(all("trace_id", id)) { "Same trace" } }
+                }
+                @if let (Some(url), Some(id)) = (trace_url, record.trace_id.as_ref().filter(is_id)) {
+                    li { a href=(url.replace("{trace_id}", id)) rel="noreferrer" { "Open the trace" } }
+                }
+            }
+        }
+    }
+}
+
+/// What changed, field by field.
+pub(super) fn changes(record: &AuditRecord) -> Markup {
+    if record.changes.is_empty() {
+        return html! { p.note { "No field changed." } };
+    }
+    html! {
+        div.wide role="region" aria-label="Changes" tabindex="0" {
+            table.changes {
+                thead { tr { th scope="col" { "Field" } th scope="col" { "Before" } th scope="col" { "After" } } }
+                tbody {
+                    @for (field, change) in &record.changes {
+                        tr {
+                            th scope="row" { (visible(field)) }
+                            td { (side(change.before.as_ref(), true)) }
+                            td { (side(change.after.as_ref(), false)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn side(value: Option<&Value>, is_before: bool) -> Markup {
+    html! {
+        @match (value, is_before) {
+            (None, _) => span.note { "(absent)" },
+            (Some(value), true) => del { (json(value)) },
+            (Some(value), false) => ins { (json(value)) },
+        }
+    }
+}
+
+/// JSON as it is, so that text and number are told apart.
+fn json(value: &Value) -> Markup {
+    visible(&format!("{value:#}").replace('\n', " "))
+}
+
+fn elements(record: &AuditRecord) -> Markup {
+    let actor = &record.actor;
+    let kind = serde_json::to_value(actor.kind).unwrap_or_default();
+    let status = record.status.map(|status| status.to_string());
+    let texts = [
+        ("Service", Some(&record.service)),
+        ("Service version", record.service_version.as_ref()),
+        ("Actor", Some(&actor.id)),
+        ("Session", actor.session.as_ref()),
+        ("Tenant", actor.tenant.as_ref()),
+        ("On behalf of", actor.on_behalf_of.as_ref()),
+        ("Action", Some(&record.action)),
+        ("Resource type", record.resource_type.as_ref()),
+        ("Resource id", record.resource_id.as_ref()),
+        ("Status", status.as_ref()),
+        ("Error type", record.error_type.as_ref()),
+        ("Reason", record.reason.as_ref()),
+        ("Request id", record.request_id.as_ref()),
+        ("Method", record.method.as_ref()),
+        ("Route", record.route.as_ref()),
+        ("Path", record.path.as_ref()),
+        ("Client address", record.client_address.as_ref()),
+        ("User agent", record.user_agent.as_ref()),
+        ("Trace id", record.trace_id.as_ref()),
+        ("Span id", record.span_id.as_ref()),
+        ("Transaction", record.xid.as_ref()),
+    ];
+    html! {
+        dl {
+            dt { "Record id" } dd { (record.id) }
+            @if let Some(at) = record.recorded_at { dt { "Recorded" } dd { (time(at)) } }
+            dt { "Occurred" } dd { (time(record.occurred_at)) }
+            dt { "Outcome" } dd { (outcome(record)) }
+            dt { "Kind of actor" } dd { (kind.as_str().unwrap_or_default()) }
+            @for (name, text) in texts {
+                dt { (name) }
+                dd { @if let Some(text) = text { (visible(text)) } @else { span.note { "(none)" } } }
+            }
+            @for (name, value) in &record.details {
+                dt { "Detail " (visible(name)) } dd { (json(value)) }
+            }
+            @if !record.cut.is_empty() { dt { "Cut, as too long" } dd { (visible(&record.cut.join(", "))) } }
+        }
+    }
+}

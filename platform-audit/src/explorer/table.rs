@@ -1,0 +1,94 @@
+//! Records as the rows of a table, and the way from page to page.
+
+use maud::{Markup, html};
+
+use super::escape::brief;
+use super::html::time;
+use super::visit::Links;
+use crate::query::{AuditQuery, Cursor, Direction, Page, SortBy};
+use crate::record::AuditRecord;
+
+const COLUMNS: [(&str, SortBy); 7] = [
+    ("Recorded", SortBy::RecordedAt),
+    ("Actor", SortBy::Actor),
+    ("Action", SortBy::Action),
+    ("Resource", SortBy::ResourceType),
+    ("Outcome", SortBy::Outcome),
+    ("Status", SortBy::Status),
+    ("Reason", SortBy::Reason),
+];
+
+pub(super) fn table(links: &Links, query: &AuditQuery, records: &[AuditRecord]) -> Markup {
+    html! {
+        div.wide role="region" aria-label="Records" tabindex="0" {
+            table {
+                thead { tr { @for column in COLUMNS { (heading(links, query, column)) } } }
+                tbody { @for record in records { (row(links, record)) } }
+            }
+        }
+    }
+}
+
+/// A heading that sorts by its column, or turns the order round.
+fn heading(links: &Links, query: &AuditQuery, (name, by): (&str, SortBy)) -> Markup {
+    let is_sorted = query.sort == by;
+    let (order, mark) = match query.direction {
+        Direction::Ascending => ("ascending", " ▲"),
+        Direction::Descending => ("descending", " ▼"),
+    };
+    let next = match (is_sorted, query.direction) {
+        (true, Direction::Descending) => Direction::Ascending,
+        (true, Direction::Ascending) => Direction::Descending,
+        (false, _) if by == SortBy::RecordedAt => Direction::Descending,
+        (false, _) => Direction::Ascending,
+    };
+    let target = links.to("/", query.clone().sort(by, next).to_pairs());
+    html! {
+        th scope="col" aria-sort=[is_sorted.then_some(order)] {
+            a href=(target) { (name) @if is_sorted { span aria-hidden="true" { (mark) } } }
+        }
+    }
+}
+
+fn row(links: &Links, record: &AuditRecord) -> Markup {
+    let target = links.at(&format!("/records/{}", record.id));
+    html! {
+        tr {
+            th scope="row" {
+                a href=(target) { (time(record.recorded_at.unwrap_or(record.occurred_at))) }
+            }
+            td { (brief(&record.actor.id)) }
+            td { (brief(&record.action)) }
+            td {
+                @if let Some(kind) = &record.resource_type { (brief(kind)) }
+                @if let Some(id) = &record.resource_id { " " (brief(id)) }
+            }
+            td { (outcome(record)) }
+            td { @if let Some(status) = record.status { (status) } }
+            td { @if let Some(reason) = &record.reason { (brief(reason)) } }
+        }
+    }
+}
+
+pub(super) fn outcome(record: &AuditRecord) -> Markup {
+    let word = record.outcome.as_str();
+    html! { span.outcome.(word) { (word.replace('_', " ")) } }
+}
+
+/// Links to the pages beside this one; `pairs` are the query's.
+pub(super) fn pages(links: &Links, path: &str, pairs: &[(String, String)], page: &Page) -> Markup {
+    let beside = |cursor: &Cursor| {
+        let cursor = ("cursor".to_owned(), cursor.to_string());
+        links.to(path, pairs.iter().cloned().chain([cursor]))
+    };
+    html! {
+        nav.pages aria-label="Pages" {
+            @if let Some(previous) = &page.previous {
+                a rel="prev" href=(beside(previous)) { "← Previous page" }
+            }
+            @if let Some(next) = &page.next {
+                a rel="next" href=(beside(next)) { "Next page →" }
+            }
+        }
+    }
+}

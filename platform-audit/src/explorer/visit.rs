@@ -1,0 +1,155 @@
+//! One request: who asks, what for, and where the pages are.
+
+use std::sync::Arc;
+
+use axum::extract::OriginalUri;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use http::request::Parts;
+use maud::html;
+
+use super::access::{Access, Refusal};
+use super::html::page;
+use crate::error::Error;
+use crate::query::{AuditReader, Cursor, Reading};
+use crate::store::AuditDatabase;
+
+#[derive(Debug)]
+pub(super) struct Site<DB: AuditDatabase, A> {
+    pub(super) reader: AuditReader<DB>,
+    pub(super) access: A,
+    pub(super) trace_url: Option<String>,
+}
+
+/// A request that was admitted.
+pub(super) struct Visit<DB: AuditDatabase> {
+    pub(super) reading: Reading<DB>,
+    pub(super) links: Links,
+    /// The query's names and values, as given.
+    pub(super) pairs: Vec<(String, String)>,
+}
+
+/// Makes the pages' addresses, wherever the router is mounted.
+pub(super) struct Links {
+    base: String,
+}
+
+impl<DB: AuditDatabase> Visit<DB> {
+    /// Asks whether the request may be shown anything; else answers the page that says no.
+    pub(super) async fn enter<A: Access>(
+        site: &Arc<Site<DB, A>>,
+        mut parts: Parts,
+    ) -> Result<Self, Response> {
+        let inside = parts.uri.clone();
+        if let Some(OriginalUri(whole)) = parts.extensions.get() {
+            parts.uri = whole.clone();
+        }
+        let whole = parts.uri.path();
+        let base = whole.strip_suffix(inside.path()).unwrap_or(whole);
+        let base = base.trim_end_matches('/').to_owned();
+        let links = Links { base };
+        let visitor = match site.access.admit(&parts).await {
+            Ok(visitor) => visitor,
+            Err(refusal) => return Err(refused(&links, refusal)),
+        };
+        let mut reading = site.reader.asked_by(visitor.actor).through(&parts);
+        if let Some(reason) = visitor.reason {
+            reading = reading.because(reason);
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        Ok(Self {
+            reading,
+            links,
+            pairs: pairs.into_owned().collect(),
+        })
+    }
+
+    /// The first value of this name; empty if there is none.
+    pub(super) fn value(&self, name: &str) -> &str {
+        let pair = self.pairs.iter().find(|(given, _)| given == name);
+        pair.map_or("", |(_, value)| value)
+    }
+
+    /// Where the page begins.
+    pub(super) fn cursor(&self) -> Result<Option<Cursor>, Error> {
+        match self.value("cursor") {
+            "" => Ok(None),
+            cursor => cursor.parse().map(Some),
+        }
+    }
+
+    /// A page that says only what is wrong.
+    pub(super) fn problem(&self, status: StatusCode, what: &str) -> Response {
+        problem(&self.links, status, what)
+    }
+
+    /// The page for an error of the readings.
+    pub(super) fn failed(&self, error: &Error) -> Response {
+        self.problem(status(error), &error.to_string())
+    }
+}
+
+/// A query that makes no sense is the asker's, all else the service's.
+pub(super) fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::InvalidQuery(_) => StatusCode::BAD_REQUEST,
+        _ => {
+            tracing::error!(error = %error, "the records could not be shown");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
+fn problem(links: &Links, status: StatusCode, what: &str) -> Response {
+    let title = match status {
+        StatusCode::NOT_FOUND => "Not found",
+        StatusCode::BAD_REQUEST => "Not understood",
+        StatusCode::UNAUTHORIZED => "Please sign in",
+        StatusCode::FORBIDDEN => "Not allowed",
+        _ => "Something went wrong",
+    };
+    let body = html! { p.problem role="alert" { (super::escape::visible(what)) } };
+    (status, page(links, title, &body)).into_response()
+}
+
+fn refused(links: &Links, refusal: Refusal) -> Response {
+    match refusal {
+        Refusal::Unauthenticated => {
+            let what = "The audit log is shown only to people it knows.";
+            let mut answer = problem(links, StatusCode::UNAUTHORIZED, what);
+            let scheme = http::HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            answer
+        }
+        Refusal::Forbidden => {
+            let what = "You may not look at this audit log.";
+            problem(links, StatusCode::FORBIDDEN, what)
+        }
+    }
+}
+
+impl Links {
+    /// The address of `path`, which begins with `/`, with this query.
+    pub(super) fn to<N: AsRef<str>, V: AsRef<str>>(
+        &self,
+        path: &str,
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> String {
+        let path = if path == "/" && !self.base.is_empty() {
+            ""
+        } else {
+            path
+        };
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let query = query.extend_pairs(pairs).finish();
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{}{path}{mark}{query}", self.base)
+    }
+
+    /// The address of `path` alone.
+    pub(super) fn at(&self, path: &str) -> String {
+        self.to::<&str, &str>(path, [])
+    }
+}

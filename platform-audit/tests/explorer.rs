@@ -1,0 +1,278 @@
+//! The page over the records, as a browser asks for it, on both stores.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what goes wrong here fails the test"
+)]
+
+use std::collections::BTreeSet;
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use platform_audit::explorer::{BearerToken, Explorer};
+use platform_audit::query::{AuditQuery, AuditReader};
+use platform_audit::{Actor, Audit, AuditDatabase, AuditRecord};
+use platform_tests::database::TestDatabase;
+use sqlx::{Pool, Postgres, Sqlite};
+use tower::ServiceExt;
+
+struct Page {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+struct Site<DB: AuditDatabase> {
+    router: Router,
+    audit: Audit<DB>,
+    reader: AuditReader<DB>,
+}
+
+impl<DB: AuditDatabase> Site<DB> {
+    async fn new(database: &TestDatabase) -> Self {
+        let pool = Pool::<DB>::connect(database.url()).await.unwrap();
+        let audit = Audit::new(pool.clone(), "ledger").development(true);
+        let audit = audit.start().await.unwrap();
+        let reader = AuditReader::new(pool, "ledger").unwrap();
+        let access = BearerToken::new("secret", Actor::user("officer"));
+        let explorer =
+            Explorer::new(reader.clone(), access).trace_url("https://t.example/{trace_id}");
+        let router = Router::new().nest("/ops/audit", explorer.router());
+        Self {
+            router,
+            audit,
+            reader,
+        }
+    }
+
+    async fn write(&self, actor: &str, id: &str, reason: &str) {
+        let written = self
+            .audit
+            .transaction(Actor::user(actor), "entry.note", async |tx| {
+                tx.record("entry", id);
+                tx.reason(reason);
+                Ok::<_, std::io::Error>(())
+            });
+        written.await.unwrap();
+    }
+
+    async fn ask(&self, method: &str, address: &str, token: &str) -> Page {
+        let request = Request::builder().method(method).uri(address);
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.body(Body::empty()).unwrap();
+        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Page {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Page {
+        self.ask("GET", &format!("/ops/audit{path}"), "secret")
+            .await
+    }
+
+    /// The records of readings by the page's visitor, oldest first.
+    async fn readings(&self) -> Vec<AuditRecord> {
+        let query = AuditQuery::new()
+            .action("audit.read")
+            .actor("officer")
+            .limit(1000);
+        let test = self.reader.asked_by(Actor::system("test"));
+        let mut records = test.page(&query, None).await.unwrap().records;
+        records.reverse();
+        records
+    }
+
+    async fn only_id(&self) -> String {
+        let test = self.reader.asked_by(Actor::system("test"));
+        let page = test
+            .page(&AuditQuery::new().action("entry.note"), None)
+            .await
+            .unwrap();
+        page.records[0].id.to_string()
+    }
+}
+
+/// What `href` the link has that `mark` is in.
+fn link(page: &str, mark: &str) -> Option<String> {
+    let tag = page
+        .split("<a ")
+        .skip(1)
+        .find(|tag| tag.split('>').next().is_some_and(|it| it.contains(mark)))?;
+    let address = tag.split_once("href=\"")?.1.split('"').next()?;
+    Some(address.replace("&amp;", "&"))
+}
+
+async fn every_page_is_shown_strictly_and_recorded<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    site.write("ada", "7", "first").await;
+    site.write("ada", "7", "second").await;
+    let id = site.only_id().await;
+    for (path, status, text) in [
+        ("", 200, "entry.note"),
+        ("?actor=ada", 200, "This actor&#39;s actions"),
+        ("?actor=ada&since=soon", 400, "value=\"ada\""),
+        ("?cursor=beef", 400, "cursor is damaged"),
+        (&format!("/records/{id}"), 200, "History of this resource"),
+        ("/records/x", 400, "32 hexadecimal"),
+        (
+            "/records/00000000-0000-0000-0000-000000000000",
+            404,
+            "no record",
+        ),
+        ("/history?resource_type=entry&resource_id=7", 200, "first"),
+        ("/history", 400, "resource_type"),
+        ("/nothing", 404, "no such page"),
+        ("/style.css", 200, "prefers-color-scheme"),
+        ("/export.jsonl?actor=ada", 200, "\"reason\":\"second\""),
+        ("/export.jsonl?actr=ada", 400, "actr"),
+    ] {
+        let page = site.get(path).await;
+        assert_eq!(page.status, status, "{path} {}", page.text);
+        let text = text.replace("&#39;", "'");
+        assert!(page.text.contains(&text), "{path} {}", page.text);
+        is_strict(&page.headers);
+    }
+    let refused = site.ask("POST", "/ops/audit", "secret").await;
+    assert_eq!(refused.status, 405);
+    is_strict(&refused.headers);
+
+    let kinds: Vec<_> = site
+        .readings()
+        .await
+        .iter()
+        .map(|it| {
+            format!(
+                "{} {}",
+                it.details["answer"].as_str().unwrap(),
+                it.details["records"]
+            )
+        })
+        .collect();
+    for kind in [
+        "page 2",
+        "page 1",
+        "page 0",
+        "summary 1",
+        "export 0",
+        "exported 2",
+    ] {
+        assert!(kinds.iter().any(|it| it == kind), "{kind}: {kinds:?}");
+    }
+    let paths: BTreeSet<_> = site
+        .readings()
+        .await
+        .into_iter()
+        .filter_map(|it| it.path)
+        .collect();
+    assert!(
+        paths.contains(&format!("/ops/audit/records/{id}")),
+        "{paths:?}"
+    );
+}
+
+fn is_strict(headers: &HeaderMap) {
+    let policy = headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'self';"));
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    assert_eq!(headers["referrer-policy"], "no-referrer");
+    assert_eq!(headers["cache-control"], "no-store");
+}
+
+async fn a_stranger_is_shown_and_reads_nothing<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    site.write("ada", "7", "first").await;
+    let id = site.only_id().await;
+    for path in [
+        "",
+        "/history?resource_type=entry&resource_id=7",
+        "/export.jsonl",
+        &format!("/records/{id}"),
+    ] {
+        for token in ["", "secreT", "secret1"] {
+            let page = site.ask("GET", &format!("/ops/audit{path}"), token).await;
+            assert_eq!(page.status, 401, "{path}");
+            assert!(!page.text.contains("ada") && !page.text.contains("first"));
+            is_strict(&page.headers);
+        }
+    }
+    assert_eq!(site.readings().await.len(), 0);
+}
+
+async fn hostile_text_is_inert<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    let hostile = "\"><script>alert(1)</script>\u{202e}";
+    let long = format!("{hostile}{}", "x".repeat(1 << 20));
+    site.write(hostile, hostile, &long).await;
+    let id = site.only_id().await;
+    let encoded = "%22%3E%3Cscript%3Ealert(1)%3C/script%3E%E2%80%AE";
+    for path in [
+        "".to_owned(),
+        format!("/records/{id}"),
+        format!("?actor={encoded}&outcome={encoded}"),
+        format!("?sort={encoded}&method={encoded}"),
+        format!("?actor={encoded}"),
+        format!("/history?resource_type=entry&resource_id={encoded}"),
+    ] {
+        let page = site.get(&path).await;
+        assert!(!page.text.contains("<script"), "{path}");
+        assert!(page.text.contains("&lt;script&gt;"), "{path}");
+        assert!(page.text.contains("‹U+202E›"), "{path} {}", page.text);
+        assert!(page.text.len() < 100_000, "{path}");
+    }
+}
+
+async fn three_hundred_records_are_each_there_once_both_ways<DB: AuditDatabase>(
+    database: TestDatabase,
+) {
+    let site = Site::<DB>::new(&database).await;
+    for n in 0..300 {
+        site.write("ada", &n.to_string(), "counted").await;
+    }
+    let mut address = "/ops/audit?action=entry.note&limit=70".to_owned();
+    for mark in ["rel=\"next\"", "rel=\"prev\""] {
+        let mut seen = Vec::new();
+        loop {
+            let page = site.ask("GET", &address, "secret").await;
+            assert_eq!(page.status, 200, "{address}");
+            let records = page.text.split("href=\"/ops/audit/records/").skip(1);
+            seen.extend(records.map(|it| it[..36].to_owned()));
+            match link(&page.text, mark) {
+                Some(next) => address = next,
+                None => break,
+            }
+        }
+        let once: BTreeSet<_> = seen.iter().collect();
+        assert_eq!((seen.len(), once.len()), (300, 300), "{mark}");
+    }
+}
+
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod sqlite {$(
+            #[tokio::test]
+            async fn $name() {
+                super::$name::<super::Sqlite>(super::TestDatabase::sqlite()).await;
+            }
+        )*}
+        mod postgres {$(
+            #[tokio::test]
+            async fn $name() {
+                super::$name::<super::Postgres>(super::TestDatabase::postgres().await).await;
+            }
+        )*}
+    };
+}
+
+on_both! {
+    every_page_is_shown_strictly_and_recorded
+    a_stranger_is_shown_and_reads_nothing
+    hostile_text_is_inert
+    three_hundred_records_are_each_there_once_both_ways
+}
