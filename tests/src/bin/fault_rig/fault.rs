@@ -105,7 +105,8 @@ impl Stage {
 
     async fn cut_in_commit(&self, side: Cut) {
         self.wire.cut_when(side, |message| {
-            message.kind == 'Q' && message.sql == Some("COMMIT")
+            // Alone, or after the record.
+            message.kind == 'Q' && message.sql.is_some_and(|sql| sql.ends_with("COMMIT"))
         });
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
