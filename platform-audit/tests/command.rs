@@ -247,6 +247,25 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
             2,
             "it is there already"
         );
+        for (format, beginning) in [
+            ("csv", "id,xid,"),
+            ("ocsf", "{\"activity_id\":99,"),
+            ("fhir", "{\"action\":\"E\","),
+            ("json", "{\n"),
+        ] {
+            let asked = ask(&format!("query --actor ada --format {format}"));
+            assert!(asked.out.starts_with(beginning), "{format}: {}", asked.out);
+        }
+        for (wrong, said) in [
+            ("export --resume --out nothing.csv", "begin it again"),
+            ("export --resume --out nothing.csv --actor ada", "--actor"),
+            ("export --format xls --out nothing.xls", "parquet"),
+            ("export --resume --out -", "--out FILE"),
+        ] {
+            let refused = ask(wrong);
+            assert_eq!(refused.status, 2, "{wrong}");
+            assert!(refused.err.contains(said), "{wrong}: {}", refused.err);
+        }
         let printed = ask("export --action entry.* --out -");
         assert_eq!(printed.out.lines().count(), 1);
         let readings = ask("query --action audit.read --limit 1000 --format jsonl");
@@ -266,6 +285,67 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
             assert!(!refused.err.is_empty());
         }
     }
+}
+
+#[tokio::test]
+async fn an_export_that_was_killed_goes_on_and_holds_each_record_once() {
+    use platform_audit::export::{ExportError, ExportFile, Format};
+    use platform_audit::query::{AuditQuery, AuditReader, Direction, SortBy};
+
+    let database = TestDatabase::sqlite();
+    let url = database.url().to_owned();
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let audit = platform_audit::Audit::new(pool.clone(), "ledger")
+        .development(true)
+        .start()
+        .await
+        .unwrap();
+    for _ in 0..10 {
+        let work = async |tx: &mut platform_audit::AuditTx<sqlx::Sqlite>| {
+            for entry in 0..500 {
+                tx.record("entry", entry);
+            }
+            Ok::<_, sqlx::Error>(())
+        };
+        let actor = platform_audit::Actor::user("ada");
+        audit.transaction(actor, "entry.load", work).await.unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.jsonl");
+    let query = AuditQuery::new()
+        .action("entry.load")
+        .sort(SortBy::RecordedAt, Direction::Ascending);
+    let mut file = ExportFile::create(&path, Format::JsonLines, &query).unwrap();
+    let reader = AuditReader::new(pool, "ledger").unwrap();
+    let reading = reader.asked_by(platform_audit::Actor::user("ada"));
+    let killed = reading
+        .each::<ExportError>(&query, |record| {
+            if file.records() == 4_700 {
+                return Err(ExportError::Exists("killed".to_owned()));
+            }
+            file.write(&record)
+        })
+        .await;
+    assert!(killed.is_err());
+    std::mem::forget(file);
+
+    let out = path.to_str().unwrap();
+    let resumed = run(
+        &url,
+        &format!("export --database-url {{}} --service ledger --as grace --resume --out {out}"),
+    );
+    assert_eq!(resumed.status, 0, "{}", resumed.err);
+    assert!(resumed.err.contains("5000 records"), "{}", resumed.err);
+    let ids: std::collections::BTreeSet<String> = std::fs::read_to_string(&path)
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            record["id"].to_string()
+        })
+        .collect();
+    assert_eq!(ids.len(), 5_000);
+    assert_eq!(run("", &format!("verify-export {out}")).status, 0);
 }
 
 #[test]

@@ -130,8 +130,8 @@ async fn every_page_is_shown_strictly_and_recorded<DB: AuditDatabase>(database: 
         ("/history", 400, "resource_type"),
         ("/nothing", 404, "no such page"),
         ("/style.css", 200, "prefers-color-scheme"),
-        ("/export.jsonl?actor=ada", 200, "\"reason\":\"second\""),
-        ("/export.jsonl?actr=ada", 400, "actr"),
+        ("/export/jsonl?actor=ada", 200, "\"reason\":\"second\""),
+        ("/export/jsonl?actr=ada", 400, "actr"),
     ] {
         let page = site.get(path).await;
         assert_eq!(page.status, status, "{path} {}", page.text);
@@ -192,7 +192,7 @@ async fn a_stranger_is_shown_and_reads_nothing<DB: AuditDatabase>(database: Test
     for path in [
         "",
         "/history?resource_type=entry&resource_id=7",
-        "/export.jsonl",
+        "/export/jsonl",
         &format!("/records/{id}"),
     ] {
         for token in ["", "secreT", "secret1"] {

@@ -10,5 +10,6 @@
 pub mod database;
 pub mod events;
 pub mod otlp;
+pub mod readers;
 pub mod server;
 pub mod wire;

@@ -1,23 +1,31 @@
-use std::io::{BufWriter, IsTerminal};
-use std::path::PathBuf;
+use std::io::{BufWriter, stdout};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use indicatif::ProgressBar;
 use platform_audit::export::{Encoder, ExportError, ExportFile, Format};
-use platform_audit::query::{Direction, SortBy};
+use platform_audit::query::{AuditQuery, Direction, SortBy};
 
 use crate::asking::{Asker, Filters};
+use crate::output::{binary_to_terminal, counter};
 
 /// Writes the records that meet all conditions into a file, oldest first, with a manifest beside it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   platform-audit export --service accounting --since 2026-10-01 --until 2026-11-01 --format csv --out october.csv
+  platform-audit export --service accounting --format parquet --out all.parquet
+  platform-audit export --service accounting --resume --out all.parquet
   platform-audit export --service accounting --actor ada --format jsonl --out - | jq .action
   platform-audit verify-export october.csv
 
 The manifest, october.csv.manifest.json, says what was asked, how many records came, the first and the
-last of them, and the SHA-256 of the file.
+last of them, and the SHA-256 of the file. Until the file is whole it is called october.csv.partial; an
+export that broke off goes on from there with --resume.
+
+Formats: json and jsonl (the records as stored), csv (safe to open in a spreadsheet), parquet (typed
+columns), ocsf (OCSF 1.6 events, one a line), fhir (FHIR R5 AuditEvents, one a line).
 
 Exit status: 0 something was found, 1 nothing was, 2 not done.")]
 pub(crate) struct Options {
@@ -25,51 +33,79 @@ pub(crate) struct Options {
     asker: Asker,
     #[command(flatten)]
     filters: Filters,
-    /// json, jsonl or csv
+    /// json, jsonl, csv, parquet, ocsf or fhir
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
     format: Format,
     /// The file, which must not be there yet; - prints them, without a manifest
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Go on with the export to this file that broke off, as it was asked for
+    #[arg(long, conflicts_with_all = ["Filters", "format"])]
+    resume: bool,
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let reading = options.asker.reading().await?;
-    let query = options
-        .filters
-        .query()
-        .sort(SortBy::RecordedAt, Direction::Ascending);
-    let shows = std::io::stderr().is_terminal();
-    let mut done = 0_u64;
-    let mut progress = || {
-        done += 1;
-        if shows && done.is_multiple_of(10_000) {
-            eprint!("\r{done} records");
-        }
-    };
     let records = if options.out.as_os_str() == "-" {
-        let mut encoder = Encoder::new(options.format, BufWriter::new(std::io::stdout().lock()))?;
-        let write = |record| encoder.write(&record);
-        let records = reading.each::<ExportError>(&query, write).await?;
-        encoder.finish()?;
-        records
+        print(&options).await?
     } else {
-        let mut file =
-            ExportFile::create(&options.out, options.format, serde_json::to_value(&query)?)?;
-        let write = |record| {
-            progress();
-            file.write(&record)
-        };
-        let records = reading.each::<ExportError>(&query, write).await?;
-        let manifest = file.finish()?;
-        let cleared = if shows { "\r" } else { "" };
-        eprintln!(
-            "{cleared}{records} records, {} bytes in {}, SHA-256 {}",
-            manifest.bytes,
-            options.out.display(),
-            manifest.sha256
-        );
-        records
+        write(&options).await?
     };
     Ok(ExitCode::from(u8::from(records == 0)))
+}
+
+impl Options {
+    fn query(&self) -> AuditQuery {
+        let query = self.filters.query();
+        query.sort(SortBy::RecordedAt, Direction::Ascending)
+    }
+}
+
+async fn print(options: &Options) -> anyhow::Result<u64> {
+    if options.resume {
+        anyhow::bail!("what was printed cannot be continued: --resume needs the file, --out FILE");
+    }
+    if options.format == Format::Parquet {
+        binary_to_terminal()?;
+    }
+    let reading = options.asker.reading().await?;
+    let mut encoder = Encoder::new(options.format, BufWriter::new(stdout()))?;
+    let write = |record| encoder.write(&record);
+    let records = reading.each::<ExportError>(&options.query(), write).await?;
+    encoder.finish()?;
+    Ok(records)
+}
+
+async fn write(options: &Options) -> anyhow::Result<u64> {
+    let path: &Path = &options.out;
+    let query = options.query();
+    let (mut file, query, cursor) = if options.resume {
+        let (file, query, cursor) = ExportFile::resume(path)?;
+        (file, query, Some(cursor))
+    } else {
+        (
+            ExportFile::create(path, options.format, &query)?,
+            query,
+            None,
+        )
+    };
+    let reading = options.asker.reading().await?;
+    let shown: ProgressBar = counter();
+    shown.set_position(file.records());
+    let take = |record| {
+        shown.inc(1);
+        file.write(&record)
+    };
+    reading
+        .each_after::<ExportError>(&query, cursor, take)
+        .await?;
+    let manifest = file.finish()?;
+    shown.finish_and_clear();
+    eprintln!(
+        "{} records, {} bytes in {}, SHA-256 {}",
+        manifest.records,
+        manifest.bytes,
+        path.display(),
+        manifest.sha256
+    );
+    Ok(manifest.records)
 }

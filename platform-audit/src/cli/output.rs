@@ -1,11 +1,14 @@
 //! Records on a terminal and in a pipe.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
+use anyhow::bail;
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use platform_audit::AuditRecord;
+use platform_audit::export::{self, Encoder};
 use serde::Serialize;
 
 /// How records are printed.
@@ -17,6 +20,34 @@ pub(crate) enum Format {
     Json,
     /// One JSON object a line
     Jsonl,
+    /// Comma-separated values, safe to open in a spreadsheet
+    Csv,
+    /// Apache Parquet, into a file or a pipe
+    Parquet,
+    /// One OCSF event a line
+    Ocsf,
+    /// One FHIR R5 AuditEvent a line
+    Fhir,
+}
+
+/// Counts on a terminal what is done, and is not to be seen elsewhere.
+pub(crate) fn counter() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}, {elapsed}");
+    let bar = ProgressBar::new_spinner();
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Refuses to write bytes where a person looks.
+pub(crate) fn binary_to_terminal() -> anyhow::Result<()> {
+    if io::stdout().is_terminal() {
+        bail!(
+            "Parquet is not for a terminal: send it into a file or a pipe, as in > records.parquet"
+        );
+    }
+    Ok(())
 }
 
 /// A table without lines, as other tools like to cut it.
@@ -65,16 +96,16 @@ pub(crate) fn resource(record: &AuditRecord) -> String {
 }
 
 /// Prints a list of records.
-pub(crate) fn records(records: &[AuditRecord], format: Format) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+pub(crate) fn records(records: &[AuditRecord], format: Format) -> anyhow::Result<()> {
     match format {
-        Format::Json => json(&records),
-        Format::Jsonl => {
-            for record in records {
-                serde_json::to_writer(&mut out, record)?;
-                writeln!(out)?;
-            }
-            Ok(())
+        Format::Json => Ok(json(&records)?),
+        Format::Jsonl => encoded(records, export::Format::JsonLines),
+        Format::Csv => encoded(records, export::Format::Csv),
+        Format::Ocsf => encoded(records, export::Format::Ocsf),
+        Format::Fhir => encoded(records, export::Format::Fhir),
+        Format::Parquet => {
+            binary_to_terminal()?;
+            encoded(records, export::Format::Parquet)
         }
         Format::Table => {
             let mut table = table(&["time", "actor", "action", "resource", "outcome", "record"]);
@@ -88,9 +119,19 @@ pub(crate) fn records(records: &[AuditRecord], format: Format) -> io::Result<()>
                     record.id.to_string(),
                 ]);
             }
-            writeln!(out, "{}", table.trim_fmt())
+            writeln!(io::stdout(), "{}", table.trim_fmt())?;
+            Ok(())
         }
     }
+}
+
+fn encoded(records: &[AuditRecord], format: export::Format) -> anyhow::Result<()> {
+    let mut encoder = Encoder::new(format, io::stdout())?;
+    for record in records {
+        encoder.write(record)?;
+    }
+    encoder.finish()?;
+    Ok(())
 }
 
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {

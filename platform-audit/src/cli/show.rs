@@ -35,7 +35,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     match options.format {
         Format::Table => output::record(&record)?,
         Format::Json => output::json(&record)?,
-        Format::Jsonl => output::records(&[record], Format::Jsonl)?,
+        format => output::records(&[record], format)?,
     }
     Ok(ExitCode::SUCCESS)
 }

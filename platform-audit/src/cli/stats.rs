@@ -1,10 +1,10 @@
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use platform_audit::query::GroupBy;
 
 use crate::asking::{Asker, Filters, word};
-use crate::output::{self, Format, inert};
+use crate::output::{self, inert};
 
 /// Counts records by action, actor, outcome, resource_type, day or hour
 #[derive(Debug, Args)]
@@ -25,6 +25,17 @@ pub(crate) struct Options {
     /// How to print it
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+}
+
+/// How counts are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// The same in one line
+    Jsonl,
 }
 
 fn group(text: &str) -> Result<GroupBy, String> {

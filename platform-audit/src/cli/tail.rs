@@ -1,10 +1,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::asking::{Asker, Filters};
-use crate::output::{self, Format};
+use crate::output;
 
 /// For how long one transaction may hold up the tail before it is said.
 const STALLED: Duration = Duration::from_secs(60);
@@ -18,6 +18,7 @@ const STALLED: Duration = Duration::from_secs(60);
 Examples:
   platform-audit tail --service accounting --outcome denied
   platform-audit tail --service accounting --format jsonl | jq .actor_id
+  platform-audit tail --service accounting --format ocsf >> siem.jsonl
 
 Exit status: 0 interrupted, 2 it could not be asked.")]
 pub(crate) struct Options {
@@ -33,6 +34,31 @@ pub(crate) struct Options {
     format: Format,
 }
 
+/// How records are printed one after another.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// One JSON object a line
+    #[value(alias = "json")]
+    Jsonl,
+    /// One OCSF event a line
+    Ocsf,
+    /// One FHIR R5 AuditEvent a line
+    Fhir,
+}
+
+impl Format {
+    fn of_records(self) -> output::Format {
+        match self {
+            Self::Table => output::Format::Table,
+            Self::Jsonl => output::Format::Jsonl,
+            Self::Ocsf => output::Format::Ocsf,
+            Self::Fhir => output::Format::Fhir,
+        }
+    }
+}
+
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let reading = options.asker.reading().await?;
     let mut tail = reading.tail(&options.filters.query()).await?;
@@ -42,12 +68,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     loop {
         let tailed = tail.look().await?;
         if !tailed.records.is_empty() {
-            let format = match options.format {
-                // Documents of one list each would be none.
-                Format::Json => Format::Jsonl,
-                format => format,
-            };
-            output::records(&tailed.records, format)?;
+            output::records(&tailed.records, options.format.of_records())?;
         }
         if tailed.waiting_for != waiting_for {
             (waiting_for, since, said) = (tailed.waiting_for, Instant::now(), false);

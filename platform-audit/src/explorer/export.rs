@@ -1,84 +1,162 @@
-//! All records of a query, one JSON object a line.
+//! All records of a query, in a format.
 
-use std::io;
-use std::sync::Arc;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
+use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::request::Parts;
+use maud::{Markup, html};
 use tokio::sync::mpsc::{Sender, channel};
+use tokio::task::spawn_blocking;
 
 use super::access::Access;
 use super::filters::query;
-use super::visit::{Site, Visit, status};
-use crate::error::Error;
-use crate::query::{AuditQuery, Reading};
+use super::visit::{Links, Site, Visit};
+use crate::export::{Encoder, ExportError, Format};
+use crate::query::{AuditQuery, Direction, Reading, SortBy};
 use crate::store::AuditDatabase;
 
-/// How many lines may wait for a slow reader.
-const WAITING: usize = 64;
+/// How many pages may wait for a slow reader.
+const WAITING: usize = 2;
 
-pub(super) async fn json_lines<DB: AuditDatabase, A: Access>(
+type Chunk = Result<Vec<u8>, io::Error>;
+
+/// The links to all formats of what `pairs` ask for.
+pub(super) fn links(links: &Links, pairs: &[(String, String)]) -> Markup {
+    html! {
+        "Export all as "
+        @for (at, format) in Format::ALL.into_iter().enumerate() {
+            @if at > 0 { ", " }
+            a href=(links.to(&format!("/export/{format}"), pairs.iter().cloned())) download { (name(format)) }
+        }
+    }
+}
+
+fn name(format: Format) -> &'static str {
+    match format {
+        Format::Json => "JSON",
+        Format::JsonLines => "JSON Lines",
+        Format::Csv => "CSV",
+        Format::Parquet => "Parquet",
+        Format::Ocsf => "OCSF",
+        Format::Fhir => "FHIR",
+    }
+}
+
+pub(super) async fn file<DB: AuditDatabase, A: Access>(
     State(site): State<Arc<Site<DB, A>>>,
+    Path(format): Path<String>,
     parts: Parts,
 ) -> Response {
     let visit = match Visit::enter(&site, parts).await {
         Ok(visit) => visit,
         Err(refused) => return refused,
     };
+    let format: Format = match format.parse() {
+        Ok(format) => format,
+        Err(error) => {
+            let error: ExportError = error;
+            return visit.problem(StatusCode::NOT_FOUND, &error.to_string());
+        }
+    };
     let query = match query(&visit) {
-        Ok(query) => query.limit(1000),
+        // As in a file that the command writes: oldest first.
+        Ok(query) => query
+            .sort(SortBy::RecordedAt, Direction::Ascending)
+            .limit(1000),
         Err(error) => return visit.failed(&error),
     };
     if let Err(error) = visit.reading.record("export", &query, 0).await {
         return visit.failed(&error);
     }
-    let (lines, waiting) = channel(WAITING);
+    let (chunks, waiting) = channel(WAITING);
     tokio::spawn(async move {
-        if let Err(error) = send(&visit.reading, &query, &lines).await {
-            status(&error);
+        if let Err(error) = send(&visit.reading, &query, format, &chunks).await {
+            tracing::error!(error = %error, "an export broke off");
             // The answer breaks off, so that nobody takes it for whole.
             let broken = io::Error::other("the export broke off");
-            lines.send(Err(broken)).await.ok();
+            chunks.send(Err(broken)).await.ok();
         }
     });
-    let lines = unfold(waiting, |mut waiting| async {
-        let line: Result<Vec<u8>, io::Error> = waiting.recv().await?;
-        Some((line, waiting))
+    let chunks = unfold(waiting, |mut waiting| async {
+        let chunk: Chunk = waiting.recv().await?;
+        Some((chunk, waiting))
     });
+    let name = format!("attachment; filename=\"audit.{}\"", format.extension());
     let headers = [
-        (CONTENT_TYPE, "application/jsonl"),
-        (CONTENT_DISPOSITION, "attachment; filename=\"audit.jsonl\""),
+        (CONTENT_TYPE, format.media_type()),
+        (CONTENT_DISPOSITION, name.as_str()),
     ];
-    (headers, Body::from_stream(lines)).into_response()
+    (headers, Body::from_stream(chunks)).into_response()
 }
 
 /// Page by page, until the end or until nobody listens; then records how many were handed out.
 async fn send<DB: AuditDatabase>(
     reading: &Reading<DB>,
     query: &AuditQuery,
-    lines: &Sender<Result<Vec<u8>, io::Error>>,
-) -> Result<(), Error> {
+    format: Format,
+    chunks: &Sender<Chunk>,
+) -> Result<(), ExportError> {
+    let encoded = Encoded::default();
+    let mut encoder = Encoder::new(format, encoded.clone())?;
     let mut cursor = None;
     let mut records = 0;
-    'pages: loop {
+    loop {
         let page = reading.unrecorded_page(query, cursor.as_ref()).await?;
-        for record in page.records {
-            let mut line = serde_json::to_vec(&record)
-                .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))?;
-            line.push(b'\n');
-            if lines.send(Ok(line)).await.is_err() {
-                break 'pages;
-            }
-            records += 1;
-        }
+        records += page.records.len();
         cursor = page.next;
-        if cursor.is_none() {
+        let is_last = cursor.is_none();
+        // A row group of Parquet takes its time.
+        encoder = blocking(move || {
+            for record in &page.records {
+                encoder.write(record)?;
+            }
+            Ok(encoder)
+        })
+        .await?;
+        if is_last {
             break;
         }
+        if chunks.send(Ok(encoded.take())).await.is_err() {
+            return Ok(reading.record("exported", query, records).await?);
+        }
     }
-    reading.record("exported", query, records).await
+    blocking(move || encoder.finish().map(drop)).await?;
+    chunks.send(Ok(encoded.take())).await.ok();
+    Ok(reading.record("exported", query, records).await?)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ExportError> + Send + 'static,
+) -> Result<T, ExportError> {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(ExportError::Write(io::Error::other(error))),
+    }
+}
+
+/// What was encoded and not sent yet.
+#[derive(Clone, Default)]
+struct Encoded(Arc<Mutex<Vec<u8>>>);
+
+impl Encoded {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Encoded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -11,6 +11,7 @@ use maud::{Markup, html};
 
 use super::access::Access;
 use super::escape::{brief, visible};
+use super::export;
 use super::filters::{form, query};
 use super::html::page;
 use super::table::{pages, table};
@@ -60,8 +61,7 @@ async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
             @if found.records.is_empty() {
                 p { "No record matches." }
             } @else {
-                p { (found.records.len()) " on this page. "
-                    a href=(links.to("/export.jsonl", pairs.iter().cloned())) { "Export all as JSON Lines" } }
+                p { (found.records.len()) " on this page. " (export::links(links, &pairs)) }
                 (table(links, &query, &found.records))
                 (pages(links, "/", &pairs, &found))
             }

@@ -82,13 +82,13 @@ impl<DB: AuditDatabase, A: Access> Explorer<DB, A> {
     }
 
     /// The routes, for [`Router::nest`] at any path or to serve alone: `/`, `/records/{id}`,
-    /// `/history`, `/export.jsonl` and `/style.css`.
+    /// `/history`, `/export/{format}` and `/style.css`.
     pub fn router(self) -> Router {
         Router::new()
             .route("/", get(list::show::<DB, A>))
             .route("/records/{id}", get(record::show::<DB, A>))
             .route("/history", get(history::show::<DB, A>))
-            .route("/export.jsonl", get(export::json_lines::<DB, A>))
+            .route("/export/{format}", get(export::file::<DB, A>))
             .route("/style.css", get(headers::stylesheet))
             .fallback(nothing::<DB, A>)
             .with_state(Arc::new(self.site))

@@ -1,42 +1,76 @@
-use std::io::Write;
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Write};
 
 use super::csv::{COLUMNS, to_row};
-use super::{ExportError, Format};
+use super::parquet::ParquetEncoder;
+use super::{ExportError, Format, fhir, ocsf};
 use crate::record::AuditRecord;
 
-/// Writes records in a format, one by one. It holds no more than one of them.
-#[derive(Debug)]
-pub struct Encoder<W: Write> {
+/// After so many records an export of lines could be continued, if it broke off.
+const REST: u64 = 4_096;
+
+/// Writes records in a format, one by one. It holds no more than one of them, of Parquet one row
+/// group (32 MiB of text, or 32,768 records).
+pub struct Encoder<W: Write + Send> {
+    format: Format,
     inner: Inner<W>,
     records: u64,
 }
 
-#[derive(Debug)]
-enum Inner<W: Write> {
-    Json(W),
-    JsonLines(W),
+enum Inner<W: Write + Send> {
+    Lines(W),
     Csv(Box<csv::Writer<W>>),
+    Parquet(Box<ParquetEncoder<W>>),
 }
 
-impl<W: Write> Encoder<W> {
+impl<W: Write + Send> Encoder<W> {
     /// Begins, with the header where the format has one.
     ///
     /// # Errors
     ///
     /// When `out` does not take it.
     pub fn new(format: Format, out: W) -> Result<Self, ExportError> {
+        let mut begun = Self::bare(format, out, 0)?;
+        if let Inner::Csv(writer) = &mut begun.inner {
+            writer.write_record(COLUMNS).map_err(in_csv)?;
+        }
+        Ok(begun)
+    }
+
+    /// Begins with the first `bytes` of `written`, which hold so many records.
+    pub(super) fn continued(
+        format: Format,
+        mut out: W,
+        written: &File,
+        bytes: u64,
+        records: u64,
+    ) -> Result<Self, ExportError> {
+        if format != Format::Parquet {
+            std::io::copy(&mut written.take(bytes), &mut out)?;
+        }
+        let mut begun = Self::bare(format, out, records)?;
+        if let Inner::Parquet(parquet) = &mut begun.inner {
+            parquet.append(written)?;
+        }
+        Ok(begun)
+    }
+
+    fn bare(format: Format, out: W, records: u64) -> Result<Self, ExportError> {
         let inner = match format {
-            Format::Json => Inner::Json(out),
-            Format::JsonLines => Inner::JsonLines(out),
-            Format::Csv => {
-                let mut writer = csv::WriterBuilder::new()
+            Format::Json | Format::JsonLines | Format::Ocsf | Format::Fhir => Inner::Lines(out),
+            Format::Csv => Inner::Csv(Box::new(
+                csv::WriterBuilder::new()
                     .terminator(csv::Terminator::CRLF)
-                    .from_writer(out);
-                writer.write_record(COLUMNS).map_err(in_csv)?;
-                Inner::Csv(Box::new(writer))
-            }
+                    .from_writer(out),
+            )),
+            Format::Parquet => Inner::Parquet(Box::new(ParquetEncoder::new(out)?)),
         };
-        Ok(Self { inner, records: 0 })
+        Ok(Self {
+            format,
+            inner,
+            records,
+        })
     }
 
     /// Writes a record.
@@ -46,18 +80,52 @@ impl<W: Write> Encoder<W> {
     /// When what is written to does not take it; what was written is then no whole export.
     pub fn write(&mut self, record: &AuditRecord) -> Result<(), ExportError> {
         match &mut self.inner {
-            Inner::Json(out) => {
-                out.write_all(if self.records == 0 { b"[\n" } else { b",\n" })?;
-                serde_json::to_writer(out, record).map_err(std::io::Error::from)?;
-            }
-            Inner::JsonLines(out) => {
-                serde_json::to_writer(&mut *out, record).map_err(std::io::Error::from)?;
-                out.write_all(b"\n")?;
+            Inner::Lines(out) => {
+                if self.format == Format::Json {
+                    out.write_all(if self.records == 0 { b"[\n" } else { b",\n" })?;
+                }
+                match self.format {
+                    Format::Ocsf => serde_json::to_writer(&mut *out, &ocsf::event(record)),
+                    Format::Fhir => serde_json::to_writer(&mut *out, &fhir::audit_event(record)),
+                    _ => serde_json::to_writer(&mut *out, record),
+                }
+                .map_err(std::io::Error::from)?;
+                if self.format != Format::Json {
+                    out.write_all(b"\n")?;
+                }
             }
             Inner::Csv(writer) => writer.write_record(to_row(record)).map_err(in_csv)?,
+            Inner::Parquet(parquet) => parquet.write(record)?,
         }
         self.records += 1;
         Ok(())
+    }
+
+    /// Whether this is a place from which the export could be [`continued`](Self::continued).
+    pub(super) fn is_at_rest(&self) -> bool {
+        match &self.inner {
+            Inner::Parquet(parquet) => parquet.is_at_rest(),
+            _ => self.records.is_multiple_of(REST),
+        }
+    }
+
+    /// Writes what is held back; answers what would make a whole file of it, where that is more than
+    /// nothing.
+    pub(super) fn rest(&mut self) -> Result<Vec<u8>, ExportError> {
+        match &mut self.inner {
+            Inner::Lines(out) => out.flush()?,
+            Inner::Csv(writer) => writer.flush()?,
+            Inner::Parquet(parquet) => return parquet.footer(),
+        }
+        Ok(Vec::new())
+    }
+
+    pub(super) fn get_ref(&self) -> &W {
+        match &self.inner {
+            Inner::Lines(out) => out,
+            Inner::Csv(writer) => writer.get_ref(),
+            Inner::Parquet(parquet) => parquet.get_ref(),
+        }
     }
 
     /// Ends; answers with what was written to.
@@ -67,17 +135,29 @@ impl<W: Write> Encoder<W> {
     /// As [`write`](Self::write).
     pub fn finish(self) -> Result<W, ExportError> {
         let mut out = match self.inner {
-            Inner::Json(mut out) => {
-                out.write_all(if self.records == 0 { b"[]\n" } else { b"\n]\n" })?;
+            Inner::Lines(mut out) => {
+                if self.format == Format::Json {
+                    out.write_all(if self.records == 0 { b"[]\n" } else { b"\n]\n" })?;
+                }
                 out
             }
-            Inner::JsonLines(out) => out,
             Inner::Csv(writer) => writer
                 .into_inner()
                 .map_err(|error| ExportError::Write(error.into_error()))?,
+            Inner::Parquet(parquet) => parquet.finish()?,
         };
         out.flush()?;
         Ok(out)
+    }
+}
+
+impl<W: Write + Send> fmt::Debug for Encoder<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Encoder");
+        shown.field("format", &self.format);
+        shown
+            .field("records", &self.records)
+            .finish_non_exhaustive()
     }
 }
 

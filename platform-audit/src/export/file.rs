@@ -1,59 +1,35 @@
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
-use super::{Encoder, ExportError, Format};
+use super::{Encoder, ExportError, Format, Manifest};
+use crate::query::{AuditQuery, Cursor};
 use crate::record::AuditRecord;
 
-/// What an exported file holds, in `<file>.manifest.json` beside it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Manifest {
-    /// The file's name, without its folder.
-    pub file: String,
-    /// Its format.
-    pub format: Format,
-    /// What was asked, such as an [`AuditQuery`](crate::query::AuditQuery).
-    pub query: Value,
-    /// How many records it holds.
-    pub records: u64,
-    /// The first of them, if there is one.
-    pub first: Option<Mark>,
-    /// The last of them.
-    pub last: Option<Mark>,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// SHA-256 of the file, in hexadecimal.
-    pub sha256: String,
-    /// When it was finished.
-    pub finished_at: Timestamp,
-    /// The version of this crate.
-    pub tool_version: String,
-}
-
-/// A record, as a manifest names it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Mark {
-    /// Its id.
-    pub id: Uuid,
-    /// When it was recorded.
-    pub recorded_at: Option<Timestamp>,
-}
-
 /// A file in the making. It has its name once it is whole, and can be read by its owner only.
+///
+/// Until then `<file>.partial` holds what was written, and `<file>.progress.json` from where it can be
+/// continued: every 4,096 records, of Parquet every row group. Both are left where they are when an
+/// export breaks off.
 #[derive(Debug)]
 pub struct ExportFile {
     path: PathBuf,
-    partial: PathBuf,
     encoder: Encoder<Hashed>,
     manifest: Manifest,
+}
+
+/// From where an export can be continued.
+#[derive(Debug, Serialize, Deserialize)]
+struct Progress {
+    manifest: Manifest,
+    /// After the last record.
+    cursor: Cursor,
+    /// What makes a whole file of what was written, in hexadecimal.
+    footer: String,
 }
 
 /// Keeps count of what goes into a file.
@@ -62,6 +38,16 @@ struct Hashed {
     file: BufWriter<File>,
     bytes: u64,
     digest: Sha256,
+}
+
+impl Hashed {
+    fn new(file: File) -> Self {
+        Self {
+            file: BufWriter::new(file),
+            bytes: 0,
+            digest: Sha256::new(),
+        }
+    }
 }
 
 impl Write for Hashed {
@@ -78,42 +64,98 @@ impl Write for Hashed {
 }
 
 impl ExportFile {
-    /// Begins a file of what `query` asks for.
+    /// Begins a file of what `query` asks for. What is left of one that broke off is overwritten.
     ///
     /// # Errors
     ///
     /// [`ExportError::Exists`] when there is one of that name or its manifest's; [`ExportError::File`] when it
     /// cannot be made.
-    pub fn create(path: &Path, format: Format, query: Value) -> Result<Self, ExportError> {
-        for taken in [path.to_owned(), beside(path, ".manifest.json")] {
+    pub fn create(path: &Path, format: Format, query: &AuditQuery) -> Result<Self, ExportError> {
+        for taken in [path.to_owned(), beside(path, MANIFEST)] {
             if taken.exists() {
                 return Err(ExportError::Exists(taken.display().to_string()));
             }
         }
-        let partial = beside(path, ".partial");
-        let hashed = Hashed {
-            file: BufWriter::new(private(&partial)?),
-            bytes: 0,
-            digest: Sha256::new(),
-        };
-        let file = path.file_name().unwrap_or_default();
+        remove(&beside(path, PROGRESS))?;
+        let hashed = Hashed::new(private(&beside(path, PARTIAL))?);
         Ok(Self {
             encoder: Encoder::new(format, hashed)?,
-            manifest: Manifest {
-                file: file.to_string_lossy().into_owned(),
-                format,
-                query,
-                records: 0,
-                first: None,
-                last: None,
-                bytes: 0,
-                sha256: String::new(),
-                finished_at: Timestamp::UNIX_EPOCH,
-                tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            },
+            manifest: Manifest::new(path, format, query.clone()),
             path: path.to_owned(),
-            partial,
         })
+    }
+
+    /// Continues a file that broke off. Answers also what it asked for, and where to go on.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError::NothingToResume`] when none did, or not so much was written that it could be
+    /// continued; [`ExportError::Damaged`] when what is left is not what was written; else as
+    /// [`create`](Self::create).
+    pub fn resume(path: &Path) -> Result<(Self, AuditQuery, Cursor), ExportError> {
+        if path.exists() {
+            return Err(ExportError::Exists(path.display().to_string()));
+        }
+        let progress_path = beside(path, PROGRESS);
+        let text = match std::fs::read(&progress_path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ExportError::NothingToResume(path.display().to_string()));
+            }
+            Err(source) => return Err(failed(&progress_path, source)),
+        };
+        let damaged = |path: &Path, what: &str| ExportError::Damaged {
+            path: path.display().to_string(),
+            what: what.to_owned(),
+        };
+        let progress: Progress = serde_json::from_slice(&text)
+            .map_err(|error| damaged(&progress_path, &error.to_string()))?;
+        let footer = hex::decode(&progress.footer)
+            .map_err(|error| damaged(&progress_path, &error.to_string()))?;
+        let Progress {
+            manifest, cursor, ..
+        } = progress;
+
+        let partial = beside(path, PARTIAL);
+        let in_file = |source| failed(&partial, source);
+        let mut written = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&partial)
+            .map_err(in_file)?;
+        if written.metadata().map_err(in_file)?.len() < manifest.bytes {
+            return Err(damaged(&partial, "it is shorter than its progress says"));
+        }
+        written.set_len(manifest.bytes).map_err(in_file)?;
+        written.seek(SeekFrom::End(0)).map_err(in_file)?;
+        written.write_all(&footer).map_err(in_file)?;
+        written.rewind().map_err(in_file)?;
+
+        // Into a file of its own, so that a second break leaves the first whole.
+        let again = beside(path, AGAIN);
+        let hashed = Hashed::new(private(&again)?);
+        let encoder = Encoder::continued(
+            manifest.format,
+            hashed,
+            &written,
+            manifest.bytes,
+            manifest.records,
+        )?;
+        let query = manifest.query.clone();
+        let mut continued = Self {
+            path: path.to_owned(),
+            encoder,
+            manifest,
+        };
+        let progress = continued.progress(cursor.clone())?;
+        std::fs::rename(&again, &partial).map_err(in_file)?;
+        progress.keep(path)?;
+        Ok((continued, query, cursor))
+    }
+
+    /// How many records it holds.
+    pub fn records(&self) -> u64 {
+        self.manifest.records
     }
 
     /// Adds a record.
@@ -123,14 +165,24 @@ impl ExportFile {
     /// [`ExportError::Write`] when the disk does not take it.
     pub fn write(&mut self, record: &AuditRecord) -> Result<(), ExportError> {
         self.encoder.write(record)?;
-        let mark = Mark {
-            id: record.id,
-            recorded_at: record.recorded_at,
-        };
-        self.manifest.records += 1;
-        self.manifest.first.get_or_insert_with(|| mark.clone());
-        self.manifest.last = Some(mark);
+        self.manifest.add(record);
+        if self.encoder.is_at_rest() {
+            let cursor = Cursor::beside(record, &self.manifest.query, false);
+            self.progress(cursor)?.keep(&self.path)?;
+        }
         Ok(())
+    }
+
+    fn progress(&mut self, cursor: Cursor) -> Result<Progress, ExportError> {
+        let footer = hex::encode(self.encoder.rest()?);
+        let hashed = self.encoder.get_ref();
+        hashed.file.get_ref().sync_data()?;
+        self.manifest.bytes = hashed.bytes;
+        Ok(Progress {
+            manifest: self.manifest.clone(),
+            cursor,
+            footer,
+        })
     }
 
     /// Gives the file its name, after its manifest: who finds a file finds what it should be.
@@ -141,10 +193,10 @@ impl ExportFile {
     pub fn finish(self) -> Result<Manifest, ExportError> {
         let Self {
             path,
-            partial,
             encoder,
             mut manifest,
         } = self;
+        let partial = beside(&path, PARTIAL);
         let Hashed {
             file,
             bytes,
@@ -158,67 +210,32 @@ impl ExportFile {
         manifest.bytes = bytes;
         manifest.sha256 = hex::encode(digest.finalize());
         manifest.finished_at = Timestamp::now();
-        let beside_it = beside(&path, ".manifest.json");
         let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
         text.push(b'\n');
-        let mut written = private(&beside_it)?;
-        written
-            .write_all(&text)
-            .and_then(|()| written.sync_all())
-            .map_err(|source| failed(&beside_it, source))?;
+        keep(&beside(&path, MANIFEST), &text)?;
         std::fs::rename(&partial, &path).map_err(|source| failed(&path, source))?;
+        remove(&beside(&path, PROGRESS))?;
         Ok(manifest)
     }
 }
 
-/// Whether the file at `path` is what the manifest beside it says; answers the manifest.
-///
-/// # Errors
-///
-/// [`ExportError::Damaged`] when it is not; [`ExportError::File`] when one of them cannot be read.
-pub fn verify(path: &Path) -> Result<Manifest, ExportError> {
-    let beside_it = beside(path, ".manifest.json");
-    let text = std::fs::read(&beside_it).map_err(|source| failed(&beside_it, source))?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|error| ExportError::Damaged {
-            path: beside_it.display().to_string(),
-            what: error.to_string(),
-        })?;
-    let mut file = File::open(path).map_err(|source| failed(path, source))?;
-    let mut digest = Sha256::new();
-    let mut bytes = 0;
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = file
-            .read(&mut buffer)
-            .map_err(|source| failed(path, source))?;
-        if read == 0 {
-            break;
-        }
-        digest.update(&buffer[..read]);
-        bytes += read as u64;
+impl Progress {
+    /// Beside the file, whole or not at all.
+    fn keep(&self, path: &Path) -> Result<(), ExportError> {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        let (name, draft) = (beside(path, PROGRESS), beside(path, DRAFT));
+        keep(&draft, &text)?;
+        std::fs::rename(&draft, &name).map_err(|source| failed(&name, source))
     }
-    let damaged = |what: String| ExportError::Damaged {
-        path: path.display().to_string(),
-        what,
-    };
-    if bytes != manifest.bytes {
-        return Err(damaged(format!(
-            "{bytes} bytes instead of {}",
-            manifest.bytes
-        )));
-    }
-    let found = hex::encode(digest.finalize());
-    if found != manifest.sha256 {
-        return Err(damaged(format!(
-            "SHA-256 {found} instead of {}",
-            manifest.sha256
-        )));
-    }
-    Ok(manifest)
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) const MANIFEST: &str = ".manifest.json";
+const PARTIAL: &str = ".partial";
+const AGAIN: &str = ".partial.again";
+const PROGRESS: &str = ".progress.json";
+const DRAFT: &str = ".progress.json.draft";
+
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -232,7 +249,21 @@ fn private(path: &Path) -> Result<File, ExportError> {
     options.open(path).map_err(|source| failed(path, source))
 }
 
-fn failed(path: &Path, source: std::io::Error) -> ExportError {
+fn keep(path: &Path, text: &[u8]) -> Result<(), ExportError> {
+    let mut file = private(path)?;
+    file.write_all(text)
+        .and_then(|()| file.sync_all())
+        .map_err(|source| failed(path, source))
+}
+
+fn remove(path: &Path) -> Result<(), ExportError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(failed(path, source)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn failed(path: &Path, source: std::io::Error) -> ExportError {
     ExportError::File {
         path: path.display().to_string(),
         source,

@@ -1,20 +1,28 @@
-//! Records in files that others can read and check: JSON, JSON Lines and CSV, each with a manifest.
+//! Records in files that others can read and check: JSON, JSON Lines, CSV, Parquet, OCSF events and FHIR
+//! AuditEvents, each with a manifest.
 //!
 //! [`Encoder`] writes records one by one, in constant memory; [`ExportFile`] puts them into a file that
 //! is there whole or not at all, beside a [`Manifest`] that says what was asked, what came, and the SHA-256
-//! of it.
+//! of it. What broke off can be continued ([`ExportFile::resume`]).
 
+mod activity;
 mod csv;
 mod encoder;
+mod fhir;
 mod file;
 mod format;
+mod manifest;
+mod ocsf;
+mod parquet;
+mod sparse;
 
 use thiserror::Error;
 
 pub use csv::{from_row, to_row};
 pub use encoder::Encoder;
-pub use file::{ExportFile, Manifest, verify};
+pub use file::ExportFile;
 pub use format::Format;
+pub use manifest::{Manifest, Mark, verify};
 
 /// Why an export did not succeed.
 #[derive(Debug, Error)]
@@ -37,8 +45,11 @@ pub enum ExportError {
     /// There is a file of that name already.
     #[error("`{0}` is there already: name another file, or move it away")]
     Exists(String),
+    /// There is nothing that could be continued.
+    #[error("no export to `{0}` broke off that could be continued: begin it again")]
+    NothingToResume(String),
     /// A word that is no format.
-    #[error("`{0}` is no format: write json, jsonl or csv")]
+    #[error("`{0}` is no format: write json, jsonl, csv, parquet, ocsf or fhir")]
     UnknownFormat(String),
     /// A file is not what its manifest says.
     #[error("`{path}` is not what its manifest says: {what}")]

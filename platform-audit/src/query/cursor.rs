@@ -30,7 +30,7 @@ pub(super) struct Place {
 
 impl Cursor {
     /// Beside `record`, which was read back and so knows when it was recorded.
-    pub(super) fn beside(record: &AuditRecord, query: &AuditQuery, before: bool) -> Self {
+    pub(crate) fn beside(record: &AuditRecord, query: &AuditQuery, before: bool) -> Self {
         Self(Place {
             sort: query.sort,
             direction: query.direction,

@@ -199,11 +199,24 @@ impl<DB: AuditDatabase> Reading<DB> {
     pub async fn each<E: From<Error>>(
         &self,
         query: &AuditQuery,
+        take: impl FnMut(AuditRecord) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        self.each_after(query, None, take).await
+    }
+
+    /// The same from a place on, such as where an export broke off.
+    ///
+    /// # Errors
+    ///
+    /// As [`each`](Self::each).
+    pub async fn each_after<E: From<Error>>(
+        &self,
+        query: &AuditQuery,
+        mut cursor: Option<Cursor>,
         mut take: impl FnMut(AuditRecord) -> Result<(), E>,
     ) -> Result<u64, E> {
         let query = query.clone().limit(1000);
         self.record("export", &query, 0).await?;
-        let mut cursor = None;
         let mut records = 0;
         loop {
             let page = self.unrecorded_page(&query, cursor.as_ref()).await?;

@@ -1,0 +1,125 @@
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::file::{MANIFEST, beside, failed};
+use super::{ExportError, Format};
+use crate::query::AuditQuery;
+use crate::record::AuditRecord;
+
+/// What an exported file holds, in `<file>.manifest.json` beside it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// The file's name, without its folder.
+    pub file: String,
+    /// Its format.
+    pub format: Format,
+    /// What was asked.
+    pub query: AuditQuery,
+    /// How many records it holds.
+    pub records: u64,
+    /// The first of them, if there is one.
+    pub first: Option<Mark>,
+    /// The last of them.
+    pub last: Option<Mark>,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+    /// When it was finished.
+    pub finished_at: Timestamp,
+    /// The version of this crate.
+    pub tool_version: String,
+}
+
+/// A record, as a manifest names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Mark {
+    /// Its id.
+    pub id: Uuid,
+    /// When it was recorded.
+    pub recorded_at: Option<Timestamp>,
+}
+
+impl Manifest {
+    /// Of a file that holds nothing yet.
+    pub(super) fn new(path: &Path, format: Format, query: AuditQuery) -> Self {
+        let file = path.file_name().unwrap_or_default();
+        Self {
+            file: file.to_string_lossy().into_owned(),
+            format,
+            query,
+            records: 0,
+            first: None,
+            last: None,
+            bytes: 0,
+            sha256: String::new(),
+            finished_at: Timestamp::UNIX_EPOCH,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    pub(super) fn add(&mut self, record: &AuditRecord) {
+        let mark = Mark {
+            id: record.id,
+            recorded_at: record.recorded_at,
+        };
+        self.records += 1;
+        self.first.get_or_insert_with(|| mark.clone());
+        self.last = Some(mark);
+    }
+}
+
+/// Whether the file at `path` is what the manifest beside it says; answers the manifest.
+///
+/// # Errors
+///
+/// [`ExportError::Damaged`] when it is not; [`ExportError::File`] when one of them cannot be read.
+pub fn verify(path: &Path) -> Result<Manifest, ExportError> {
+    let beside_it = beside(path, MANIFEST);
+    let text = std::fs::read(&beside_it).map_err(|source| failed(&beside_it, source))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|error| ExportError::Damaged {
+            path: beside_it.display().to_string(),
+            what: error.to_string(),
+        })?;
+    let mut file = File::open(path).map_err(|source| failed(path, source))?;
+    let mut digest = Sha256::new();
+    let mut bytes = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = file
+            .read(&mut buffer)
+            .map_err(|source| failed(path, source))?;
+        if read == 0 {
+            break;
+        }
+        digest.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+    let damaged = |what: String| ExportError::Damaged {
+        path: path.display().to_string(),
+        what,
+    };
+    if bytes != manifest.bytes {
+        return Err(damaged(format!(
+            "{bytes} bytes instead of {}",
+            manifest.bytes
+        )));
+    }
+    let found = hex::encode(digest.finalize());
+    if found != manifest.sha256 {
+        return Err(damaged(format!(
+            "SHA-256 {found} instead of {}",
+            manifest.sha256
+        )));
+    }
+    Ok(manifest)
+}

@@ -1,0 +1,281 @@
+//! Records as rows of an Apache Parquet file, <https://parquet.apache.org/docs/file-format/>.
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::basic::{Compression, Type as Physical, ZstdLevel};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{
+    FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
+    SortingColumn,
+};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::TypePtr;
+use serde_json::Value;
+
+use super::ExportError;
+use crate::record::AuditRecord;
+
+/// A row group holds as many records as fit into this many bytes of text, in the order they come: sorted
+/// by time, each covers a span of it.
+const ROW_GROUP_BYTES: usize = 32 << 20;
+/// And at most so many records.
+const ROW_GROUP_RECORDS: usize = 32_768;
+
+const SCHEMA: &str = "
+message audit_record {
+    required binary id (STRING);
+    optional binary xid (STRING);
+    required int64 occurred_at (TIMESTAMP(MICROS, true));
+    optional int64 recorded_at (TIMESTAMP(MICROS, true));
+    required binary service (STRING);
+    optional binary service_version (STRING);
+    required binary actor_kind (STRING);
+    required binary actor_id (STRING);
+    optional binary actor_session (STRING);
+    optional binary actor_tenant (STRING);
+    optional binary actor_on_behalf_of (STRING);
+    required binary action (STRING);
+    optional binary resource_type (STRING);
+    optional binary resource_id (STRING);
+    required binary outcome (STRING);
+    optional int32 status (INTEGER(16, false));
+    optional binary error_type (STRING);
+    optional binary reason (STRING);
+    optional binary request_id (STRING);
+    optional binary method (STRING);
+    optional binary route (STRING);
+    optional binary path (STRING);
+    optional binary client_address (STRING);
+    optional binary user_agent (STRING);
+    optional binary trace_id (STRING);
+    optional binary span_id (STRING);
+    required binary changes (JSON);
+    required binary details (JSON);
+    required binary cut (JSON);
+}";
+/// How an export is sorted: by `recorded_at`, the fourth column.
+const BY_TIME: SortingColumn = SortingColumn {
+    column_idx: 3,
+    descending: false,
+    nulls_first: false,
+};
+/// Columns in which few values repeat.
+const DISTINCT: [&str; 6] = ["id", "xid", "request_id", "trace_id", "span_id", "changes"];
+
+/// Writes records in row groups, of which it holds one.
+pub(super) struct ParquetEncoder<W: Write> {
+    writer: SerializedFileWriter<W>,
+    columns: Vec<Column>,
+    records: usize,
+    bytes: usize,
+}
+
+/// What a column of the row group holds so far.
+struct Column {
+    name: String,
+    values: Values,
+    /// Which records have a value (1) and which have none (0), where it may lack.
+    levels: Option<Vec<i16>>,
+}
+
+enum Values {
+    /// All texts, one after another, and where each ends.
+    Texts {
+        bytes: Vec<u8>,
+        ends: Vec<usize>,
+    },
+    Status(Vec<i32>),
+    Microseconds(Vec<i64>),
+}
+
+impl<W: Write + Send> ParquetEncoder<W> {
+    pub(super) fn new(out: W) -> Result<Self, ExportError> {
+        let schema = Arc::new(parse_message_type(SCHEMA).map_err(in_parquet)?);
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_created_by(concat!("platform-audit ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
+            .set_sorting_columns(Some(vec![BY_TIME]));
+        for name in DISTINCT {
+            properties = properties.set_column_dictionary_enabled(name.into(), false);
+        }
+        let columns = schema.get_fields().iter().map(Column::new).collect();
+        let writer = SerializedFileWriter::new(out, schema, Arc::new(properties.build()));
+        Ok(Self {
+            writer: writer.map_err(in_parquet)?,
+            columns,
+            records: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Takes over the row groups of such a file, as they are.
+    pub(super) fn append(&mut self, written: &File) -> Result<(), ExportError> {
+        let metadata = ParquetMetaDataReader::new();
+        let metadata = metadata.parse_and_finish(written).map_err(in_parquet)?;
+        for written_group in metadata.row_groups() {
+            let mut group = self.writer.next_row_group().map_err(in_parquet)?;
+            for column in written_group.columns() {
+                let closed = ColumnCloseResult {
+                    bytes_written: column.byte_range().1,
+                    rows_written: u64::try_from(written_group.num_rows()).unwrap_or_default(),
+                    metadata: column.clone(),
+                    bloom_filter: None,
+                    column_index: None,
+                    offset_index: None,
+                };
+                group.append_column(written, closed).map_err(in_parquet)?;
+            }
+            group.close().map_err(in_parquet)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, record: &AuditRecord) -> Result<(), ExportError> {
+        let fields = serde_json::to_value(record).unwrap_or_default();
+        for column in &mut self.columns {
+            let value = match column.name.as_str() {
+                "occurred_at" => Some(record.occurred_at.as_microsecond().into()),
+                "recorded_at" => record.recorded_at.map(|at| at.as_microsecond().into()),
+                name => fields.get(name).filter(|value| !value.is_null()).cloned(),
+            };
+            self.bytes += column.push(value);
+        }
+        self.records += 1;
+        if self.bytes >= ROW_GROUP_BYTES || self.records >= ROW_GROUP_RECORDS {
+            self.end_row_group()?;
+        }
+        Ok(())
+    }
+
+    /// Whether every record is in a row group that was written.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.records == 0
+    }
+
+    pub(super) fn get_ref(&self) -> &W {
+        self.writer.inner()
+    }
+
+    /// What would make a whole file of the row groups that were written.
+    pub(super) fn footer(&self) -> Result<Vec<u8>, ExportError> {
+        let groups = self.writer.flushed_row_groups().to_vec();
+        let records = groups.iter().map(RowGroupMetaData::num_rows).sum();
+        let schema = Arc::new(self.writer.schema_descr().clone());
+        let file = FileMetaData::new(2, records, None, None, schema, None);
+        let metadata = ParquetMetaData::new(file, groups);
+        let mut footer = Vec::new();
+        let writer = ParquetMetaDataWriter::new(&mut footer, &metadata);
+        writer.finish().map_err(in_parquet)?;
+        Ok(footer)
+    }
+
+    pub(super) fn finish(mut self) -> Result<W, ExportError> {
+        self.end_row_group()?;
+        self.writer.into_inner().map_err(in_parquet)
+    }
+
+    fn end_row_group(&mut self) -> Result<(), ExportError> {
+        if std::mem::take(&mut self.records) == 0 {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let mut group = self.writer.next_row_group().map_err(in_parquet)?;
+        for column in &mut self.columns {
+            if let Some(writer) = group.next_column().map_err(in_parquet)? {
+                column.write(writer).map_err(in_parquet)?;
+            }
+        }
+        group.close().map_err(in_parquet)?;
+        self.writer.flush()?;
+        Ok(())
+    }
+}
+
+impl Column {
+    fn new(field: &TypePtr) -> Self {
+        let values = match field.get_physical_type() {
+            Physical::INT32 => Values::Status(Vec::new()),
+            Physical::INT64 => Values::Microseconds(Vec::new()),
+            _ => Values::Texts {
+                bytes: Vec::new(),
+                ends: Vec::new(),
+            },
+        };
+        Self {
+            name: field.name().to_owned(),
+            values,
+            levels: field.is_optional().then(Vec::new),
+        }
+    }
+
+    /// Adds a value or none; answers how many bytes that holds.
+    fn push(&mut self, value: Option<Value>) -> usize {
+        if let Some(levels) = &mut self.levels {
+            levels.push(i16::from(value.is_some()));
+        }
+        let Some(value) = value else {
+            return size_of::<i16>();
+        };
+        let number = value.as_i64().unwrap_or_default();
+        match &mut self.values {
+            Values::Status(all) => {
+                all.push(i32::try_from(number).unwrap_or_default());
+                size_of::<i32>()
+            }
+            Values::Microseconds(all) => {
+                all.push(number);
+                size_of::<i64>()
+            }
+            Values::Texts { bytes, ends } => {
+                let before = bytes.len();
+                match value {
+                    Value::String(text) => bytes.extend_from_slice(text.as_bytes()),
+                    other => bytes.extend_from_slice(other.to_string().as_bytes()),
+                }
+                ends.push(bytes.len());
+                bytes.len() - before + size_of::<usize>()
+            }
+        }
+    }
+
+    fn write(&mut self, mut writer: SerializedColumnWriter<'_>) -> Result<(), ParquetError> {
+        let levels = self.levels.as_deref();
+        match &mut self.values {
+            Values::Texts { bytes, ends } => {
+                let all = Bytes::from(std::mem::take(bytes));
+                let mut begin = 0;
+                let texts: Vec<_> = std::mem::take(ends)
+                    .into_iter()
+                    .map(|end| ByteArray::from(all.slice(std::mem::replace(&mut begin, end)..end)))
+                    .collect();
+                let writer = writer.typed::<ByteArrayType>();
+                writer.write_batch(&texts, levels, None)?;
+            }
+            Values::Status(all) => {
+                let writer = writer.typed::<Int32Type>();
+                writer.write_batch(&std::mem::take(all), levels, None)?;
+            }
+            Values::Microseconds(all) => {
+                let writer = writer.typed::<Int64Type>();
+                writer.write_batch(&std::mem::take(all), levels, None)?;
+            }
+        }
+        if let Some(levels) = &mut self.levels {
+            levels.clear();
+        }
+        writer.close()
+    }
+}
+
+fn in_parquet(error: ParquetError) -> ExportError {
+    ExportError::Write(std::io::Error::other(error))
+}

@@ -1,0 +1,286 @@
+//! The events against the requirements that <https://schema.ocsf.io/1.6.0> publishes: what each class and
+//! object must have, of which members it must have one, and what else it may have.
+
+use platform_audit::export::Format;
+use serde_json::Value;
+
+use super::{each_kind, encoded};
+
+struct Rule {
+    /// The class (its number), or a path in the event.
+    of: &'static str,
+    required: &'static [&'static str],
+    one_of: &'static [&'static str],
+    known: &'static [&'static str],
+}
+
+const BASE: Rule = Rule {
+    of: "",
+    required: &[
+        "activity_id",
+        "category_uid",
+        "class_uid",
+        "metadata",
+        "severity_id",
+        "time",
+        "type_uid",
+    ],
+    one_of: &[],
+    known: &[
+        "activity_name",
+        "category_name",
+        "class_name",
+        "message",
+        "severity",
+        "status",
+        "status_code",
+        "status_detail",
+        "status_id",
+        "type_name",
+        "unmapped",
+    ],
+};
+
+const CLASSES: [Rule; 2] = [
+    Rule {
+        of: "6003",
+        required: &["actor", "api", "src_endpoint"],
+        one_of: &[],
+        known: &["dst_endpoint", "http_request", "http_response", "resources"],
+    },
+    Rule {
+        of: "3004",
+        required: &["entity"],
+        one_of: &[],
+        known: &[
+            "actor",
+            "comment",
+            "entity_result",
+            "src_endpoint",
+            "http_request",
+        ],
+    },
+];
+
+const OBJECTS: [Rule; 15] = [
+    Rule {
+        of: "/metadata",
+        required: &["product", "version"],
+        one_of: &[],
+        known: &[
+            "correlation_uid",
+            "event_code",
+            "log_name",
+            "log_provider",
+            "logged_time",
+            "original_time",
+            "tenant_uid",
+            "uid",
+        ],
+    },
+    Rule {
+        of: "/metadata/product",
+        required: &[],
+        one_of: &["name", "uid"],
+        known: &["vendor_name", "version"],
+    },
+    Rule {
+        of: "/actor",
+        required: &[],
+        one_of: &[
+            "process",
+            "user",
+            "invoked_by",
+            "session",
+            "app_name",
+            "app_uid",
+        ],
+        known: &[],
+    },
+    Rule {
+        of: "/actor/user",
+        required: &[],
+        one_of: &["account", "name", "uid"],
+        known: &["type", "type_id"],
+    },
+    Rule {
+        of: "/actor/session",
+        required: &[],
+        one_of: &[],
+        known: &["uid"],
+    },
+    Rule {
+        of: "/api",
+        required: &["operation"],
+        one_of: &[],
+        known: &["request", "response", "service"],
+    },
+    Rule {
+        of: "/api/request",
+        required: &["uid"],
+        one_of: &[],
+        known: &[],
+    },
+    Rule {
+        of: "/api/response",
+        required: &[],
+        one_of: &[],
+        known: &["code", "error"],
+    },
+    Rule {
+        of: "/api/service",
+        required: &[],
+        one_of: &["name", "uid"],
+        known: &["version"],
+    },
+    Rule {
+        of: "/http_request",
+        required: &[],
+        one_of: &[],
+        known: &["http_method", "uid", "url", "user_agent"],
+    },
+    Rule {
+        of: "/http_response",
+        required: &["code"],
+        one_of: &[],
+        known: &[],
+    },
+    Rule {
+        of: "/resources/0",
+        required: &[],
+        one_of: &["name", "uid"],
+        known: &["data", "type"],
+    },
+    Rule {
+        of: "/src_endpoint",
+        required: &[],
+        one_of: &["ip", "uid", "name", "hostname", "svc_name", "domain"],
+        known: &[],
+    },
+    Rule {
+        of: "/entity",
+        required: &[],
+        one_of: &["name", "uid"],
+        known: &["data", "type", "type_id"],
+    },
+    Rule {
+        of: "/entity_result",
+        required: &[],
+        one_of: &["name", "uid"],
+        known: &["data", "type", "type_id"],
+    },
+];
+
+impl Rule {
+    /// In what the value breaks the rule, which `wider` lets have more.
+    fn broken(&self, value: &Value, wider: Option<&Rule>) -> Option<String> {
+        let members = value.as_object()?;
+        for name in self.required {
+            if !members.contains_key(*name) {
+                return Some(format!("{} lacks {name}", self.of));
+            }
+        }
+        if !self.one_of.is_empty() && !self.one_of.iter().any(|it| members.contains_key(*it)) {
+            return Some(format!("{} has none of {:?}", self.of, self.one_of));
+        }
+        let may = |rule: &Rule, name: &str| {
+            [rule.required, rule.one_of, rule.known]
+                .iter()
+                .any(|all| all.contains(&name))
+        };
+        for (name, value) in members {
+            if !may(self, name) && !wider.is_some_and(|rule| may(rule, name)) {
+                return Some(format!("{} knows no {name}", self.of));
+            }
+            if value.is_null() {
+                return Some(format!("{}: {name} is null", self.of));
+            }
+        }
+        None
+    }
+}
+
+fn broken(event: &Value) -> Option<String> {
+    let number = event["class_uid"].to_string();
+    let Some(class) = CLASSES.iter().find(|class| class.of == number) else {
+        return Some(format!("no class {number}"));
+    };
+    let missing = |name: &&&str| event.get(**name).is_none();
+    if let Some(name) = BASE.required.iter().find(missing) {
+        return Some(format!("lacks {name}"));
+    }
+    let activity = event["activity_id"].as_u64()?;
+    if event["type_uid"].as_u64() != Some(event["class_uid"].as_u64()? * 100 + activity) {
+        return Some("type_uid is not of the class and the activity".to_owned());
+    }
+    if event["category_uid"].as_u64() != Some(event["class_uid"].as_u64()? / 1000) {
+        return Some("category_uid is not the class's".to_owned());
+    }
+    if !matches!(activity, 0..=4 | 99) || (activity == 99 && event.get("activity_name").is_none()) {
+        return Some("activity_id is none, or has no name".to_owned());
+    }
+    class.broken(event, Some(&BASE)).or_else(|| {
+        OBJECTS
+            .iter()
+            .find_map(|rule| rule.broken(event.pointer(rule.of)?, None))
+    })
+}
+
+fn events() -> Vec<Value> {
+    let text = String::from_utf8(encoded(Format::Ocsf, &each_kind())).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn every_event_has_what_its_class_requires_and_nothing_it_does_not_know() {
+    let events = events();
+    for event in &events {
+        assert_eq!(broken(event), None, "{event:#}");
+    }
+    let types: Vec<_> = events.iter().map(|event| &event["type_uid"]).collect();
+    assert_eq!(types, [600_301, 300_403, 600_304, 600_399, 600_399]);
+    let first = &events[0];
+    assert_eq!(first["time"], 1_795_453_200_123_i64);
+    assert_eq!(first["actor"]["user"]["uid"], "ada");
+    assert_eq!(first["src_endpoint"]["ip"], "10.0.0.1");
+    assert_eq!(first["metadata"]["tenant_uid"], "clinic-7");
+    assert_eq!(
+        first["resources"][0]["data"]["note"],
+        serde_json::json!({"after": null})
+    );
+    assert_eq!(first["unmapped"]["actor_on_behalf_of"], "grace");
+    assert_eq!(first["status"], "Success");
+    let second = &events[1];
+    assert_eq!(second["entity"]["data"]["amount"], 5);
+    assert_eq!(second["entity_result"]["data"]["amount"], 6);
+    assert_eq!(second["comment"], "because");
+    assert_eq!(events[2]["src_endpoint"]["name"], "gateway.internal");
+    assert_eq!(events[3]["status_id"], 2);
+    assert_eq!(events[3]["status_detail"], "denied");
+}
+
+#[test]
+fn an_event_that_lacks_something_is_found() {
+    for path in [
+        "/metadata",
+        "/actor",
+        "/api/operation",
+        "/metadata/version",
+        "/src_endpoint/ip",
+    ] {
+        let mut event = events().remove(0);
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        event
+            .pointer_mut(parent)
+            .unwrap()
+            .as_object_mut()
+            .unwrap()
+            .remove(name);
+        assert!(broken(&event).is_some(), "{path}");
+    }
+    let mut event = events().remove(0);
+    event["actor"]["nickname"] = "ada".into();
+    assert!(broken(&event).is_some());
+}
