@@ -7,6 +7,7 @@
     reason = "support for tests: what goes wrong here fails the test"
 )]
 
+pub mod browser;
 pub mod database;
 pub mod events;
 pub mod otlp;

@@ -1,6 +1,7 @@
 //! The figures in the documents: written from `figures.json`, which a run of `all --json` made, and
 //! held against it by a test.
 
+use platform_audit::export::Format;
 use serde_json::{Map, Value};
 
 use crate::audit::CLIENTS;
@@ -33,6 +34,7 @@ fn with_figures(text: &str) -> String {
         ("http", figures.http()),
         ("audit", figures.audit()),
         ("query", figures.query()),
+        ("export", figures.export()),
     ] {
         let (begin, end) = (
             format!("<!-- figures: {name} -->\n"),
@@ -80,7 +82,8 @@ impl Figures {
         format!(
             "- Telemetry adds {:.2} of the time and {:.2} of the allocations that the best of three other layers adds to a request; {:.2} and {:.2} where the caller did not sample it.\n\
             - An audited request of one row has {:.2} of the throughput of one whose record is written by hand, without the check at COMMIT {:.2}; with 1 ms to Postgres {:.2}.\n\
-            - A page of {} million records, 10,000 deep, takes at most {:.1} ms (p95) by any filter that has an index.\n",
+            - A page of {} million records, 10,000 deep, takes at most {:.1} ms (p95) by any filter that has an index.\n\
+            - An export of {} million records to CSV writes {:.0} of them a second and needs {:.0} MiB of memory, as one of a tenth does.\n",
             self.number("http.added_time_vs_best_peer"),
             self.number("http.added_allocations_vs_best_peer"),
             self.number("http.sampled_out_vs_best_peer"),
@@ -90,6 +93,9 @@ impl Figures {
             self.number("audit.guarded_vs_handwritten_1ms.throughput"),
             self.number("query.records") / 1e6,
             self.number("query.p95_ms"),
+            self.number("export.records") / 1e6,
+            self.number("export.csv.records_per_s"),
+            self.number("export.csv.peak_mib"),
         )
     }
 
@@ -182,6 +188,25 @@ impl Figures {
         }
         table
     }
+
+    fn export(&self) -> String {
+        let records = self.number("export.records");
+        let mut table = format!(
+            "| an export of {} million records | records a second | bytes a record | peak MiB | of a tenth of them |\n|---|---|---|---|---|\n",
+            records / 1e6
+        );
+        for format in Format::ALL {
+            let figure = |what: &str| self.number(&format!("export.{format}.{what}"));
+            table += &format!(
+                "| {format} | {:.0} | {:.0} | {:.0} | {:.0} |\n",
+                figure("records_per_s"),
+                figure("bytes_per_record"),
+                figure("peak_mib"),
+                figure("peak_mib_of_a_tenth"),
+            );
+        }
+        table
+    }
 }
 
 #[cfg(test)]
@@ -199,7 +224,7 @@ mod tests {
                 "{document} disagrees with tests/bench/figures.json: cargo run --release -p platform-bench -- docs"
             );
         }
-        assert_eq!(blocks, 5, "each block is in a document");
+        assert_eq!(blocks, 6, "each block is in a document");
     }
 
     #[test]

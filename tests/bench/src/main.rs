@@ -1,11 +1,11 @@
 //! What the toolkit costs beside what a user would pick instead: ratios within one run, in
 //! alternating order.
 //!
-//! `cargo run --release -p platform-bench -- http|audit|query|dead|all [--json] [--quick]`
+//! `cargo run --release -p platform-bench -- http|audit|query|export|dead|all [--json] [--quick]`
 //!
 //! `docs` writes the figures of `figures.json`, which is what `all --json` printed last, into README.md
 //! and COMPARE.md.
-//! `query --records 1000000` makes the large log as large as that.
+//! `query --records 1000000` makes the large log as large as that, and `export --records 100000` its log.
 //! `audit --only near.one_row.16` measures that situation alone; any beginning of its name does.
 //!
 //! With `--json` the last line is one flat object of all figures.
@@ -22,7 +22,9 @@ mod audit;
 mod dead;
 mod delay;
 mod docs;
+mod export;
 mod http;
+mod log;
 mod machine;
 mod query;
 mod server;
@@ -44,28 +46,34 @@ fn main() -> ExitCode {
         docs::write();
         return ExitCode::SUCCESS;
     }
+    if arguments.first().map(String::as_str) == Some(export::ONE) {
+        export::one(&arguments[1..]);
+        return ExitCode::SUCCESS;
+    }
     let measurement = arguments.first().map(String::as_str);
-    if matches!(measurement, Some("audit" | "query"))
+    if matches!(measurement, Some("audit" | "query" | "export"))
         && let Some(code) = server::start()
     {
         return code;
     }
+    let records = after("--records").map(|it| it.parse().expect("--records takes a number"));
     let mut figures = machine::describe();
     let measured = match measurement {
         Some("http") => http::run(quick),
         Some("dead") => dead::run(quick),
-        Some("query") => query::run(
-            quick,
-            after("--records").map(|it| it.parse().expect("--records takes a number")),
-        ),
+        Some("query") => query::run(quick, records),
+        Some("export") => export::run(records),
         Some("audit") => audit::run(quick, after("--only").unwrap_or("")),
-        Some("all") => ["http", "audit", "query"]
+        Some("all") => ["http", "audit", "query", "export"]
             .into_iter()
-            .flat_map(|measurement| apart(measurement, quick, after("--records")))
+            .flat_map(|measurement| {
+                let of_pages = measurement == "query";
+                apart(measurement, quick, after("--records").filter(|_| of_pages))
+            })
             .collect(),
         _ => {
             eprintln!(
-                "usage: platform-bench http|audit|query|dead|all [--json] [--quick], or docs"
+                "usage: platform-bench http|audit|query|export|dead|all [--json] [--quick], or docs"
             );
             return ExitCode::from(2);
         }

@@ -5,13 +5,19 @@
     reason = "what goes wrong here fails the test"
 )]
 
+mod browser;
+
 use std::collections::BTreeSet;
 
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use platform_audit::explorer::{BearerToken, Explorer};
+use opentelemetry::Context;
+use opentelemetry::trace::{
+    FutureExt, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState,
+};
+use platform_audit::explorer::{BearerToken, Explorer, Refusal, Visitor};
 use platform_audit::query::{AuditQuery, AuditReader};
 use platform_audit::{Actor, Audit, AuditDatabase, AuditRecord};
 use platform_tests::database::TestDatabase;
@@ -59,17 +65,7 @@ impl<DB: AuditDatabase> Site<DB> {
     }
 
     async fn ask(&self, method: &str, address: &str, token: &str) -> Page {
-        let request = Request::builder().method(method).uri(address);
-        let request = request.header("authorization", format!("Bearer {token}"));
-        let request = request.body(Body::empty()).unwrap();
-        let answer = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Page {
-            status: parts.status,
-            headers: parts.headers,
-            text: String::from_utf8(body.to_vec()).unwrap(),
-        }
+        asked(&self.router, method, address, token).await
     }
 
     async fn get(&self, path: &str) -> Page {
@@ -96,6 +92,20 @@ impl<DB: AuditDatabase> Site<DB> {
             .await
             .unwrap();
         page.records[0].id.to_string()
+    }
+}
+
+async fn asked(router: &Router, method: &str, address: &str, token: &str) -> Page {
+    let request = Request::builder().method(method).uri(address);
+    let request = request.header("authorization", format!("Bearer {token}"));
+    let request = request.body(Body::empty()).unwrap();
+    let answer = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = answer.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Page {
+        status: parts.status,
+        headers: parts.headers,
+        text: String::from_utf8(body.to_vec()).unwrap(),
     }
 }
 
@@ -253,6 +263,144 @@ async fn three_hundred_records_are_each_there_once_both_ways<DB: AuditDatabase>(
     }
 }
 
+async fn who_may_not_look_is_told_so<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    site.write("ada", "7", "first").await;
+    let nobody = |_: &http::request::Parts| Err::<Visitor, _>(Refusal::Forbidden);
+    let router = Explorer::new(site.reader.clone(), nobody).router();
+    for path in ["/", "/export/csv", "/nothing"] {
+        let page = asked(&router, "GET", path, "secret").await;
+        assert_eq!(page.status, 403, "{path}");
+        assert!(page.text.contains("You may not look at this audit log."));
+        assert!(!page.headers.contains_key("www-authenticate"));
+        is_strict(&page.headers);
+    }
+    assert_eq!(site.readings().await.len(), 0);
+}
+
+async fn head_is_answered_as_get_without_its_body<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    site.write("ada", "7", "first").await;
+    for path in ["", "/history?resource_type=entry&resource_id=7"] {
+        let address = format!("/ops/audit{path}");
+        let page = site.ask("HEAD", &address, "secret").await;
+        assert_eq!((page.status.as_u16(), page.text.len()), (200, 0), "{path}");
+        is_strict(&page.headers);
+        assert_eq!(site.ask("HEAD", &address, "").await.status, 401, "{path}");
+    }
+}
+
+async fn each_heading_sorts_and_turns_the_order_round<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    for (actor, id) in [("ada", "2"), ("grace", "3"), ("linus", "1")] {
+        site.write(actor, id, id).await;
+    }
+    let order = |text: &str| -> Vec<usize> {
+        let rows = text.split_once("<tbody>").unwrap().1;
+        ["ada", "grace", "linus"]
+            .map(|it| rows.find(it).unwrap())
+            .into()
+    };
+    let mut address = "/ops/audit?action=entry.note".to_owned();
+    for (heading, sort) in [
+        ("Actor", "actor"),
+        ("Action", "action"),
+        ("Resource", "resource_type"),
+        ("Outcome", "outcome"),
+        ("Status", "status"),
+        ("Reason", "reason"),
+        ("Recorded", "recorded_at"),
+    ] {
+        for turn in ["ascending", "descending"] {
+            // A heading is a link whose text it is; the newest come first where the time decides.
+            let page = site.ask("GET", &address, "secret").await;
+            assert_eq!(page.status, 200, "{address}");
+            let (_, table) = page.text.split_once("<thead>").unwrap();
+            let (before, _) = table.split_once(&format!(">{heading}<")).unwrap();
+            let tag = before.rsplit_once("href=\"").unwrap().1;
+            address = tag.split('"').next().unwrap().replace("&amp;", "&");
+            let turn = match (sort, turn) {
+                ("recorded_at", "ascending") => "descending",
+                ("recorded_at", _) => "ascending",
+                (_, turn) => turn,
+            };
+            let sorted = site.ask("GET", &address, "secret").await.text;
+            let marked = format!("<th scope=\"col\" aria-sort=\"{turn}\">");
+            let (_, marked) = sorted.split_once(&marked).unwrap();
+            assert!(
+                marked.split_once("</th>").unwrap().0.contains(heading),
+                "{address}"
+            );
+            let [ada, grace, linus] = order(&sorted)[..] else {
+                panic!()
+            };
+            let is_right = match (heading, turn) {
+                ("Actor" | "Recorded", "ascending") => ada < grace && grace < linus,
+                ("Actor" | "Recorded", _) => linus < grace && grace < ada,
+                ("Reason", "ascending") => linus < ada && ada < grace,
+                ("Reason", _) => grace < ada && ada < linus,
+                _ => true, // all are alike
+            };
+            assert!(is_right, "{address}");
+        }
+    }
+}
+
+async fn a_trace_is_linked_where_it_can_be_seen<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    let id = "0af7651916cd43dd8448eb211c80319c";
+    let context = SpanContext::new(
+        TraceId::from_hex(id).unwrap(),
+        SpanId::from_hex("b7ad6b7169203331").unwrap(),
+        TraceFlags::SAMPLED,
+        true,
+        TraceState::default(),
+    );
+    let context = Context::new().with_remote_span_context(context);
+    site.write("ada", "7", "traced").with_context(context).await;
+    let id_of_record = site.only_id().await;
+    let page = site.get(&format!("/records/{id_of_record}")).await.text;
+    assert!(
+        page.contains(&format!("href=\"https://t.example/{id}\"")),
+        "{page}"
+    );
+    assert!(page.contains(&format!("href=\"/ops/audit?trace_id={id}\"")));
+
+    // Without a template there is nowhere to go.
+    let access = BearerToken::new("secret", Actor::user("officer"));
+    let router = Explorer::new(site.reader.clone(), access).router();
+    let page = asked(
+        &router,
+        "GET",
+        &format!("/records/{id_of_record}"),
+        "secret",
+    )
+    .await;
+    assert!(page.text.contains("Same trace") && !page.text.contains("t.example"));
+}
+
+async fn a_long_history_has_pages_too<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    for n in 0..250 {
+        site.write("ada", "7", &format!("change {n:03}.")).await;
+    }
+    let mut address = "/ops/audit/history?resource_type=entry&resource_id=7".to_owned();
+    let mut seen = Vec::new();
+    let mut shown = 0;
+    loop {
+        let page = site.ask("GET", &address, "secret").await.text;
+        let changes = page.split(": <bdi>change ").skip(1);
+        seen.extend(changes.map(|it| it[..3].parse::<usize>().unwrap()));
+        shown += 1;
+        match link(&page, "rel=\"next\"") {
+            Some(next) => address = next,
+            None => break,
+        }
+    }
+    assert!(shown > 1);
+    assert_eq!(seen, (0..250).collect::<Vec<_>>());
+}
+
 macro_rules! on_both {
     ($($name:ident)*) => {
         mod sqlite {$(
@@ -275,4 +423,9 @@ on_both! {
     a_stranger_is_shown_and_reads_nothing
     hostile_text_is_inert
     three_hundred_records_are_each_there_once_both_ways
+    who_may_not_look_is_told_so
+    head_is_answered_as_get_without_its_body
+    each_heading_sorts_and_turns_the_order_round
+    a_trace_is_linked_where_it_can_be_seen
+    a_long_history_has_pages_too
 }

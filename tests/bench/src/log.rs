@@ -9,7 +9,7 @@ const BATCH: i64 = 250_000;
 /// Writes `records` records of the last 13 months into a new audit schema of the service `ledger`:
 /// 5,000 actors, of whom the busiest does a tenth; 200,000 resources, of which the busiest has a
 /// ninth; ten actions; one attempt of 25 denied.
-pub(crate) async fn log(pool: &PgPool, records: i64) {
+pub(crate) async fn write(pool: &PgPool, records: i64) {
     Audit::new(pool.clone(), "ledger")
         .migrate()
         .await

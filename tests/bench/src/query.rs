@@ -1,8 +1,6 @@
 //! What compliance waits for: pages of a small log and of a large one, of each filter that has an
 //! index.
 
-mod generate;
-
 use std::time::Instant;
 
 use platform_audit::query::{AuditQuery, AuditReader, Cursor, Reading};
@@ -12,7 +10,7 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Postgres};
 
-use crate::server;
+use crate::{log, server};
 
 /// Records of the small log.
 const SMALL: i64 = 100_000;
@@ -114,7 +112,7 @@ impl Log {
             .connect(database.url())
             .await
             .expect("the server answers");
-        generate::log(&pool, records).await;
+        log::write(&pool, records).await;
         let one = async |column: &str| -> String {
             let statement = format!(
                 "SELECT {column} FROM ledger_audit.record WHERE recorded_at < now() - interval '100 days' LIMIT 1"

@@ -1,0 +1,135 @@
+//! What an export takes: a tenth of a log and all of it in each format, each by a process of its
+//! own, so that its memory is its own.
+
+use std::path::Path;
+use std::time::Instant;
+
+use platform_audit::Actor;
+use platform_audit::export::{ExportError, ExportFile, Format};
+use platform_audit::query::{AuditQuery, AuditReader, Direction, SortBy};
+use platform_tests::database::TestDatabase;
+use serde_json::{Map, Value, json};
+use sqlx::postgres::PgPoolOptions;
+
+use crate::{log, server};
+
+/// What the process that makes one export is called with.
+pub(crate) const ONE: &str = "export-one";
+/// The days that the log spans, and a tenth of them.
+const DAYS: [i64; 2] = [39, 400];
+const MIB: f64 = 1024.0 * 1024.0;
+
+pub(crate) fn run(records: Option<i64>) -> Map<String, Value> {
+    runtime().block_on(measure(records.unwrap_or(1_000_000)))
+}
+
+/// As the command line has it.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+async fn measure(records: i64) -> Map<String, Value> {
+    println!("{}", server::describe().await);
+    let database = TestDatabase::postgres().await;
+    let pool = PgPoolOptions::new()
+        .max_connections(2)
+        .connect(database.url())
+        .await
+        .expect("the server answers");
+    log::write(&pool, records).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut figures = Map::new();
+    figures.insert("export.records".to_owned(), records.into());
+    println!(
+        "{:<10} {:>9} {:>10} {:>12} {:>9} {:>9}",
+        "format", "records", "records/s", "bytes/record", "MiB", "peak MiB"
+    );
+    for format in Format::ALL {
+        for days in DAYS {
+            let made = one_apart(database.url(), format, days, folder.path());
+            let number = |key: &str| made[key].as_f64().expect("a number");
+            let (count, bytes) = (number("records"), number("bytes"));
+            let (rate, peak) = (count / number("seconds"), number("peak_bytes") / MIB);
+            println!(
+                "{:<10} {count:>9} {rate:>10.0} {:>12.0} {:>9.1} {peak:>9.1}",
+                format.to_string(),
+                bytes / count,
+                bytes / MIB
+            );
+            let mut tell = |what: &str, value: f64| {
+                let key = format!("export.{format}.{what}");
+                figures.insert(key, ((value * 10.0).round() / 10.0).into());
+            };
+            if days == DAYS[0] {
+                tell("peak_mib_of_a_tenth", peak);
+            } else {
+                tell("peak_mib", peak);
+                tell("records_per_s", rate.round());
+                tell("bytes_per_record", bytes / count);
+            }
+        }
+    }
+    figures
+}
+
+fn one_apart(url: &str, format: Format, days: i64, folder: &Path) -> Value {
+    let file = folder.join(format!("{days}.{}", format.extension()));
+    let done =
+        std::process::Command::new(std::env::current_exe().expect("this program has a path"))
+            .args([ONE, url, &format.to_string(), &days.to_string()])
+            .arg(&file)
+            .stderr(std::process::Stdio::inherit())
+            .output()
+            .expect("it starts");
+    assert!(done.status.success(), "{format} was not exported");
+    std::fs::remove_file(&file).expect("the file was made");
+    serde_json::from_slice(&done.stdout).expect("it prints its figures")
+}
+
+/// Makes one export of the last days, and prints what it took.
+pub(crate) fn one(arguments: &[String]) {
+    let [url, format, days, file] = arguments else {
+        panic!("{ONE} URL FORMAT DAYS FILE");
+    };
+    let format: Format = format.parse().expect("a format");
+    let days: i64 = days.parse().expect("a number of days");
+    let began = Instant::now();
+    let manifest = runtime().block_on(async {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .connect(url)
+            .await
+            .expect("the server answers");
+        let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
+        let query = AuditQuery::new()
+            .since(since)
+            .sort(SortBy::RecordedAt, Direction::Ascending);
+        let mut file = ExportFile::create(Path::new(file), format, &query).expect("a new file");
+        AuditReader::new(pool, "ledger")
+            .expect("a reader")
+            .asked_by(Actor::system("bench"))
+            .each::<ExportError>(&query, |record| file.write(&record))
+            .await
+            .expect("all is read and written");
+        file.finish().expect("the file is whole")
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{}",
+        json!({ "records": manifest.records, "bytes": manifest.bytes, "seconds": seconds, "peak_bytes": peak() })
+    );
+}
+
+/// The most memory that this process had, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells it");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("Linux tells it");
+    let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+    digits.parse::<u64>().expect("a number") * 1024
+}
