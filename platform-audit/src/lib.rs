@@ -101,6 +101,8 @@ mod problem;
 pub mod query;
 mod record;
 mod request;
+#[cfg(feature = "review")]
+pub mod review;
 pub mod routing;
 mod store;
 mod tx;

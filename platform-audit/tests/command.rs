@@ -247,14 +247,15 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
             2,
             "it is there already"
         );
-        for (format, beginning) in [
+        // Not where in its object a key stands: that is up to a feature of serde_json.
+        for (format, part) in [
             ("csv", "id,xid,"),
-            ("ocsf", "{\"activity_id\":99,"),
-            ("fhir", "{\"action\":\"E\","),
+            ("ocsf", "\"class_uid\":"),
+            ("fhir", "\"resourceType\":\"AuditEvent\""),
             ("json", "{\n"),
         ] {
             let asked = ask(&format!("query --actor ada --format {format}"));
-            assert!(asked.out.starts_with(beginning), "{format}: {}", asked.out);
+            assert!(asked.out.contains(part), "{format}: {}", asked.out);
         }
         for (wrong, said) in [
             ("export --resume --out nothing.csv", "begin it again"),

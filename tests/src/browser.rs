@@ -17,6 +17,7 @@ pub struct Browser {
     pub tab: WebDriver,
     _driver: Driver,
     folder: TempDir,
+    axe: PathBuf,
 }
 
 #[derive(Debug)]
@@ -38,8 +39,12 @@ impl Browser {
     ///
     /// # Panics
     ///
-    /// When there is no Chromium or no driver of its version. `./test` installs both.
+    /// When there is no Chromium, no driver of its version, or `PLATFORM_TEST_AXE` names no
+    /// axe.min.js. `./test` installs them all.
     pub async fn start(scripts: bool) -> Self {
+        let axe = PathBuf::from(std::env::var_os("PLATFORM_TEST_AXE").expect(
+            "PLATFORM_TEST_AXE is not set: call ./test, which fetches what tests/browser lists, or name axe.min.js",
+        ));
         let folder = tempfile::Builder::new()
             .prefix("browser.")
             .tempdir()
@@ -81,6 +86,7 @@ impl Browser {
             tab,
             _driver: driver,
             folder,
+            axe,
         }
     }
 
@@ -103,12 +109,9 @@ impl Browser {
     ///
     /// # Panics
     ///
-    /// When it cannot look. `./test` fetches it, and `PLATFORM_TEST_AXE` says where it is.
+    /// When it cannot look.
     pub async fn barriers(&self) -> Vec<Value> {
-        let axe = std::env::var("PLATFORM_TEST_AXE").expect(
-            "PLATFORM_TEST_AXE is not set: call ./test, which fetches what tests/browser lists, or name axe.min.js",
-        );
-        let axe = std::fs::read_to_string(axe).unwrap();
+        let axe = std::fs::read_to_string(&self.axe).unwrap();
         let look = format!(
             "{axe};
             const done = arguments[arguments.length - 1];

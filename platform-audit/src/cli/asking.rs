@@ -3,13 +3,12 @@
 use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
-use platform_audit::query::{AuditQuery, Reading};
+use platform_audit::query::{self, AuditQuery, Reading};
 use platform_audit::{Actor, Outcome};
 use sqlx::Any;
 use uuid::Uuid;
 
 use crate::connection::Target;
-use crate::time;
 
 /// Where to ask, and who does: each reading leaves a record.
 #[derive(Debug, Args)]
@@ -50,10 +49,10 @@ impl Asker {
 #[command(next_help_heading = "Which records")]
 pub(crate) struct Filters {
     /// From then on: how long ago, such as 7d or 12h, or a time, such as 2026-10-01 or 2026-10-01T08:00:00+02:00
-    #[arg(long, value_name = "WHEN", value_parser = time::parse)]
+    #[arg(long, value_name = "WHEN", value_parser = query::moment)]
     since: Option<Timestamp>,
     /// Before then
-    #[arg(long, value_name = "WHEN", value_parser = time::parse)]
+    #[arg(long, value_name = "WHEN", value_parser = query::moment)]
     until: Option<Timestamp>,
     /// By this actor
     #[arg(long, value_name = "ID")]

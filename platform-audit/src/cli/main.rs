@@ -16,10 +16,10 @@ mod history;
 mod migrate;
 mod output;
 mod query;
+mod review;
 mod show;
 mod stats;
 mod tail;
-mod time;
 mod unite;
 mod verify_export;
 
@@ -46,6 +46,7 @@ enum Command {
     Tail(tail::Options),
     Unite(unite::Options),
     Stats(stats::Options),
+    Review(review::Options),
     Export(export::Options),
     VerifyExport(verify_export::Options),
     Completions(completions::Options),
@@ -63,6 +64,7 @@ async fn main() -> ExitCode {
         Command::Tail(options) => tail::run(options).await,
         Command::Unite(options) => unite::run(options).await,
         Command::Stats(options) => stats::run(options).await,
+        Command::Review(options) => review::run(options).await,
         Command::Export(options) => export::run(options).await,
         Command::VerifyExport(options) => verify_export::run(&options),
         Command::Completions(options) => Ok(completions::run(&options)),

@@ -9,7 +9,7 @@ use crate::store::AuditDatabase;
 
 /// Name, label and hint of the fields that take text.
 const TEXTS: [(&str, &str, &str); 15] = [
-    ("since", "From", "2026-11-23 or 2026-11-23T14:30:00Z"),
+    ("since", "From", "7d, 2026-11-23 or 2026-11-23T14:30:00Z"),
     ("until", "Before", "2026-11-24"),
     ("actor", "Actor", "its id, exactly"),
     ("action", "Action", "entry.create or entry.*"),
@@ -57,22 +57,10 @@ const SORTS: [&str; 17] = [
     "reason",
 ];
 
-/// The query that was asked; a date alone is its first moment.
+/// The query that was asked.
 pub(super) fn query<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<AuditQuery, Error> {
-    let pairs: Vec<_> = visit
-        .pairs
-        .iter()
-        .filter(|(name, _)| name != "cursor")
-        .map(|(name, value)| {
-            let value = value.trim();
-            let is_date = value.parse::<jiff::civil::Date>().is_ok() && value.len() == 10;
-            match name.as_str() {
-                "since" | "until" if is_date => (name.as_str(), format!("{value}T00:00:00Z")),
-                name => (name, value.to_owned()),
-            }
-        })
-        .collect();
-    AuditQuery::from_pairs(pairs.iter().map(|(name, value)| (*name, value.as_str())))
+    let pairs = visit.pairs.iter().filter(|(name, _)| name != "cursor");
+    AuditQuery::from_pairs(pairs.map(|(name, value)| (name.as_str(), value.trim())))
 }
 
 pub(super) fn form<DB: AuditDatabase>(visit: &Visit<DB>) -> Markup {

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::moment;
 use crate::error::Error;
 use crate::record::{ActorKind, Outcome};
 
@@ -239,7 +240,8 @@ impl AuditQuery {
     }
 
     /// Reads a query from names and values, such as those of a URL or a form. Empty values count
-    /// as not given; `outcome` may be there several times, or hold several with commas between.
+    /// as not given; `outcome` may be there several times, or hold several with commas between; `since` and
+    /// `until` are [`moment`](super::moment)s.
     ///
     /// # Errors
     ///
@@ -259,6 +261,11 @@ impl AuditQuery {
                 continue;
             }
             let value = match (name, value.parse::<u16>()) {
+                ("since" | "until", _) => match moment(value) {
+                    Ok(moment) => Value::from(moment.to_string()),
+                    Err(Error::InvalidQuery(what)) => return Err(refused(name, &what)),
+                    Err(other) => return Err(other),
+                },
                 ("limit", Ok(limit)) => Value::from(limit),
                 _ => Value::from(value),
             };
@@ -312,7 +319,7 @@ impl AuditQuery {
     }
 }
 
-fn refused(name: &str, error: &serde_json::Error) -> Error {
+fn refused(name: &str, error: &impl std::fmt::Display) -> Error {
     Error::InvalidQuery(format!("{name}: {error}"))
 }
 

@@ -35,6 +35,7 @@
 
 mod cursor;
 mod filter;
+mod moment;
 mod reader;
 mod statement;
 mod summary;
@@ -43,7 +44,10 @@ mod unite;
 
 pub use cursor::Cursor;
 pub use filter::{AuditQuery, Direction, SortBy};
+pub use moment::moment;
 pub use reader::{AuditReader, Page, Reading};
+#[cfg(feature = "review")]
+pub(crate) use summary::MOST_VALUES;
 pub use summary::{Count, GroupBy};
 pub use tail::{Tail, Tailed};
 pub use unite::unite;

@@ -25,6 +25,9 @@ pub enum GroupBy {
     Hour,
 }
 
+/// Most values that a summary tells of.
+pub(crate) const MOST_VALUES: usize = 1_000;
+
 /// How many records have a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -60,7 +63,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         statement.conditions(query);
         let order = if in_order { "" } else { "count(*) DESC, " };
         statement.text.push_str(&format!(
-            " GROUP BY {value} ORDER BY {order}{value} LIMIT 1000"
+            " GROUP BY {value} ORDER BY {order}{value} LIMIT {MOST_VALUES}"
         ));
         let counts: Vec<Count> = self.fetch(statement).await?;
         self.record("summary", query, counts.len()).await?;

@@ -1,10 +1,15 @@
-//! Times as people write them.
-
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned, civil};
 
-/// A moment: so long ago (`7d`, `12h 30m`), an RFC 3339 time, or the beginning of a day (UTC).
-pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
+use crate::error::Error;
+
+/// A moment as people write it: so long ago (`7d`, `12h 30m`), an RFC 3339 time, or a day (UTC),
+/// which is its beginning.
+///
+/// # Errors
+///
+/// [`Error::InvalidQuery`] when it is none of these.
+pub fn moment(text: &str) -> Result<Timestamp, Error> {
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Ok(moment);
     }
@@ -17,6 +22,7 @@ pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
         .and_then(|ago| now.checked_sub(ago.abs()))
         .map(|moment| moment.timestamp())
         .map_err(|_| {
-            "write how long ago, such as 7d or 12h, or a time, such as 2026-10-01 or 2026-10-01T08:00:00Z".to_owned()
+            let what = "write how long ago, such as 7d or 12h, or a time, such as 2026-10-01 or 2026-10-01T08:00:00Z";
+            Error::InvalidQuery(what.to_owned())
         })
 }

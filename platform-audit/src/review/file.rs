@@ -1,0 +1,213 @@
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use toml::{Table, Value};
+
+use super::{OfficeHours, Review};
+use crate::error::Error;
+use crate::query::{AuditQuery, GroupBy};
+
+/// Why reviews cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReviewError {
+    /// The file is not TOML.
+    #[error("the reviews are not TOML: {0}")]
+    NotToml(String),
+    /// There is none in it.
+    #[error(
+        "there is no review in it: write a table for each, such as [denied] with outcome = \"denied\" and at_most = 0"
+    )]
+    Empty,
+    /// One of them says something that no review can.
+    #[error("the review `{name}`: {what}")]
+    Invalid {
+        /// Which one.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl Review {
+    /// All reviews of a TOML document, in its order. See the [module](super).
+    ///
+    /// # Errors
+    ///
+    /// When it is not TOML, holds no review, or one that makes no sense.
+    pub fn all(document: &str) -> Result<Vec<Self>, ReviewError> {
+        let tables: Table = document
+            .parse()
+            .map_err(|error: toml::de::Error| ReviewError::NotToml(error.to_string()))?;
+        if tables.is_empty() {
+            return Err(ReviewError::Empty);
+        }
+        tables
+            .into_iter()
+            .map(|(name, value)| {
+                let read = match value {
+                    Value::Table(table) => Self::one(name.clone(), table),
+                    _ => Err("a review is a table: write [name] above its lines".to_owned()),
+                };
+                read.map_err(|what| ReviewError::Invalid { name, what })
+            })
+            .collect()
+    }
+
+    fn one(name: String, mut table: Table) -> Result<Self, String> {
+        let description = take(&mut table, "description")?;
+        let outside: Option<OfficeHours> = take(&mut table, "outside")?;
+        let per: Option<GroupBy> = take(&mut table, "per")?;
+        let at_least: Option<u64> = take(&mut table, "at_least")?;
+        let at_most: Option<u64> = take(&mut table, "at_most")?;
+        if at_least.is_none() && at_most.is_none() {
+            return Err("it expects nothing: write at_most = 0, or at_least = 1".to_owned());
+        }
+        let (least, most) = (at_least.unwrap_or(0), at_most.unwrap_or(u64::MAX));
+        if least > most {
+            return Err(format!(
+                "at_least is {least} and at_most {most}: no number is both"
+            ));
+        }
+        if per.is_some() && at_least.is_some() {
+            return Err("at_least with per: what is not there at all would not be missed; write a review for each that has to be there".to_owned());
+        }
+        if per.is_some() && outside.is_some() {
+            return Err("per and outside do not go together: write two reviews".to_owned());
+        }
+        if let Some(hours) = &outside {
+            hours
+                .zone()
+                .map_err(|error| format!("outside.time_zone: {error}"))?;
+            if hours.days.is_empty() {
+                return Err("outside.days is empty: name a day, such as \"monday\"".to_owned());
+            }
+        }
+        Ok(Self {
+            name,
+            description,
+            query: query(&table)?,
+            outside,
+            per,
+            at_least: least,
+            at_most: most,
+        })
+    }
+}
+
+/// A field of the review's own.
+fn take<'de, T: Deserialize<'de>>(table: &mut Table, name: &str) -> Result<Option<T>, String> {
+    let Some(value) = table.remove(name) else {
+        return Ok(None);
+    };
+    T::deserialize(value.into_deserializer())
+        .map(Some)
+        .map_err(|error: toml::de::Error| format!("{name}: {}", error.message()))
+}
+
+/// What is left are conditions.
+fn query(table: &Table) -> Result<AuditQuery, String> {
+    let mut pairs = Vec::new();
+    for (name, value) in table {
+        if matches!(name.as_str(), "sort" | "direction" | "limit") {
+            return Err(format!("{name} is nothing that a review counts by"));
+        }
+        let values = match value {
+            Value::Array(values) if name == "outcome" => values.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        for value in values {
+            let text = value.as_str().filter(|text| !text.is_empty());
+            let text =
+                text.ok_or_else(|| format!("{name} has to be a text: write {name} = \"…\""))?;
+            pairs.push((name.as_str(), text));
+        }
+    }
+    AuditQuery::from_pairs(pairs).map_err(|error| match error {
+        Error::InvalidQuery(what) => what,
+        other => other.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Review;
+
+    #[test]
+    fn what_makes_no_sense_is_said_with_the_name_of_the_review() {
+        for (text, said) in [
+            ("", "there is no review in it"),
+            ("[a", "not TOML"),
+            ("a = 1", "the review `a`: a review is a table"),
+            (
+                "[a]\noutcome = \"denied\"",
+                "the review `a`: it expects nothing",
+            ),
+            (
+                "[a]\nactr = \"x\"\nat_most = 0",
+                "the review `a`: actr: unknown field",
+            ),
+            (
+                "[a]\nactor = 7\nat_most = 0",
+                "the review `a`: actor has to be a text",
+            ),
+            (
+                "[a]\nactor = \"\"\nat_most = 0",
+                "the review `a`: actor has to be a text",
+            ),
+            (
+                "[a]\noutcome = \"refused\"\nat_most = 0",
+                "the review `a`: outcome: unknown variant",
+            ),
+            (
+                "[a]\nsince = \"soon\"\nat_most = 0",
+                "the review `a`: since: write how long ago",
+            ),
+            (
+                "[a]\nat_most = -1",
+                "the review `a`: at_most: invalid value",
+            ),
+            ("[a]\nat_least = 2\nat_most = 1", "no number is both"),
+            ("[a]\nper = \"actor\"\nat_least = 1", "would not be missed"),
+            (
+                "[a]\nper = \"colour\"\nat_most = 1",
+                "the review `a`: per: unknown variant",
+            ),
+            (
+                "[a]\nlimit = 5\nat_most = 1",
+                "limit is nothing that a review counts by",
+            ),
+            (
+                "[a]\nat_most = 0\noutside = { from = \"8\", until = \"18:00\" }",
+                "the review `a`: outside:",
+            ),
+            (
+                "[a]\nat_most = 0\noutside = { from = \"08:00\", until = \"18:00\", time_zone = \"Mars/Base\" }",
+                "outside.time_zone: ",
+            ),
+            (
+                "[a]\nat_most = 0\noutside = { from = \"08:00\", until = \"18:00\", day = [] }",
+                "unknown field `day`",
+            ),
+        ] {
+            let error = Review::all(text).unwrap_err().to_string();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_example_of_the_documentation_can_be_read() {
+        let module = include_str!("mod.rs");
+        let (_, example) = module.split_once("```toml\n").unwrap();
+        let (example, _) = example.split_once("//! ```").unwrap();
+        let example = example.replace("//! ", "").replace("//!", "");
+        let reviews = Review::all(&example).unwrap();
+        let names: Vec<_> = reviews.iter().map(|it| it.name.as_str()).collect();
+        let expected = [
+            "denied-service-accounts",
+            "erased-outside-office-hours",
+            "curious",
+            "backup",
+        ];
+        assert_eq!(names, expected);
+    }
+}

@@ -1,0 +1,253 @@
+//! Reviews of a log, on both stores, and by the command.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what goes wrong here fails the test"
+)]
+
+use std::process::{Command, Output};
+
+use jiff::{SignedDuration, Timestamp};
+use platform_audit::query::AuditReader;
+use platform_audit::review::{Review, Verdict};
+use platform_audit::{Actor, Audit, AuditDatabase};
+use platform_tests::database::TestDatabase;
+use sqlx::{Pool, Postgres, Sqlite};
+
+/// Five readings by ada, two by grace, two failed attempts of a robot, one backup.
+async fn log<DB: AuditDatabase>(database: &TestDatabase) -> AuditReader<DB> {
+    let pool = Pool::<DB>::connect(database.url()).await.unwrap();
+    let audit = Audit::new(pool.clone(), "ledger").development(true);
+    let audit = audit.start().await.unwrap();
+    let done = async |actor: Actor, action: &'static str, is_done: bool| {
+        let work = audit.transaction(actor, action, async |tx| {
+            tx.record("patient", 7);
+            if is_done {
+                Ok(())
+            } else {
+                Err(std::io::Error::other("no"))
+            }
+        });
+        assert_eq!(work.await.is_ok(), is_done);
+    };
+    for _ in 0..5 {
+        done(Actor::user("ada"), "patient.read", true).await;
+    }
+    for _ in 0..2 {
+        done(Actor::user("grace"), "patient.read", true).await;
+        done(Actor::service("robot"), "entry.sync", false).await;
+    }
+    done(Actor::system("cron"), "backup.run", true).await;
+    audit.shutdown().await;
+    AuditReader::new(pool, "ledger").unwrap()
+}
+
+async fn verdict<DB: AuditDatabase>(reader: &AuditReader<DB>, review: &str) -> Verdict {
+    let reviews = Review::all(&format!("[it]\n{review}")).unwrap();
+    let reading = reader.asked_by(Actor::system("nightly"));
+    reviews[0].run(&reading).await.unwrap()
+}
+
+async fn what_is_out_of_bounds_is_found_and_shown<DB: AuditDatabase>(database: TestDatabase) {
+    let reader = log::<DB>(&database).await;
+    for (review, found, shown, breaches) in [
+        ("outcome = \"failed\"\nat_most = 0", 2, 2, "2 of 0..0"),
+        (
+            "outcome = \"failed\"\nactor_kind = \"service\"\nat_most = 1",
+            2,
+            2,
+            "2 of 0..1",
+        ),
+        (
+            "outcome = [\"failed\", \"denied\"]\nactor_kind = \"user\"\nat_most = 0",
+            0,
+            0,
+            "",
+        ),
+        ("outcome = \"failed\"\nat_most = 2", 2, 0, ""),
+        (
+            "action = \"backup.*\"\nsince = \"1h\"\nat_least = 1",
+            1,
+            0,
+            "",
+        ),
+        (
+            "action = \"backup.*\"\nuntil = \"1h\"\nat_least = 1",
+            0,
+            0,
+            "0 of 1..",
+        ),
+        ("action = \"backup.*\"\nat_least = 1\nat_most = 1", 1, 0, ""),
+        (
+            "action = \"patient.read\"\nper = \"actor\"\nat_most = 4",
+            7,
+            5,
+            "ada 5 of 0..4",
+        ),
+        (
+            "action = \"patient.read\"\nper = \"actor\"\nat_most = 5",
+            7,
+            0,
+            "",
+        ),
+        (
+            "action = \"*.read\"\nper = \"action\"\nat_most = 0",
+            0,
+            0,
+            "",
+        ),
+        (
+            "resource_id = \"7\"\nper = \"outcome\"\nat_most = 7",
+            10,
+            8,
+            "success 8 of 0..7",
+        ),
+        (
+            "resource_id = \"7\"\nper = \"resource_type\"\nat_most = 9",
+            10,
+            10,
+            "patient 10 of 0..9",
+        ),
+    ] {
+        let verdict = verdict(&reader, review).await;
+        let said: Vec<String> = verdict
+            .breaches
+            .iter()
+            .map(|it| {
+                let value = it
+                    .value
+                    .as_ref()
+                    .map(|it| format!("{it} "))
+                    .unwrap_or_default();
+                let most = it.at_most.map(|it| it.to_string()).unwrap_or_default();
+                format!("{value}{} of {}..{most}", it.found, it.at_least)
+            })
+            .collect();
+        assert_eq!(said.join(", "), breaches, "{review}");
+        assert_eq!(
+            (verdict.found, verdict.records.len()),
+            (found, shown),
+            "{review}"
+        );
+        assert_eq!(verdict.holds, breaches.is_empty(), "{review}");
+    }
+}
+
+async fn hours_are_counted_from_outside<DB: AuditDatabase>(database: TestDatabase) {
+    let reader = log::<DB>(&database).await;
+    let at = |hours: i64| {
+        let moment = Timestamp::now() + SignedDuration::from_hours(hours);
+        moment.strftime("%H:%M").to_string()
+    };
+    let days = "[\"monday\", \"tuesday\", \"wednesday\", \"thursday\", \"friday\", \"saturday\", \"sunday\"]";
+    for (from, until, outside) in [(at(-2), at(2), 0), (at(2), at(4), 7), (at(-4), at(-2), 7)] {
+        let review = format!(
+            "action = \"patient.read\"\nat_most = 0\noutside = {{ from = \"{from}\", until = \"{until}\", days = {days} }}"
+        );
+        let verdict = verdict(&reader, &review).await;
+        assert_eq!(
+            (verdict.found, verdict.records.len()),
+            (outside, outside as usize)
+        );
+        assert_eq!(verdict.holds, outside == 0);
+    }
+}
+
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod sqlite {$(
+            #[tokio::test]
+            async fn $name() {
+                super::$name::<super::Sqlite>(super::TestDatabase::sqlite()).await;
+            }
+        )*}
+        mod postgres {$(
+            #[tokio::test]
+            async fn $name() {
+                super::$name::<super::Postgres>(super::TestDatabase::postgres().await).await;
+            }
+        )*}
+    };
+}
+
+on_both! {
+    what_is_out_of_bounds_is_found_and_shown
+    hours_are_counted_from_outside
+}
+
+#[tokio::test]
+async fn the_command_shows_what_is_not_as_expected_and_tells_it_by_its_status() {
+    let database = TestDatabase::sqlite();
+    let reader = log::<Sqlite>(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("reviews.toml");
+    let reviews = "
+        [curious]
+        description = \"Nobody reads more than four patients a day\"
+        action = \"patient.read\"
+        per = \"actor\"
+        at_most = 4
+
+        [backup]
+        action = \"backup.run\"
+        at_least = 1";
+    std::fs::write(&file, reviews).unwrap();
+    let run = |more: &[&str]| -> (i32, String, String) {
+        let output: Output = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
+            .arg("review")
+            .arg(&file)
+            .args(["--service", "ledger", "--as", "nightly", "--database-url"])
+            .arg(database.url())
+            .args(more)
+            .output()
+            .unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (status, out, err) = run(&[]);
+    assert_eq!(status, 1, "{err}");
+    for said in [
+        "FAILED curious: 7 found (Nobody reads more than four patients a day)",
+        "       ada: 5, expected at most 4",
+        "ok     backup: 1 found",
+        "2 reviews, 1 not as expected",
+    ] {
+        assert!(out.contains(said), "{said}: {out}");
+    }
+    assert_eq!(out.matches("patient.read").count(), 5, "{out}");
+    let (status, out, _) = run(&["--review", "backup"]);
+    assert_eq!((status, out.lines().count()), (0, 2), "{out}");
+    let (status, out, _) = run(&["--review", "backup", "--until", "2020-01-01"]);
+    assert_eq!(status, 1);
+    assert!(out.contains("expected at least 1"), "{out}");
+    let (status, out, _) = run(&["--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(status, 1);
+    assert_eq!(json[0]["breaches"][0]["value"], "ada");
+    assert_eq!(json[0]["records"].as_array().unwrap().len(), 5);
+    assert_eq!(json[1]["holds"], true);
+    let (_, out, _) = run(&["--format", "jsonl"]);
+    assert_eq!(out.lines().count(), 2);
+
+    let (status, _, err) = run(&["--review", "backups"]);
+    assert_eq!(status, 2);
+    assert!(
+        err.contains("has no review `backups`: it has curious, backup"),
+        "{err}"
+    );
+    std::fs::write(&file, "[curious]\naction = \"patient.read\"").unwrap();
+    let (status, _, err) = run(&[]);
+    assert_eq!(status, 2);
+    assert!(
+        err.contains("reviews.toml: the review `curious`: it expects nothing"),
+        "{err}"
+    );
+
+    // Each reading left its record.
+    let asked = platform_audit::query::AuditQuery::new().actor("nightly");
+    let readings = reader.asked_by(Actor::system("test")).count(&asked).await;
+    assert!(readings.unwrap() >= 8);
+}
