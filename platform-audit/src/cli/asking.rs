@@ -3,7 +3,8 @@
 use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
-use platform_audit::query::{self, AuditQuery, Reading};
+use platform_audit::explorer::Visitor;
+use platform_audit::query::{self, AuditQuery, AuditReader, Reading};
 use platform_audit::{Actor, Outcome};
 use sqlx::Any;
 use uuid::Uuid;
@@ -25,22 +26,35 @@ pub(crate) struct Asker {
 
 impl Asker {
     pub(crate) async fn reading(&self) -> anyhow::Result<Reading<Any>> {
+        let actor = Actor::user(self.name()?);
+        let reading = self.target.reader().await?.asked_by(actor);
+        Ok(match &self.because {
+            Some(reason) => reading.because(reason),
+            None => reading,
+        })
+    }
+
+    /// For a page that asks on behalf of who looks.
+    pub(crate) async fn reader(&self) -> anyhow::Result<AuditReader<Any>> {
+        self.target.reader().await
+    }
+
+    pub(crate) fn visitor(&self) -> anyhow::Result<Visitor> {
+        let visitor = Visitor::new(Actor::user(self.name()?));
+        Ok(match &self.because {
+            Some(reason) => visitor.because(reason),
+            None => visitor,
+        })
+    }
+
+    fn name(&self) -> anyhow::Result<String> {
         let user = || {
             ["USER", "LOGNAME", "USERNAME"]
                 .iter()
                 .find_map(|name| std::env::var(name).ok())
         };
-        let name = self
-            .name
-            .clone()
-            .or_else(user)
-            .filter(|name| !name.is_empty());
-        let name = name.context("nobody is known to read, as this machine names no user: write --as NAME, or set AUDIT_READER")?;
-        let reading = self.target.reader().await?.asked_by(Actor::user(name));
-        Ok(match &self.because {
-            Some(reason) => reading.because(reason),
-            None => reading,
-        })
+        let name = self.name.clone().or_else(user);
+        name.filter(|name| !name.is_empty()).context("nobody is known to read, as this machine names no user: write --as NAME, or set AUDIT_READER")
     }
 }
 

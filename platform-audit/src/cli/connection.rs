@@ -71,7 +71,7 @@ impl Database {
         }
         tried.close().await?;
         let pool = AnyPoolOptions::new()
-            .max_connections(2)
+            .max_connections(4)
             .after_connect(move |connection, _| {
                 let statement = become_role.clone();
                 Box::pin(async move {

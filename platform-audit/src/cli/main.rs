@@ -8,6 +8,7 @@
 
 mod actor;
 mod asking;
+mod catalogue;
 mod check;
 mod completions;
 mod connection;
@@ -17,6 +18,7 @@ mod migrate;
 mod output;
 mod query;
 mod review;
+mod serve;
 mod show;
 mod stats;
 mod tail;
@@ -29,7 +31,16 @@ use clap::{Parser, Subcommand};
 
 /// The audit log of a service: sets it up, checks that the database holds its promise, and asks it.
 #[derive(Debug, Parser)]
-#[command(version, about, propagate_version = true)]
+#[command(
+    version,
+    about,
+    propagate_version = true,
+    after_help = "\
+Exit status, of all commands:
+  0  done; what was asked for was found, and all is as it should be
+  1  asked, and the answer is no: nothing found, a finding, a review not as expected, a file changed
+  2  it could not be done; what is wrong is said on standard error"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,7 +57,9 @@ enum Command {
     Tail(tail::Options),
     Unite(unite::Options),
     Stats(stats::Options),
+    Catalogue(catalogue::Options),
     Review(review::Options),
+    Serve(serve::Options),
     Export(export::Options),
     VerifyExport(verify_export::Options),
     Completions(completions::Options),
@@ -64,7 +77,9 @@ async fn main() -> ExitCode {
         Command::Tail(options) => tail::run(options).await,
         Command::Unite(options) => unite::run(options).await,
         Command::Stats(options) => stats::run(options).await,
+        Command::Catalogue(options) => catalogue::run(options).await,
         Command::Review(options) => review::run(options).await,
+        Command::Serve(options) => serve::run(options).await,
         Command::Export(options) => export::run(options).await,
         Command::VerifyExport(options) => verify_export::run(&options),
         Command::Completions(options) => Ok(completions::run(&options)),

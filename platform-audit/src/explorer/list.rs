@@ -74,7 +74,9 @@ fn recent(query: &AuditQuery) -> AuditQuery {
     let mut query = query.clone();
     if query.since.is_none() {
         let end = query.until.unwrap_or_else(Timestamp::now);
-        query.since = end.checked_sub(SignedDuration::from_hours(24 * DAYS)).ok();
+        query.since = end
+            .checked_sub(SignedDuration::from_hours(24 * i64::from(DAYS)))
+            .ok();
     }
     query
 }

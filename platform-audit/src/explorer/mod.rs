@@ -48,7 +48,7 @@ use axum::routing::get;
 use http::StatusCode;
 use http::request::Parts;
 
-pub use access::{Access, BearerToken, Refusal, Visitor};
+pub use access::{Access, BasicAuth, BearerToken, Refusal, Visitor};
 
 use crate::query::AuditReader;
 use crate::store::AuditDatabase;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
+use http::{HeaderValue, StatusCode};
 use maud::html;
 
 use super::access::{Access, Refusal};
@@ -51,7 +51,7 @@ impl<DB: AuditDatabase> Visit<DB> {
         let links = Links { base };
         let visitor = match site.access.admit(&parts).await {
             Ok(visitor) => visitor,
-            Err(refusal) => return Err(refused(&links, refusal)),
+            Err(refusal) => return Err(refused(&links, refusal, site.access.challenge())),
         };
         let mut reading = site.reader.asked_by(visitor.actor).through(&parts);
         if let Some(reason) = visitor.reason {
@@ -114,13 +114,12 @@ fn problem(links: &Links, status: StatusCode, what: &str) -> Response {
     (status, page(links, title, &body)).into_response()
 }
 
-fn refused(links: &Links, refusal: Refusal) -> Response {
+fn refused(links: &Links, refusal: Refusal, challenge: HeaderValue) -> Response {
     match refusal {
         Refusal::Unauthenticated => {
             let what = "The audit log is shown only to people it knows.";
             let mut answer = problem(links, StatusCode::UNAUTHORIZED, what);
-            let scheme = http::HeaderValue::from_static("Bearer");
-            answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             answer
         }
         Refusal::Forbidden => {

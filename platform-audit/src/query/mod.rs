@@ -33,6 +33,7 @@
 //! address, route, method, changed field, text of the reason), and every other order, reads all
 //! records of the period, so name a period with them.
 
+mod actions;
 mod cursor;
 mod filter;
 mod moment;
@@ -42,6 +43,7 @@ mod summary;
 mod tail;
 mod unite;
 
+pub use actions::RecordedAction;
 pub use cursor::Cursor;
 pub use filter::{AuditQuery, Direction, SortBy};
 pub use moment::moment;

@@ -39,8 +39,8 @@ pub struct Count {
 }
 
 impl<DB: AuditDatabase> Reading<DB> {
-    /// Counts the records of `query` by `group`: the most frequent first, at most 1,000; days and
-    /// hours in their order.
+    /// Counts the records of `query` by `group`: the most frequent first, at most 1,000; the last 1,000
+    /// days or hours in their order.
     ///
     /// # Errors
     ///
@@ -61,11 +61,18 @@ impl<DB: AuditDatabase> Reading<DB> {
         let columns = format!("{object}('value', {value}, 'records', count(*)){cast}");
         let mut statement = Statement::select(dialect, self.schema(), &columns);
         statement.conditions(query);
-        let order = if in_order { "" } else { "count(*) DESC, " };
+        let order = if in_order {
+            format!("{value} DESC")
+        } else {
+            format!("count(*) DESC, {value}")
+        };
         statement.text.push_str(&format!(
-            " GROUP BY {value} ORDER BY {order}{value} LIMIT {MOST_VALUES}"
+            " GROUP BY {value} ORDER BY {order} LIMIT {MOST_VALUES}"
         ));
-        let counts: Vec<Count> = self.fetch(statement).await?;
+        let mut counts: Vec<Count> = self.fetch(statement).await?;
+        if in_order {
+            counts.reverse();
+        }
         self.record("summary", query, counts.len()).await?;
         Ok(counts)
     }
