@@ -7,6 +7,7 @@
     reason = "support for tests: what goes wrong here fails the test"
 )]
 
+#[cfg(feature = "browser")]
 pub mod browser;
 pub mod database;
 pub mod events;

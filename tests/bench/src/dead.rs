@@ -2,13 +2,15 @@
 //! whether every item is accounted for. Each way in a process of its own, over real sockets.
 
 use std::net::TcpListener;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
 use platform_observability::{Spool, Telemetry};
 use serde_json::{Map, Value, json};
+
+use crate::apart;
+use crate::machine::resident;
 
 /// How a child process is told that it is one: for how many seconds to serve, and where to spool.
 const SECONDS: &str = "PLATFORM_BENCH_SECONDS";
@@ -34,8 +36,8 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
     for _ in 0..rounds {
         for (way, seen) in seen.iter_mut().enumerate() {
             let spool = tempfile::tempdir().unwrap();
-            let mut child = Command::new(std::env::current_exe().unwrap());
-            child.args(["dead"]).env(SECONDS, seconds.to_string());
+            let mut child = apart::command(["dead"]);
+            child.env(SECONDS, seconds.to_string());
             match way {
                 0 => child.env("OTEL_SDK_DISABLED", "true"),
                 _ => child.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
@@ -43,13 +45,7 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
             if way == 2 {
                 child.env(SPOOL, spool.path().join("spool"));
             }
-            let output = child.output().unwrap();
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            seen.push(serde_json::from_slice(&output.stdout).unwrap());
+            seen.push(apart::run(&mut child).1);
         }
     }
     report(&seen)
@@ -171,12 +167,4 @@ fn serve(seconds: u64) -> ! {
     println!("{seen}");
     // Not even the end waits for a dead endpoint.
     std::process::exit(0);
-}
-
-/// The memory of this process that is resident, in bytes; 0 where there is no /proc.
-fn resident() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
-    kibibytes.unwrap_or_default() * 1024.0
 }

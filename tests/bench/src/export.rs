@@ -11,7 +11,7 @@ use platform_tests::database::TestDatabase;
 use serde_json::{Map, Value, json};
 use sqlx::postgres::PgPoolOptions;
 
-use crate::{log, server};
+use crate::{apart, log, server};
 
 /// What the process that makes one export is called with.
 pub(crate) const ONE: &str = "export-one";
@@ -77,16 +77,10 @@ async fn measure(records: i64) -> Map<String, Value> {
 
 fn one_apart(url: &str, format: Format, days: i64, folder: &Path) -> Value {
     let file = folder.join(format!("{days}.{}", format.extension()));
-    let done =
-        std::process::Command::new(std::env::current_exe().expect("this program has a path"))
-            .args([ONE, url, &format.to_string(), &days.to_string()])
-            .arg(&file)
-            .stderr(std::process::Stdio::inherit())
-            .output()
-            .expect("it starts");
-    assert!(done.status.success(), "{format} was not exported");
+    let mut command = apart::command([ONE, url, &format.to_string(), &days.to_string()]);
+    let (_, made) = apart::run(command.arg(&file));
     std::fs::remove_file(&file).expect("the file was made");
-    serde_json::from_slice(&done.stdout).expect("it prints its figures")
+    made
 }
 
 /// Makes one export of the last days, and prints what it took.

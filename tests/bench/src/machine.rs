@@ -22,3 +22,11 @@ pub(crate) fn describe() -> Map<String, Value> {
     }
     figures
 }
+
+/// The memory of this process that is resident, in bytes; 0 where there is no /proc.
+pub(crate) fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kibibytes.unwrap_or_default() * 1024.0
+}

@@ -1,7 +1,7 @@
 //! What the toolkit costs beside what a user would pick instead: ratios within one run, in
 //! alternating order.
 //!
-//! `cargo run --release -p platform-bench -- http|audit|query|export|dead|all [--json] [--quick]`
+//! `cargo run --release -p platform-bench -- http|audit|query|export|queue|dead|all [--json] [--quick]`
 //!
 //! `docs` writes the figures of `figures.json`, which is what `all --json` printed last, into README.md
 //! and COMPARE.md.
@@ -18,6 +18,7 @@
     reason = "a measurement prints, and what goes wrong ends it"
 )]
 
+mod apart;
 mod audit;
 mod dead;
 mod delay;
@@ -27,6 +28,7 @@ mod http;
 mod log;
 mod machine;
 mod query;
+mod queue;
 mod server;
 mod spread;
 
@@ -61,19 +63,20 @@ fn main() -> ExitCode {
     let measured = match measurement {
         Some("http") => http::run(quick),
         Some("dead") => dead::run(quick),
+        Some("queue") => queue::run(),
         Some("query") => query::run(quick, records),
         Some("export") => export::run(records),
         Some("audit") => audit::run(quick, after("--only").unwrap_or("")),
-        Some("all") => ["http", "audit", "query", "export"]
+        Some("all") => ["http", "queue", "audit", "query", "export"]
             .into_iter()
             .flat_map(|measurement| {
                 let of_pages = measurement == "query";
-                apart(measurement, quick, after("--records").filter(|_| of_pages))
+                one_of_all(measurement, quick, after("--records").filter(|_| of_pages))
             })
             .collect(),
         _ => {
             eprintln!(
-                "usage: platform-bench http|audit|query|export|dead|all [--json] [--quick], or docs"
+                "usage: platform-bench http|audit|query|export|queue|dead|all [--json] [--quick], or docs"
             );
             return ExitCode::from(2);
         }
@@ -86,25 +89,18 @@ fn main() -> ExitCode {
 }
 
 /// A measurement in a process of its own, as each sets up its process in its own way.
-fn apart(measurement: &str, quick: bool, records: Option<&str>) -> Map<String, Value> {
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args([measurement, "--json"]);
+fn one_of_all(measurement: &str, quick: bool, records: Option<&str>) -> Map<String, Value> {
+    let mut command = apart::command([measurement, "--json"]);
     if quick {
         command.arg("--quick");
     }
     if let Some(records) = records {
         command.args(["--records", records]);
     }
-    let done = command
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .unwrap();
-    let printed = String::from_utf8_lossy(&done.stdout);
-    let (tables, figures) = printed
-        .trim_end()
-        .rsplit_once('\n')
-        .unwrap_or(("", &printed));
+    let (tables, figures) = apart::run(&mut command);
     println!("{tables}");
-    assert!(done.status.success(), "{measurement} failed");
-    serde_json::from_str(figures).unwrap_or_else(|error| panic!("{measurement}: {error}"))
+    match figures {
+        Value::Object(figures) => figures,
+        other => panic!("{measurement} printed {other}"),
+    }
 }

@@ -4,35 +4,34 @@
 use std::time::Instant;
 
 use platform_audit::query::{AuditQuery, AuditReader, Cursor, Reading};
-use platform_audit::{Actor, Outcome};
+use platform_audit::{Actor, Audit, Outcome};
 use platform_tests::database::TestDatabase;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Postgres};
+use uuid::Uuid;
 
 use crate::{log, server};
 
+/// Records of the logs, of which some may be left out.
+pub(crate) const SIZES: [i64; 6] = [0, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 /// Records of the small log.
 const SMALL: i64 = 100_000;
 /// How deep the deep page is, if there are so many.
 const DEEP: usize = 10_000;
-const REPEATS: usize = 40;
+const REPEATS: usize = 500;
+/// Of what grows with the size of the log, if anything does.
+pub(crate) const GROWING: [&str; 4] = ["newest", "actor", "resource", "denied"];
+/// Conditions that no index helps, and how many days of the log they are asked of.
+pub(crate) const SCANS: [(&str, i64); 2] = [("30 days", 30), ("13 months", 396)];
 
 /// A log, and queries of things that are in it.
 struct Log {
     records: i64,
+    audit: Audit<Postgres>,
     reading: Reading<Postgres>,
     queries: Vec<(&'static str, AuditQuery)>,
     _database: TestDatabase,
-}
-
-/// What a page took.
-struct Took {
-    /// Milliseconds.
-    p50: f64,
-    p95: f64,
-    /// Rows that the database looked at.
-    rows: u64,
 }
 
 pub(crate) fn run(quick: bool, records: Option<i64>) -> Map<String, Value> {
@@ -46,62 +45,145 @@ pub(crate) fn run(quick: bool, records: Option<i64>) -> Map<String, Value> {
 
 async fn measure(records: i64) -> Map<String, Value> {
     println!("{}", server::describe().await);
-    let logs = [Log::of(SMALL).await, Log::of(records).await];
     let mut figures = Map::new();
-    let (mut worst, mut slowest) = (0.0_f64, 0.0_f64);
+    figures.insert("query.records".to_owned(), records.into());
     println!(
-        "pages of 100 records, each reading recorded; milliseconds of {REPEATS}, rows as EXPLAIN (ANALYZE) counts them\n{:<14} {:>6} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9} {:>7}",
+        "by size of the log: p50 of {REPEATS}, milliseconds\n{:<10} {:>8} {}",
+        "records",
+        "write",
+        GROWING.map(|name| format!("{name:>10}")).concat()
+    );
+    let mut small = None;
+    for size in SIZES.into_iter().filter(|size| *size < records) {
+        let log = Log::of(size).await;
+        grow(&log, &mut figures).await;
+        if size == SMALL {
+            small = Some(log);
+        }
+    }
+    let large = Log::of(records).await;
+    grow(&large, &mut figures).await;
+    let small = match small {
+        Some(log) => log,
+        None => Log::of(SMALL).await,
+    };
+    pages(&small, &large, &mut figures).await;
+    scans(&large, &mut figures).await;
+    figures
+}
+
+/// What grows with the log: to write a record, and pages deep in it.
+async fn grow(log: &Log, figures: &mut Map<String, Value>) {
+    let mut line = format!("{:<10}", log.records);
+    let mut tell = |name: &str, times: Vec<f64>| {
+        let p50 = quantile(times, 50);
+        line += &format!(" {p50:>9.2}");
+        let key = format!("query.size.{}.{name}.p50_ms", log.records);
+        figures.insert(key, rounded(p50));
+    };
+    let mut times = Vec::new();
+    for _ in 0..=REPEATS {
+        let began = Instant::now();
+        let actor = Actor::user("actor-7");
+        let written = log.audit.transaction(actor, "entry.note", async |tx| {
+            tx.record("entry", "entry-7");
+            Ok::<_, std::io::Error>(())
+        });
+        written.await.expect("a record");
+        times.push(milliseconds(began));
+    }
+    tell("write", times.split_off(1));
+    for name in GROWING {
+        let query = log.query(name);
+        let cursor = log.cursor(query, log.depth(query).await).await;
+        let mut times = Vec::new();
+        for _ in 0..=REPEATS {
+            times.push(log.page(query, cursor.as_ref()).await);
+        }
+        tell(name, times.split_off(1));
+    }
+    println!("{line}");
+}
+
+/// Pages of each filter that has an index, of both logs in turns.
+async fn pages(small: &Log, large: &Log, figures: &mut Map<String, Value>) {
+    println!(
+        "\npages of 100 records, each reading recorded; milliseconds of {REPEATS}, rows as EXPLAIN (ANALYZE) counts them\n{:<14} {:>6} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9} {:>7}",
         "filter",
         "depth",
-        format!("p50 {}k", SMALL / 1000),
+        format!("p50 {}k", small.records / 1000),
         "p95",
         "rows",
-        format!("p50 {}k", records / 1000),
+        format!("p50 {}k", large.records / 1000),
         "p95",
         "rows",
         "growth"
     );
-    for at in 0..logs[0].queries.len() {
+    let (mut worst, mut slowest) = (0.0_f64, 0.0_f64);
+    let logs = [small, large];
+    for (name, _) in &small.queries {
+        let queries = logs.map(|log| log.query(name));
         for deep in [false, true] {
             // As deep in one as in the other, and a full page in both.
-            let depth = if deep { logs[0].depth(at).await } else { 0 };
+            let depth = if deep {
+                small.depth(queries[0]).await
+            } else {
+                0
+            };
             if deep && depth == 0 {
                 continue;
             }
-            let small = logs[0].page(at, depth).await;
-            let large = logs[1].page(at, depth).await;
-            let name = logs[0].queries[at].0;
-            let growth = large.p95 / small.p95;
-            (worst, slowest) = (worst.max(growth), slowest.max(large.p95));
+            let cursors = [
+                small.cursor(queries[0], depth).await,
+                large.cursor(queries[1], depth).await,
+            ];
+            let mut times = [Vec::new(), Vec::new()];
+            for turn in 0..=REPEATS {
+                for at in [turn % 2, 1 - turn % 2] {
+                    let took = logs[at].page(queries[at], cursors[at].as_ref()).await;
+                    // The first warms up.
+                    if turn > 0 {
+                        times[at].push(took);
+                    }
+                }
+            }
+            let [p50, p95] = [50, 95].map(|percent| times.clone().map(|it| quantile(it, percent)));
+            let rows = [
+                small.rows(queries[0], cursors[0].as_ref()).await,
+                large.rows(queries[1], cursors[1].as_ref()).await,
+            ];
+            let growth = p95[1] / p95[0];
+            (worst, slowest) = (worst.max(growth), slowest.max(p95[1]));
             println!(
                 "{name:<14} {depth:>6} {:>9.2} {:>9.2} {:>7} {:>9.2} {:>9.2} {:>9} {growth:>7.2}",
-                small.p50, small.p95, small.rows, large.p50, large.p95, large.rows
+                p50[0], p95[0], rows[0], p50[1], p95[1], rows[1]
             );
             let key = format!("query.{name}.{}", if deep { "deep" } else { "first" });
-            for (what, value) in [
-                ("p95_ms", large.p95),
-                ("p50_ms", large.p50),
-                ("growth", growth),
-            ] {
-                figures.insert(
-                    format!("{key}.{what}"),
-                    ((value * 1000.0).round() / 1000.0).into(),
-                );
+            for (what, value) in [("p95_ms", p95[1]), ("p50_ms", p50[1]), ("growth", growth)] {
+                figures.insert(format!("{key}.{what}"), rounded(value));
             }
-            figures.insert(format!("{key}.rows"), large.rows.into());
+            figures.insert(format!("{key}.rows"), rows[1].into());
         }
     }
     println!("\nworst growth {worst:.2}, slowest p95 {slowest:.2} ms");
-    figures.insert("query.records".to_owned(), logs[1].records.into());
-    figures.insert(
-        "query.growth_100k_to_10m".to_owned(),
-        ((worst * 1000.0).round() / 1000.0).into(),
-    );
-    figures.insert(
-        "query.p95_ms".to_owned(),
-        ((slowest * 1000.0).round() / 1000.0).into(),
-    );
-    figures
+    figures.insert("query.growth_100k_to_10m".to_owned(), rounded(worst));
+    figures.insert("query.p95_ms".to_owned(), rounded(slowest));
+}
+
+/// What no index helps: a text that no reason contains.
+async fn scans(log: &Log, figures: &mut Map<String, Value>) {
+    for (name, days) in SCANS {
+        let query = AuditQuery::new()
+            .since(ago(days))
+            .reason("nobody wrote this");
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            times.push(log.page(&query, None).await);
+        }
+        let p50 = quantile(times, 50);
+        println!("a text in the reasons of {name}: {p50:.0} ms");
+        figures.insert(format!("query.scan.{name}.p50_ms"), rounded(p50));
+    }
 }
 
 impl Log {
@@ -113,98 +195,104 @@ impl Log {
             .await
             .expect("the server answers");
         log::write(&pool, records).await;
-        let one = async |column: &str| -> String {
+        let one = async |column: &str, none: &str| -> String {
             let statement = format!(
                 "SELECT {column} FROM ledger_audit.record WHERE recorded_at < now() - interval '100 days' LIMIT 1"
             );
-            sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
-                .fetch_one(&pool as &PgPool)
+            let value = sqlx::query_scalar(sqlx::AssertSqlSafe(statement));
+            let value: Option<String> = value
+                .fetch_optional(&pool as &PgPool)
                 .await
-                .expect("there are records")
+                .expect("it can be asked");
+            value.unwrap_or_else(|| none.to_owned())
         };
-        let now = jiff::Timestamp::now();
-        let days = |days: i64| now - jiff::SignedDuration::from_hours(24 * days);
+        let id = one("id::text", &Uuid::nil().to_string()).await;
         let queries = vec![
             ("newest", AuditQuery::new()),
-            (
-                "period",
-                AuditQuery::new().since(days(200)).until(days(100)),
-            ),
+            ("period", AuditQuery::new().since(ago(200)).until(ago(100))),
             ("actor", AuditQuery::new().actor("actor-0")),
             ("resource", AuditQuery::new().resource("entry", "entry-0")),
             ("action", AuditQuery::new().action("export.run")),
             (
                 "trace id",
-                AuditQuery::new().trace_id(one("trace_id").await),
+                AuditQuery::new().trace_id(one("trace_id", "none").await),
             ),
             (
                 "request id",
-                AuditQuery::new().request_id(one("request_id").await),
+                AuditQuery::new().request_id(one("request_id", "none").await),
             ),
             (
                 "record id",
-                AuditQuery::new().record_id(one("id::text").await.parse().expect("a UUID")),
+                AuditQuery::new().record_id(id.parse().expect("a UUID")),
             ),
             ("denied", AuditQuery::new().outcome(Outcome::Denied)),
         ];
+        let audit = Audit::new(pool.clone(), "ledger").development(true);
+        let audit = audit.start().await.expect("it starts");
         let reading = AuditReader::new(pool, "ledger")
             .expect("a reader")
             .asked_by(Actor::system("bench"));
         Self {
             records,
+            audit,
             reading,
             queries,
             _database: database,
         }
     }
 
+    fn query(&self, name: &str) -> &AuditQuery {
+        let found = self.queries.iter().find(|(its, _)| *its == name);
+        &found.expect("one of the queries").1
+    }
+
     /// How deep a full page can be, in thousands of records and at most [`DEEP`].
-    async fn depth(&self, at: usize) -> usize {
-        let records = self
-            .reading
-            .count(&self.queries[at].1)
-            .await
-            .expect("a count");
+    async fn depth(&self, query: &AuditQuery) -> usize {
+        let records = self.reading.count(query).await.expect("a count");
         let records = usize::try_from(records).unwrap_or(DEEP);
         (records.saturating_sub(100) / 1000 * 1000).min(DEEP)
     }
 
-    async fn page(&self, at: usize, depth: usize) -> Took {
-        let query = &self.queries[at].1;
+    /// Where the page `depth` records deep begins.
+    async fn cursor(&self, query: &AuditQuery, depth: usize) -> Option<Cursor> {
         let mut cursor: Option<Cursor> = None;
         for _ in 0..depth / 1000 {
             let step = query.clone().limit(1000);
-            let page = self
-                .reading
-                .page(&step, cursor.as_ref())
-                .await
-                .expect("a page");
-            cursor = page.next;
+            let page = self.reading.page(&step, cursor.as_ref()).await;
+            cursor = page.expect("a page").next;
         }
-        let mut took = Vec::new();
-        for turn in 0..=REPEATS {
-            let began = Instant::now();
-            self.reading
-                .page(query, cursor.as_ref())
-                .await
-                .expect("a page");
-            // The first warms up.
-            if turn > 0 {
-                took.push(began.elapsed().as_secs_f64() * 1e3);
-            }
-        }
-        took.sort_by(f64::total_cmp);
-        let plan = self
-            .reading
-            .explain(query, cursor.as_ref())
-            .await
-            .expect("a plan");
-        Took {
-            p50: took[REPEATS / 2],
-            p95: took[REPEATS * 95 / 100],
-            rows: rows(&plan),
-        }
+        cursor
     }
+
+    /// The milliseconds that a page takes.
+    async fn page(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> f64 {
+        let began = Instant::now();
+        self.reading.page(query, cursor).await.expect("a page");
+        milliseconds(began)
+    }
+
+    /// The rows that the database looks at.
+    async fn rows(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> u64 {
+        let plan = self.reading.explain(query, cursor).await;
+        rows(&plan.expect("a plan"))
+    }
+}
+
+fn ago(days: i64) -> jiff::Timestamp {
+    jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days)
+}
+
+fn milliseconds(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1e3
+}
+
+fn quantile(mut values: Vec<f64>, percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() * percent / 100]
+}
+
+fn rounded(value: f64) -> Value {
+    ((value * 1000.0).round() / 1000.0).into()
 }
 
 /// The rows that the scans of a plan returned or threw away.

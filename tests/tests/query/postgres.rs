@@ -18,6 +18,8 @@ async fn insert(pool: &PgPool, record: &Value) {
 
 #[path = "cases.rs"]
 mod cases;
+#[path = "plans.rs"]
+mod plans;
 #[path = "reader_role.rs"]
 mod reader_role;
 #[path = "tail.rs"]

@@ -1,0 +1,25 @@
+//! Measurements in processes of their own, as memory and set-up belong to a process.
+
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// This program, to be called with `arguments`.
+pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut command = Command::new(program);
+    command.args(arguments).stderr(Stdio::inherit());
+    command
+}
+
+/// What it prints: text, and in the last line JSON.
+pub(crate) fn run(command: &mut Command) -> (String, Value) {
+    let done = command.output().expect("it starts");
+    assert!(done.status.success(), "failed: {command:?}");
+    let printed = String::from_utf8_lossy(&done.stdout).trim_end().to_owned();
+    let (text, json) = printed.rsplit_once('\n').unwrap_or(("", &printed));
+    let json = serde_json::from_str(json);
+    let json = json.unwrap_or_else(|error| panic!("{command:?} printed no figures: {error}"));
+    (text.to_owned(), json)
+}

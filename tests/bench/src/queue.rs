@@ -1,0 +1,80 @@
+//! What the telemetry of a service remembers while nobody takes it: memory by the length of the
+//! queue of spans. Each length in a process of its own.
+
+use std::net::TcpListener;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use axum::routing::get;
+use platform_observability::Telemetry;
+use serde_json::{Map, Value, json};
+use tower::ServiceExt;
+
+use crate::apart;
+use crate::machine::resident;
+
+/// Spans that the queue takes, of which the first is the specification's default.
+pub(crate) const LENGTHS: [u64; 5] = [2_048, 8_192, 32_768, 131_072, 524_288];
+/// How a child process is told that it is one.
+const LENGTH: &str = "PLATFORM_BENCH_QUEUE";
+
+pub(crate) fn run() -> Map<String, Value> {
+    if let Ok(length) = std::env::var(LENGTH) {
+        fill(length.parse().unwrap());
+    }
+    // Connections are established, and nothing more.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let mut figures = Map::new();
+    println!("twice as many requests as the queue takes, to an endpoint that never answers\n");
+    println!(
+        "{:>9} {:>9} {:>9} {:>9}",
+        "queue", "waiting", "dropped", "MiB"
+    );
+    for length in LENGTHS {
+        let mut command = apart::command(["queue"]);
+        command.env(LENGTH, length.to_string());
+        command.env("OTEL_BSP_MAX_QUEUE_SIZE", length.to_string());
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+        let (_, seen) = apart::run(&mut command);
+        let [waiting, dropped] = ["waiting", "dropped"].map(|key| seen[key].as_u64().unwrap());
+        assert_eq!(waiting + dropped, 2 * length, "each span is accounted for");
+        let mebibytes = seen["mebibytes"].as_f64().unwrap();
+        println!("{length:>9} {waiting:>9} {dropped:>9} {mebibytes:>9.1}");
+        let rounded = (mebibytes * 10.0).round() / 10.0;
+        figures.insert(format!("queue.{length}.mebibytes"), rounded.into());
+    }
+    figures
+}
+
+/// Answers twice as many requests as the queue takes, prints what was seen as JSON, and ends the process.
+fn fill(length: u64) -> ! {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let seen = runtime.block_on(async {
+        let telemetry = Telemetry::builder("bench")
+            .log_filter("off")
+            .init()
+            .unwrap();
+        let app = Router::new()
+            .route("/entries/{id}", get(async || "hello"))
+            .layer(telemetry.layer());
+        for id in 0..2 * length {
+            let request = Request::get(format!("/entries/{id}"));
+            let request = request.body(Body::empty()).unwrap();
+            app.clone().oneshot(request).await.unwrap();
+        }
+        let traces = telemetry.status().traces;
+        json!({
+            "waiting": traces.waiting,
+            "dropped": traces.dropped_queue_full + traces.dropped_failed,
+            "mebibytes": resident() / f64::from(1 << 20),
+        })
+    });
+    println!("{seen}");
+    // Not even the end waits for a dead endpoint.
+    std::process::exit(0);
+}
