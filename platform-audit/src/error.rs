@@ -119,7 +119,7 @@ const UNAUDITED: &str = "AU002";
 const ENDED: &str = "AU003";
 
 impl Error {
-    /// Why sealed records were refused.
+    /// Why records were refused.
     pub(crate) fn not_written(error: sqlx::Error) -> Self {
         let code = error
             .as_database_error()

@@ -15,6 +15,18 @@ pub enum ActorKind {
     Anonymous,
 }
 
+impl ActorKind {
+    /// The word stored, such as `service`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Service => "service",
+            Self::System => "system",
+            Self::Anonymous => "anonymous",
+        }
+    }
+}
+
 /// Who acts: PCI DSS 10.2.2 user identification, NIST AU-3 identity of subjects, FHIR
 /// `AuditEvent.agent`.
 ///

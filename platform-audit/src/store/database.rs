@@ -14,11 +14,12 @@ pub trait AuditDatabase: sqlx::Database + sealed::Sealed {
     #[doc(hidden)]
     fn dialect(pool: &Pool<Self>) -> Result<DialectOf, Error>;
 
+    /// `None` is NULL.
     #[doc(hidden)]
     fn run(
         connection: &mut Self::Connection,
         statement: Arc<str>,
-        arguments: Vec<String>,
+        arguments: Vec<Option<String>>,
     ) -> BoxFuture<'_, sqlx::Result<u64>>;
 
     #[doc(hidden)]
@@ -87,7 +88,7 @@ macro_rules! audit_database {
             fn run(
                 connection: &mut Self::Connection,
                 statement: Arc<str>,
-                arguments: Vec<String>,
+                arguments: Vec<Option<String>>,
             ) -> BoxFuture<'_, sqlx::Result<u64>> {
                 Box::pin(async move {
                     let query = arguments.into_iter().fold(

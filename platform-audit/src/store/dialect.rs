@@ -115,6 +115,11 @@ impl Dialect {
         Statements {
             insert: in_schema(&format!("{insert}{alone}")),
             insert_in_transaction: in_schema(&format!("{insert}{in_transaction}")),
+            insert_one: match self {
+                Self::Postgres => Some(in_schema(include_str!("postgres/insert_one.sql"))),
+                // It takes no time to read JSON there: there is no server.
+                Self::Sqlite => None,
+            },
             find: in_schema(find),
         }
     }

@@ -312,6 +312,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     }
 
     async fn run(&mut self, statement: String, arguments: Vec<String>) -> Result<(), Error> {
+        let arguments = arguments.into_iter().map(Some).collect();
         DB::run(self.connection, Arc::from(statement), arguments)
             .await
             .map(drop)

@@ -1,5 +1,6 @@
 //! Where records are kept: one interface over sqlx, with the SQL of each database beside it.
 
+mod columns;
 mod connections;
 mod database;
 mod dialect;
@@ -44,6 +45,8 @@ pub(crate) struct Store<DB: AuditDatabase> {
 struct Statements {
     insert: Arc<str>,
     insert_in_transaction: Arc<str>,
+    /// Of one record, whose columns are its arguments.
+    insert_one: Option<Arc<str>>,
     find: Arc<str>,
 }
 
@@ -124,10 +127,9 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
                 let mut connection = self.connections.lend().await.map_err(Error::Record)?;
                 let statement = Arc::clone(&self.statements.insert);
                 // On SQLite the record's own id stands for the transaction it is alone in.
-                let mut arguments = vec![as_json(records)];
+                let mut arguments = vec![Some(as_json(records))];
                 if self.dialect == Dialect::Sqlite {
-                    let id = records.first().map(|record| record.id.to_string());
-                    arguments.push(id.unwrap_or_default());
+                    arguments.push(records.first().map(|record| record.id.to_string()));
                 }
                 let reused = connection.was_reused();
                 let written = DB::run(&mut connection, statement, arguments).await;

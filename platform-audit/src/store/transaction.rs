@@ -7,6 +7,7 @@ use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 use uuid::Uuid;
 
+use super::columns::columns;
 use super::pad::Pad;
 use super::{AuditDatabase, Connection, Store, as_json, connection_failed};
 use crate::error::Error;
@@ -87,8 +88,8 @@ impl<DB: AuditDatabase> Store<DB> {
         if DB::TransactionManager::get_transaction_depth(connection) != 1 {
             return Err(NotCommitted::Record(Error::TransactionEnded));
         }
-        let text = as_json(records);
         if let Some(pad) = transaction.pad.take() {
+            let text = as_json(records);
             self.pads.written(text.len());
             if let Some(sealed) = pad.seal(&text) {
                 let schema = &self.schema;
@@ -97,7 +98,7 @@ impl<DB: AuditDatabase> Store<DB> {
                 return run_to_commit::<DB>(connection, message).await;
             }
         }
-        self.write_in_transaction(connection, token, text, records.len())
+        self.write_in_transaction(connection, token, records)
             .await
             .map_err(NotCommitted::Record)?;
         DB::TransactionManager::commit(connection)
@@ -109,20 +110,24 @@ impl<DB: AuditDatabase> Store<DB> {
         &self,
         connection: &mut DB::Connection,
         token: Uuid,
-        records: String,
-        count: usize,
+        records: &[AuditRecord],
     ) -> Result<(), Error> {
         if let Some(check) = self.dialect.still_in_transaction() {
             DB::run_raw(connection, check.into_sql_str())
                 .await
                 .map_err(|_| Error::TransactionEnded)?;
         }
-        let statement = Arc::clone(&self.statements.insert_in_transaction);
-        let arguments = vec![records, token.to_string()];
-        let written = DB::run(connection, statement, arguments)
+        let (statement, arguments) = match (records, &self.statements.insert_one) {
+            ([record], Some(insert_one)) => (insert_one, columns(record)),
+            _ => (
+                &self.statements.insert_in_transaction,
+                vec![Some(as_json(records)), Some(token.to_string())],
+            ),
+        };
+        let written = DB::run(connection, Arc::clone(statement), arguments)
             .await
-            .map_err(Error::Record)?;
-        if written == count as u64 {
+            .map_err(Error::not_written)?;
+        if written == records.len() as u64 {
             Ok(())
         } else {
             Err(Error::TransactionEnded)

@@ -49,7 +49,7 @@ async fn what_was_read_is_withheld_without_its_record() {
 
 #[tokio::test]
 async fn work_that_ends_its_transaction_itself_gets_no_record() {
-    for statement in ["COMMIT", "ROLLBACK"] {
+    for statement in ["COMMIT", "ROLLBACK", "ROLLBACK; BEGIN"] {
         let service = Service::start().await;
         let ended = service
             .audit

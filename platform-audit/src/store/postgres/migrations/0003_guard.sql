@@ -126,22 +126,30 @@ BEGIN
 END
 $$;
 
--- Whether a changed row needs a check of its own, asked for each row once a statement has taken
--- 5 ms: until then each row has its own, which costs least. From then on one obligation stands for
--- all rows, until its (sub)transaction is rolled back. The setting only says that there may be
--- one; a setting can be forged, so the sequence has to agree.
+-- Whether a changed row needs a check of its own, asked for each row. In the first 5 ms of a statement
+-- each row has its own, which costs least, and so has the first row after them, as a statement of one
+-- row may have waited for a processor. Then one obligation stands for all rows, until its
+-- (sub)transaction is rolled back. The settings only say that there may be one, and that there was a
+-- row; a setting can be forged, so the sequence has to agree, and the other can only oblige.
 --
 -- Anybody may call it, since a trigger's condition runs with the writer's rights; to call it
--- directly can only oblige. It names its operators' schema, as demand_record() does.
+-- directly can only oblige. It names its operators' schema, as demand_record() does. Each expression
+-- costs once a transaction, so those that are seldom needed come last.
 CREATE FUNCTION {schema}.needs_check(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    IF COALESCE(pg_catalog.current_setting('platform_audit.obliged', true), '') OPERATOR(pg_catalog.=) 'on'
-        AND pg_catalog.txid_status(pg_catalog.currval('{schema}.obliged'::pg_catalog.regclass)) OPERATOR(pg_catalog.=) 'in progress'
-    THEN
-        RETURN false;
+    IF pg_catalog.current_setting('platform_audit.obliged', true) OPERATOR(pg_catalog.=) 'on' THEN
+        IF pg_catalog.txid_status(pg_catalog.currval('{schema}.obliged'::pg_catalog.regclass)) OPERATOR(pg_catalog.=) 'in progress' THEN
+            RETURN false;
+        END IF;
+    END IF;
+    IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval) THEN
+        RETURN true;
     -- In a procedure that commits by itself, the statement's time is that of its call.
     ELSIF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.transaction_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval) THEN
+        RETURN true;
+    ELSIF COALESCE(pg_catalog.current_setting('platform_audit.slow', true), '') OPERATOR(pg_catalog.<>) pg_catalog.statement_timestamp()::pg_catalog.text THEN
+        PERFORM pg_catalog.set_config('platform_audit.slow', pg_catalog.statement_timestamp()::pg_catalog.text, true);
         RETURN true;
     END IF;
     PERFORM {schema}.oblige(relation);
@@ -164,7 +172,7 @@ CREATE FUNCTION {schema}.guard_triggers(relation regclass)
 RETURNS TABLE (tab regclass, name name, definition text, enabled "char")
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH wanted (name, definition, function, type) AS (VALUES
-        ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) ''5ms''::pg_catalog.interval) OR {schema}.needs_check(%L)) EXECUTE FUNCTION {schema}.demand_record()', 'demand_record', 29),
+        ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ({schema}.needs_check(%L)) EXECUTE FUNCTION {schema}.demand_record()', 'demand_record', 29),
         ('{schema}_guard_truncate', 'CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.oblige_truncate()', 'oblige_truncate', 32)
     ), tables AS (
         SELECT relid AS tab FROM pg_partition_tree(relation)
@@ -176,7 +184,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             WHERE tgrelid = tables.tab AND tgname = wanted.name AND tgtype = type
                 AND tgfoid = to_regprocedure(format('{schema}.%s()', function))
                 AND (function = 'oblige_truncate' OR tgdeferrable AND tginitdeferred
-                    AND pg_get_triggerdef(oid) LIKE '% WHEN (((clock_timestamp() < (statement_timestamp() + %)) OR {schema}.needs_check(%'))
+                    AND pg_get_triggerdef(oid) LIKE '% WHEN ({schema}.needs_check(%'))
     FROM tables CROSS JOIN wanted
     ORDER BY tables.tab <> relation, tables.tab::oid, wanted.name
 $$;

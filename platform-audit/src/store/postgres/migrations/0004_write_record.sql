@@ -65,6 +65,16 @@ $$;
 
 REVOKE ALL ON FUNCTION {schema}.write_record FROM PUBLIC;
 
+-- Refuses a record where the transaction is not the one that was begun for it.
+CREATE FUNCTION {schema}.transaction_ended() RETURNS uuid
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the transaction that was begun for this audit record has ended'
+        USING ERRCODE = 'AU003', HINT = 'Leave BEGIN, COMMIT and ROLLBACK to AuditTx.';
+END
+$$;
+REVOKE ALL ON FUNCTION {schema}.transaction_ended FROM PUBLIC;
+
 -- Writes the toolkit's records, each byte of which was combined (exclusive or) with one of the
 -- pad that the transaction was begun with: so they may stand in the text of a message, together
 -- with COMMIT, and a server's log shows nothing of them. `transaction` is the one that was begun;
@@ -73,8 +83,7 @@ CREATE FUNCTION {schema}.write_sealed(sealed varbit, transaction text) RETURNS v
 LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('platform_audit.transaction', true) IS DISTINCT FROM transaction THEN
-        RAISE EXCEPTION 'write_sealed: this is not the transaction that was begun'
-            USING ERRCODE = 'AU003', HINT = 'Leave BEGIN, COMMIT and ROLLBACK to AuditTx.';
+        PERFORM {schema}.transaction_ended();
     END IF;
     INSERT INTO {schema}.record (
         id, occurred_at, service, service_version,

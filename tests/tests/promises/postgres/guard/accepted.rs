@@ -1,7 +1,7 @@
 //! What the guard lets pass.
 
 use super::Who::{App, Owner};
-use super::{Guarded, RECORD};
+use super::{Guarded, RECORD, run};
 
 const CHANGE: &str = "INSERT INTO entry VALUES (3, 30)";
 const ANOTHER: &str = "UPDATE entry SET amount = amount + 1";
@@ -34,6 +34,26 @@ accepted! {
     many_rows_in_savepoints: ["BEGIN", "SAVEPOINT s", MANY, "ROLLBACK TO s", MANY, "SAVEPOINT t", "DELETE FROM entry WHERE id > 200", "RELEASE t", RECORD, "COMMIT"];
     cascade_with_a_record: ["BEGIN", "DELETE FROM parent WHERE id = 1", RECORD, "COMMIT"];
     partitions_with_a_record: ["BEGIN", "INSERT INTO measure VALUES (1, 7), (11, 7), (21, 7)", RECORD, "COMMIT"];
+}
+
+/// A statement of one row may be slow because it waited for a processor; that is no bulk change.
+#[tokio::test]
+async fn a_slow_statement_obliges_from_its_second_row_on() {
+    let guarded = Guarded::new().await;
+    let mut connection = guarded.connect(App).await;
+    run(&mut connection, "BEGIN").await.unwrap();
+    for (rows, obliged) in [("3, 3", None), ("4, 5", Some("on"))] {
+        let insert = format!(
+            "INSERT INTO entry SELECT i, i FROM pg_sleep(0.02), generate_series({rows}) AS i"
+        );
+        run(&mut connection, &insert).await.unwrap();
+        let setting = "SELECT current_setting('platform_audit.obliged', true)";
+        let found: Option<String> = sqlx::query_scalar(setting)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(found.as_deref(), obliged, "{insert}");
+    }
 }
 
 #[tokio::test]

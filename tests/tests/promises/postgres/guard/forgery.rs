@@ -26,6 +26,7 @@ refused! {
         "CREATE TEMP TABLE x (); CREATE FUNCTION pg_temp.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT ''infinity''::timestamptz'",
         "CREATE FUNCTION pg_temp.always(timestamptz, timestamptz) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
         "SET search_path = pg_temp, public, pg_catalog", CHANGE];
+    types_shadowed: ["CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK (false)", "SET search_path = pg_temp, public, pg_catalog", MANY];
 }
 
 #[tokio::test]
