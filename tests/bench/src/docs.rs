@@ -7,13 +7,19 @@ use serde_json::{Map, Value};
 use crate::audit::CLIENTS;
 use crate::audit::schemes::SCHEMES;
 use crate::http::{NAMES, OURS};
+use crate::plot::Plot;
+use crate::{query, queue};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const FIGURES: &str = include_str!("../figures.json");
 const DOCUMENTS: [&str; 2] = ["README.md", "COMPARE.md"];
 
-/// Writes the figures into the documents, each between its marks.
+/// Writes the figures into the documents, each between its marks, and the pictures.
 pub(crate) fn write() {
+    for (name, svg) in Figures::read().plots() {
+        let path = format!("{FOLDER}/tests/bench/plots/{name}.svg");
+        std::fs::write(&path, svg).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
     for document in DOCUMENTS {
         let path = format!("{FOLDER}/{document}");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -24,9 +30,7 @@ pub(crate) fn write() {
 
 /// `text` with what is between its marks written anew.
 fn with_figures(text: &str) -> String {
-    let figures: Map<String, Value> =
-        serde_json::from_str(FIGURES).expect("figures.json is one object");
-    let figures = Figures(figures);
+    let figures = Figures::read();
     let mut text = text.to_owned();
     for (name, block) in [
         ("summary", figures.summary()),
@@ -34,6 +38,7 @@ fn with_figures(text: &str) -> String {
         ("http", figures.http()),
         ("audit", figures.audit()),
         ("query", figures.query()),
+        ("scan", figures.scan()),
         ("export", figures.export()),
     ] {
         let (begin, end) = (
@@ -54,6 +59,10 @@ fn with_figures(text: &str) -> String {
 struct Figures(Map<String, Value>);
 
 impl Figures {
+    fn read() -> Self {
+        Self(serde_json::from_str(FIGURES).expect("figures.json is one object"))
+    }
+
     fn number(&self, key: &str) -> f64 {
         self.0
             .get(key)
@@ -189,6 +198,78 @@ impl Figures {
         table
     }
 
+    /// What no index helps.
+    fn scan(&self) -> String {
+        let [month, year] =
+            query::SCANS.map(|(name, _)| self.number(&format!("query.scan.{name}.p50_ms")) / 1e3);
+        format!(
+            "What has no index reads all records of its period: a text that no reason contains takes {month:.1} s to look for in the last 30 days of {} million records, {year:.1} s in all of them.\n",
+            self.number("query.records") / 1e6
+        )
+    }
+
+    fn plots(&self) -> [(&'static str, String); 3] {
+        [
+            ("clients", self.by_clients().svg()),
+            ("log", self.by_size().svg()),
+            ("queue", self.by_length().svg()),
+        ]
+    }
+
+    fn by_clients(&self) -> Plot {
+        let line = |scheme: &crate::audit::schemes::Scheme| {
+            let throughput = CLIENTS.map(|clients| {
+                self.number(&format!(
+                    "audit.near.one_row.{clients}.{}.throughput",
+                    scheme.key
+                ))
+            });
+            (scheme.name.to_owned(), throughput.to_vec())
+        };
+        Plot {
+            title: "Throughput by clients, one row a request, Postgres on the same machine"
+                .to_owned(),
+            across: (
+                "clients",
+                CLIENTS.map(|clients| clients.to_string()).to_vec(),
+            ),
+            up: "requests a second",
+            lines: SCHEMES.iter().map(line).collect(),
+        }
+    }
+
+    fn by_size(&self) -> Plot {
+        let line = |(name, shown): (&str, &str)| {
+            let p50 =
+                query::SIZES.map(|size| self.number(&format!("query.size.{size}.{name}.p50_ms")));
+            (shown.to_owned(), p50.to_vec())
+        };
+        let mut lines = vec![line(("write", "a transaction with one record"))];
+        for name in query::GROWING {
+            lines.push(line((name, &format!("a page, {name}"))));
+        }
+        Plot {
+            title: "Latency by the size of the log (p50); pages of 100, up to 10,000 records deep"
+                .to_owned(),
+            across: ("records", query::SIZES.map(short).to_vec()),
+            up: "milliseconds",
+            lines,
+        }
+    }
+
+    fn by_length(&self) -> Plot {
+        let memory = queue::LENGTHS.map(|length| self.number(&format!("queue.{length}.mebibytes")));
+        Plot {
+            title: "Resident memory by the length of the full queue of spans".to_owned(),
+            across: (
+                "spans",
+                queue::LENGTHS.map(|length| length.to_string()).to_vec(),
+            ),
+            up: "MiB",
+            lines: vec![("memory".to_owned(), memory.to_vec())],
+        }
+    }
+
     fn export(&self) -> String {
         let records = self.number("export.records");
         let mut table = format!(
@@ -209,9 +290,35 @@ impl Figures {
     }
 }
 
+/// As `10k` or `1M`.
+fn short(number: i64) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        1_000..1_000_000 => format!("{}k", number / 1_000),
+        _ => format!("{}M", number / 1_000_000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{DOCUMENTS, FOLDER, with_figures};
+    use super::{DOCUMENTS, FOLDER, Figures, with_figures};
+
+    #[test]
+    fn the_pictures_show_what_was_measured() {
+        for (name, svg) in Figures::read().plots() {
+            let path = format!("{FOLDER}/tests/bench/plots/{name}.svg");
+            let kept = std::fs::read_to_string(&path).unwrap();
+            assert!(
+                kept == svg,
+                "{path} disagrees with tests/bench/figures.json: cargo run --release -p platform-bench -- docs"
+            );
+            let compare = std::fs::read_to_string(format!("{FOLDER}/COMPARE.md")).unwrap();
+            assert!(
+                compare.contains(&format!("(tests/bench/plots/{name}.svg)")),
+                "{name} is shown"
+            );
+        }
+    }
 
     #[test]
     fn the_documents_say_what_was_measured() {
@@ -224,7 +331,7 @@ mod tests {
                 "{document} disagrees with tests/bench/figures.json: cargo run --release -p platform-bench -- docs"
             );
         }
-        assert_eq!(blocks, 6, "each block is in a document");
+        assert_eq!(blocks, 7, "each block is in a document");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! `cargo run --release -p platform-bench -- http|audit|query|export|queue|dead|all [--json] [--quick]`
 //!
 //! `docs` writes the figures of `figures.json`, which is what `all --json` printed last, into README.md
-//! and COMPARE.md.
+//! and COMPARE.md, and as pictures into `plots/`.
 //! `query --records 1000000` makes the large log as large as that, and `export --records 100000` its log.
 //! `audit --only near.one_row.16` measures that situation alone; any beginning of its name does.
 //!
@@ -27,6 +27,7 @@ mod export;
 mod http;
 mod log;
 mod machine;
+mod plot;
 mod query;
 mod queue;
 mod server;
