@@ -7,7 +7,7 @@ use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 use uuid::Uuid;
 
-use super::columns::columns;
+use super::columns::{columns, row};
 use super::pad::Pad;
 use super::{AuditDatabase, Connection, Store, as_json, connection_failed};
 use crate::error::Error;
@@ -19,7 +19,7 @@ pub(crate) struct Transaction<DB: AuditDatabase> {
     connection: Connection<DB>,
     /// Its name, which dies with it.
     token: Uuid,
-    /// What its records are to be sealed with, if they are.
+    /// What its record is to be sealed with, if it is.
     pad: Option<Pad>,
 }
 
@@ -74,7 +74,7 @@ impl<DB: AuditDatabase> Store<DB> {
     }
 
     /// Writes `records` as the last statement of `transaction`, and commits: in one message if it
-    /// has a pad that is long enough.
+    /// is one record and there is a pad that is long enough.
     ///
     /// They are last on purpose: after an earlier error in the transaction they fail (Postgres
     /// 25P02), whereas sqlx 0.9 reports the COMMIT of such a transaction as done.
@@ -88,8 +88,8 @@ impl<DB: AuditDatabase> Store<DB> {
         if DB::TransactionManager::get_transaction_depth(connection) != 1 {
             return Err(NotCommitted::Record(Error::TransactionEnded));
         }
-        if let Some(pad) = transaction.pad.take() {
-            let text = as_json(records);
+        if let ([record], Some(pad)) = (records, transaction.pad.take()) {
+            let text = row(record);
             self.pads.written(text.len());
             if let Some(sealed) = pad.seal(&text) {
                 let schema = &self.schema;

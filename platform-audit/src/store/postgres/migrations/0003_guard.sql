@@ -133,17 +133,16 @@ $$;
 -- row; a setting can be forged, so the sequence has to agree, and the other can only oblige.
 --
 -- Anybody may call it, since a trigger's condition runs with the writer's rights; to call it
--- directly can only oblige. It names its operators' schema, as demand_record() does. Each expression
--- costs once a transaction, so those that are seldom needed come last.
+-- directly can only oblige. It names its operators' schema, as demand_record() does. What is asked
+-- for each row of a bulk change comes first, in one expression; each of them costs once a transaction.
 CREATE FUNCTION {schema}.needs_check(relation regclass) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    IF pg_catalog.current_setting('platform_audit.obliged', true) OPERATOR(pg_catalog.=) 'on' THEN
-        IF pg_catalog.txid_status(pg_catalog.currval('{schema}.obliged'::pg_catalog.regclass)) OPERATOR(pg_catalog.=) 'in progress' THEN
-            RETURN false;
-        END IF;
-    END IF;
-    IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval) THEN
+    IF COALESCE(pg_catalog.current_setting('platform_audit.obliged', true), '') OPERATOR(pg_catalog.=) 'on'
+        AND pg_catalog.txid_status(pg_catalog.currval('{schema}.obliged'::pg_catalog.regclass)) OPERATOR(pg_catalog.=) 'in progress'
+    THEN
+        RETURN false;
+    ELSIF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval) THEN
         RETURN true;
     -- In a procedure that commits by itself, the statement's time is that of its call.
     ELSIF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.transaction_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval) THEN
