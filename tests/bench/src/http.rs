@@ -1,5 +1,5 @@
-//! What a request costs in telemetry: in the process, without a socket, with exporters that
-//! throw away. Bare axum, this toolkit, and what else there is for Tower.
+//! What a request costs in telemetry: in the process, without a socket, and over sockets, with exporters
+//! that throw away. Bare axum, this toolkit, and what else there is for Tower.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -21,7 +21,9 @@ use serde_json::{Map, Value};
 use tower::Service;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::load::{Clients, Turn, cpu_of_a_request};
 use crate::spread::Spread;
+use crate::{cpu, load};
 
 /// Of [`NAMES`].
 pub(crate) const OURS: usize = 2;
@@ -79,7 +81,74 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
         eprint!("\r                              \r");
         report(kind, &nanoseconds, allocated, &mut figures);
     }
+    over_sockets(&services, quick, &mut figures);
     figures
+}
+
+/// How long processors work for a request that comes over a socket, with the client that sends it.
+fn over_sockets(services: &[Router], quick: bool, figures: &mut Map<String, Value>) {
+    const CLIENTS: usize = 16;
+    let (rounds, lasting) = if quick {
+        (5, Duration::from_millis(200))
+    } else {
+        (31, Duration::from_millis(300))
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let turns: Vec<Vec<Turn>> = runtime.block_on(async {
+        let mut clients = Vec::new();
+        for service in services {
+            clients.push(Clients::connect(load::serve(service.clone()).await, CLIENTS).await);
+        }
+        let mut turns: Vec<Vec<Turn>> = NAMES.iter().map(|_| Vec::new()).collect();
+        for round in 0..=rounds {
+            eprint!("\rover sockets: {round} of {rounds} ");
+            for turn in 0..NAMES.len() {
+                let at = (round + turn) % NAMES.len();
+                let worked = || Some([cpu::of_this_process()?, 0.0]);
+                let sampled = || request(SAMPLED);
+                let done = clients[at].run(CLIENTS, sampled, lasting, worked).await;
+                // The first warms up.
+                if round > 0 {
+                    turns[at].push(done);
+                }
+            }
+        }
+        eprint!("\r                              \r");
+        turns
+    });
+    println!(
+        "{:<48} {:>9} {:>9} {:>9}",
+        format!("over sockets, {CLIENTS} clients, sampled"),
+        "req/s",
+        "CPU µs",
+        "added"
+    );
+    let mut bare = None;
+    for (name, turns) in NAMES.iter().zip(turns) {
+        let rate = Spread::of(turns.iter().map(|turn| turn.rate).collect());
+        let Some([worked, _]) = cpu_of_a_request(&turns) else {
+            println!("  {name:<46} {:>9.0}", rate.median);
+            continue;
+        };
+        let added = worked - *bare.get_or_insert(worked);
+        println!(
+            "  {name:<46} {:>9.0} {worked:>9.1} {added:>9.1}",
+            rate.median
+        );
+        figures.insert(format!("http.socket.{name}.cpu_us"), tenths(worked).into());
+        figures.insert(
+            format!("http.socket.{name}.added_cpu_us"),
+            tenths(added).into(),
+        );
+    }
+    println!();
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
 }
 
 fn report(
@@ -204,18 +273,21 @@ fn set_up() -> Vec<Router> {
 async fn serve(service: &mut Router, parent: &str, requests: u32) -> Duration {
     let began = Instant::now();
     for _ in 0..requests {
-        let request = Request::builder()
-            .uri("/entries/7")
-            .header("host", "ledger.example")
-            .header("user-agent", "bench/1")
-            .header("traceparent", parent)
-            .body(Body::empty())
-            .unwrap();
-        let answer: Result<Response, Infallible> = service.call(request).await;
+        let answer: Result<Response, Infallible> = service.call(request(parent)).await;
         let body = answer.unwrap().into_body().collect().await.unwrap();
         assert_eq!(body.to_bytes(), "hello");
     }
     began.elapsed()
+}
+
+fn request(parent: &str) -> Request<Body> {
+    Request::builder()
+        .uri("/entries/7")
+        .header("host", "ledger.example")
+        .header("user-agent", "bench/1")
+        .header("traceparent", parent)
+        .body(Body::empty())
+        .unwrap()
 }
 
 /// Exports nothing.

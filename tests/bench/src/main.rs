@@ -20,11 +20,13 @@
 
 mod apart;
 mod audit;
+mod cpu;
 mod dead;
 mod delay;
 mod docs;
 mod export;
 mod http;
+mod load;
 mod log;
 mod machine;
 mod plot;

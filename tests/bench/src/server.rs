@@ -5,6 +5,8 @@ use std::process::{Command, ExitCode};
 use platform_tests::database::SERVER;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use crate::cpu;
+
 /// Tells the command that runs under `./test` that the server is its own.
 const PRIVATE: &str = "PLATFORM_BENCH_PRIVATE_SERVER";
 
@@ -77,4 +79,20 @@ pub(crate) async fn describe() -> String {
         );
     }
     says
+}
+
+/// The process that started those which serve clients; `None` if the server is elsewhere, or there is
+/// no `/proc`.
+pub(crate) async fn postmaster() -> Option<u32> {
+    let url = std::env::var(SERVER).expect("a server was started");
+    let mut connection = PgConnection::connect(&url)
+        .await
+        .expect("the server answers");
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut connection)
+        .await
+        .expect("it has a process");
+    let parent = cpu::parent(pid.try_into().ok()?)?;
+    let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).ok()?;
+    name.starts_with("postgres").then_some(parent)
 }

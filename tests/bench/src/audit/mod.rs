@@ -1,16 +1,14 @@
 //! What it costs to audit a change, in whole HTTP requests on a real Postgres: nothing, by hand,
 //! this toolkit, and the schemes that others use.
 
-mod load;
 pub(crate) mod schemes;
 mod size;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::ListenerExt;
-use load::{Clients, Turn};
+use axum::body::Body;
+use axum::http::Request;
 use platform_tests::database::TestDatabase;
 use platform_tests::wire::Wire;
 use schemes::{ENTRY, HANDWRITTEN, SCHEMES, Scheme};
@@ -18,8 +16,9 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 
+use crate::load::{Clients, Turn, cpu_of_a_request, serve};
 use crate::spread::Spread;
-use crate::{delay, server};
+use crate::{cpu, delay, server};
 
 /// Of each service: what a small container is given. The toolkit has no more of its own.
 const CONNECTIONS: u32 = 16;
@@ -72,6 +71,8 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
         (round_trip[1] - round_trip[0]).round().into(),
     );
 
+    let postmaster = server::postmaster().await;
+    let worked = || Some([cpu::of_this_process()?, cpu::of_children(postmaster?)?]);
     let mut subjects = Vec::new();
     for scheme in &SCHEMES {
         eprint!("\rsetting up {:<40}", scheme.name);
@@ -89,6 +90,7 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
                 if !format!("{place}.{change}.{clients}").starts_with(only) {
                     continue;
                 }
+                let request = post(path, body);
                 let mut turns: Vec<Vec<Turn>> = SCHEMES.iter().map(|_| Vec::new()).collect();
                 for round in 0..=rounds {
                     eprint!("\r{place}, {change}, {clients} clients: round {round} of {rounds}   ");
@@ -106,7 +108,7 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
                         } else {
                             &mut subject.near
                         };
-                        let turn = load.run(clients, path, body, lasting).await;
+                        let turn = load.run(clients, request, lasting, worked).await;
                         // The first warms up.
                         if round > 0 {
                             turns[at].push(turn);
@@ -160,12 +162,12 @@ impl Subject {
         for (change, path, body) in CHANGES {
             let service = serve((self.scheme.service)(connect(&url, 1).await).await).await;
             let mut clients = Clients::connect(service, 1).await;
-            clients.send(5, path, body).await;
+            clients.send(5, post(path, body)).await;
             // What still follows the last answer has time to.
             tokio::time::sleep(Duration::from_millis(100)).await;
             wire.reset();
             let before = self.log_position().await;
-            clients.send(REQUESTS as usize, path, body).await;
+            clients.send(REQUESTS as usize, post(path, body)).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
             let written = self.log_position().await - before;
             #[expect(clippy::cast_precision_loss, reason = "a count")]
@@ -198,15 +200,17 @@ async fn connect(url: &str, connections: u32) -> PgPool {
         .expect("the server has connections")
 }
 
-async fn serve(router: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a free port");
-    let address = listener.local_addr().expect("its address");
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("TCP_NODELAY"));
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    address
+fn post(path: &'static str, body: &'static str) -> impl Fn() -> Request<Body> + Copy {
+    move || {
+        Request::post(path)
+            .header("host", "ledger.example")
+            .header("user-agent", "bench/1")
+            .header("content-type", "application/json")
+            .header("x-actor", "ada")
+            .header("x-request-id", "018f3c2a-7b1d-7e3a-9c55-0242ac120002")
+            .body(Body::from(body))
+            .expect("a request")
+    }
 }
 
 /// `url` at another address.
@@ -285,9 +289,10 @@ fn report(
         .iter()
         .map(|of| of.iter().map(|turn| turn.rate).collect())
         .collect();
+    let worked: Vec<Option<[f64; 2]>> = turns.iter().map(|of| cpu_of_a_request(of)).collect();
     let percentiles: Vec<[f64; 2]> = turns.into_iter().map(percentiles).collect();
     println!(
-        "Postgres {place}, {}, {clients} clients: against (b)\n{:<36} {:>9} {:>7} {:>16} {:>8} {:>7} {:>8} {:>7}",
+        "Postgres {place}, {}, {clients} clients: against (b); CPU of the service with its clients, and of Postgres\n{:<36} {:>9} {:>7} {:>16} {:>8} {:>7} {:>8} {:>7} {:>16}",
         change.replace('_', " "),
         "",
         "req/s",
@@ -296,7 +301,8 @@ fn report(
         "p50 µs",
         "ratio",
         "p99 µs",
-        "ratio"
+        "ratio",
+        "CPU µs"
     );
     for (at, scheme) in SCHEMES.iter().enumerate() {
         let rate = Spread::of(rates[at].clone());
@@ -305,8 +311,11 @@ fn report(
         let ratio = Spread::of(ratios.map(|(it, by_hand)| it / by_hand).collect());
         let [p50, p99] = percentiles[at];
         let [by_hand_p50, by_hand_p99] = percentiles[HANDWRITTEN];
+        let cpu = worked[at].map_or(String::new(), |[service, server]| {
+            format!("{service:.0} + {server:.0}")
+        });
         println!(
-            "  {:<34} {:>9.0} {:>7.2} {:>16} {:>8.0} {:>7.2} {:>8.0} {:>7.2}",
+            "  {:<34} {:>9.0} {:>7.2} {:>16} {:>8.0} {:>7.2} {:>8.0} {:>7.2} {cpu:>16}",
             scheme.name,
             rate.median,
             ratio.median,
@@ -326,6 +335,10 @@ fn report(
         put("p99_us", p99.round());
         put("p50_vs_handwritten", p50 / by_hand_p50);
         put("p99_vs_handwritten", p99 / by_hand_p99);
+        if let Some([service, server]) = worked[at] {
+            put("service_cpu_us", service.round());
+            put("postgres_cpu_us", server.round());
+        }
         if at == HANDWRITTEN && rate.is_noisy() {
             println!(
                 "    the machine is noisy (more than a tenth between the quartiles): repeat the run when it is idle"

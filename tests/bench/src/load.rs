@@ -1,10 +1,12 @@
-//! Clients that keep their connections and send one request after another.
+//! A service on a socket, and clients that keep their connections and send one request after another.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use axum::serve::ListenerExt;
 use http_body_util::BodyExt;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
@@ -21,6 +23,21 @@ pub(crate) struct Turn {
     pub(crate) rate: f64,
     /// Of each request, in microseconds.
     pub(crate) latencies: Vec<f64>,
+    /// What `cpu` said of it.
+    pub(crate) cpu: Option<[f64; 2]>,
+}
+
+/// What processors worked for one request of all `turns`, in microseconds.
+pub(crate) fn cpu_of_a_request(turns: &[Turn]) -> Option<[f64; 2]> {
+    let mut sum = [0.0; 2];
+    for turn in turns {
+        let cpu = turn.cpu?;
+        sum = [sum[0] + cpu[0], sum[1] + cpu[1]];
+    }
+    let requests: usize = turns.iter().map(|turn| turn.latencies.len()).sum();
+    #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
+    let requests = requests as f64;
+    Some(sum.map(|cpu| cpu / requests))
 }
 
 impl Clients {
@@ -40,14 +57,15 @@ impl Clients {
         Self { senders }
     }
 
-    /// The first `count` clients send `body` to `path` for so long.
+    /// The first `count` clients send what `request` makes for so long.
     pub(crate) async fn run(
         &mut self,
         count: usize,
-        path: &'static str,
-        body: &'static str,
+        request: impl Fn() -> Request<Body> + Copy + Send + 'static,
         lasting: Duration,
+        cpu: impl Fn() -> Option<[f64; 2]>,
     ) -> Turn {
+        let before = cpu();
         let began = Instant::now();
         let tasks: Vec<_> = self
             .senders
@@ -57,7 +75,7 @@ impl Clients {
                     let mut latencies = Vec::new();
                     while began.elapsed() < lasting {
                         let sent = Instant::now();
-                        post(&mut sender, path, body).await;
+                        send(&mut sender, request()).await;
                         latencies.push(sent.elapsed().as_secs_f64() * 1e6);
                     }
                     (sender, latencies)
@@ -73,26 +91,21 @@ impl Clients {
         #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
         let requests = turn.latencies.len() as f64;
         turn.rate = requests / began.elapsed().as_secs_f64();
+        turn.cpu = cpu()
+            .zip(before)
+            .map(|(after, before)| [0, 1].map(|at| after[at] - before[at]));
         turn
     }
 
     /// One client sends so many.
-    pub(crate) async fn send(&mut self, requests: usize, path: &'static str, body: &'static str) {
+    pub(crate) async fn send(&mut self, requests: usize, request: impl Fn() -> Request<Body>) {
         for _ in 0..requests {
-            post(&mut self.senders[0], path, body).await;
+            send(&mut self.senders[0], request()).await;
         }
     }
 }
 
-async fn post(sender: &mut SendRequest<Body>, path: &str, body: &'static str) {
-    let request = Request::post(path)
-        .header("host", "ledger.example")
-        .header("user-agent", "bench/1")
-        .header("content-type", "application/json")
-        .header("x-actor", "ada")
-        .header("x-request-id", "018f3c2a-7b1d-7e3a-9c55-0242ac120002")
-        .body(Body::from(body))
-        .expect("a request");
+async fn send(sender: &mut SendRequest<Body>, request: Request<Body>) {
     sender.ready().await.expect("the connection is kept");
     let answer = sender.send_request(request).await.expect("an answer");
     let status = answer.status();
@@ -102,5 +115,21 @@ async fn post(sender: &mut SendRequest<Body>, path: &str, body: &'static str) {
         .await
         .expect("its body")
         .to_bytes();
-    assert_eq!(status, 201, "{}", String::from_utf8_lossy(&body));
+    assert!(
+        status.is_success(),
+        "{status}: {}",
+        String::from_utf8_lossy(&body)
+    );
+}
+
+/// Serves `router` on a port of its own.
+pub(crate) async fn serve(router: Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("TCP_NODELAY"));
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    address
 }
