@@ -323,10 +323,11 @@ impl<DB: AuditDatabase> Reading<DB> {
         let text = serde_json::to_string(&[&record]).unwrap_or_default();
         let mut connection = self.reader.pool.acquire().await.map_err(Error::Reading)?;
         let (statement, arguments) = self.dialect().record_read(self.schema(), text, record.id);
-        let arguments = arguments.into_iter().map(Some).collect();
-        DB::run(&mut connection, statement.into(), arguments)
-            .await
-            .map_err(Error::Reading)?;
+        DB::run(&mut connection, statement.into(), |put| {
+            arguments.iter().for_each(|it| put(Some(it)));
+        })
+        .await
+        .map_err(Error::Reading)?;
         Ok(())
     }
 

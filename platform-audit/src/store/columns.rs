@@ -1,49 +1,51 @@
+use std::fmt::{Display, Write};
+
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::record::AuditRecord;
 
-/// The columns of `record` in the order of `postgres/insert_one.sql`, as text.
-pub(super) fn columns(record: &AuditRecord) -> Vec<Option<String>> {
+/// Hands over the columns of `record` in the order of `postgres/insert_one.sql`, as text.
+pub(super) fn columns(record: &AuditRecord, put: &mut dyn FnMut(Option<&str>)) {
     let actor = &record.actor;
-    let text = |text: &str| Some(text.to_owned());
-    vec![
-        Some(record.id.to_string()),
-        Some(record.occurred_at.to_string()),
-        text(&record.service),
-        record.service_version.clone(),
-        text(actor.kind.as_str()),
-        text(&actor.id),
-        actor.session.clone(),
-        actor.tenant.clone(),
-        actor.on_behalf_of.clone(),
-        text(&record.action),
-        record.resource_type.clone(),
-        record.resource_id.clone(),
-        text(record.outcome.as_str()),
-        record.status.map(|status| status.to_string()),
-        record.error_type.clone(),
-        record.reason.clone(),
-        record.request_id.clone(),
-        record.method.clone(),
-        record.route.clone(),
-        record.path.clone(),
-        record.client_address.clone(),
-        record.user_agent.clone(),
-        record.trace_id.clone(),
-        record.span_id.clone(),
-        Some(json(&record.changes)),
-        Some(json(&record.details)),
-        Some(json(&record.cut)),
-    ]
+    let mut made = Made(String::with_capacity(64));
+    let mut id = Uuid::encode_buffer();
+    put(Some(record.id.hyphenated().encode_lower(&mut id)));
+    put(Some(made.text(record.occurred_at)));
+    put(Some(&record.service));
+    put(record.service_version.as_deref());
+    put(Some(actor.kind.as_str()));
+    put(Some(&actor.id));
+    put(actor.session.as_deref());
+    put(actor.tenant.as_deref());
+    put(actor.on_behalf_of.as_deref());
+    put(Some(&record.action));
+    put(record.resource_type.as_deref());
+    put(record.resource_id.as_deref());
+    put(Some(record.outcome.as_str()));
+    put(record.status.map(|status| made.text(status)));
+    put(record.error_type.as_deref());
+    put(record.reason.as_deref());
+    put(record.request_id.as_deref());
+    put(record.method.as_deref());
+    put(record.route.as_deref());
+    put(record.path.as_deref());
+    put(record.client_address.as_deref());
+    put(record.user_agent.as_deref());
+    put(record.trace_id.as_deref());
+    put(record.span_id.as_deref());
+    put(Some(made.json(&record.changes)));
+    put(Some(made.json(&record.details)));
+    put(Some(made.json(&record.cut)));
 }
 
 /// The [columns] as the text of one Postgres row, for `write_sealed()`.
 pub(super) fn row(record: &AuditRecord) -> String {
     let mut row = String::with_capacity(1024);
-    for column in columns(record) {
+    columns(record, &mut |column| {
         row.push(if row.is_empty() { '(' } else { ',' });
         // Nothing at all is NULL.
-        let Some(text) = column else { continue };
+        let Some(text) = column else { return };
         row.push('"');
         for character in text.chars() {
             if matches!(character, '"' | '\\') {
@@ -52,12 +54,25 @@ pub(super) fn row(record: &AuditRecord) -> String {
             row.push(character);
         }
         row.push('"');
-    }
+    });
     row.push(')');
     row
 }
 
-/// Every key is a string and every value is JSON already, so this cannot fail.
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+/// Where text is made, for as long as it is looked at.
+struct Made(String);
+
+impl Made {
+    fn text(&mut self, value: impl Display) -> &str {
+        self.0.clear();
+        // A `String` takes whatever there is memory for.
+        let _ = write!(self.0, "{value}");
+        &self.0
+    }
+
+    /// Every key is a string and every value is JSON already, so this cannot fail.
+    fn json(&mut self, value: &impl Serialize) -> &str {
+        self.0 = serde_json::to_string(value).unwrap_or_default();
+        &self.0
+    }
 }

@@ -92,6 +92,24 @@ impl<DB: AuditDatabase> managed::Manager for Manager<DB> {
     type Error = sqlx::Error;
 
     async fn create(&self) -> Result<DB::Connection, sqlx::Error> {
+        // Each request has room for this, with all that it takes to connect: boxed, it is a pointer.
+        Box::pin(self.connect()).await
+    }
+
+    async fn recycle(
+        &self,
+        _connection: &mut DB::Connection,
+        metrics: &Metrics,
+    ) -> managed::RecycleResult<sqlx::Error> {
+        if self.is_worn_out(metrics) {
+            return Err(RecycleError::message("the connection reached its age"));
+        }
+        Ok(())
+    }
+}
+
+impl<DB: AuditDatabase> Manager<DB> {
+    async fn connect(&self) -> Result<DB::Connection, sqlx::Error> {
         loop {
             let mut connection = self.pool.acquire().await?.detach();
             let Some(question) = self.dialect.is_idle() else {
@@ -110,19 +128,6 @@ impl<DB: AuditDatabase> managed::Manager for Manager<DB> {
         }
     }
 
-    async fn recycle(
-        &self,
-        _connection: &mut DB::Connection,
-        metrics: &Metrics,
-    ) -> managed::RecycleResult<sqlx::Error> {
-        if self.is_worn_out(metrics) {
-            return Err(RecycleError::message("the connection reached its age"));
-        }
-        Ok(())
-    }
-}
-
-impl<DB: AuditDatabase> Manager<DB> {
     fn is_worn_out(&self, metrics: &Metrics) -> bool {
         self.longest_life.is_some_and(|limit| metrics.age() > limit)
             || self

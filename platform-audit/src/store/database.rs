@@ -3,7 +3,7 @@ use std::sync::Arc;
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{AssertSqlSafe, Either, Pool, SqlStr};
+use sqlx::{Arguments, AssertSqlSafe, Either, Pool, SqlStr};
 
 use super::Dialect;
 use crate::error::Error;
@@ -14,12 +14,12 @@ pub trait AuditDatabase: sqlx::Database + sealed::Sealed {
     #[doc(hidden)]
     fn dialect(pool: &Pool<Self>) -> Result<DialectOf, Error>;
 
-    /// `None` is NULL.
+    /// `arguments` hands over one after another; `None` is NULL.
     #[doc(hidden)]
     fn run(
         connection: &mut Self::Connection,
         statement: Arc<str>,
-        arguments: Vec<Option<String>>,
+        arguments: impl FnOnce(&mut dyn FnMut(Option<&str>)),
     ) -> BoxFuture<'_, sqlx::Result<u64>>;
 
     #[doc(hidden)]
@@ -88,13 +88,22 @@ macro_rules! audit_database {
             fn run(
                 connection: &mut Self::Connection,
                 statement: Arc<str>,
-                arguments: Vec<Option<String>>,
+                arguments: impl FnOnce(&mut dyn FnMut(Option<&str>)),
             ) -> BoxFuture<'_, sqlx::Result<u64>> {
+                // What `Query::bind` would do, without moving the query for each of them.
+                let mut encoded = <Self as sqlx::Database>::Arguments::default();
+                encoded.reserve(32, 1024);
+                let mut failed = None;
+                arguments(&mut |argument| {
+                    if let Err(error) = encoded.add(argument) {
+                        failed = Some(sqlx::Error::Encode(error));
+                    }
+                });
                 Box::pin(async move {
-                    let query = arguments.into_iter().fold(
-                        sqlx::query::<Self>(AssertSqlSafe(statement)),
-                        |query, it| query.bind(it),
-                    );
+                    if let Some(error) = failed {
+                        return Err(error);
+                    }
+                    let query = sqlx::query_with::<Self, _>(AssertSqlSafe(statement), encoded);
                     Ok(query.execute(connection).await?.rows_affected())
                 })
             }

@@ -312,11 +312,12 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     }
 
     async fn run(&mut self, statement: String, arguments: Vec<String>) -> Result<(), Error> {
-        let arguments = arguments.into_iter().map(Some).collect();
-        DB::run(self.connection, Arc::from(statement), arguments)
-            .await
-            .map(drop)
-            .map_err(Error::Store)
+        DB::run(self.connection, Arc::from(statement), |put| {
+            arguments.iter().for_each(|it| put(Some(it)));
+        })
+        .await
+        .map(drop)
+        .map_err(Error::Store)
     }
 
     /// All of `statements` or none.

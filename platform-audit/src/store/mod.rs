@@ -126,13 +126,16 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
             loop {
                 let mut connection = self.connections.lend().await.map_err(Error::Record)?;
                 let statement = Arc::clone(&self.statements.insert);
-                // On SQLite the record's own id stands for the transaction it is alone in.
-                let mut arguments = vec![Some(as_json(records))];
-                if self.dialect == Dialect::Sqlite {
-                    arguments.push(records.first().map(|record| record.id.to_string()));
-                }
                 let reused = connection.was_reused();
-                let written = DB::run(&mut connection, statement, arguments).await;
+                let writing = DB::run(&mut connection, statement, |put| {
+                    put(Some(&as_json(records)));
+                    // On SQLite the record's own id stands for the transaction it is alone in.
+                    if self.dialect == Dialect::Sqlite {
+                        let id = records.first().map(|record| record.id.to_string());
+                        put(id.as_deref());
+                    }
+                });
+                let written = writing.await;
                 connection.keep_if_ok(&written);
                 match written {
                     Ok(_) => return Ok(()),

@@ -3,8 +3,8 @@ use std::time::Instant;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
+use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
-use tracing::subscriber::NoSubscriber;
 use uuid::Uuid;
 
 use super::columns::{columns, row};
@@ -51,8 +51,9 @@ impl<DB: AuditDatabase> Store<DB> {
                     DB::TransactionManager::begin(&mut connection, Some(statement)).await
                 }
             };
-            // The driver tells subscribers the text of what it runs, and the pad is a secret.
-            match begun.with_subscriber(NoSubscriber::default()).await {
+            // The driver tells subscribers the text of what it runs, and the pad is a secret. (A subscriber
+            // of its own would have to be registered with every callsite, each time.)
+            match begun.with_subscriber(Dispatch::none()).await {
                 Ok(()) => {
                     self.pads.begun(began.elapsed());
                     return Ok(Transaction {
@@ -117,16 +118,19 @@ impl<DB: AuditDatabase> Store<DB> {
                 .await
                 .map_err(|_| Error::TransactionEnded)?;
         }
-        let (statement, arguments) = match (records, &self.statements.insert_one) {
-            ([record], Some(insert_one)) => (insert_one, columns(record)),
-            _ => (
-                &self.statements.insert_in_transaction,
-                vec![Some(as_json(records)), Some(token.to_string())],
-            ),
+        let writing = match (records, &self.statements.insert_one) {
+            ([record], Some(insert_one)) => DB::run(connection, Arc::clone(insert_one), |put| {
+                columns(record, put);
+            }),
+            _ => {
+                let statement = Arc::clone(&self.statements.insert_in_transaction);
+                DB::run(connection, statement, |put| {
+                    put(Some(&as_json(records)));
+                    put(Some(&token.to_string()));
+                })
+            }
         };
-        let written = DB::run(connection, Arc::clone(statement), arguments)
-            .await
-            .map_err(Error::not_written)?;
+        let written = writing.await.map_err(Error::not_written)?;
         if written == records.len() as u64 {
             Ok(())
         } else {
