@@ -20,6 +20,12 @@ pub(crate) fn of_children(parent: u32) -> Option<f64> {
     Some(children.map(|child| child.worked).sum())
 }
 
+/// Microseconds of the processes that this one started, and theirs, once they have ended; `None` without a
+/// `/proc`.
+pub(crate) fn of_ended_children() -> Option<f64> {
+    Some(Stat::of("self")?.children_worked)
+}
+
 /// The process that started process `pid`.
 pub(crate) fn parent(pid: u32) -> Option<u32> {
     Some(Stat::of(&pid.to_string())?.parent)
@@ -28,6 +34,8 @@ pub(crate) fn parent(pid: u32) -> Option<u32> {
 struct Stat {
     parent: u32,
     worked: f64,
+    /// Of the children that have ended and were waited for.
+    children_worked: f64,
 }
 
 impl Stat {
@@ -37,11 +45,12 @@ impl Stat {
         let (_, after) = stat.rsplit_once(')')?;
         let mut fields = after.split_whitespace();
         let parent = fields.nth(1)?.parse().ok()?;
-        let user: f64 = fields.nth(9)?.parse().ok()?;
-        let system: f64 = fields.next()?.parse().ok()?;
+        let mut ticks = fields.skip(9).map_while(|field| field.parse::<f64>().ok());
+        let mut both = || Some((ticks.next()? + ticks.next()?) * TICK);
         Some(Self {
             parent,
-            worked: (user + system) * TICK,
+            worked: both()?,
+            children_worked: both()?,
         })
     }
 }

@@ -5,10 +5,10 @@ use platform_audit::export::Format;
 use serde_json::{Map, Value};
 
 use crate::audit::CLIENTS;
-use crate::audit::schemes::SCHEMES;
+use crate::audit::schemes::{HANDWRITTEN, SCHEMES};
 use crate::http::{NAMES, OURS};
 use crate::plot::Plot;
-use crate::{query, queue};
+use crate::{compile, query, queue};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const FIGURES: &str = include_str!("../figures.json");
@@ -36,10 +36,13 @@ fn with_figures(text: &str) -> String {
         ("summary", figures.summary()),
         ("run", figures.run()),
         ("http", figures.http()),
+        ("socket", figures.socket()),
         ("audit", figures.audit()),
+        ("work", figures.work()),
         ("query", figures.query()),
         ("scan", figures.scan()),
         ("export", figures.export()),
+        ("compile", figures.compile()),
     ] {
         let (begin, end) = (
             format!("<!-- figures: {name} -->\n"),
@@ -129,6 +132,62 @@ impl Figures {
                 self.number(&format!("{sampled}.added_allocations")),
                 self.number(&format!("{out}.added_ns")),
                 self.number(&format!("{out}.added_allocations")),
+            );
+        }
+        table
+    }
+
+    fn socket(&self) -> String {
+        let mut table = "| one request over a socket, with its client | processor time, µs | added, µs |\n|---|---|---|\n".to_owned();
+        for (at, name) in NAMES.iter().enumerate() {
+            let bold = if at == OURS { "**" } else { "" };
+            let key = format!("http.socket.{name}");
+            table += &format!(
+                "| {bold}{name}{bold} | {bold}{:.1}{bold} | {bold}{:.1}{bold} |\n",
+                self.number(&format!("{key}.cpu_us")),
+                self.number(&format!("{key}.added_cpu_us")),
+            );
+        }
+        table
+    }
+
+    /// Processor time of audited requests.
+    fn work(&self) -> String {
+        let clients = CLIENTS[1];
+        let mut table = format!(
+            "| processor time of a request, µs; Postgres here, {clients} clients | service, with its client | Postgres | both, against (b) |\n|---|---|---|---|\n"
+        );
+        let of = |scheme: &str| {
+            ["service", "postgres"].map(|whose| {
+                self.number(&format!(
+                    "audit.near.one_row.{clients}.{scheme}.{whose}_cpu_us"
+                ))
+            })
+        };
+        let by_hand: f64 = of(SCHEMES[HANDWRITTEN].key).iter().sum();
+        for scheme in &SCHEMES {
+            let [service, postgres] = of(scheme.key);
+            table += &format!(
+                "| {} | {service:.0} | {postgres:.0} | {:.2} |\n",
+                scheme.name,
+                (service + postgres) / by_hand
+            );
+        }
+        table
+    }
+
+    fn compile(&self) -> String {
+        let mut table = "| a debug build from nothing | seconds | processor seconds | again, after a change, s | crates | source, bytes | macros expanded, bytes |\n|---|---|---|---|---|---|---|\n".to_owned();
+        for (key, package) in compile::SERVICES {
+            let figure = |what: &str| self.number(&format!("compile.{key}.{what}"));
+            table += &format!(
+                "| `{package}` | {:.0} | {:.0} | {:.1} | {} | {} | {} |\n",
+                figure("seconds"),
+                figure("cpu_seconds"),
+                figure("again_seconds"),
+                figure("crates"),
+                figure("source_bytes"),
+                figure("expanded_bytes"),
             );
         }
         table
@@ -331,7 +390,7 @@ mod tests {
                 "{document} disagrees with tests/bench/figures.json: cargo run --release -p platform-bench -- docs"
             );
         }
-        assert_eq!(blocks, 7, "each block is in a document");
+        assert_eq!(blocks, 10, "each block is in a document");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the toolkit costs beside what a user would pick instead: ratios within one run, in
 //! alternating order.
 //!
-//! `cargo run --release -p platform-bench -- http|audit|query|export|queue|dead|all [--json] [--quick]`
+//! `cargo run --release -p platform-bench -- http|audit|query|export|queue|compile|dead|all [--json] [--quick]`
 //!
 //! `docs` writes the figures of `figures.json`, which is what `all --json` printed last, into README.md
 //! and COMPARE.md, and as pictures into `plots/`.
@@ -20,6 +20,7 @@
 
 mod apart;
 mod audit;
+mod compile;
 mod cpu;
 mod dead;
 mod delay;
@@ -67,11 +68,14 @@ fn main() -> ExitCode {
         Some("http") => http::run(quick),
         Some("dead") => dead::run(quick),
         Some("queue") => queue::run(),
+        Some("compile") => compile::run(),
         Some("query") => query::run(quick, records),
         Some("export") => export::run(records),
         Some("audit") => audit::run(quick, after("--only").unwrap_or("")),
-        Some("all") => ["http", "queue", "audit", "query", "export"]
+        // To build from nothing takes minutes, which a quick look has not.
+        Some("all") => ["http", "queue", "audit", "query", "export", "compile"]
             .into_iter()
+            .filter(|measurement| !quick || *measurement != "compile")
             .flat_map(|measurement| {
                 let of_pages = measurement == "query";
                 one_of_all(measurement, quick, after("--records").filter(|_| of_pages))
@@ -79,7 +83,7 @@ fn main() -> ExitCode {
             .collect(),
         _ => {
             eprintln!(
-                "usage: platform-bench http|audit|query|export|queue|dead|all [--json] [--quick], or docs"
+                "usage: platform-bench http|audit|query|export|queue|compile|dead|all [--json] [--quick], or docs"
             );
             return ExitCode::from(2);
         }

@@ -39,7 +39,9 @@ impl Plot {
         area.fill(&WHITE)?;
         let (unit, places) = &self.across;
         let all = self.lines.iter().flat_map(|(_, values)| values);
-        let top = all.copied().fold(0.0, f64::max) * 1.1;
+        // The names of several lines need room above them.
+        let room = if self.lines.len() > 1 { 1.5 } else { 1.1 };
+        let top = all.copied().fold(0.0, f64::max) * room;
         let right = places.len() as f64 - 0.8;
         let mut chart = ChartBuilder::on(area)
             .caption(&self.title, ("sans-serif", 18).into_font())

@@ -1,0 +1,177 @@
+//! What the toolkit adds to a build: the quickstart, and the same service without the toolkit, each from
+//! nothing.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+
+use crate::cpu;
+
+/// In the words of the figures and the documents, and the package.
+pub(crate) const SERVICES: [(&str, &str); 2] =
+    [("plain", "quickstart-plain"), ("quickstart", "quickstart")];
+/// The quickstart's own tests of its promises, which the other has not.
+const TOUR: (&str, &str) = ("mod tour {", "}");
+
+/// What a service took to build.
+struct Built {
+    seconds: f64,
+    cpu_seconds: Option<f64>,
+    /// After a change of the service's own source.
+    again_seconds: f64,
+    crates: usize,
+    source_bytes: usize,
+    expanded_bytes: usize,
+}
+
+pub(crate) fn run() -> Map<String, Value> {
+    println!(
+        "a debug build from nothing, of the quickstart's service without the toolkit and with it\n"
+    );
+    println!(
+        "{:<20} {:>9} {:>7} {:>9} {:>7} {:>14} {:>16}",
+        "", "seconds", "CPU s", "again, s", "crates", "source, bytes", "expanded, bytes"
+    );
+    let mut figures = Map::new();
+    for (key, package) in SERVICES {
+        eprint!("\rbuilding {package} ");
+        let built = Built::of(package);
+        eprint!("\r{:40}\r", "");
+        println!(
+            "{package:<20} {:>9.1} {:>7.0} {:>9.1} {:>7} {:>14} {:>16}",
+            built.seconds,
+            built.cpu_seconds.unwrap_or(f64::NAN),
+            built.again_seconds,
+            built.crates,
+            built.source_bytes,
+            built.expanded_bytes
+        );
+        let mut put =
+            |name: &str, value: Value| figures.insert(format!("compile.{key}.{name}"), value);
+        put("seconds", tenths(built.seconds).into());
+        if let Some(seconds) = built.cpu_seconds {
+            put("cpu_seconds", seconds.round().into());
+        }
+        put("again_seconds", tenths(built.again_seconds).into());
+        put("crates", built.crates.into());
+        put("source_bytes", built.source_bytes.into());
+        put("expanded_bytes", built.expanded_bytes.into());
+    }
+    println!();
+    figures
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+impl Built {
+    fn of(package: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let cpu = cpu::of_ended_children();
+        let began = Instant::now();
+        let crates = build(package, folder.path());
+        let seconds = began.elapsed().as_secs_f64();
+        let cpu_seconds = cpu::of_ended_children()
+            .zip(cpu)
+            .map(|(after, before)| (after - before) / 1e6);
+
+        // As if its source had been changed; nothing else is built again.
+        let clean = ["clean", "--quiet", "--package", package];
+        finish(cargo(folder.path()).args(clean));
+        let began = Instant::now();
+        build(package, folder.path());
+        let again_seconds = began.elapsed().as_secs_f64();
+
+        Self {
+            seconds,
+            cpu_seconds,
+            again_seconds,
+            crates,
+            source_bytes: source(package).len(),
+            expanded_bytes: without_tour(&expanded(package, folder.path())).len(),
+        }
+    }
+}
+
+/// Builds `package` into `folder`; how many crates that were, of which some may be programs that run
+/// during the build.
+fn build(package: &str, folder: &Path) -> usize {
+    let build = ["build", "--package", package, "--message-format", "json"];
+    let messages = finish(cargo(folder).args(build));
+    let messages = messages.lines().map(|line| {
+        let message: Value = serde_json::from_str(line).expect("cargo prints JSON");
+        message
+    });
+    let artifacts = messages.filter(|message| message["reason"] == "compiler-artifact");
+    let ids: HashSet<String> = artifacts
+        .map(|message| message["package_id"].to_string())
+        .collect();
+    ids.len()
+}
+
+/// The source of `package` with its macros expanded, as the compiler prints it.
+fn expanded(package: &str, folder: &Path) -> String {
+    let expand = ["rustc", "--quiet", "--package", package, "--bin", package];
+    let mut command = cargo(folder);
+    command.args(expand).args(["--", "-Zunpretty=expanded"]);
+    // What `cargo expand` asks a nightly compiler for.
+    finish(command.env("RUSTC_BOOTSTRAP", "1"))
+}
+
+fn source(package: &str) -> String {
+    let folder = match package {
+        "quickstart" => "examples/quickstart",
+        _ => "tests/bench/plain",
+    };
+    let path = format!("{}/../../{folder}/src/main.rs", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// `text` but for the tour, which is not the service.
+fn without_tour(text: &str) -> String {
+    let (begin, end) = TOUR;
+    let mut inside = false;
+    let kept = text.lines().filter(|line| {
+        inside |= *line == begin;
+        let kept = !inside;
+        inside &= *line != end;
+        kept
+    });
+    kept.collect::<Vec<_>>().join("\n")
+}
+
+/// Cargo, building into `folder` as it would for a newcomer: with no settings but the workspace's.
+fn cargo(folder: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .env("CARGO_TARGET_DIR", folder)
+        .env_remove("CARGO_INCREMENTAL")
+        .env_remove("RUSTFLAGS")
+        .env_remove("RUSTC_WRAPPER");
+    command
+}
+
+fn finish(command: &mut Command) -> String {
+    let done = command
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo starts");
+    assert!(done.status.success(), "failed: {command:?}");
+    String::from_utf8(done.stdout).expect("cargo prints UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_tour;
+
+    #[test]
+    fn the_tour_alone_is_left_out() {
+        let text = "a {\n}\nmod tour {\n    b {\n    }\n}\nc {\n}";
+        assert_eq!(without_tour(text), "a {\n}\nc {\n}");
+    }
+}
