@@ -8,6 +8,7 @@ use super::{Guarded, RECORD, run};
 const CHANGE: &str = "INSERT INTO entry VALUES (3, 30)";
 const MANY: &str = "INSERT INTO entry SELECT i, i FROM generate_series(100, 30000) AS i";
 const FORGE: &str = "SET platform_audit.obliged = 'on'; SET platform_audit.transaction = '01a207a5-9697-75ae-abc0-3ec73dba4e71'";
+const SHADOWED: &str = "SET search_path = pg_temp, public, pg_catalog";
 
 macro_rules! refused {
     ($($name:ident: [$($step:expr),* $(,)?];)*) => {$(
@@ -25,8 +26,19 @@ refused! {
     operators_and_functions_shadowed: [
         "CREATE TEMP TABLE x (); CREATE FUNCTION pg_temp.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT ''infinity''::timestamptz'",
         "CREATE FUNCTION pg_temp.always(timestamptz, timestamptz) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
-        "SET search_path = pg_temp, public, pg_catalog", CHANGE];
-    types_shadowed: ["CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK (false)", "SET search_path = pg_temp, public, pg_catalog", MANY];
+        SHADOWED, CHANGE];
+    // The check of a domain would run with the owner's rights.
+    text_shadowed: ["CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK (false)", SHADOWED, MANY];
+    regclass_shadowed: ["CREATE DOMAIN pg_temp.regclass AS pg_catalog.regclass CHECK (false)", SHADOWED, MANY];
+}
+
+/// The guard names this type only where it looks for the record, so the transaction has one.
+#[tokio::test]
+async fn xid_shadowed() {
+    let domain = "CREATE DOMAIN pg_temp.xid AS pg_catalog.xid CHECK (false)";
+    let steps = [domain, SHADOWED, "BEGIN", CHANGE, RECORD, "COMMIT"];
+    let refused = Guarded::new().await.attempt(App, &steps).await;
+    assert_eq!(refused, None, "the domain was asked");
 }
 
 #[tokio::test]
