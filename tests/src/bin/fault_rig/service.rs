@@ -29,13 +29,13 @@ pub(crate) type Address = Arc<Mutex<String>>;
 
 /// How the process is shown another time: the library libfaketime, and the file that it reads.
 struct Clock {
-    library: PathBuf,
+    faketime: PathBuf,
     folder: TempDir,
 }
 
 impl Clock {
     fn find() -> Option<Self> {
-        let library = ["/usr/lib", "/usr/local/lib"]
+        let faketime = ["/usr/lib", "/usr/local/lib"]
             .iter()
             .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten())
             .map(|entry| entry.path())
@@ -45,10 +45,10 @@ impl Clock {
                     folder.join("libfaketimeMT.so.1"),
                 ]
             })
-            .find(|library| library.exists())?;
+            .find(|file| file.exists())?;
         let folder = tempfile::tempdir().ok()?;
         std::fs::write(folder.path().join("offset"), "+0s\n").ok()?;
-        Some(Self { library, folder })
+        Some(Self { faketime, folder })
     }
 }
 
@@ -94,7 +94,7 @@ impl Service {
         self.starts += 1;
         if let Some(clock) = &self.clock {
             command
-                .env("LD_PRELOAD", &clock.library)
+                .env("LD_PRELOAD", &clock.faketime)
                 .env(
                     "FAKETIME_TIMESTAMP_FILE",
                     clock.folder.path().join("offset"),
