@@ -144,13 +144,17 @@ async fn the_password_is_private_and_gone_afterwards() {
     use std::os::unix::fs::PermissionsExt;
 
     let (database, _reader) = log().await;
-    let mut page = Page::open(&database);
-    let mode = std::fs::metadata(&page.password_file).unwrap();
-    assert_eq!(mode.permissions().mode() & 0o777, 0o600);
-    let id = page.process.id().to_string();
-    Command::new("kill").args(["-TERM", &id]).status().unwrap();
-    assert!(page.process.wait().unwrap().success());
-    assert!(!page.password_file.exists());
+    // Each at once, when nothing is waited for yet: Ctrl-C, what an operator sends, a terminal closed.
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let mut page = Page::open(&database);
+        let mode = std::fs::metadata(&page.password_file).unwrap();
+        assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+        let id = page.process.id().to_string();
+        Command::new("kill").args([signal, &id]).status().unwrap();
+        let status = page.process.wait().unwrap();
+        assert!(status.success(), "{signal}: {status}");
+        assert!(!page.password_file.exists(), "{signal}");
+    }
 }
 
 #[cfg(unix)]

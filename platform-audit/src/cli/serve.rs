@@ -47,6 +47,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             "{listen} can be reached from other machines, and the page has no TLS of its own: its password and the records could be read on the way. Put a proxy with TLS before it and say --behind-tls, or listen on 127.0.0.1"
         );
     }
+    // Before there is a password: a signal would else end the process and leave its file behind.
+    let stop = interrupted()?;
     // Dropped, and so gone, when this ends.
     let (password, made) = match &options.password_file {
         Some(file) => (read(file)?, None),
@@ -83,7 +85,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let service = explorer
         .router()
         .into_make_service_with_connect_info::<SocketAddr>();
-    let stop = interrupted()?;
     // Not waited for: a browser keeps its connections open.
     tokio::select! {
         served = async { axum::serve(listener, service).await } => served.context("the page ended")?,
@@ -92,19 +93,25 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Until somebody wants it to end.
+/// Until somebody wants it to end. From this call on, not only when it is waited for, what asks
+/// for that no longer ends the process by itself.
 fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
-    let mut terminated = signal::unix::signal(signal::unix::SignalKind::terminate())?;
-    Ok(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = signal::ctrl_c() => {}
-            _ = terminated.recv() => {}
-        }
-        #[cfg(not(unix))]
-        signal::ctrl_c().await.ok();
-    })
+    {
+        use signal::unix::{SignalKind, signal};
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut hung_up = signal(SignalKind::hangup())?;
+        Ok(async move {
+            tokio::select! {
+                _ = interrupted.recv() => {}
+                _ = terminated.recv() => {}
+                _ = hung_up.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    Ok(async { signal::ctrl_c().await.unwrap_or_default() })
 }
 
 /// A password of 122 random bits, in a file that its owner alone may read.
