@@ -31,8 +31,7 @@ fn every_expansion_is_the_one_on_file() {
 }
 
 fn cases() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut cases: Vec<PathBuf> = fs::read_dir(folder)
+    let mut cases: Vec<PathBuf> = fs::read_dir("tests/golden")
         .expect("tests/golden")
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| !path.to_string_lossy().ends_with(".expanded.rs"))

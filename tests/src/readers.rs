@@ -15,9 +15,8 @@ pub fn read(format: &str, file: &Path) -> Value {
         "PLATFORM_TEST_PYTHON is not set: call ./test, which prepares one, or name a Python that has what \
          tests/readers/requirements.txt lists",
     );
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/readers/read.py");
     let read = Command::new(python)
-        .args([script, format])
+        .args(["-c", include_str!("../readers/read.py"), format])
         .arg(file)
         .output()
         .unwrap();

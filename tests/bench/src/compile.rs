@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 
-use crate::cpu;
+use crate::{checkout, cpu};
 
 /// In the words of the figures and the documents, and the package.
 pub(crate) const SERVICES: [(&str, &str); 2] =
@@ -127,8 +127,8 @@ fn source(package: &str) -> String {
         "quickstart" => "examples/quickstart",
         _ => "tests/bench/plain",
     };
-    let path = format!("{}/../../{folder}/src/main.rs", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    let path = checkout::path(folder).join("src/main.rs");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// `text` but for the tour, which is not the service.
@@ -148,7 +148,7 @@ fn without_tour(text: &str) -> String {
 fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .current_dir(checkout::path(""))
         .env("CARGO_TARGET_DIR", folder)
         .env_remove("CARGO_INCREMENTAL")
         .env_remove("RUSTFLAGS")

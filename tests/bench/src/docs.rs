@@ -1,6 +1,8 @@
 //! The figures in the documents: written from `figures.json`, which a run of `all --json` made, and
 //! held against it by a test.
 
+use std::path::{Path, PathBuf};
+
 use platform_audit::export::Format;
 use serde_json::{Map, Value};
 
@@ -8,24 +10,33 @@ use crate::audit::CLIENTS;
 use crate::audit::schemes::{HANDWRITTEN, SCHEMES};
 use crate::http::{NAMES, OURS};
 use crate::plot::Plot;
-use crate::{compile, query, queue};
+use crate::{checkout, compile, query, queue};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const FIGURES: &str = include_str!("../figures.json");
 const DOCUMENTS: [&str; 2] = ["README.md", "COMPARE.md"];
 
 /// Writes the figures into the documents, each between its marks, and the pictures.
 pub(crate) fn write() {
     for (name, svg) in Figures::read().plots() {
-        let path = format!("{FOLDER}/tests/bench/plots/{name}.svg");
-        std::fs::write(&path, svg).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let path = picture(name);
+        std::fs::write(&path, svg).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     for document in DOCUMENTS {
-        let path = format!("{FOLDER}/{document}");
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let path = checkout::path(document);
+        let text = read(&path);
         std::fs::write(&path, with_figures(&text))
-            .unwrap_or_else(|error| panic!("{path}: {error}"));
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn picture(name: &str) -> PathBuf {
+    checkout::path("tests/bench/plots")
+        .join(name)
+        .with_extension("svg")
 }
 
 /// `text` with what is between its marks written anew.
@@ -360,18 +371,17 @@ fn short(number: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{DOCUMENTS, FOLDER, Figures, with_figures};
+    use super::{DOCUMENTS, Figures, picture, read, with_figures};
+    use crate::checkout;
 
     #[test]
     fn the_pictures_show_what_was_measured() {
         for (name, svg) in Figures::read().plots() {
-            let path = format!("{FOLDER}/tests/bench/plots/{name}.svg");
-            let kept = std::fs::read_to_string(&path).unwrap();
             assert!(
-                kept == svg,
-                "{path} disagrees with tests/bench/figures.json: cargo run --release -p platform-bench -- docs"
+                read(&picture(name)) == svg,
+                "tests/bench/plots/{name}.svg disagrees with tests/bench/figures.json: cargo run --release -p platform-bench -- docs"
             );
-            let compare = std::fs::read_to_string(format!("{FOLDER}/COMPARE.md")).unwrap();
+            let compare = read(&checkout::path("COMPARE.md"));
             assert!(
                 compare.contains(&format!("(tests/bench/plots/{name}.svg)")),
                 "{name} is shown"
@@ -383,7 +393,7 @@ mod tests {
     fn the_documents_say_what_was_measured() {
         let mut blocks = 0;
         for document in DOCUMENTS {
-            let text = std::fs::read_to_string(format!("{FOLDER}/{document}")).unwrap();
+            let text = read(&checkout::path(document));
             blocks += text.matches("<!-- figures: ").count();
             assert!(
                 with_figures(&text) == text,

@@ -20,6 +20,7 @@
 
 mod apart;
 mod audit;
+mod checkout;
 mod compile;
 mod cpu;
 mod dead;

@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use platform_tests::database::SERVER;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::cpu;
+use crate::{checkout, cpu};
 
 /// Tells the command that runs under `./test` that the server is its own.
 const PRIVATE: &str = "PLATFORM_BENCH_PRIVATE_SERVER";
@@ -16,14 +16,14 @@ pub(crate) fn start() -> Option<ExitCode> {
     if std::env::var_os(SERVER).is_some() {
         return None;
     }
-    let test = concat!(env!("CARGO_MANIFEST_DIR"), "/../../test");
-    let done = Command::new(test)
+    let test = checkout::path("test");
+    let done = Command::new(&test)
         .arg("--exec")
         .arg(std::env::current_exe().expect("this program has a path"))
         .args(std::env::args_os().skip(1))
         .env(PRIVATE, "1")
         .status()
-        .unwrap_or_else(|error| panic!("{test} does not start: {error}"));
+        .unwrap_or_else(|error| panic!("{} does not start: {error}", test.display()));
     Some(ExitCode::from(
         done.code()
             .and_then(|code| u8::try_from(code).ok())
