@@ -31,7 +31,8 @@ pub(super) fn on_request<B>(
         let original = request.method().as_str().to_owned();
         attributes.push(KeyValue::new("http.request.method_original", original));
     }
-    attributes.push(KeyValue::new(URL_SCHEME, scheme(request.uri())));
+    let scheme = Scheme::of(request.uri());
+    attributes.push(KeyValue::new(URL_SCHEME, scheme.as_str()));
     let uri = original_uri(request);
     attributes.push(KeyValue::new("url.path", uri.path().to_owned()));
     if let Some(query) = uri.query() {
@@ -104,7 +105,7 @@ fn text(address: IpAddr) -> Arc<str> {
 pub(crate) const OTHER: &str = "_OTHER";
 
 /// By RFC 9110, RFC 5789 (PATCH) and the conventions (QUERY); any other could be anything.
-pub(super) const METHODS: [&str; 11] = [
+const METHODS: [&str; 11] = [
     "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY", OTHER,
 ];
 
@@ -113,10 +114,25 @@ pub(crate) fn method(method: &Method) -> &'static str {
     known.copied().unwrap_or(OTHER)
 }
 
-pub(super) fn scheme(uri: &Uri) -> &'static str {
-    match uri.scheme_str() {
-        Some("https") => "https",
-        _ => "http",
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(super) fn of(uri: &Uri) -> Self {
+        match uri.scheme_str() {
+            Some("https") => Self::Https,
+            _ => Self::Http,
+        }
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use axum::BoxError;
 use bytes::{Buf, Bytes};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -38,11 +38,11 @@ pin_project! {
     }
 }
 
-/// The response of the service, the end of which ends the exchange.
+/// The response of the service, the end of which ends the exchange; it takes it if that is not yet.
 pub(super) fn of_service<B>(
     response: Response<B>,
-    mut exchange: Exchange,
-    method: &Method,
+    exchange: &mut Option<Exchange>,
+    is_head: bool,
 ) -> Response<axum::body::Body>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -51,26 +51,29 @@ where
     let (parts, body) = response.into_parts();
     let status = parts.status;
     // Such responses have no body, whatever the service made (RFC 9110, 6.4.1).
-    let is_bare = *method == Method::HEAD
+    let is_bare = is_head
         || status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let size = body.size_hint().exact();
-    let body = if is_bare || body.is_end_stream() {
+    let is_over = is_bare || body.is_end_stream();
+    let goes_on = exchange.take_if(|exchange| {
+        let sent = match size {
+            _ if is_over => 0,
+            Some(bytes) if !exchange.is_watched() => bytes,
+            _ => return true,
+        };
+        exchange.sent(sent);
         exchange.completed();
-        axum::body::Body::new(body)
-    } else if let Some(bytes) = size
-        && !exchange.is_watched()
-    {
-        exchange.sent(bytes);
-        exchange.completed();
-        axum::body::Body::new(body)
-    } else {
-        axum::body::Body::new(Measured {
+        false
+    });
+    let body = match goes_on {
+        None => axum::body::Body::new(body),
+        Some(exchange) => axum::body::Body::new(Measured {
             body: Some(body),
             announced: content_length(&parts.headers),
             is_ready: size.is_some(),
             exchange,
-        })
+        }),
     };
     Response::from_parts(parts, body)
 }
@@ -144,10 +147,10 @@ impl<B: Body<Data = Bytes>> Body for Measured<B> {
     }
 }
 
-/// How large the body of `request` is: as its `Content-Length` says, or else as far as it is
-/// read, which needs a body of axum's.
-pub(super) fn request_size<B: 'static>(request: &mut Request<B>) -> Size {
-    if let Some(length) = content_length(request.headers()) {
+/// How large the body of `request` is: as its `Content-Length` says, `announced`, or else as far
+/// as it is read, which needs a body of axum's.
+pub(super) fn request_size<B: 'static>(request: &mut Request<B>, announced: Option<u64>) -> Size {
+    if let Some(length) = announced {
         return Size::Known(length);
     }
     let request: &mut dyn Any = request;

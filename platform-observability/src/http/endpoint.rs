@@ -1,16 +1,17 @@
 //! What the requests of one method and route share: names and instruments, made once.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use foldhash::fast::FixedState;
+use http::Version;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter, Histogram, Meter, UpDownCounter};
 
 use super::attributes::{
-    ERROR_TYPE, METHODS, OTHER, PROTOCOL_VERSION, REQUEST_METHOD, RESPONSE_STATUS_CODE, ROUTE,
+    self, ERROR_TYPE, OTHER, PROTOCOL_VERSION, REQUEST_METHOD, RESPONSE_STATUS_CODE, ROUTE, Scheme,
     URL_SCHEME,
 };
 
@@ -18,13 +19,16 @@ use super::attributes::{
 /// beyond is measured all the same, only slower.
 const KEPT: usize = 1024;
 const KEPT_OUTCOMES: usize = 64;
+/// How many places are looked at for an endpoint, as those of two may be the same.
+const TRIED: usize = 32;
 
 /// The instruments of a layer, and its endpoints so far.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     instruments: Instruments,
-    /// For each method, by route; the empty route is that of requests that match none.
-    known: ArcSwap<Vec<HashMap<Arc<str>, Arc<Endpoint>>>>,
+    /// Each at the place that its hash says, or behind it. Only ever added to, so that to read
+    /// takes no lock; routes are the service's own, so that nobody else chooses the places.
+    kept: Box<[OnceLock<Arc<Endpoint>>]>,
 }
 
 #[derive(Debug)]
@@ -42,18 +46,17 @@ pub(super) struct Endpoint {
     pub(super) route: Option<Arc<str>>,
     /// `{method} {route}`, in which an unknown method is `HTTP`.
     pub(super) span_name: Cow<'static, str>,
-    /// Bound when first used: a series of zeros has its price, too.
-    active: [OnceLock<BoundUpDownCounter<i64>>; SCHEMES.len()],
-    outcomes: ArcSwap<Vec<(Outcome, Arc<Measures>)>>,
+    /// By scheme; bound when first used: a series of zeros has its price, too.
+    active: [OnceLock<BoundUpDownCounter<i64>>; 2],
+    /// In the order in which they first came; only ever added to.
+    outcomes: Box<[OnceLock<Box<Measures>>]>,
 }
-
-const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// What became of a request, in the words of the metrics' attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
-    pub(super) scheme: &'static str,
-    pub(super) version: Option<&'static str>,
+    pub(super) scheme: Scheme,
+    pub(super) version: Version,
     pub(super) status: Option<u16>,
     pub(super) error: Option<ErrorType>,
 }
@@ -68,6 +71,7 @@ pub(super) enum ErrorType {
 
 #[derive(Debug)]
 struct Measures {
+    outcome: Outcome,
     duration: BoundHistogram<f64>,
     /// Bound when first known, for the same reason.
     request_size: OnceLock<BoundHistogram<u64>>,
@@ -122,56 +126,38 @@ impl Endpoints {
                     "Size of HTTP server response bodies.",
                 ),
             },
-            known: ArcSwap::from_pointee(vec![HashMap::new(); METHODS.len()]),
+            kept: empty(KEPT),
         }
     }
 
     pub(super) fn of(&self, method: &'static str, route: Option<&str>) -> Arc<Endpoint> {
-        let at = METHODS.iter().position(|known| *known == method);
-        let at = at.unwrap_or(METHODS.len() - 1);
-        let key = route.unwrap_or_default();
-        if let Some(endpoint) = self.known.load()[at].get(key) {
-            return Arc::clone(endpoint);
+        let hash = FixedState::default().hash_one((method, route));
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "any of its bits say a place"
+        )]
+        let first = hash as usize;
+        for at in 0..TRIED {
+            let place = &self.kept[first.wrapping_add(at) % KEPT];
+            let endpoint = place.get_or_init(|| {
+                // Leaked, as it is kept for the process's life anyway, and a span borrows a name for free.
+                let name: &'static str = span_name(method, route).leak();
+                Arc::new(Endpoint::new(method, route, Cow::Borrowed(name)))
+            });
+            if endpoint.method == method && endpoint.route.as_deref() == route {
+                return Arc::clone(endpoint);
+            }
         }
-        let route: Option<Arc<str>> = route.map(Arc::from);
-        let known = self.known.load();
-        if known.iter().map(HashMap::len).sum::<usize>() >= KEPT {
-            let name = span_name(method, route.as_deref());
-            return Arc::new(self.endpoint(method, route, Cow::Owned(name)));
-        }
-        // Leaked, as it is kept for the process's life anyway, and a span borrows a name for free.
-        let name: &'static str = span_name(method, route.as_deref()).leak();
-        let endpoint = Arc::new(self.endpoint(method, route, Cow::Borrowed(name)));
-        self.known.rcu(|known| {
-            let mut known = Vec::clone(known);
-            known[at].insert(Arc::from(key), Arc::clone(&endpoint));
-            known
-        });
-        endpoint
-    }
-
-    fn endpoint(
-        &self,
-        method: &'static str,
-        route: Option<Arc<str>>,
-        span_name: Cow<'static, str>,
-    ) -> Endpoint {
-        Endpoint {
-            method,
-            route,
-            span_name,
-            active: [const { OnceLock::new() }; SCHEMES.len()],
-            outcomes: ArcSwap::from_pointee(Vec::new()),
-        }
+        let name = span_name(method, route);
+        Arc::new(Endpoint::new(method, route, Cow::Owned(name)))
     }
 
     /// Counts one more (`1`) or one less (`-1`) request of `endpoint` as active.
-    pub(super) fn active(&self, endpoint: &Endpoint, scheme: &'static str, change: i64) {
-        let at = usize::from(scheme == SCHEMES[1]);
-        let active = endpoint.active[at].get_or_init(|| {
+    pub(super) fn active(&self, endpoint: &Endpoint, scheme: Scheme, change: i64) {
+        let active = endpoint.active[usize::from(scheme == Scheme::Https)].get_or_init(|| {
             self.instruments.active.bind(&[
                 KeyValue::new(REQUEST_METHOD, endpoint.method),
-                KeyValue::new(URL_SCHEME, scheme),
+                KeyValue::new(URL_SCHEME, scheme.as_str()),
             ])
         });
         active.add(change);
@@ -179,41 +165,49 @@ impl Endpoints {
 
     /// Counts what a request of `endpoint` came to.
     pub(super) fn record(&self, endpoint: &Endpoint, outcome: Outcome, measured: Measured) {
-        let known = endpoint.outcomes.load();
-        if let Some((_, measures)) = known.iter().find(|(known, _)| *known == outcome) {
-            return measures.record(measured, &self.instruments);
-        }
-        let attributes = endpoint.attributes(outcome);
-        let measures = Measures {
-            duration: self.instruments.duration.bind(&attributes),
-            request_size: OnceLock::new(),
-            response_size: OnceLock::new(),
-            attributes,
+        let make = || {
+            let attributes = endpoint.attributes(outcome);
+            Measures {
+                outcome,
+                duration: self.instruments.duration.bind(&attributes),
+                request_size: OnceLock::new(),
+                response_size: OnceLock::new(),
+                attributes,
+            }
         };
-        measures.record(measured, &self.instruments);
-        if known.len() < KEPT_OUTCOMES {
-            let measures = Arc::new(measures);
-            endpoint.outcomes.rcu(|known| {
-                let mut known = Vec::clone(known);
-                // Two may have come at once.
-                if !known.iter().any(|(known, _)| *known == outcome) {
-                    known.push((outcome, Arc::clone(&measures)));
-                }
-                known
-            });
+        for place in &endpoint.outcomes {
+            let measures = place.get_or_init(|| Box::new(make()));
+            if measures.outcome == outcome {
+                return measures.record(measured, &self.instruments);
+            }
         }
+        make().record(measured, &self.instruments);
     }
 }
 
+fn empty<T>(places: usize) -> Box<[OnceLock<T>]> {
+    std::iter::repeat_with(OnceLock::new).take(places).collect()
+}
+
 impl Endpoint {
+    fn new(method: &'static str, route: Option<&str>, span_name: Cow<'static, str>) -> Self {
+        Self {
+            method,
+            route: route.map(Arc::from),
+            span_name,
+            active: [const { OnceLock::new() }; 2],
+            outcomes: empty(KEPT_OUTCOMES),
+        }
+    }
+
     fn attributes(&self, outcome: Outcome) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(6);
         attributes.push(KeyValue::new(REQUEST_METHOD, self.method));
-        attributes.push(KeyValue::new(URL_SCHEME, outcome.scheme));
+        attributes.push(KeyValue::new(URL_SCHEME, outcome.scheme.as_str()));
         if let Some(route) = &self.route {
             attributes.push(KeyValue::new(ROUTE, Arc::clone(route)));
         }
-        if let Some(version) = outcome.version {
+        if let Some(version) = attributes::version(outcome.version) {
             attributes.push(KeyValue::new(PROTOCOL_VERSION, version));
         }
         if let Some(status) = outcome.status {

@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 
 use axum::extract::MatchedPath;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{
     Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, Tracer,
 };
 use tracing::Span;
 
-use super::attributes::{self, ERROR_TYPE, RESPONSE_STATUS_CODE};
+use super::attributes::{self, ERROR_TYPE, RESPONSE_STATUS_CODE, Scheme};
 use super::endpoint::{Endpoint, ErrorType, Measured, Outcome};
 use super::layer::Shared;
-use super::{ACCESS, SPAN, request_id};
+use super::request_id::{self, X_REQUEST_ID};
+use super::{ACCESS, SPAN, body};
+use crate::propagation::Headers;
 
 const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
@@ -29,9 +31,9 @@ pub(super) struct Exchange {
     /// OpenTelemetry's context with the request's span; none where nothing is traced.
     context: Option<opentelemetry::Context>,
     /// What the console shows of the request.
-    line: Option<Span>,
-    scheme: &'static str,
-    version: Option<&'static str>,
+    line: Option<Box<Span>>,
+    scheme: Scheme,
+    version: Version,
     /// None once the response has it.
     request_id: Option<HeaderValue>,
     request_size: Size,
@@ -65,19 +67,33 @@ impl Size {
 
 impl Exchange {
     /// Takes note of `request`, which gets an id if it has none.
-    pub(super) fn begin<B>(shared: &Arc<Shared>, request: &mut Request<B>, size: Size) -> Self {
+    pub(super) fn begin<B: 'static>(shared: &Arc<Shared>, request: &mut Request<B>) -> Self {
         let started = Instant::now();
-        let request_id = request_id::ensure(request.headers_mut());
+        let (mut length, mut request_id) = (None, request_id::Given::default());
+        let headers = Headers::of(request.headers(), |name, value| match name {
+            "content-length" => length = length.or(Some(value)),
+            X_REQUEST_ID => request_id.add(value),
+            _ => {}
+        });
+        let caller = shared.propagation.caller(&headers);
+        let root = match shared.options.public_endpoint {
+            true => opentelemetry::Context::new(),
+            false => shared.propagation.with_baggage(&headers),
+        };
+        let length = length.and_then(number);
+        let request_id = request_id.usable();
+        let request_id = request_id.unwrap_or_else(|| request_id::make(request.headers_mut()));
+        let request_size = body::request_size(request, length);
         let route = request.extensions().get::<MatchedPath>();
         let endpoint = shared.endpoints.of(
             attributes::method(request.method()),
             route.map(MatchedPath::as_str),
         );
-        let scheme = attributes::scheme(request.uri());
+        let scheme = Scheme::of(request.uri());
         shared.endpoints.active(&endpoint, scheme, 1);
-        let context = trace(shared, &endpoint, request, &request_id);
+        let context = trace(shared, &endpoint, request, &request_id, (caller, root));
         let line = shared.shows_requests.then(|| {
-            tracing::info_span!(target: SPAN, parent: None, "request", otel.name = &*endpoint.span_name)
+            Box::new(tracing::info_span!(target: SPAN, parent: None, "request", otel.name = &*endpoint.span_name))
         });
         Self {
             shared: Arc::clone(shared),
@@ -85,9 +101,9 @@ impl Exchange {
             context,
             line,
             scheme,
-            version: attributes::version(request.version()),
+            version: request.version(),
             request_id: Some(request_id),
-            request_size: size,
+            request_size,
             response_size: 0,
             started,
             head: None,
@@ -115,7 +131,7 @@ impl Exchange {
     /// The same for what is not the service's: what is dropped, what is said of a panic.
     pub(super) fn inside<T>(&self, piece: impl FnOnce() -> T) -> T {
         let _attached = self.context.clone().map(opentelemetry::Context::attach);
-        let _entered = self.line.as_ref().map(Span::enter);
+        let _entered = self.line.as_deref().map(Span::enter);
         piece()
     }
 
@@ -215,7 +231,7 @@ impl Exchange {
             }
             span.end();
         }
-        if let Some(line) = &self.line {
+        if let Some(line) = self.line.as_deref() {
             match (self.head, outcome.error_type()) {
                 (Some((_, status)), None) => {
                     tracing::info!(target: ACCESS, parent: line, "answered {} in {duration:.1?}", status.as_str());
@@ -249,24 +265,23 @@ impl Drop for Exchange {
     }
 }
 
-/// The request's span, in a context of its own.
+/// The request's span, in a context of its own, below what came from the caller.
 fn trace<B>(
     shared: &Shared,
     endpoint: &Endpoint,
     request: &Request<B>,
     request_id: &HeaderValue,
+    (caller, root): (Option<SpanContext>, opentelemetry::Context),
 ) -> Option<opentelemetry::Context> {
     let tracer = shared.tracer.as_ref()?;
-    let caller = shared.propagation.caller(request.headers());
     let mut builder =
         SpanBuilder::from_name(endpoint.span_name.clone()).with_kind(SpanKind::Server);
     let (parent, likely) = if shared.options.public_endpoint {
         if let Some(caller) = caller {
             builder = builder.with_links(vec![Link::with_context(caller)]);
         }
-        (opentelemetry::Context::new(), shared.sampling.keeps_roots)
+        (root, shared.sampling.keeps_roots)
     } else {
-        let root = shared.propagation.with_baggage(request.headers());
         match caller {
             Some(caller) if shared.sampling.follows_callers && !caller.is_sampled() => {
                 return Some(root.with_remote_span_context(dropped(&caller)));
@@ -312,5 +327,9 @@ fn traceresponse(span: &SpanContext) -> Option<HeaderValue> {
 
 /// The length that `headers` announce.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers.get(CONTENT_LENGTH).and_then(number)
+}
+
+fn number(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok()?.parse().ok()
 }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use axum::BoxError;
 use bytes::Bytes;
-use http::{Method, Response};
+use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -20,7 +20,7 @@ pin_project! {
         inner: Option<F>,
         // None once the response has it.
         exchange: Option<Exchange>,
-        method: Method,
+        is_head: bool,
     }
 
     impl<F> PinnedDrop for HttpFuture<F> {
@@ -36,12 +36,19 @@ pin_project! {
 }
 
 impl<F> HttpFuture<F> {
-    pub(super) fn new(inner: Option<F>, exchange: Exchange, method: Method) -> Self {
-        Self {
-            inner,
+    /// Of the future that `call` makes, inside the request's span.
+    pub(super) fn new(exchange: Exchange, is_head: bool, call: impl FnOnce() -> F) -> Self {
+        let mut this = Self {
+            inner: None,
             exchange: Some(exchange),
-            method,
+            is_head,
+        };
+        if let Some(exchange) = &mut this.exchange {
+            // Into its place at once: futures are large, and each move copies one.
+            let call = AssertUnwindSafe(|| this.inner = Some(call()));
+            exchange.run(|| catch_unwind(call).ok());
         }
+        this
     }
 }
 
@@ -72,13 +79,10 @@ where
         if matches!(polled, Some(Poll::Pending)) {
             return Poll::Pending;
         }
-        let Some(mut exchange) = this.exchange.take() else {
-            return Poll::Pending;
-        };
-        Poll::Ready(match polled {
+        let answer = match polled {
             Some(Poll::Ready(Ok(mut response))) => {
                 exchange.answered(&mut response);
-                Ok(body::of_service(response, exchange, this.method))
+                Ok(body::of_service(response, this.exchange, *this.is_head))
             }
             Some(Poll::Ready(Err(error))) => {
                 exchange.failed(std::any::type_name::<E>());
@@ -90,6 +94,8 @@ where
                 exchange.panicked();
                 Ok(response)
             }
-        })
+        };
+        *this.exchange = None;
+        Poll::Ready(answer)
     }
 }

@@ -2,16 +2,32 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::fmt::Hyphenated;
 
-const NAME: HeaderName = HeaderName::from_static("x-request-id");
+/// The header.
+pub(super) const X_REQUEST_ID: &str = "x-request-id";
+const NAME: HeaderName = HeaderName::from_static(X_REQUEST_ID);
 
-/// The request's id, as it came if it is usable, else a new one, which the request gets.
-pub(super) fn ensure(headers: &mut HeaderMap) -> HeaderValue {
-    let mut given = headers.get_all(NAME).iter();
-    if let (Some(id), None) = (given.next(), given.next())
-        && is_usable(id)
-    {
-        return id.clone();
+/// The ids that came with a request.
+#[derive(Debug, Default)]
+pub(super) struct Given<'a> {
+    first: Option<&'a HeaderValue>,
+    are_several: bool,
+}
+
+impl<'a> Given<'a> {
+    pub(super) fn add(&mut self, id: &'a HeaderValue) {
+        self.are_several = self.first.is_some();
+        self.first = self.first.or(Some(id));
     }
+
+    /// The only one, unless it is unusable.
+    pub(super) fn usable(self) -> Option<HeaderValue> {
+        let id = self.first.filter(|id| !self.are_several && is_usable(id));
+        id.cloned()
+    }
+}
+
+/// A new id, which the request gets.
+pub(super) fn make(headers: &mut HeaderMap) -> HeaderValue {
     // To be told apart, not to be unguessable: it stands in every answer.
     let random = fastrand::u128(..).to_ne_bytes();
     let id = uuid::Builder::from_random_bytes(random).into_uuid();
@@ -39,14 +55,19 @@ fn is_usable(id: &HeaderValue) -> bool {
 mod tests {
     use http::{HeaderMap, HeaderValue};
 
-    use super::{NAME, ensure};
+    use super::{Given, NAME};
+
+    fn usable(headers: &HeaderMap) -> Option<HeaderValue> {
+        let mut given = Given::default();
+        headers.get_all(NAME).iter().for_each(|id| given.add(id));
+        given.usable()
+    }
 
     #[test]
     fn a_usable_id_is_kept() {
         let id = HeaderValue::from_str(&"a".repeat(128)).unwrap();
-        let mut headers = HeaderMap::from_iter([(NAME, id.clone())]);
-        assert_eq!(ensure(&mut headers), id);
-        assert_eq!(headers[NAME], id);
+        let headers = HeaderMap::from_iter([(NAME, id.clone())]);
+        assert_eq!(usable(&headers), Some(id));
     }
 
     #[test]
@@ -64,7 +85,8 @@ mod tests {
             for id in &given {
                 headers.append(NAME, HeaderValue::from_bytes(id.as_bytes()).unwrap());
             }
-            let id = ensure(&mut headers);
+            assert_eq!(usable(&headers), None, "{given:?}");
+            let id = super::make(&mut headers);
             uuid::Uuid::parse_str(id.to_str().unwrap()).unwrap();
             assert_eq!(headers.get_all(NAME).iter().collect::<Vec<_>>(), [&id]);
         }

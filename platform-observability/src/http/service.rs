@@ -1,14 +1,12 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::BoxError;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::body;
 use super::exchange::Exchange;
 use super::future::HttpFuture;
 use super::layer::Shared;
@@ -36,11 +34,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let size = body::request_size(&mut request);
-        let method = request.method().clone();
-        let mut exchange = Exchange::begin(&self.shared, &mut request, size);
-        let call = AssertUnwindSafe(|| self.inner.call(request));
-        let inner = exchange.run(|| catch_unwind(call).ok());
-        HttpFuture::new(inner, exchange, method)
+        let is_head = request.method() == Method::HEAD;
+        let exchange = Exchange::begin(&self.shared, &mut request);
+        HttpFuture::new(exchange, is_head, || self.inner.call(request))
     }
 }

@@ -8,7 +8,7 @@ mod baggage;
 mod tests;
 mod trace_context;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
@@ -42,20 +42,55 @@ impl Propagation {
     }
 
     /// The caller's span, if the headers name one; without any copy of them.
-    pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<SpanContext> {
+    pub(crate) fn caller(&self, headers: &Headers<'_>) -> Option<SpanContext> {
         if !self.trace_context {
             return None;
         }
-        trace_context::read(texts(headers, &TRACEPARENT), || texts(headers, &TRACESTATE))
+        let states = headers.tracestates.then_some(headers.all);
+        let states = || states.into_iter().flat_map(|all| texts(all, &TRACESTATE));
+        trace_context::read(headers.traceparent?.as_bytes(), states)
     }
 
     /// A context with the caller's baggage, if there is any.
-    pub(crate) fn with_baggage(&self, headers: &HeaderMap) -> Context {
+    pub(crate) fn with_baggage(&self, headers: &Headers<'_>) -> Context {
         let context = Context::new();
-        if !self.baggage || !headers.contains_key(&BAGGAGE) {
+        if !self.baggage || !headers.baggage {
             return context;
         }
-        context.with_baggage(baggage::read(texts(headers, &BAGGAGE)))
+        context.with_baggage(baggage::read(texts(headers.all, &BAGGAGE)))
+    }
+}
+
+/// Where context may be in a request's headers.
+#[derive(Debug)]
+pub(crate) struct Headers<'a> {
+    all: &'a HeaderMap,
+    /// If it is the only one.
+    traceparent: Option<&'a HeaderValue>,
+    tracestates: bool,
+    baggage: bool,
+}
+
+impl<'a> Headers<'a> {
+    /// In one pass, which takes less than to look up each name, as that hashes it letter by
+    /// letter. `other` sees the names that are not about context.
+    pub(crate) fn of(all: &'a HeaderMap, mut other: impl FnMut(&str, &'a HeaderValue)) -> Self {
+        let (mut traceparent, mut traceparents) = (None, 0);
+        let (mut tracestates, mut baggage) = (false, false);
+        for (name, value) in all {
+            match name.as_str() {
+                "traceparent" => (traceparent, traceparents) = (Some(value), traceparents + 1),
+                "tracestate" => tracestates = true,
+                "baggage" => baggage = true,
+                name => other(name, value),
+            }
+        }
+        Self {
+            all,
+            traceparent: traceparent.filter(|_| traceparents == 1),
+            tracestates,
+            baggage,
+        }
     }
 }
 
@@ -84,8 +119,10 @@ impl TextMapPropagator for Propagation {
             values.into_iter().map(Some)
         };
         let mut context = context.clone();
+        let mut traceparents = texts(&TRACEPARENT);
         if self.trace_context
-            && let Some(caller) = trace_context::read(texts(&TRACEPARENT), || texts(&TRACESTATE))
+            && let (Some(Some(only)), None) = (traceparents.next(), traceparents.next())
+            && let Some(caller) = trace_context::read(only.as_bytes(), || texts(&TRACESTATE))
         {
             context = context.with_remote_span_context(caller);
         }

@@ -13,30 +13,28 @@ const KNOWN_FLAGS: u8 = 0b11;
 /// How many members a `tracestate` may have (section 3.3.1.1).
 const MEMBERS: usize = 32;
 
-/// The caller's span. A `traceparent` that is missing, malformed or not the only one is none, and
-/// its `tracestate` means nothing then; a malformed `tracestate` alone is left out.
+/// The caller's span, by the only `traceparent` there is. If it is malformed there is none, and
+/// its `tracestate` means nothing; a malformed `tracestate` alone is left out.
 pub(super) fn read<'a, I: Iterator<Item = Option<&'a str>>>(
-    mut traceparents: impl Iterator<Item = Option<&'a str>>,
+    traceparent: &[u8],
     tracestates: impl FnOnce() -> I,
 ) -> Option<SpanContext> {
-    let traceparent = traceparents.next()??;
-    if traceparents.next().is_some() {
-        return None;
-    }
-    let (trace_id, span_id, flags) = parent(trimmed(traceparent))?;
+    let (trace_id, span_id, flags) = parent(traceparent)?;
     let state = state(tracestates()).unwrap_or_default();
     Some(SpanContext::new(trace_id, span_id, flags, true, state))
 }
 
 /// `version "-" trace-id "-" parent-id "-" trace-flags`, in lower-case hexadecimal digits; what
 /// follows in a later version is not read.
-fn parent(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
-    let bytes = text.as_bytes();
-    let (known, later) = bytes.split_at_checked(55)?;
+fn parent(mut text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    let (known, later) = text.split_first_chunk::<55>()?;
     let [b'-', b'-', b'-'] = [known[2], known[35], known[52]] else {
         return None;
     };
-    match hexadecimal::<1>(&known[..2])? {
+    match hexadecimal(&known[..2])? {
         [0xff] => return None,
         [0] if !later.is_empty() => return None,
         _ if !later.is_empty() && later[0] != b'-' => return None,
@@ -50,24 +48,23 @@ fn parent(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
 }
 
 fn hexadecimal<const BYTES: usize>(digits: &[u8]) -> Option<[u8; BYTES]> {
-    /// By the digit's character; 0xff is none.
-    const VALUES: [u8; 256] = {
-        let mut values = [0xff; 256];
-        let mut value = 0;
-        while value < 16 {
-            values[b"0123456789abcdef"[value as usize] as usize] = value;
-            value += 1;
-        }
-        values
-    };
     let mut bytes = [0; BYTES];
     let mut seen = 0;
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let [high, low] = pair.map(value);
         seen |= high | low;
         *byte = high << 4 | low & 0xf;
     }
     (seen < 16).then_some(bytes)
+}
+
+/// Of a digit; that of anything else is above 15. Without a table, so that the compiler does many
+/// at once.
+fn value(digit: u8) -> u8 {
+    let number = digit.wrapping_sub(b'0');
+    let letter = digit.wrapping_sub(b'a');
+    let letter = if letter < 6 { letter + 10 } else { 0xff };
+    if number < 10 { number } else { letter }
 }
 
 /// The members of all headers, in order; none if one of them is malformed or there twice, or if
