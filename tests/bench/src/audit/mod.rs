@@ -58,18 +58,26 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
     };
     let mut figures = Map::new();
     println!("{}", server::describe().await);
-    let round_trip = round_trips_of_the_proxy().await;
+    let [direct, proxy, far] = round_trips_of_the_proxy().await;
     println!(
-        "a round trip: {:.0} µs; through the proxy without delay {:.0} µs, with its delay of {} µs {:.0} µs\n",
-        round_trip[0],
-        round_trip[1],
+        "a round trip: {:.0} µs; through the proxy without delay {:.0} µs, with its delay of {} µs {:.0} µs",
+        direct.took,
+        proxy.took,
         FAR.as_micros(),
-        round_trip[2]
+        far.took
     );
     figures.insert(
         "audit.proxy.overhead_us".to_owned(),
-        (round_trip[1] - round_trip[0]).round().into(),
+        (proxy.took - direct.took).round().into(),
     );
+    if let (Some(direct), Some(far)) = (direct.worked, far.worked) {
+        println!("of it, the proxy's work: {:.0} µs", far - direct);
+        figures.insert(
+            "audit.proxy.cpu_us".to_owned(),
+            (far - direct).round().into(),
+        );
+    }
+    println!();
 
     let postmaster = server::postmaster().await;
     let worked = || Some([cpu::of_this_process()?, cpu::of_children(postmaster?)?]);
@@ -221,8 +229,17 @@ fn moved(url: &url::Url, address: SocketAddr) -> String {
     url.into()
 }
 
-/// Microseconds of an empty statement: directly, through the proxy, and through it with its delay.
-async fn round_trips_of_the_proxy() -> [f64; 3] {
+/// Microseconds of an empty statement.
+#[derive(Clone, Copy, Default)]
+struct RoundTrip {
+    took: f64,
+    /// How long processors worked for it in this process, of which the proxy is a part.
+    worked: Option<f64>,
+}
+
+/// Directly, through the proxy, and through it with its delay.
+async fn round_trips_of_the_proxy() -> [RoundTrip; 3] {
+    const ROUND_TRIPS: u32 = 2_000;
     let url = std::env::var(platform_tests::database::SERVER).expect("a server was started");
     let url: url::Url = url.parse().expect("a URL");
     let server = format!(
@@ -235,20 +252,26 @@ async fn round_trips_of_the_proxy() -> [f64; 3] {
         moved(&url, delay::before(server.clone(), Duration::ZERO)),
         moved(&url, delay::before(server, FAR)),
     ];
-    let mut medians = [0.0; 3];
-    for (median, url) in medians.iter_mut().zip(ways) {
+    let mut round_trips = [RoundTrip::default(); 3];
+    for (round_trip, url) in round_trips.iter_mut().zip(ways) {
         let mut connection = PgConnection::connect(&url)
             .await
             .expect("the server answers");
         let mut took = Vec::new();
-        for _ in 0..300 {
+        let before = cpu::of_this_process();
+        for _ in 0..ROUND_TRIPS {
             let began = std::time::Instant::now();
             connection.ping().await.expect("it answers");
             took.push(began.elapsed().as_secs_f64() * 1e6);
         }
-        *median = Spread::of(took).median;
+        let after = cpu::of_this_process();
+        let worked = before.zip(after).map(|(before, after)| after - before);
+        *round_trip = RoundTrip {
+            took: Spread::of(took).median,
+            worked: worked.map(|worked| worked / f64::from(ROUND_TRIPS)),
+        };
     }
-    medians
+    round_trips
 }
 
 fn report_counts(figures: &Map<String, Value>) {
