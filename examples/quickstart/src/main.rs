@@ -18,7 +18,7 @@ use platform_audit::{Actor, Audit, AuditRecord, AuditTx, Auditable, audited};
 use platform_observability::Telemetry;
 use serde::{Deserialize, Serialize};
 use sqlx::error::DatabaseError;
-use sqlx::{Any, AnyPool};
+use sqlx::{Any, AnyConnection, AnyPool, Connection};
 use uuid::Uuid;
 
 /// This example runs on either database; a service on Postgres writes just `AuditTx`.
@@ -210,9 +210,11 @@ async fn serve(telemetry: &Telemetry, on_tour: bool) -> anyhow::Result<()> {
 
 async fn open(url: &str) -> anyhow::Result<AnyPool> {
     sqlx::any::install_default_drivers();
-    let pool = AnyPool::connect(url)
-        .await
+    // Tried first: a pool goes on trying until its time is up, and does not say why it failed.
+    let tried = AnyConnection::connect(url).await;
+    tried
         .context("the database cannot be opened: check DATABASE_URL, or unset it to use SQLite")?;
+    let pool = AnyPool::connect(url).await?;
     if url.starts_with("sqlite:") {
         sqlx::query("PRAGMA journal_mode = WAL")
             .execute(&pool)

@@ -11,7 +11,7 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use sqlx::error::DatabaseError;
-use sqlx::{Any, AnyPool, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection, Transaction};
 use uuid::Uuid;
 
 /// A line of the ledger.
@@ -136,9 +136,11 @@ async fn main() -> anyhow::Result<()> {
 
 async fn open(url: &str) -> anyhow::Result<AnyPool> {
     sqlx::any::install_default_drivers();
-    let pool = AnyPool::connect(url)
-        .await
+    // Tried first: a pool goes on trying until its time is up, and does not say why it failed.
+    let tried = AnyConnection::connect(url).await;
+    tried
         .context("the database cannot be opened: check DATABASE_URL, or unset it to use SQLite")?;
+    let pool = AnyPool::connect(url).await?;
     if url.starts_with("sqlite:") {
         sqlx::query("PRAGMA journal_mode = WAL")
             .execute(&pool)
