@@ -5,7 +5,7 @@
     reason = "what goes wrong here fails the test"
 )]
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use platform_tests::database::TestDatabase;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -347,6 +347,34 @@ async fn an_export_that_was_killed_goes_on_and_holds_each_record_once() {
         .collect();
     assert_eq!(ids.len(), 5_000);
     assert_eq!(run("", &format!("verify-export {out}")).status, 0);
+}
+
+#[tokio::test]
+async fn a_reader_that_has_had_enough_is_no_failure_of_the_command() {
+    let database = TestDatabase::sqlite();
+    let url = database.url();
+    assert_eq!(run(url, "migrate --database-url {} --service a").status, 0);
+    // A pipe whose other end is closed: what `head` leaves, once it has its lines.
+    for arguments in [
+        "check --database-url {} --service a --explain",
+        "stats --database-url {} --service a --as grace",
+        "query --database-url {} --service a --as grace",
+        "query --database-url {} --service a --as grace --format csv",
+        "export --database-url {} --service a --as grace --format jsonl --out -",
+        "completions bash",
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
+            .args(arguments.split(' ').map(|it| it.replace("{}", url)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(command.stdout.take());
+        let output = command.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(141), "{arguments}: {err}");
+        assert_eq!(err, "", "{arguments}");
+    }
 }
 
 #[test]

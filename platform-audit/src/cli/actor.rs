@@ -36,11 +36,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         for count in &counts {
             table.add_row([inert(&count.value), count.records.to_string()]);
         }
-        println!("{}\n", table.trim_fmt());
+        output::say(format_args!("{}\n", table.trim_fmt()))?;
     }
     output::records(&page.records, options.format)?;
     if page.next.is_some() {
-        eprintln!("there are more: platform-audit query --actor pages through them");
+        output::hint(format_args!(
+            "there are more: platform-audit query --actor pages through them"
+        ));
     }
     Ok(ExitCode::from(u8::from(page.records.is_empty())))
 }

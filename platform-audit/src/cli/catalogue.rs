@@ -79,11 +79,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let recorded = reading.actions(&options.filters.query()).await?;
     let lines = beside(recorded, routes.as_deref());
     match options.format {
-        Format::Table => print(&lines),
+        Format::Table => print(&lines)?,
         Format::Json => output::json(&lines)?,
         Format::Jsonl => {
             for line in &lines {
-                println!("{}", serde_json::to_string(line)?);
+                output::say(format_args!("{}", serde_json::to_string(line)?))?;
             }
         }
     }
@@ -153,7 +153,7 @@ impl Route {
     }
 }
 
-fn print(lines: &[Line]) {
+fn print(lines: &[Line]) -> std::io::Result<()> {
     let mut table = output::table(&["action", "method", "route", "records", "last", ""]);
     for line in lines {
         let text = |text: &Option<String>| inert(text.as_deref().unwrap_or_default());
@@ -172,5 +172,5 @@ fn print(lines: &[Line]) {
             note,
         ]);
     }
-    println!("{}", table.trim_fmt());
+    output::say(table.trim_fmt())
 }

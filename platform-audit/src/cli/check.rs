@@ -3,6 +3,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use crate::connection::Target;
+use crate::output;
 
 /// Looks for everything that would let a change go unaudited, or a record be changed
 #[derive(Debug, Args)]
@@ -44,22 +45,25 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if options.explain {
         let explanation = audit.explain().await?;
         match options.format {
-            Format::Text => println!("{explanation}"),
-            Format::Json => println!("{}", serde_json::to_string_pretty(&explanation)?),
+            Format::Text => output::say(format_args!("{explanation}"))?,
+            Format::Json => output::say(format_args!(
+                "{}",
+                serde_json::to_string_pretty(&explanation)?
+            ))?,
         }
         return Ok(ExitCode::SUCCESS);
     }
     let report = audit.tables_in(options.tables_in).check().await?;
     match options.format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+        Format::Json => output::say(format_args!("{}", serde_json::to_string_pretty(&report)?))?,
         Format::Text if report.is_clean() => {
-            println!("{}: nothing found", report.schema);
+            output::say(format_args!("{}: nothing found", report.schema))?;
         }
-        Format::Text => println!(
+        Format::Text => output::say(format_args!(
             "{}: {} found\n\n{report}",
             report.schema,
             report.findings.len()
-        ),
+        ))?,
     }
     Ok(ExitCode::from(u8::from(!report.is_clean())))
 }

@@ -20,7 +20,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         options.shell,
         &mut command,
         "platform-audit",
-        &mut std::io::stdout(),
+        &mut crate::output::Stdout,
     );
     ExitCode::SUCCESS
 }

@@ -1,4 +1,4 @@
-use std::io::{BufWriter, stdout};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use platform_audit::export::{Encoder, ExportError, ExportFile, Format};
 use platform_audit::query::{AuditQuery, Direction, SortBy};
 
 use crate::asking::{Asker, Filters};
-use crate::output::{binary_to_terminal, counter};
+use crate::output::{self, Stdout, binary_to_terminal, counter};
 
 /// Writes the records that meet all conditions into a file, oldest first, with a manifest beside it
 #[derive(Debug, Args)]
@@ -68,7 +68,7 @@ async fn print(options: &Options) -> anyhow::Result<u64> {
         binary_to_terminal()?;
     }
     let reading = options.asker.reading().await?;
-    let mut encoder = Encoder::new(options.format, BufWriter::new(stdout()))?;
+    let mut encoder = Encoder::new(options.format, BufWriter::new(Stdout))?;
     let write = |record| encoder.write(&record);
     let records = reading.each::<ExportError>(&options.query(), write).await?;
     encoder.finish()?;
@@ -100,12 +100,12 @@ async fn write(options: &Options) -> anyhow::Result<u64> {
         .await?;
     let manifest = file.finish()?;
     shown.finish_and_clear();
-    eprintln!(
+    output::hint(format_args!(
         "{} records, {} bytes in {}, SHA-256 {}",
         manifest.records,
         manifest.bytes,
         path.display(),
         manifest.sha256
-    );
+    ));
     Ok(manifest.records)
 }

@@ -1,10 +1,5 @@
 //! `platform-audit`: sets the audit schema up, checks that the database holds the promise, and asks
 //! the records.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command speaks to whoever called it"
-)]
 
 mod actor;
 mod asking;
@@ -86,9 +81,12 @@ async fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         // The message of our own error says all; the driver's own words may quote data.
-        match error.downcast_ref::<platform_audit::Error>() {
-            Some(ours) => eprintln!("platform-audit: {ours}"),
-            None => eprintln!("platform-audit: {error:#}"),
+        if let Some(ours) = error.downcast_ref::<platform_audit::Error>() {
+            output::hint(format_args!("platform-audit: {ours}"));
+        } else if let Some(ours) = error.downcast_ref::<platform_audit::export::ExportError>() {
+            output::hint(format_args!("platform-audit: {ours}"));
+        } else {
+            output::hint(format_args!("platform-audit: {error:#}"));
         }
         ExitCode::from(2)
     })

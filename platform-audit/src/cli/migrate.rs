@@ -3,6 +3,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::connection::Target;
+use crate::output;
 
 /// Creates the audit schema or brings it up to date, and gives the roles their rights
 ///
@@ -32,7 +33,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let audit = options.target.open(options.owner_role.as_deref()).await?;
     audit.migrate().await?;
-    println!("the audit schema is up to date");
+    output::say(format_args!("the audit schema is up to date"))?;
     audit
         .grant(options.app_role.as_deref(), options.reader_role.as_deref())
         .await?;
@@ -41,7 +42,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         (&options.reader_role, "may read the views"),
     ] {
         if let Some(role) = role {
-            println!("the role {role} {rights}");
+            output::say(format_args!("the role {role} {rights}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)

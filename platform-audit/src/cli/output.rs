@@ -1,5 +1,6 @@
 //! Records on a terminal and in a pipe.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::bail;
@@ -28,6 +29,39 @@ pub(crate) enum Format {
     Ocsf,
     /// One FHIR R5 AuditEvent a line
     Fhir,
+}
+
+/// The standard output. Where whoever reads it has had enough, as `head` has, the command ends as if
+/// the signal for that had ended it.
+#[derive(Debug)]
+pub(crate) struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stdout().write(bytes).map_err(unless_gone)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush().map_err(unless_gone)
+    }
+}
+
+fn unless_gone(error: io::Error) -> io::Error {
+    const AS_BY_SIGPIPE: i32 = 128 + 13;
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        std::process::exit(AS_BY_SIGPIPE);
+    }
+    error
+}
+
+/// Prints a line.
+pub(crate) fn say(line: impl Display) -> io::Result<()> {
+    writeln!(Stdout, "{line}")
+}
+
+/// Prints a line beside what was asked for. That nobody reads it is no reason to fail.
+pub(crate) fn hint(line: impl Display) {
+    let _unread = writeln!(io::stderr(), "{line}");
 }
 
 /// Counts on a terminal what is done, and is not to be seen elsewhere.
@@ -119,14 +153,13 @@ pub(crate) fn records(records: &[AuditRecord], format: Format) -> anyhow::Result
                     record.id.to_string(),
                 ]);
             }
-            writeln!(io::stdout(), "{}", table.trim_fmt())?;
-            Ok(())
+            Ok(say(table.trim_fmt())?)
         }
     }
 }
 
 fn encoded(records: &[AuditRecord], format: export::Format) -> anyhow::Result<()> {
-    let mut encoder = Encoder::new(format, io::stdout())?;
+    let mut encoder = Encoder::new(format, Stdout)?;
     for record in records {
         encoder.write(record)?;
     }
@@ -135,14 +168,15 @@ fn encoded(records: &[AuditRecord], format: export::Format) -> anyhow::Result<()
 }
 
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = io::BufWriter::new(Stdout);
     serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)
+    writeln!(out)?;
+    out.flush()
 }
 
 /// Prints one record whole, for people.
 pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = io::BufWriter::new(Stdout);
     let serde_json::Value::Object(fields) = serde_json::to_value(record)? else {
         return Ok(());
     };
@@ -156,7 +190,8 @@ pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
             other => writeln!(out, "{name:<20}{}", inert(&other.to_string()))?,
         }
     }
-    changes(&mut out, record)
+    changes(&mut out, record)?;
+    out.flush()
 }
 
 /// What changed, a field a line.

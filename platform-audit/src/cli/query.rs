@@ -62,12 +62,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         format => output::records(&page.records, format)?,
     }
     if options.count {
-        eprintln!("{} in all", reading.count(&query).await?);
+        output::hint(format_args!("{} in all", reading.count(&query).await?));
     }
     if let Some(next) = &page.next
         && options.format != Format::Json
     {
-        eprintln!("there are more: --after {next}");
+        output::hint(format_args!("there are more: --after {next}"));
     }
     Ok(ExitCode::from(u8::from(page.records.is_empty())))
 }

@@ -78,13 +78,16 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         match options.format {
             Format::Text => print(&verdict)?,
             Format::Json => {}
-            Format::Jsonl => println!("{}", serde_json::to_string(&verdict)?),
+            Format::Jsonl => output::say(format_args!("{}", serde_json::to_string(&verdict)?))?,
         }
         verdicts.push(verdict);
     }
     let failed = verdicts.iter().filter(|it| !it.holds).count();
     match options.format {
-        Format::Text => println!("{} reviews, {failed} not as expected", verdicts.len()),
+        Format::Text => output::say(format_args!(
+            "{} reviews, {failed} not as expected",
+            verdicts.len()
+        ))?,
         Format::Json => output::json(&verdicts)?,
         Format::Jsonl => {}
     }
@@ -114,10 +117,13 @@ impl Options {
 
 fn print(verdict: &Verdict) -> anyhow::Result<()> {
     let word = if verdict.holds { "ok    " } else { "FAILED" };
-    print!("{word} {}: {} found", inert(&verdict.name), verdict.found);
+    let (name, found) = (inert(&verdict.name), verdict.found);
     match &verdict.description {
-        Some(description) => println!(" ({})", inert(description)),
-        None => println!(),
+        Some(description) => output::say(format_args!(
+            "{word} {name}: {found} found ({})",
+            inert(description)
+        ))?,
+        None => output::say(format_args!("{word} {name}: {found} found"))?,
     }
     for Breach {
         value,
@@ -132,8 +138,11 @@ fn print(verdict: &Verdict) -> anyhow::Result<()> {
             _ => format!("at least {at_least}"),
         };
         match value {
-            Some(value) => println!("       {}: {found}, expected {expected}", inert(value)),
-            None => println!("       expected {expected}"),
+            Some(value) => output::say(format_args!(
+                "       {}: {found}, expected {expected}",
+                inert(value)
+            ))?,
+            None => output::say(format_args!("       expected {expected}"))?,
         }
     }
     if !verdict.records.is_empty() {

@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,17 +70,18 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}: write --listen 127.0.0.1:0 for any free port")
     })?;
-    println!("http://{}/", listener.local_addr()?);
+    writeln!(io::stdout(), "http://{}/", listener.local_addr()?)?;
     let file = made
         .as_ref()
         .map(NamedTempFile::path)
         .or(options.password_file.as_deref());
     if let Some(file) = file {
-        println!(
+        writeln!(
+            io::stdout(),
             "Sign in as {} with the password in {}. Ctrl-C ends it.",
             crate::output::inert(&name),
             file.display()
-        );
+        )?;
     }
     let service = explorer
         .router()

@@ -26,10 +26,10 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Some(record) = options.asker.reading().await?.find(options.id).await? else {
-        eprintln!(
+        output::hint(format_args!(
             "there is no record {}: if a client was sent this id with a 503, nothing was changed",
             options.id
-        );
+        ));
         return Ok(ExitCode::from(1));
     };
     match options.format {

@@ -58,7 +58,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             for count in &counts {
                 table.add_row([inert(&count.value), count.records.to_string()]);
             }
-            println!("{}\n", table.trim_fmt());
+            output::say(format_args!("{}\n", table.trim_fmt()))?;
         } else {
             document.insert(name, serde_json::to_value(counts)?);
         }
@@ -66,7 +66,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     match options.format {
         Format::Table => {}
         Format::Json => output::json(&document)?,
-        Format::Jsonl => println!("{}", serde_json::Value::Object(document)),
+        Format::Jsonl => output::say(format_args!("{}", serde_json::Value::Object(document)))?,
     }
     Ok(ExitCode::from(u8::from(!found)))
 }

@@ -76,10 +76,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             && since.elapsed() > STALLED
             && !said
         {
-            eprintln!(
+            output::hint(format_args!(
                 "nothing below transaction {transaction} has ended for {} s: either nobody writes, or one has been open since, and records that were committed after it wait for it (pg_stat_activity, backend_xid, of the whole server)",
                 STALLED.as_secs()
-            );
+            ));
             said = true;
         }
         tokio::select! {

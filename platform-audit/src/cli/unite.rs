@@ -4,6 +4,7 @@ use clap::Args;
 use platform_audit::query::unite;
 
 use crate::connection::Database;
+use crate::output;
 
 /// Makes one view, compliance.audit_records, over the audit logs of all services in the database
 ///
@@ -26,11 +27,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let pool = options.database.pool(None).await?;
     let schemas = unite(&pool, options.reader_role.as_deref()).await?;
     if schemas.is_empty() {
-        eprintln!(
+        output::hint(format_args!(
             "no schema of this database holds an audit log: platform-audit migrate makes one"
-        );
+        ));
         return Ok(ExitCode::from(1));
     }
-    println!("compliance.audit_records unites {}", schemas.join(", "));
+    output::say(format_args!(
+        "compliance.audit_records unites {}",
+        schemas.join(", ")
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

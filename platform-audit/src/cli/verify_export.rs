@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use clap::Args;
 use platform_audit::export::{ExportError, verify};
 
+use crate::output;
+
 /// Checks that an exported file is what the manifest beside it says
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -20,16 +22,16 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match verify(&options.file) {
         Ok(manifest) => {
-            println!(
+            output::say(format_args!(
                 "{}: {} records, finished {}, as its manifest says",
                 options.file.display(),
                 manifest.records,
                 manifest.finished_at
-            );
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error @ ExportError::Damaged { .. }) => {
-            eprintln!("{error}");
+            output::hint(format_args!("{error}"));
             Ok(ExitCode::from(1))
         }
         Err(error) => Err(error.into()),
