@@ -21,6 +21,8 @@ use crate::error::Error;
 /// instances of a service do not come back together.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// An endpoint that asks for more is asked again all the same: it may not have meant it.
+const LONGEST_TOLD_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Of an answer no more is read; it says in a few bytes what it refused.
 const LONGEST_ANSWER: u64 = 64 * 1024;
@@ -405,7 +407,7 @@ fn is_worth_another_try(status: StatusCode) -> bool {
 }
 
 /// How long the endpoint asks to be left in peace: by `Retry-After` in seconds (RFC 9110), or by
-/// Axiom's `X-RateLimit-Reset`, the second since 1970 at which its limit starts anew.
+/// Axiom's `X-RateLimit-Reset`, the second since 1970 at which its limit starts anew; an hour at most.
 fn told_pause(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     let after = number(RETRY_AFTER.as_str()).map(Duration::from_secs);
@@ -413,7 +415,7 @@ fn told_pause(headers: &HeaderMap) -> Option<Duration> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         Duration::from_secs(second).checked_sub(now)
     });
-    after.max(reset)
+    after.max(reset).map(|pause| pause.min(LONGEST_TOLD_PAUSE))
 }
 
 fn described(error: &reqwest::Error) -> &'static str {
@@ -487,6 +489,10 @@ mod tests {
         assert_eq!(
             told(&[("retry-after", "7".to_owned())]),
             Some(Duration::from_secs(7))
+        );
+        assert_eq!(
+            told(&[("retry-after", u64::MAX.to_string())]),
+            Some(Duration::from_secs(3600)),
         );
         assert_eq!(
             told(&[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT".to_owned())]),

@@ -60,6 +60,8 @@ where
         let sent = match size {
             _ if is_over => 0,
             Some(bytes) if !exchange.is_watched() => bytes,
+            // A server does not ask for a body that was announced to be empty.
+            None if content_length(&parts.headers) == Some(0) => 0,
             _ => return true,
         };
         exchange.sent(sent);

@@ -11,6 +11,7 @@ use tower_layer::Layer;
 
 use super::HttpService;
 use super::endpoint::Endpoints;
+use super::request_id::X_REQUEST_ID;
 use crate::propagation::Propagation;
 use crate::query::Redaction;
 use crate::telemetry::SCOPE;
@@ -140,8 +141,9 @@ impl HttpLayer {
     /// never recorded, even if they are named here.
     #[must_use]
     pub fn record_request_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        let named = named("http.request.header.", names);
-        self.options().request_headers.extend(named);
+        let names = names.into_iter().filter(|name| name != X_REQUEST_ID);
+        let chosen = &mut self.options().request_headers;
+        choose(chosen, "http.request.header.", names);
         self
     }
 
@@ -149,8 +151,8 @@ impl HttpLayer {
     /// `Set-Cookie` is never recorded, even if it is named here.
     #[must_use]
     pub fn record_response_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        let named = named("http.response.header.", names);
-        self.options().response_headers.extend(named);
+        let chosen = &mut self.options().response_headers;
+        choose(chosen, "http.response.header.", names);
         self
     }
 
@@ -159,16 +161,20 @@ impl HttpLayer {
     }
 }
 
-fn named(
+/// Adds `names` to those that are `chosen`, each once.
+fn choose(
+    chosen: &mut Vec<(HeaderName, String)>,
     prefix: &str,
     names: impl IntoIterator<Item = HeaderName>,
-) -> impl Iterator<Item = (HeaderName, String)> {
+) {
     const SECRET: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE];
-    let names = names.into_iter().filter(|name| !SECRET.contains(name));
-    names.map(move |name| {
-        let attribute = format!("{prefix}{name}");
-        (name, attribute)
-    })
+    for name in names {
+        let is_new = chosen.iter().all(|(known, _)| *known != name);
+        if is_new && !SECRET.contains(&name) {
+            let attribute = format!("{prefix}{name}");
+            chosen.push((name, attribute));
+        }
+    }
 }
 
 impl<S> Layer<S> for HttpLayer {
