@@ -1,5 +1,5 @@
 //! The layer that records each request that the service sends, by OpenTelemetry's stable HTTP
-//! semantic conventions (1.37), client side.
+//! semantic conventions, client side.
 //!
 //! [`HttpClientLayer`] wraps any [`tower_service::Service`] of `http` requests, such as hyper-util's
 //! client. Where attempts are retried or redirects followed, it belongs inside of that: then each

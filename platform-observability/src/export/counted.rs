@@ -139,8 +139,12 @@ fn span_size(span: &SpanData) -> usize {
     let events = span.events.iter();
     let events = events.map(|it| FIXED + it.name.len() + attributes_size(&it.attributes));
     let links = span.links.iter();
-    let links = links.map(|it| FIXED + attributes_size(&it.attributes));
+    let links = links.map(|it| {
+        let state = it.span_context.trace_state().header().len();
+        FIXED + state + attributes_size(&it.attributes)
+    });
     FIXED
+        + span.span_context.trace_state().header().len()
         + span.name.len()
         + attributes_size(&span.attributes)
         + events.sum::<usize>()

@@ -9,7 +9,9 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::logs::{LogRecord, Logger, LoggerProvider};
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry::trace::{Span, Tracer, TracerProvider};
+use opentelemetry::trace::{
+    Link, Span, SpanContext, SpanId, TraceFlags, TraceId, TraceState, Tracer, TracerProvider,
+};
 use opentelemetry_sdk::Resource;
 
 use super::{Providers, SignalStatus, Spool};
@@ -370,6 +372,22 @@ fn what_is_too_large_for_one_request_is_cut() {
     let status = flushed(&providers);
     assert_eq!(status.exported, 10);
     let requests = backend.requests.load(Ordering::SeqCst);
+    assert!(
+        (4..=10).contains(&requests),
+        "{requests} requests for 10 MiB"
+    );
+    // What a caller sent is part of it.
+    let member = |n: usize| (format!("member{n}"), "x".repeat(256));
+    let state = TraceState::from_key_value((0..32).map(member)).unwrap();
+    let (trace, span) = (TraceId::from(1), SpanId::from(1));
+    let caller = SpanContext::new(trace, span, TraceFlags::SAMPLED, true, state);
+    for _ in 0..10 {
+        let links = vec![Link::with_context(caller.clone()); 128];
+        let large = tracer.span_builder("large").with_links(links);
+        large.start(&tracer).end();
+    }
+    assert_eq!(flushed(&providers).exported, 20);
+    let requests = backend.requests.load(Ordering::SeqCst) - requests;
     assert!(
         (4..=10).contains(&requests),
         "{requests} requests for 10 MiB"

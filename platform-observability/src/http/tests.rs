@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,12 +12,14 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{SpanKind, TraceContextExt};
 use opentelemetry::{Array, Value};
 use opentelemetry_sdk::trace::Sampler;
 use tower::ServiceExt;
 
-use super::HttpLayer;
+use super::{HttpLayer, Sampling};
+use crate::propagation::Propagation;
 use crate::testing::{Capture, Point, Span};
 
 const DURATION: &str = "http.server.request.duration";
@@ -432,6 +435,37 @@ async fn the_callers_trace_is_continued_and_visible_inside() {
         capture.logs()[0].trace_id.as_deref(),
         Some("0af7651916cd43dd8448eb211c80319c")
     );
+}
+
+#[tokio::test]
+async fn where_nothing_is_traced_the_callers_trace_goes_on_unless_anybody_may_call() {
+    let capture = Capture::start();
+    let propagation = Propagation::new(true, true);
+    let untraced = || {
+        let propagation = propagation.clone();
+        HttpLayer::new(
+            &capture.meter(),
+            None,
+            propagation,
+            Sampling::default(),
+            false,
+        )
+    };
+    let inside = async || {
+        let mut sent = HashMap::new();
+        let context = opentelemetry::Context::current();
+        Propagation::new(true, true).inject_context(&context, &mut sent);
+        format!("{:?} {:?}", sent.get("traceparent"), sent.get("baggage"))
+    };
+    for (layer, expected) in [
+        (untraced(), format!("Some({PARENT:?}) Some(\"tenant=t1\")")),
+        (untraced().public_endpoint(), "None None".to_owned()),
+    ] {
+        let sent = [("traceparent", PARENT), ("baggage", "tenant=t1")];
+        let sent = with(request("GET", "/"), &sent);
+        let (_, seen) = send(layer, Router::new().route("/", get(inside)), sent).await;
+        assert_eq!(seen, expected);
+    }
 }
 
 #[tokio::test]
