@@ -198,7 +198,7 @@ pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
 pub(crate) fn changes(out: &mut impl Write, record: &AuditRecord) -> io::Result<()> {
     for (field, change) in &record.changes {
         let side = |value: &Option<serde_json::Value>| match value {
-            Some(value) => short(&value.to_string(), 200),
+            Some(value) => inert(&value.to_string()),
             None => "(none)".to_owned(),
         };
         writeln!(

@@ -43,7 +43,7 @@ impl<DB: AuditDatabase> Reading<DB> {
              'records', count(*), 'last', max(record.recorded_at)){cast}"
         );
         let mut statement = Statement::select(dialect, self.schema(), &columns);
-        statement.conditions(query);
+        statement.conditions(query)?;
         let rest = format!(" GROUP BY {by} ORDER BY {by} LIMIT {MOST_VALUES}");
         statement.text.push_str(&rest);
         let actions: Vec<RecordedAction> = self.fetch(statement).await?;

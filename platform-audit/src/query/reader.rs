@@ -260,7 +260,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         let size = query.page_size()?;
         let place = cursor.map(|cursor| cursor.place(query)).transpose()?;
         let mut statement = Statement::select(self.dialect(), self.schema(), "record.*");
-        statement.conditions(query);
+        statement.conditions(query)?;
         statement.page(query, place, size + 1);
         Ok(statement)
     }

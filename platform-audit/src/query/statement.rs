@@ -3,6 +3,8 @@
 
 use jiff::Timestamp;
 
+use crate::error::Error;
+
 use super::cursor::Place;
 use super::{AuditQuery, Direction, SortBy};
 use crate::store::Dialect;
@@ -58,8 +60,16 @@ impl Statement {
         }
     }
 
-    /// The conditions of `query`.
-    pub(super) fn conditions(&mut self, query: &AuditQuery) {
+    /// The conditions of `query`. A period that nothing can be in is refused: that nothing was found
+    /// in it would be taken for an answer.
+    pub(super) fn conditions(&mut self, query: &AuditQuery) -> Result<(), Error> {
+        if let (Some(since), Some(until)) = (query.since, query.until)
+            && since >= until
+        {
+            return Err(Error::InvalidQuery(format!(
+                "nothing can be since {since} and before {until}: name a period that ends after it begins"
+            )));
+        }
         if let Some(since) = query.since {
             let since = self.moment(since);
             self.and(&format!("record.recorded_at >= {since}"));
@@ -128,6 +138,7 @@ impl Statement {
                 "{position}(lower(record.reason), lower({text})) > 0"
             ));
         }
+        Ok(())
     }
 
     /// The records as JSON: from `place` on, in the order of `query`, or backwards from it; at most

@@ -60,7 +60,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         };
         let columns = format!("{object}('value', {value}, 'records', count(*)){cast}");
         let mut statement = Statement::select(dialect, self.schema(), &columns);
-        statement.conditions(query);
+        statement.conditions(query)?;
         let order = if in_order {
             format!("{value} DESC")
         } else {
@@ -89,7 +89,7 @@ impl<DB: AuditDatabase> Reading<DB> {
             Dialect::Sqlite => "CAST(count(*) AS TEXT)",
         };
         let mut statement = Statement::select(dialect, self.schema(), columns);
-        statement.conditions(query);
+        statement.conditions(query)?;
         let counts: Vec<u64> = self.fetch(statement).await?;
         self.record("count", query, 0).await?;
         Ok(counts.first().copied().unwrap_or_default())

@@ -109,7 +109,7 @@ impl<DB: AuditDatabase> Tail<DB> {
     /// no record of theirs can come any more.
     async fn on_postgres(&mut self) -> Result<Tailed, Error> {
         let Horizon { xmin, .. } = self.reading.horizon().await?;
-        let mut statement = self.statement();
+        let mut statement = self.statement()?;
         let since = statement.moment(self.began - LONGEST);
         let first = statement.argument(&self.next, "xid8");
         let end = statement.argument(&xmin, "xid8");
@@ -130,7 +130,7 @@ impl<DB: AuditDatabase> Tail<DB> {
     /// SQLite has one writer at a time, so records are committed in the order of their times, as
     /// far as the clock goes.
     async fn on_sqlite(&mut self) -> Result<Tailed, Error> {
-        let mut statement = self.statement();
+        let mut statement = self.statement()?;
         let since = statement.moment(self.last - OVERLAP);
         statement.and(&format!("record.recorded_at >= {since}"));
         statement
@@ -150,11 +150,11 @@ impl<DB: AuditDatabase> Tail<DB> {
         })
     }
 
-    fn statement(&self) -> Statement {
+    fn statement(&self) -> Result<Statement, Error> {
         let reading = &self.reading;
         let dialect = reading.dialect();
         let mut statement = Statement::select(dialect, reading.schema(), dialect.row());
-        statement.conditions(&self.query);
-        statement
+        statement.conditions(&self.query)?;
+        Ok(statement)
     }
 }

@@ -42,10 +42,13 @@ pub async fn unite<DB: AuditDatabase>(
             format!("SELECT '{name}'::text AS audit_schema, {COLUMNS} FROM {schema}.records")
         })
         .collect();
-    let mut statements = "BEGIN; CREATE SCHEMA IF NOT EXISTS compliance; DROP VIEW IF EXISTS compliance.audit_records;".to_owned();
-    if !parts.is_empty() {
+    let mut statements = "BEGIN; CREATE SCHEMA IF NOT EXISTS compliance;".to_owned();
+    if parts.is_empty() {
+        statements += "DROP VIEW IF EXISTS compliance.audit_records;";
+    } else {
         let union = parts.join(" UNION ALL ");
-        statements += &format!("CREATE VIEW compliance.audit_records AS {union};");
+        // Not dropped, so that who may read it still may.
+        statements += &format!("CREATE OR REPLACE VIEW compliance.audit_records AS {union};");
         if let Some(role) = reader {
             let role = role.replace('"', "\"\"");
             statements += &format!(

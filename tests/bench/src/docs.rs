@@ -105,7 +105,7 @@ impl Figures {
         format!(
             "- Telemetry adds {:.2} of the time and {:.2} of the allocations that the best of three other layers adds to a request; {:.2} and {:.2} where the caller did not sample it.\n\
             - An audited request of one row has {:.2} of the throughput of one whose record is written by hand, without the check at COMMIT {:.2}; with 1 ms to Postgres {:.2}.\n\
-            - A page of {} million records, 10,000 deep, takes at most {:.1} ms (p95) by any filter that has an index.\n\
+            - A page of {} million records, the first or one up to 10,000 records deep, takes at most {:.1} ms (p95) by any filter that has an index.\n\
             - An export of {} million records to CSV writes {:.0} of them a second and needs {:.0} MiB of memory, as one of a tenth does.\n",
             self.number("http.added_time_vs_best_peer"),
             self.number("http.added_allocations_vs_best_peer"),

@@ -83,6 +83,21 @@ fn but(n: u32, field: &str, value: impl Into<Value>) -> Value {
 }
 
 #[tokio::test]
+async fn a_period_that_nothing_can_be_in_is_refused() {
+    let log = Log::with(&[record(1)]).await;
+    let begin: jiff::Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+    for end in [begin, "2026-10-01T00:00:00Z".parse().unwrap()] {
+        let query = AuditQuery::new().since(begin).until(end);
+        let page = log.reading.page(&query, None).await.unwrap_err();
+        let count = log.reading.count(&query).await.unwrap_err();
+        for error in [page, count] {
+            assert!(matches!(error, Error::InvalidQuery(_)), "{error}");
+            assert!(error.to_string().contains("2026-11-01"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn each_condition_finds_what_matches_and_nothing_else() {
     let at = |second: u32| -> jiff::Timestamp {
         jiff::Timestamp::from_second(1_735_689_600 + i64::from(second)).unwrap()
