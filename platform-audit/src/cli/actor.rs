@@ -40,9 +40,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     output::records(&page.records, options.format)?;
     if page.next.is_some() {
-        output::hint(format_args!(
-            "there are more: platform-audit query --actor pages through them"
-        ));
+        output::hint("there are more: platform-audit query --actor pages through them");
     }
     Ok(ExitCode::from(u8::from(page.records.is_empty())))
 }

@@ -83,7 +83,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         Format::Json => output::json(&lines)?,
         Format::Jsonl => {
             for line in &lines {
-                output::say(format_args!("{}", serde_json::to_string(line)?))?;
+                output::say(serde_json::to_string(line)?)?;
             }
         }
     }

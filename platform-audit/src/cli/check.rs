@@ -45,17 +45,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if options.explain {
         let explanation = audit.explain().await?;
         match options.format {
-            Format::Text => output::say(format_args!("{explanation}"))?,
-            Format::Json => output::say(format_args!(
-                "{}",
-                serde_json::to_string_pretty(&explanation)?
-            ))?,
+            Format::Text => output::say(explanation)?,
+            Format::Json => output::json(&explanation)?,
         }
         return Ok(ExitCode::SUCCESS);
     }
     let report = audit.tables_in(options.tables_in).check().await?;
     match options.format {
-        Format::Json => output::say(format_args!("{}", serde_json::to_string_pretty(&report)?))?,
+        Format::Json => output::json(&report)?,
         Format::Text if report.is_clean() => {
             output::say(format_args!("{}: nothing found", report.schema))?;
         }

@@ -48,7 +48,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let found = !records.is_empty();
     if options.format == Format::Table {
-        let mut out = std::io::BufWriter::new(output::Stdout);
+        let mut out = output::Stdout;
         for record in &records {
             let at = output::time(record.recorded_at.unwrap_or(record.occurred_at));
             let (actor, action) = (inert(&record.actor.id), inert(&record.action));
@@ -59,7 +59,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             }
             output::changes(&mut out, record)?;
         }
-        out.flush()?;
     } else {
         output::records(&records, options.format)?;
     }

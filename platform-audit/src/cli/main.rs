@@ -23,6 +23,7 @@ mod verify_export;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use platform_audit::export::ExportError;
 
 /// The audit log of a service: sets it up, checks that the database holds its promise, and asks it.
 #[derive(Debug, Parser)]
@@ -81,10 +82,9 @@ async fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         // The message of our own error says all; the driver's own words may quote data.
-        if let Some(ours) = error.downcast_ref::<platform_audit::Error>() {
-            output::hint(format_args!("platform-audit: {ours}"));
-        } else if let Some(ours) = error.downcast_ref::<platform_audit::export::ExportError>() {
-            output::hint(format_args!("platform-audit: {ours}"));
+        let is_ours = error.is::<platform_audit::Error>() || error.is::<ExportError>();
+        if is_ours {
+            output::hint(format_args!("platform-audit: {error}"));
         } else {
             output::hint(format_args!("platform-audit: {error:#}"));
         }

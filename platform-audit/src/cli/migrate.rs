@@ -33,7 +33,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let audit = options.target.open(options.owner_role.as_deref()).await?;
     audit.migrate().await?;
-    output::say(format_args!("the audit schema is up to date"))?;
+    output::say("the audit schema is up to date")?;
     audit
         .grant(options.app_role.as_deref(), options.reader_role.as_deref())
         .await?;

@@ -168,15 +168,14 @@ fn encoded(records: &[AuditRecord], format: export::Format) -> anyhow::Result<()
 }
 
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
-    let mut out = io::BufWriter::new(Stdout);
+    let mut out = Stdout;
     serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)?;
-    out.flush()
+    writeln!(out)
 }
 
 /// Prints one record whole, for people.
 pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
-    let mut out = io::BufWriter::new(Stdout);
+    let mut out = Stdout;
     let serde_json::Value::Object(fields) = serde_json::to_value(record)? else {
         return Ok(());
     };
@@ -190,8 +189,7 @@ pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
             other => writeln!(out, "{name:<20}{}", inert(&other.to_string()))?,
         }
     }
-    changes(&mut out, record)?;
-    out.flush()
+    changes(&mut out, record)
 }
 
 /// What changed, a field a line.
@@ -214,7 +212,26 @@ pub(crate) fn changes(out: &mut impl Write, record: &AuditRecord) -> io::Result<
 
 #[cfg(test)]
 mod tests {
-    use super::inert;
+    use platform_audit::AuditRecord;
+    use serde_json::json;
+
+    use super::{changes, inert};
+
+    #[test]
+    fn what_changed_is_shown_whole() {
+        let after = "x".repeat(10_000);
+        let record: AuditRecord = serde_json::from_value(json!({
+            "id": "0197a21c-4220-7df7-8a0c-a0b266c6b31e", "xid": "1",
+            "occurred_at": "2026-11-27T00:00:00Z", "recorded_at": "2026-11-27T00:00:00Z",
+            "service": "ledger", "actor_kind": "user", "actor_id": "ada", "action": "entry.create",
+            "outcome": "success", "changes": {"note": {"after": after}}, "details": {}, "cut": [],
+        }))
+        .unwrap();
+        let mut shown = Vec::new();
+        changes(&mut shown, &record).unwrap();
+        let expected = format!("    note: (none) → \"{after}\"\n");
+        assert_eq!(String::from_utf8(shown).unwrap(), expected);
+    }
 
     #[test]
     fn nothing_in_a_record_commands_the_terminal() {

@@ -78,7 +78,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         match options.format {
             Format::Text => print(&verdict)?,
             Format::Json => {}
-            Format::Jsonl => output::say(format_args!("{}", serde_json::to_string(&verdict)?))?,
+            Format::Jsonl => output::say(serde_json::to_string(&verdict)?)?,
         }
         verdicts.push(verdict);
     }

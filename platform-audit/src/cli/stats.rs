@@ -66,7 +66,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     match options.format {
         Format::Table => {}
         Format::Json => output::json(&document)?,
-        Format::Jsonl => output::say(format_args!("{}", serde_json::Value::Object(document)))?,
+        Format::Jsonl => output::say(serde_json::Value::Object(document))?,
     }
     Ok(ExitCode::from(u8::from(!found)))
 }

@@ -27,9 +27,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let pool = options.database.pool(None).await?;
     let schemas = unite(&pool, options.reader_role.as_deref()).await?;
     if schemas.is_empty() {
-        output::hint(format_args!(
-            "no schema of this database holds an audit log: platform-audit migrate makes one"
-        ));
+        output::hint(
+            "no schema of this database holds an audit log: platform-audit migrate makes one",
+        );
         return Ok(ExitCode::from(1));
     }
     output::say(format_args!(

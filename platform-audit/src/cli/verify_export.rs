@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error @ ExportError::Damaged { .. }) => {
-            output::hint(format_args!("{error}"));
+            output::hint(error);
             Ok(ExitCode::from(1))
         }
         Err(error) => Err(error.into()),

@@ -58,8 +58,7 @@ fn hexadecimal<const BYTES: usize>(digits: &[u8]) -> Option<[u8; BYTES]> {
     (seen < 16).then_some(bytes)
 }
 
-/// Of a digit; that of anything else is above 15. Without a table, so that the compiler does many
-/// at once.
+/// Of a digit; that of anything else is above 15. A table would take more instructions.
 fn value(digit: u8) -> u8 {
     let number = digit.wrapping_sub(b'0');
     let letter = digit.wrapping_sub(b'a');
