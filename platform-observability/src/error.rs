@@ -44,6 +44,16 @@ pub enum Error {
         /// Why.
         source: Source,
     },
+    /// The certificates or the key of an endpoint cannot be read.
+    #[error(
+        "the certificates or the key for the {signal} cannot be read: check the files that OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY name, or the signal's own"
+    )]
+    Certificates {
+        /// The signal.
+        signal: crate::Signal,
+        /// Why.
+        source: Source,
+    },
     /// An exporter could not be made.
     #[error("the exporter of {signal} cannot be made")]
     Exporter {

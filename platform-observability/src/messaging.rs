@@ -54,6 +54,8 @@ use opentelemetry::{Context, global};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use crate::propagation;
+
 pub(crate) use measured::Instruments;
 pub use measured::{process, process_child, send};
 #[cfg(test)]
@@ -67,20 +69,24 @@ const INBOX: &str = "_INBOX.";
 
 /// A message's headers.
 pub trait Headers {
-    /// The first value of the header with this name; in any case of letters, as clients in other
-    /// languages may write `Traceparent`. None if it is no text.
-    fn get(&self, name: &str) -> Option<&str>;
+    /// The values of the header with this name; in any case of letters, as clients in other
+    /// languages may write `Traceparent`. Without those that are no text.
+    fn get_all(&self, name: &str) -> Vec<&str>;
 
     /// The names of all headers.
     fn names(&self) -> Vec<&str>;
 
     /// Replaces the values of a header. What cannot be a header is left out.
     fn set(&mut self, name: &str, value: &str);
+
+    /// Takes a header away, in any case of letters.
+    fn remove(&mut self, name: &str);
 }
 
 impl Headers for http::HeaderMap {
-    fn get(&self, name: &str) -> Option<&str> {
-        http::HeaderMap::get(self, name)?.to_str().ok()
+    fn get_all(&self, name: &str) -> Vec<&str> {
+        let values = http::HeaderMap::get_all(self, name).iter();
+        values.filter_map(|value| value.to_str().ok()).collect()
     }
 
     fn names(&self) -> Vec<&str> {
@@ -95,17 +101,22 @@ impl Headers for http::HeaderMap {
             self.insert(name, value);
         }
     }
+
+    fn remove(&mut self, name: &str) {
+        http::HeaderMap::remove(self, name);
+    }
 }
 
 #[cfg(feature = "nats")]
 impl Headers for async_nats::HeaderMap {
-    fn get(&self, name: &str) -> Option<&str> {
-        // Not its own `get`, which panics on what is no name; and exactly first, as a message that
-        // was forwarded may have both.
+    fn get_all(&self, name: &str) -> Vec<&str> {
+        // Not its own `get_all`, which panics on what is no name; and exactly first, as a message
+        // that was forwarded may have both.
         let find =
             |is: fn(&str, &str) -> bool| self.iter().find(|(known, _)| is(text(known), name));
-        let (_, values) = find(|a, b| a == b).or_else(|| find(str::eq_ignore_ascii_case))?;
-        values.first().map(async_nats::HeaderValue::as_str)
+        let found = find(|a, b| a == b).or_else(|| find(str::eq_ignore_ascii_case));
+        let values = found.into_iter().flat_map(|(_, values)| values);
+        values.map(async_nats::HeaderValue::as_str).collect()
     }
 
     fn names(&self) -> Vec<&str> {
@@ -124,6 +135,18 @@ impl Headers for async_nats::HeaderMap {
             self.insert(name, value);
         }
     }
+
+    fn remove(&mut self, name: &str) {
+        // It has no `remove` of its own.
+        let all = std::mem::take(self);
+        for (known, values) in all.iter() {
+            if !text(known).eq_ignore_ascii_case(name) {
+                for value in values {
+                    self.append(known.clone(), value.clone());
+                }
+            }
+        }
+    }
 }
 
 #[cfg(feature = "nats")]
@@ -131,10 +154,15 @@ fn text(name: &async_nats::HeaderName) -> &str {
     name.as_ref()
 }
 
-/// Writes the context of the current span, and the baggage, into a message's headers.
+/// Writes the context of the current span, and the baggage, into a message's headers, instead of
+/// what they say of another span.
 pub fn inject<H: Headers>(headers: &mut H) {
+    let context = Context::current();
     global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&Context::current(), &mut Carrier(&mut *headers));
+        if propagation::replaces_state(propagator, &context) {
+            headers.remove(propagation::TRACESTATE.as_str());
+        }
+        propagator.inject_context(&context, &mut Carrier(&mut *headers));
     });
 }
 
@@ -156,7 +184,11 @@ impl<H: Headers> Injector for Carrier<&mut H> {
 
 impl<H: Headers> Extractor for Carrier<&H> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)
+        self.0.get_all(key).first().copied()
+    }
+
+    fn get_all(&self, key: &str) -> Option<Vec<&str>> {
+        Some(self.0.get_all(key))
     }
 
     fn keys(&self) -> Vec<&str> {

@@ -1,7 +1,7 @@
 //! Start-up and shutdown.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::{Meter, MeterProvider, NoopMeterProvider};
 use opentelemetry::trace::TracerProvider;
@@ -58,8 +58,9 @@ impl Telemetry {
     /// - else `OTEL_EXPORTER_OTLP_ENDPOINT`, or the signals' own
     ///   `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and so on: to that collector, as OTLP/HTTP protobuf,
     ///   with `OTEL_EXPORTER_OTLP_HEADERS`, `…_COMPRESSION` (`gzip`, `none`,
-    ///   and with the feature `zstd` also `zstd`; for Axiom too) and `…_TIMEOUT`
-    ///   (milliseconds), or the signals' own.
+    ///   and with the feature `zstd` also `zstd`; for Axiom too), `…_TIMEOUT`
+    ///   (milliseconds), and `…_CERTIFICATE`, `…_CLIENT_CERTIFICATE` and `…_CLIENT_KEY` (files of
+    ///   PEM), or the signals' own.
     /// - else: each request on standard error when it has ended, with its spans, events and audit
     ///   records below; what belongs to no request, at once. In colours on a terminal, or as
     ///   `NO_COLOR` and `CLICOLOR_FORCE` say. Of a request that lasts longer than 5 seconds, or logs
@@ -68,8 +69,10 @@ impl Telemetry {
     /// Log lines go to standard error in any case. Also honoured: `OTEL_SDK_DISABLED`,
     /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` (`otlp`, `console`, `none`), `OTEL_SERVICE_NAME`,
     /// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_PROPAGATORS` (`tracecontext`, `baggage`, `none`),
-    /// `RUST_LOG`, and what the SDK reads: `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_BLRP_*`,
-    /// `OTEL_METRIC_EXPORT_INTERVAL`. The limits of attributes, events
+    /// `OTEL_TRACES_SAMPLER` and `…_ARG`, `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, `RUST_LOG`,
+    /// `OTEL_{BSP,BLRP}_{MAX_QUEUE_SIZE,MAX_EXPORT_BATCH_SIZE,SCHEDULE_DELAY,EXPORT_TIMEOUT}`,
+    /// `OTEL_METRIC_EXPORT_{INTERVAL,TIMEOUT}` and
+    /// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`. The limits of attributes, events
     /// and links are those of [`Limits`]: `OTEL_{ATTRIBUTE,SPAN_ATTRIBUTE,LOGRECORD_ATTRIBUTE}_{COUNT,VALUE_LENGTH}_LIMIT`,
     /// `OTEL_SPAN_{EVENT,LINK}_COUNT_LIMIT` and `OTEL_{EVENT,LINK}_ATTRIBUTE_COUNT_LIMIT`.
     ///
@@ -130,13 +133,16 @@ impl Telemetry {
         pool::observe(&self.meter, name, read);
     }
 
-    /// Sends a span, a log record and the metrics there are, and says whether the endpoints took
-    /// them: at start-up it tells a wrong token or dataset from a right one. It takes as long as
-    /// `OTEL_EXPORTER_OTLP_TIMEOUT` for each signal at most, 10 seconds by default.
+    /// Sends a span, whatever the sampler, a log record and the metrics there are, and says whether
+    /// the endpoints took them: at start-up it tells a wrong token or dataset from a right one. If
+    /// they did, it logs a line that says so and where they are. For each signal it takes as long
+    /// as an export at most: 10 seconds, or as `OTEL_EXPORTER_OTLP_TIMEOUT` says where that counts;
+    /// with a spool 30 seconds more.
     ///
     /// # Errors
     ///
-    /// When an endpoint did not take them; why is in the message. Telemetry works on all the same.
+    /// When an endpoint did not take them; why is in the message, one line. Telemetry works on all
+    /// the same.
     pub async fn self_test(&self) -> Result<(), Error> {
         let Some(providers) = self.providers.clone() else {
             return Ok(());
@@ -168,6 +174,24 @@ impl Telemetry {
     #[must_use]
     pub fn client_layer(&self) -> HttpClientLayer {
         self.client.clone()
+    }
+
+    /// Sends what is queued, for half the time that a shutdown may take at most; that which is left
+    /// then has the rest.
+    pub(crate) async fn flush(&mut self) {
+        let Some(providers) = self.providers.clone() else {
+            return;
+        };
+        let began = Instant::now();
+        let (done, ended) = tokio::sync::oneshot::channel();
+        let started = providers.flush(self.deadline / 2, || {
+            // The caller may have stopped waiting.
+            let _ = done.send(());
+        });
+        if started.is_ok() {
+            let _ = ended.await;
+        }
+        self.deadline = self.deadline.saturating_sub(began.elapsed());
     }
 
     /// Sends what is queued and stops, within the deadline (10 seconds by default).
@@ -345,12 +369,15 @@ impl TelemetryBuilder {
             log_filter,
             layer: layer(&meter, &providers, &destinations),
             ledgers: providers.ledgers.clone(),
-            client: HttpClientLayer::new(&meter, destinations.propagation.clone()),
+            client: HttpClientLayer::new(&meter, destinations.propagation.clone())
+                .methods(destinations.methods),
             providers: Some(providers.clone()),
             deadline: self.deadline,
         };
         tracing::dispatcher::set_global_default(subscriber)
             .map_err(|_| Error::SubscriberInstalled)?;
+        // Not before, as nothing may go on when this fails.
+        providers.start()?;
         messaging::Instruments::install(&meter);
         log_panics(destinations.logs == Destination::Console);
         opentelemetry::global::set_text_map_propagator(destinations.propagation.clone());
@@ -397,4 +424,26 @@ fn layer(meter: &Meter, providers: &Providers, destinations: &Destinations) -> H
         destinations.sampling,
         shows_requests,
     )
+    .methods(destinations.methods)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::{Spool, Telemetry, Variables};
+
+    #[test]
+    fn a_start_that_fails_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = || Spool::at(directory.path().join("spool"));
+        let wrong = |name: &str| (name == "RUST_LOG").then(|| OsString::from("mine=loud"));
+        let error = Telemetry::builder("accounting")
+            .otlp("http://127.0.0.1:1")
+            .spool(spool())
+            .install(Variables(&wrong))
+            .unwrap_err();
+        assert!(error.to_string().starts_with("RUST_LOG "), "{error}");
+        spool().open().expect("the directory is free again");
+    }
 }

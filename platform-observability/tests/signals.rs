@@ -51,7 +51,10 @@ async fn service() {
     let ended = serve(listener, app)
         .with_health(&health)
         .drain_within(Duration::from_secs(3600))
-        .on_shutdown(async || tracing::info!("the pool is closed"))
+        .on_shutdown(async || {
+            println!("\nclosing");
+            tracing::info!("the pool is closed");
+        })
         .with_telemetry(telemetry)
         .run()
         .await;
@@ -144,19 +147,24 @@ async fn a_signal_drains(signal: &str) {
     service.refuses().await;
     service.input.write_all(b"answered\n").await.unwrap();
     assert_eq!(asked.await.unwrap().unwrap(), "answered\n");
+    let (mut traces, mut logs) = (Vec::new(), Vec::new());
+    let mut take = |traces: &mut Vec<u8>, logs: &mut Vec<u8>| {
+        while let Ok((path, body)) = exported.try_recv() {
+            match path.as_str() {
+                "/v1/traces" => traces.extend(body),
+                "/v1/logs" => logs.extend(body),
+                _ => {}
+            }
+        }
+    };
+    let told = |bytes: &[u8], text: &str| String::from_utf8_lossy(bytes).contains(text);
+    // Whatever becomes of the pool, the telemetry of the requests is safe.
+    service.says("closing").await;
+    take(&mut traces, &mut logs);
+    assert!(told(&traces, "GET /slow"));
     service.says("ended").await;
     assert!(service.child.wait().await.unwrap().success());
-
-    let (mut traces, mut logs) = (Vec::new(), Vec::new());
-    while let Ok((path, body)) = exported.try_recv() {
-        match path.as_str() {
-            "/v1/traces" => traces.extend(body),
-            "/v1/logs" => logs.extend(body),
-            _ => {}
-        }
-    }
-    let told = |bytes: &[u8], text: &str| String::from_utf8_lossy(bytes).contains(text);
-    assert!(told(&traces, "GET /slow"));
+    take(&mut traces, &mut logs);
     assert!(told(&logs, &format!("stopping on {signal}")));
     assert!(told(&logs, "the pool is closed"));
 }

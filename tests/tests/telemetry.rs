@@ -12,9 +12,10 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use platform_tests::otlp::{HANG, Receiver, text};
 use serde_json::Value;
 
-/// What the probe saw, and what it wrote to standard error.
+/// What the probe saw, and what it wrote: before its answer, and to standard error.
 struct Seen {
     answer: Value,
+    stdout: String,
     stderr: String,
 }
 
@@ -40,9 +41,15 @@ async fn probe(variables: &[(&str, &str)]) -> Seen {
         .expect("the probe ends")
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    let answer =
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"));
-    Seen { answer, stderr }
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let (stdout, answer) = stdout.trim_end().rsplit_once('\n').unwrap_or(("", &stdout));
+    let answer = serde_json::from_str(answer).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+    let stdout = stdout.to_owned();
+    Seen {
+        answer,
+        stdout,
+        stderr,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -389,4 +396,137 @@ async fn a_filter_for_logs_tears_no_trace() {
         "the panic and what it was answered with: {logs:#?}"
     );
     assert!(format!("{logs:?}").contains("telemetry_probe.rs"));
+}
+
+#[tokio::test]
+async fn the_sampler_that_the_environment_names_decides() {
+    let audited = "POST /v1/entries/{id}";
+    for (sampler, argument, sampled) in [
+        ("always_on", "", &[audited, "GET /v1/seen"][..]),
+        ("always_off", "", &[]),
+        // The caller of the one is sampled, and the other has none.
+        ("parentbased_always_off", "", &[audited]),
+        ("parentbased_traceidratio", " 0.0", &[audited]),
+        ("traceidratio", "0", &[]),
+    ] {
+        let receiver = Receiver::start().await;
+        let seen = probe(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+            ("OTEL_TRACES_SAMPLER", sampler),
+            ("OTEL_TRACES_SAMPLER_ARG", argument),
+        ])
+        .await;
+        assert_eq!(seen.answer["shutdown"], Value::Null);
+        let spans = receiver.spans();
+        for name in [audited, "GET /v1/seen"] {
+            let found = spans.iter().any(|span| span.name == name);
+            assert_eq!(found, sampled.contains(&name), "{sampler}: {name}");
+        }
+        // The record has its trace all the same.
+        assert_eq!(
+            seen.answer["record"]["trace_id"].as_str().unwrap().len(),
+            32
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_callers_trace_goes_on_only_in_a_format_that_is_spoken() {
+    let callers = "0af7651916cd43dd8448eb211c80319c";
+    for (propagators, continued) in [
+        ("tracecontext,baggage", true),
+        ("baggage", false),
+        ("none", false),
+    ] {
+        let receiver = Receiver::start().await;
+        probe(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+            ("OTEL_PROPAGATORS", propagators),
+        ])
+        .await;
+        let trace = hex(&audited(&receiver).trace_id);
+        assert_eq!(trace == callers, continued, "{propagators}");
+    }
+}
+
+#[tokio::test]
+async fn batches_and_limits_are_those_of_the_environment() {
+    let receiver = Receiver::start().await;
+    probe(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1"),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "1"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "3"),
+        ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "0"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
+    ])
+    .await;
+    let spans = receiver.spans();
+    assert_eq!(receiver.exports("/v1/traces").len(), spans.len());
+    let logs = receiver.logs();
+    assert_eq!(receiver.exports("/v1/logs").len(), logs.len());
+    let span = audited(&receiver);
+    assert_eq!(span.attributes.len(), 3);
+    assert!(span.dropped_attributes_count > 0);
+    let inside = logs
+        .iter()
+        .find(|log| format!("{:?}", log.body).contains("inside the handler"))
+        .unwrap();
+    assert!(inside.attributes.is_empty(), "{inside:?}");
+    for metric in receiver.metrics() {
+        if let Some(Data::Histogram(histogram)) = &metric.data {
+            assert_eq!(histogram.aggregation_temporality, 1, "{metric:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_sent_as_often_as_the_environment_says() {
+    let receiver = Receiver::start().await;
+    probe(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1"),
+    ])
+    .await;
+    // By default the last is the only one.
+    assert!(receiver.exports("/v1/metrics").len() > 1);
+}
+
+#[tokio::test]
+async fn metrics_are_shown_when_they_are_asked_for() {
+    let seen = probe(&[("OTEL_METRICS_EXPORTER", "console")]).await;
+    assert!(
+        seen.stdout.contains("http.server.request.duration"),
+        "{}",
+        seen.stdout
+    );
+    assert_eq!(probe(&[]).await.stdout, "");
+}
+
+#[tokio::test]
+async fn a_self_test_that_succeeds_says_so_in_one_line_and_where() {
+    let receiver = Receiver::start().await;
+    let seen = probe(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+        ("PROBE_SELF_TEST", "1"),
+    ])
+    .await;
+    assert_eq!(seen.answer["self_test"], Value::Null);
+    let url = receiver.url();
+    let line = format!(
+        "telemetry arrives: traces at {url}/v1/traces, metrics at {url}/v1/metrics, logs at {url}/v1/logs"
+    );
+    let lines = seen.stderr.lines();
+    let found = lines.filter(|it| it.ends_with(&line)).count();
+    assert_eq!(found, 1, "{}", seen.stderr);
+    let spans = receiver.spans();
+    let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
+    assert_eq!(names, ["telemetry.self_test"]);
+    let seen = probe(&[("PROBE_SELF_TEST", "1")]).await;
+    assert!(
+        seen.stderr.contains("telemetry goes to no endpoint"),
+        "{}",
+        seen.stderr
+    );
 }

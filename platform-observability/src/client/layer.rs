@@ -9,7 +9,8 @@ use super::HttpClientService;
 use super::hosts::Hosts;
 use super::in_flight::InFlight;
 use super::target::Target;
-use crate::propagation::Propagation;
+use crate::http::Methods;
+use crate::propagation::{self, Propagation, TRACESTATE};
 use crate::query::Redaction;
 
 /// Records each request that is sent: a span and a duration. See [the module](super).
@@ -25,6 +26,7 @@ pub struct HttpClientLayer {
 pub(super) struct Shared {
     pub(super) duration: Histogram<f64>,
     propagator: Arc<Propagation>,
+    methods: Methods,
     hosts: Hosts,
     pub(super) redaction: Redaction,
 }
@@ -44,10 +46,17 @@ impl HttpClientLayer {
             shared: Arc::new(Shared {
                 duration,
                 propagator: Arc::new(propagator),
+                methods: Methods::default(),
                 hosts: Hosts::default(),
                 redaction: Redaction::default(),
             }),
         }
+    }
+
+    /// Tells these methods apart.
+    pub(crate) fn methods(mut self, methods: Methods) -> Self {
+        Arc::make_mut(&mut self.shared).methods = methods;
+        self
     }
 
     /// Sends the trace's context and the baggage, by `OTEL_PROPAGATORS`, to these hosts also:
@@ -101,6 +110,11 @@ impl HttpClientLayer {
         self
     }
 
+    /// What the method of a request is told apart as.
+    pub(super) fn method_name(&self, method: &http::Method) -> &'static str {
+        self.shared.methods.name(method)
+    }
+
     /// Starts to record a request, and tells its host the context if it may.
     pub(super) fn start(&self, target: &Target<'_>) -> (InFlight, Option<Injection<'_>>) {
         let in_flight = InFlight::start(Arc::clone(&self.shared), target);
@@ -124,6 +138,9 @@ pub(super) struct Injection<'a> {
 
 impl Injection<'_> {
     pub(super) fn into_headers(self, headers: &mut http::HeaderMap) {
+        if propagation::replaces_state(self.propagator, &self.context) {
+            headers.remove(&TRACESTATE);
+        }
         let mut headers = HeaderInjector(headers);
         self.propagator.inject_context(&self.context, &mut headers);
     }

@@ -23,7 +23,8 @@ impl Middleware for HttpClientLayer {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        let (mut in_flight, injection) = self.start(&target(&request, extensions));
+        let name = self.method_name(request.method());
+        let (mut in_flight, injection) = self.start(&target(&request, name, extensions));
         if let Some(injection) = injection {
             injection.into_headers(request.headers_mut());
         }
@@ -38,10 +39,15 @@ impl Middleware for HttpClientLayer {
     }
 }
 
-fn target<'a>(request: &'a Request, extensions: &Extensions) -> Target<'a> {
+fn target<'a>(
+    request: &'a Request,
+    method_name: &'static str,
+    extensions: &Extensions,
+) -> Target<'a> {
     let url = request.url();
     Target {
         method: request.method(),
+        method_name,
         scheme: Some(url.scheme()),
         has_user: !url.username().is_empty() || url.password().is_some(),
         host: url.host_str().map(|host| Host::Url(host, url.port())),

@@ -26,7 +26,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let (mut in_flight, injection) = self.layer.start(&Target::of(&request));
+        let name = self.layer.method_name(request.method());
+        let (mut in_flight, injection) = self.layer.start(&Target::of(&request, name));
         if let Some(injection) = injection {
             injection.into_headers(request.headers_mut());
         }

@@ -4,12 +4,15 @@ use http::{Extensions, Method, Request, header, uri::Authority};
 use opentelemetry::KeyValue;
 
 use super::{ResendCount, UrlTemplate};
-use crate::http::attributes::{self, OTHER, REQUEST_METHOD};
+use crate::http::OTHER;
+use crate::http::attributes::REQUEST_METHOD;
 use crate::query::{REDACTED, Redaction};
 
 /// A request's head, of which nothing is known but where it goes.
 pub(super) struct Target<'a> {
     pub(super) method: &'a Method,
+    /// What it is told apart as.
+    pub(super) method_name: &'static str,
     pub(super) scheme: Option<&'a str>,
     pub(super) has_user: bool,
     /// As in a URL: an IPv6 address has brackets.
@@ -43,7 +46,7 @@ impl Host<'_> {
 }
 
 impl<'a> Target<'a> {
-    pub(super) fn of<B>(request: &'a Request<B>) -> Self {
+    pub(super) fn of<B>(request: &'a Request<B>, method_name: &'static str) -> Self {
         let uri = request.uri();
         let host = match uri.authority() {
             Some(authority) => Some(Host::Url(authority.host(), authority.port_u16())),
@@ -56,6 +59,7 @@ impl<'a> Target<'a> {
         let user = uri.authority().map(Authority::as_str);
         Self {
             method: request.method(),
+            method_name,
             scheme: uri.scheme_str(),
             has_user: user.is_some_and(|authority| authority.contains('@')),
             host: host.filter(|host| !host.name().is_empty()),
@@ -68,7 +72,7 @@ impl<'a> Target<'a> {
 
     /// `{method} {url.template}`, in which an unknown method is `HTTP`.
     pub(super) fn span_name(&self) -> String {
-        let method = match attributes::method(self.method) {
+        let method = match self.method_name {
             OTHER => "HTTP",
             method => method,
         };
@@ -81,10 +85,7 @@ impl<'a> Target<'a> {
     /// What spans and durations share, of few different values each.
     pub(super) fn shared_attributes(&self) -> Vec<KeyValue> {
         let mut shared = Vec::with_capacity(8);
-        shared.push(KeyValue::new(
-            REQUEST_METHOD,
-            attributes::method(self.method),
-        ));
+        shared.push(KeyValue::new(REQUEST_METHOD, self.method_name));
         if let Some(host) = &self.host {
             let name = host.name();
             let bare = name
@@ -105,7 +106,7 @@ impl<'a> Target<'a> {
     /// What only the span gets.
     pub(super) fn span_attributes(&self, redaction: &Redaction) -> Vec<KeyValue> {
         let mut own = Vec::with_capacity(3);
-        if attributes::method(self.method) == OTHER {
+        if self.method_name == OTHER {
             let original = self.method.as_str().to_owned();
             own.push(KeyValue::new("http.request.method_original", original));
         }

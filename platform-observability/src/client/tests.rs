@@ -372,6 +372,38 @@ async fn a_trace_that_the_request_has_is_left_to_unknown_hosts_and_replaced_for_
 }
 
 #[tokio::test]
+async fn the_state_of_another_trace_does_not_go_with_this_one() {
+    let capture = Capture::start();
+    let (port, heard) = listen().await;
+    let known = layer(&capture).propagate_to(["127.0.0.1"]);
+    for (layer, kept) in [(&layer(&capture), true), (&known, false)] {
+        let mut sent = request(format!("http://127.0.0.1:{port}/"));
+        let state = "vendor=1".parse().unwrap();
+        sent.headers_mut().insert("tracestate", state);
+        client(layer).oneshot(sent).await.unwrap();
+        let headers = heard.lock().unwrap().pop().unwrap();
+        assert_eq!(headers.contains_key("tracestate"), kept);
+    }
+}
+
+#[tokio::test]
+async fn the_methods_that_are_told_apart_may_be_chosen() {
+    let capture = Capture::start();
+    let (port, _) = listen().await;
+    let layer = layer(&capture).methods(crate::http::Methods::only(&["PURGE"]));
+    client(&layer)
+        .oneshot(request(format!("http://127.0.0.1:{port}/")))
+        .await
+        .unwrap();
+    holds(
+        &only_span(&capture).attributes,
+        "http.request.method",
+        "_OTHER",
+    );
+    holds(&only_duration(&capture), "http.request.method", "_OTHER");
+}
+
+#[tokio::test]
 async fn baggage_goes_with_the_trace() {
     let capture = Capture::start();
     let (port, heard) = listen().await;

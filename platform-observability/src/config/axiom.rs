@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use http::{HeaderName, HeaderValue};
 
 use super::otlp::{TIMEOUT, compression};
+use super::tls::Tls;
 use super::{Compression, Destination, Endpoint, Signal, URL_REMEDY, Variables, url_problem};
 use crate::Error;
 
@@ -132,6 +133,8 @@ impl Axiom {
             ],
             compression: compression(signal, variables)?.unwrap_or(Compression::Gzip),
             timeout: TIMEOUT,
+            // Its certificates are those of the public authorities.
+            tls: Tls::default(),
         }))
     }
 

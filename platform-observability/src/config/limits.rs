@@ -108,15 +108,13 @@ impl Limits {
 }
 
 fn read(variables: Variables<'_>, variable: &str) -> Result<Option<u32>, Error> {
-    let Some(value) = variables.read(variable)? else {
-        return Ok(None);
-    };
-    let most = value.parse().map_err(|_| Error::Variable {
-        variable: variable.to_owned(),
-        problem: format!("is `{value}`, which is no limit"),
-        remedy: "set it to a number from 0 to 4294967295, or unset it",
-    })?;
-    Ok(Some(most))
+    let most = variables.number(
+        variable,
+        0..=u32::MAX.into(),
+        "which is no limit",
+        "set it to a number from 0 to 4294967295, or unset it",
+    )?;
+    Ok(most.and_then(|most| u32::try_from(most).ok()))
 }
 
 fn as_size(most: u32) -> usize {

@@ -1,24 +1,32 @@
 //! Where each signal goes: by the builder, else by the environment.
 
 mod axiom;
+mod batches;
 mod limits;
 mod otlp;
 mod resource;
+mod sampler;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod variables;
 
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::trace::Sampler;
+
 pub use axiom::Axiom;
+pub(crate) use batches::Batches;
 pub use limits::Limits;
 pub(crate) use resource::resource;
+pub(crate) use tls::Tls;
 pub(crate) use variables::Variables;
 
 use crate::Error;
-use crate::http::Sampling;
+use crate::http::{Methods, Sampling};
 use crate::propagation::Propagation;
 
 /// One of OpenTelemetry's signals.
@@ -73,7 +81,8 @@ pub(crate) enum Chosen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     Otlp(Endpoint),
-    /// Standard error, which shows logs, and a line for each request.
+    /// Standard error, which shows logs, and a line for each request; of metrics, which are shown
+    /// only when they are asked for, standard output.
     Console,
     Nowhere,
 }
@@ -86,6 +95,19 @@ pub(crate) struct Endpoint {
     pub(crate) compression: Compression,
     /// How long one export may take, its retries included.
     pub(crate) timeout: Duration,
+    pub(crate) tls: Tls,
+}
+
+impl Destination {
+    /// The same, but an export takes no longer than `variable` says.
+    fn within(mut self, variable: &str, variables: Variables<'_>) -> Result<Self, Error> {
+        if let Some(most) = batches::milliseconds(variable, variables)?
+            && let Self::Otlp(endpoint) = &mut self
+        {
+            endpoint.timeout = endpoint.timeout.min(most);
+        }
+        Ok(self)
+    }
 }
 
 /// How requests to an endpoint are compressed.
@@ -116,11 +138,16 @@ pub(crate) struct Destinations {
     /// `OTEL_SDK_DISABLED`: nothing but the log lines on standard error.
     pub(crate) disabled: bool,
     pub(crate) propagation: Propagation,
+    pub(crate) sampler: Sampler,
     pub(crate) sampling: Sampling,
+    /// The HTTP methods that are told apart.
+    pub(crate) methods: Methods,
     pub(crate) limits: Limits,
-    /// How many spans, and how many log records, may wait to be sent.
-    pub(crate) span_queue: usize,
-    pub(crate) log_queue: usize,
+    pub(crate) spans: Batches,
+    pub(crate) log_records: Batches,
+    /// How often metrics are read and sent.
+    pub(crate) metric_interval: Duration,
+    pub(crate) temporality: Temporality,
 }
 
 impl Destinations {
@@ -146,7 +173,11 @@ impl Destinations {
             }
             let variable = format!("OTEL_{}_EXPORTER", signal.variable());
             match variables.read(&variable)?.as_deref() {
-                None => default(signal),
+                None => match default(signal)? {
+                    // Nobody reads them while a request is read.
+                    Destination::Console if signal == Signal::Metrics => Ok(Destination::Nowhere),
+                    destination => Ok(destination),
+                },
                 Some("none") => Ok(Destination::Nowhere),
                 Some("console") => Ok(Destination::Console),
                 Some("otlp") => match default(signal)? {
@@ -160,72 +191,66 @@ impl Destinations {
                 }),
             }
         };
+        let (sampler, sampling) = sampler::sampler(variables)?;
+        let traces = destination(Signal::Traces)?;
+        let metrics = destination(Signal::Metrics)?;
+        let logs = destination(Signal::Logs)?;
         Ok(Self {
-            traces: destination(Signal::Traces)?,
-            metrics: destination(Signal::Metrics)?,
-            logs: destination(Signal::Logs)?,
+            traces: traces.within("OTEL_BSP_EXPORT_TIMEOUT", variables)?,
+            metrics: metrics.within("OTEL_METRIC_EXPORT_TIMEOUT", variables)?,
+            logs: logs.within("OTEL_BLRP_EXPORT_TIMEOUT", variables)?,
             disabled,
             propagation: propagation(variables)?,
-            sampling: sampling(variables)?,
+            sampler,
+            sampling,
+            methods: methods(variables)?,
             limits: limits.or_environment(variables)?,
-            span_queue: queue("OTEL_BSP_MAX_QUEUE_SIZE", variables)?,
-            log_queue: queue("OTEL_BLRP_MAX_QUEUE_SIZE", variables)?,
+            spans: Batches::of_spans(variables)?,
+            log_records: Batches::of_logs(variables)?,
+            metric_interval: batches::metric_interval(variables)?,
+            temporality: batches::temporality(variables)?,
         })
     }
 }
 
-fn queue(variable: &str, variables: Variables<'_>) -> Result<usize, Error> {
-    // By OpenTelemetry's specification.
-    const DEFAULT: usize = 2048;
-    let Some(value) = variables.read(variable)? else {
-        return Ok(DEFAULT);
-    };
-    let size = value
-        .parse()
-        .ok()
-        .filter(|size| (1..=10_000_000).contains(size));
-    size.ok_or_else(|| Error::Variable {
-        variable: variable.to_owned(),
-        problem: format!("is `{value}`, which is no size of a queue"),
-        remedy: "set it to a number of items from 1 to 10000000, or unset it",
-    })
+impl Destinations {
+    /// Where signals are sent to, without what follows a `?`.
+    pub(crate) fn urls(&self) -> Vec<(Signal, String)> {
+        let all = [
+            (Signal::Traces, &self.traces),
+            (Signal::Metrics, &self.metrics),
+            (Signal::Logs, &self.logs),
+        ];
+        let urls = all.into_iter().filter_map(|(signal, destination)| {
+            let Destination::Otlp(endpoint) = destination else {
+                return None;
+            };
+            let url = endpoint.url.split('?').next().unwrap_or_default();
+            Some((signal, url.to_owned()))
+        });
+        urls.collect()
+    }
 }
 
-/// The SDK makes the sampler, and takes what it cannot read for the default.
-fn sampling(variables: Variables<'_>) -> Result<Sampling, Error> {
-    const VARIABLE: &str = "OTEL_TRACES_SAMPLER";
-    const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
-    let name = variables.read(VARIABLE)?;
-    let name = name.as_deref().unwrap_or("parentbased_always_on");
-    let (follows_callers, root) = match name.strip_prefix("parentbased_") {
-        Some(root) => (true, root),
-        None => (false, name),
+/// By the HTTP conventions, instead of the default ones, and case-sensitive.
+fn methods(variables: Variables<'_>) -> Result<Methods, Error> {
+    const VARIABLE: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
+    let Some(value) = variables.read(VARIABLE)? else {
+        return Ok(Methods::default());
     };
-    match root {
-        "always_on" | "always_off" => {}
-        "traceidratio" => {
-            let ratio = variables.read(ARGUMENT)?;
-            let is_ratio = |it: &String| it.parse().is_ok_and(|it: f64| (0.0..=1.0).contains(&it));
-            if let Some(ratio) = ratio.filter(|it| !is_ratio(it)) {
-                return Err(Error::Variable {
-                    variable: ARGUMENT.to_owned(),
-                    problem: format!("is `{ratio}`, which is no share of the traces"),
-                    remedy: "set it to a number from 0 to 1, or unset it",
-                });
-            }
-        }
-        _ => {
-            return Err(Error::Variable {
-                variable: VARIABLE.to_owned(),
-                problem: format!("is `{name}`, which is no sampler here"),
-                remedy: "set it to `always_on`, `always_off` or `traceidratio`, each with or without `parentbased_` in front, or unset it",
-            });
-        }
+    let names = value.split(',').map(str::trim);
+    let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+    if let Some(wrong) = names
+        .iter()
+        .find(|name| name.parse::<http::Method>().is_err())
+    {
+        return Err(Error::Variable {
+            variable: VARIABLE.to_owned(),
+            problem: format!("names `{wrong}`, which is no HTTP method"),
+            remedy: "list methods with commas between them, such as `GET,POST,PURGE`, or unset it",
+        });
     }
-    Ok(Sampling {
-        follows_callers,
-        keeps_roots: root == "always_on",
-    })
+    Ok(Methods::only(&names))
 }
 
 fn propagation(variables: Variables<'_>) -> Result<Propagation, Error> {

@@ -3,6 +3,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
+use super::tls::Tls;
 use super::{Compression, Destination, Endpoint, Signal, URL_REMEDY, Variables, url_problem};
 use crate::Error;
 
@@ -64,11 +65,12 @@ fn endpoint(url: String, signal: Signal, variables: Variables<'_>) -> Result<Des
         headers: headers(signal, variables)?,
         compression: compression(signal, variables)?.unwrap_or(Compression::None),
         timeout: timeout(signal, variables)?,
+        tls: Tls::from_environment(signal, variables)?,
     }))
 }
 
 /// The names of a signal's own variable and of the one for all signals, which it overrides.
-fn names(signal: Signal, what: &str) -> [String; 2] {
+pub(super) fn names(signal: Signal, what: &str) -> [String; 2] {
     [
         format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.variable()),
         format!("OTEL_EXPORTER_OTLP_{what}"),
@@ -130,17 +132,18 @@ pub(super) fn compression(
 }
 
 fn timeout(signal: Signal, variables: Variables<'_>) -> Result<Duration, Error> {
-    let Some((variable, value)) = variables.first(names(signal, "TIMEOUT"))? else {
-        return Ok(TIMEOUT);
-    };
-    match value.parse() {
-        Ok(milliseconds @ 1..=600_000) => Ok(Duration::from_millis(milliseconds)),
-        _ => Err(Error::Variable {
-            variable,
-            problem: format!("is `{value}`, which is no time-out"),
-            remedy: "set it to milliseconds, from 1 to 600000, or unset it for 10000",
-        }),
+    for variable in names(signal, "TIMEOUT") {
+        let told = variables.number(
+            &variable,
+            1..=600_000,
+            "which is no time-out",
+            "set it to milliseconds, from 1 to 600000, or unset it for 10000",
+        )?;
+        if let Some(told) = told {
+            return Ok(Duration::from_millis(told));
+        }
     }
+    Ok(TIMEOUT)
 }
 
 fn check_protocol(signal: Signal, variables: Variables<'_>) -> Result<(), Error> {

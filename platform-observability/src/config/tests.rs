@@ -39,15 +39,22 @@ fn header<'a>(endpoint: &'a Endpoint, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn nothing_configured_is_the_console() {
+fn nothing_configured_is_the_console_which_shows_metrics_only_when_told_to() {
     let all = resolve(&[("AXIOM_TOKEN", ""), ("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]).unwrap();
     assert_eq!(
         [all.traces, all.metrics, all.logs],
         [
             Destination::Console,
-            Destination::Console,
+            Destination::Nowhere,
             Destination::Console
         ]
+    );
+    let all = resolve(&[("OTEL_METRICS_EXPORTER", "console")]).unwrap();
+    assert_eq!(all.metrics, Destination::Console);
+    let all = resolve(&[("OTEL_METRICS_EXPORTER", "otlp")]).unwrap();
+    assert_eq!(
+        endpoint(&all.metrics).url,
+        "http://localhost:4318/v1/metrics"
     );
 }
 
@@ -402,4 +409,161 @@ fn limits_are_those_of_the_environment_then_of_the_code() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn batches_and_intervals_are_those_of_the_environment_or_of_the_specification() {
+    use opentelemetry_sdk::metrics::Temporality;
+    use std::time::Duration;
+
+    use super::Batches;
+
+    let of = |queue, size, milliseconds| Batches {
+        queue,
+        size,
+        delay: Duration::from_millis(milliseconds),
+    };
+    let all = resolve(&[]).unwrap();
+    assert_eq!(all.spans, of(2048, 512, 5000));
+    assert_eq!(all.log_records, of(2048, 512, 1000));
+    assert_eq!(all.metric_interval, Duration::from_secs(60));
+    assert_eq!(all.temporality, Temporality::Cumulative);
+    let all = resolve(&[
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "7"),
+        ("OTEL_BSP_SCHEDULE_DELAY", " 20 "),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "30"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta"),
+    ])
+    .unwrap();
+    assert_eq!(all.spans, of(100, 100, 20), "no more than may wait");
+    assert_eq!(all.log_records, of(2048, 7, 1000));
+    assert_eq!(all.metric_interval, Duration::from_millis(30));
+    assert_eq!(all.temporality, Temporality::Delta);
+    let timed = resolve(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "70"),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", "80"),
+        ("OTEL_BLRP_EXPORT_TIMEOUT", "30000"),
+    ])
+    .unwrap();
+    let timeout = |destination| endpoint(destination).timeout.as_millis();
+    assert_eq!(timeout(&timed.traces), 70);
+    assert_eq!(timeout(&timed.metrics), 80);
+    assert_eq!(
+        timeout(&timed.logs),
+        10_000,
+        "the exporter's own is shorter"
+    );
+}
+
+#[test]
+fn what_a_variable_cannot_mean_is_an_error_that_names_it() {
+    for (variable, wrong) in [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "many"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2049"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "-1"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "1e3"),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "0"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BLRP_EXPORT_TIMEOUT", "x"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1 min"),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", "3600001"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "none"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,PO ST"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/no/such/key"),
+    ] {
+        let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector");
+        let error = resolve(&[collector, (variable, wrong)]).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.starts_with(variable) && error.contains(wrong.split(' ').next().unwrap()),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_sampler_is_the_one_that_is_named() {
+    let sampler = |set: &[(&str, &str)]| {
+        let all = resolve(set).unwrap();
+        let follows = all.sampling.follows_callers;
+        (
+            format!("{:?}", all.sampler),
+            follows,
+            all.sampling.keeps_roots,
+        )
+    };
+    let named = |text: &str, follows, keeps| (text.to_owned(), follows, keeps);
+    let default = named("ParentBased(AlwaysOn)", true, true);
+    assert_eq!(sampler(&[]), default);
+    let variable = "OTEL_TRACES_SAMPLER";
+    assert_eq!(sampler(&[(variable, "parentbased_always_on")]), default);
+    assert_eq!(
+        sampler(&[(variable, "always_off")]),
+        named("AlwaysOff", false, false)
+    );
+    let ratio = ("OTEL_TRACES_SAMPLER_ARG", " 0.1");
+    assert_eq!(
+        sampler(&[(variable, "parentbased_traceidratio"), ratio]),
+        named("ParentBased(TraceIdRatioBased(0.1))", true, false)
+    );
+    assert_eq!(
+        sampler(&[(variable, "traceidratio")]),
+        named("TraceIdRatioBased(1.0)", false, false)
+    );
+    for wrong in ["1.1", "NaN", "half"] {
+        let set = [
+            (variable, "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", wrong),
+        ];
+        let error = resolve(&set).unwrap_err().to_string();
+        assert!(
+            error.starts_with("OTEL_TRACES_SAMPLER_ARG") && error.contains(wrong),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn certificates_are_files_of_pem_and_a_key_has_its_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, kind: &str| {
+        let path = directory.path().join(name);
+        let pem = format!("-----BEGIN {kind}-----\nAA==\n-----END {kind}-----\n");
+        std::fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let certificate = file("certificate", "CERTIFICATE");
+    let key = file("key", "PRIVATE KEY");
+    let with = |set: &[(&str, &str)]| {
+        let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector");
+        resolve(&[&[collector], set].concat())
+    };
+    let all = with(&[
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", &certificate),
+        ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE", &certificate),
+        ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", &key),
+    ])
+    .unwrap();
+    let pem = |path: &str| std::fs::read(path).unwrap();
+    let (traces, logs) = (&endpoint(&all.traces).tls, &endpoint(&all.logs).tls);
+    assert_eq!(traces.authorities, Some(pem(&certificate)));
+    assert_eq!(traces.client, None);
+    let client = [&pem(&certificate)[..], b"\n", &pem(&key)].concat();
+    assert_eq!(logs.client, Some(client));
+
+    let error = |set: &[(&str, &str)]| with(set).unwrap_err().to_string();
+    let alone = error(&[("OTEL_EXPORTER_OTLP_CLIENT_KEY", &key)]);
+    assert!(alone.contains("its certificate is not"), "{alone}");
+    let alone = error(&[("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &certificate)]);
+    assert!(alone.contains("its key is not"), "{alone}");
+    let wrong = error(&[("OTEL_EXPORTER_OTLP_CERTIFICATE", &key)]);
+    assert!(wrong.contains("holds no certificate"), "{wrong}");
+    let debug = format!("{:?}", endpoint(&all.logs));
+    assert!(!debug.contains("PRIVATE"), "{debug}");
 }

@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 
 use crate::Error;
 
@@ -31,6 +32,27 @@ impl Variables<'_> {
                 variable: variable.to_owned(),
                 problem: format!("is `{value}`, which is neither true nor false"),
                 remedy: "set it to `true` or `false`, or unset it",
+            }),
+        }
+    }
+
+    /// A whole number within `bounds`; none if it is unset.
+    pub(crate) fn number(
+        self,
+        variable: &str,
+        bounds: RangeInclusive<u64>,
+        problem: &str,
+        remedy: &'static str,
+    ) -> Result<Option<u64>, Error> {
+        let Some(value) = self.read(variable)? else {
+            return Ok(None);
+        };
+        match value.parse() {
+            Ok(number) if bounds.contains(&number) => Ok(Some(number)),
+            _ => Err(Error::Variable {
+                variable: variable.to_owned(),
+                problem: format!("is `{value}`, {problem}"),
+                remedy,
             }),
         }
     }

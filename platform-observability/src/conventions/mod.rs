@@ -15,6 +15,7 @@ use crate::client::{HttpClientLayer, ResendCount, UrlTemplate};
 use crate::config::{Variables, resource};
 use crate::database::Database;
 use crate::export::observe_everything;
+use crate::http::ForwardedBy;
 use crate::messaging::{self, Destination};
 use crate::pool::PoolUse;
 use crate::propagation::Propagation;
@@ -48,7 +49,7 @@ fn strangers(names: impl IntoIterator<Item = String>, of: &str) -> Vec<String> {
 async fn serve(capture: &Capture) {
     let layer = capture
         .layer()
-        .trusted_proxies(["192.0.2.0/24".parse().unwrap()])
+        .trusted_proxies(["192.0.2.0/24".parse().unwrap()], ForwardedBy::XForwarded)
         .record_query_values_of(["page"])
         .record_request_headers([HeaderName::from_static("accept")])
         .record_response_headers([HeaderName::from_static("content-type")]);

@@ -10,6 +10,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use prost::Message as _;
+use reqwest::{Certificate, Identity};
 
 use super::spool::SignalSpool;
 use super::spooler::Spooler;
@@ -121,13 +122,7 @@ impl Client {
         spool: Option<SignalSpool>,
     ) -> Result<Self, Error> {
         let line = Arc::new(Line::new(signal, endpoint, ledger, stopping)?);
-        let spooler = match spool {
-            None => None,
-            Some(spool) => {
-                line.ledger.found(spool.items());
-                Some(Spooler::start(spool, Arc::clone(&line))?)
-            }
-        };
+        let spooler = spool.map(|spool| Spooler::new(spool, Arc::clone(&line)));
         Ok(Self { line, spooler })
     }
 
@@ -147,9 +142,18 @@ impl Line {
             .timeout(endpoint.timeout)
             // A redirect would carry the token elsewhere.
             .redirect(reqwest::redirect::Policy::none());
+        let wrong = |error: reqwest::Error| Error::Certificates {
+            signal,
+            source: error.into(),
+        };
         if endpoint.url.starts_with("http://") {
             // Plain HTTP also works where no certificate authority is installed.
             builder = builder.tls_certs_only([]);
+        } else if let Some(pem) = &endpoint.tls.authorities {
+            builder = builder.tls_certs_only(Certificate::from_pem_bundle(pem).map_err(wrong)?);
+        }
+        if let Some(pem) = &endpoint.tls.client {
+            builder = builder.identity(Identity::from_pem(pem).map_err(wrong)?);
         }
         // A blocking client cannot be built inside a runtime, where `init` may well be called.
         let thread = thread::Builder::new().name("telemetry-client".to_owned());
@@ -202,6 +206,11 @@ impl Line {
                 _ => last = Some(answer),
             }
         }
+    }
+
+    /// Takes note of what an earlier process left.
+    pub(super) fn found(&self, spool: &SignalSpool) {
+        self.ledger.found(spool.items());
     }
 
     /// Keeps a request of the exporter's on disk, and so has done with it.
@@ -406,14 +415,19 @@ fn is_worth_another_try(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
-/// How long the endpoint asks to be left in peace: by `Retry-After` in seconds (RFC 9110), or by
-/// Axiom's `X-RateLimit-Reset`, the second since 1970 at which its limit starts anew; an hour at most.
+/// How long the endpoint asks to be left in peace: by `Retry-After` (RFC 9110), seconds or a date,
+/// or by Axiom's `X-RateLimit-Reset`, the second since 1970 at which its limit starts anew; an hour
+/// at most.
 fn told_pause(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    let after = number(RETRY_AFTER.as_str()).map(Duration::from_secs);
-    let reset = number("x-ratelimit-reset").and_then(|second| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-        Duration::from_secs(second).checked_sub(now)
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let until = |time: SystemTime| time.duration_since(SystemTime::now()).ok();
+    let after = text(RETRY_AFTER.as_str()).and_then(|told| match told.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => until(httpdate::parse_http_date(told).ok()?),
+    });
+    let reset = text("x-ratelimit-reset").and_then(|told| {
+        let second = Duration::from_secs(told.parse().ok()?);
+        until(UNIX_EPOCH.checked_add(second)?)
     });
     after.max(reset).map(|pause| pause.min(LONGEST_TOLD_PAUSE))
 }
@@ -497,6 +511,18 @@ mod tests {
         assert_eq!(
             told(&[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT".to_owned())]),
             None
+        );
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        let pause = told(&[("retry-after", date)]).unwrap();
+        assert!(
+            pause > Duration::from_secs(80) && pause <= Duration::from_secs(100),
+            "{pause:?}"
+        );
+        assert_eq!(told(&[("retry-after", "soon".to_owned())]), None);
+        assert_eq!(
+            told(&[("x-ratelimit-reset", u64::MAX.to_string())]),
+            None,
+            "there is no such time"
         );
         assert_eq!(
             told(&[("x-ratelimit-reset", "12".to_owned())]),

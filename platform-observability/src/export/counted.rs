@@ -1,4 +1,4 @@
-//! Exporters that keep the books, and cut what is too large for one request.
+//! Exporters of spans and log records that keep the books, and cut what is too large for one request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,6 @@ use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter, SdkLogRecord};
-use opentelemetry_sdk::metrics::Temporality;
-use opentelemetry_sdk::metrics::data::{
-    AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics,
-};
-use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use super::limits::{LogLimits, cut_span};
@@ -20,8 +15,8 @@ use super::status::Ledger;
 
 /// How many bytes, before compression, and how many items one request may have. Axiom takes 4 MiB
 /// and 10,000 events; the estimate of the bytes leaves room for what it does not see.
-const BYTES: usize = 3 * 1024 * 1024;
-const ITEMS: usize = 10_000;
+pub(super) const BYTES: usize = 3 * 1024 * 1024;
+pub(super) const ITEMS: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Counted<E> {
@@ -100,28 +95,6 @@ impl<E: LogExporter> LogExporter for Counted<E> {
     }
 }
 
-impl<E: PushMetricExporter> PushMetricExporter for Counted<E> {
-    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let points = data_points(metrics);
-        self.ledger.began(points);
-        let exported = self.inner.export(metrics).await;
-        self.ledger.ended(points, exported.is_ok());
-        exported
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.inner.force_flush()
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
-    }
-
-    fn temporality(&self) -> Temporality {
-        self.inner.temporality()
-    }
-}
-
 /// How many of the first items fit into one request: one at least.
 fn fitting(sizes: impl Iterator<Item = usize>) -> usize {
     let mut bytes = 0;
@@ -182,22 +155,4 @@ fn any_size(value: &AnyValue) -> usize {
         }
         _ => 8,
     }
-}
-
-fn data_points(metrics: &ResourceMetrics) -> usize {
-    fn points<T>(data: &MetricData<T>) -> usize {
-        match data {
-            MetricData::Gauge(gauge) => gauge.data_points().count(),
-            MetricData::Sum(sum) => sum.data_points().count(),
-            MetricData::Histogram(histogram) => histogram.data_points().count(),
-            MetricData::ExponentialHistogram(histogram) => histogram.data_points().count(),
-        }
-    }
-    let metrics = metrics.scope_metrics().flat_map(ScopeMetrics::metrics);
-    let counts = metrics.map(|metric| match metric.data() {
-        AggregatedMetrics::F64(data) => points(data),
-        AggregatedMetrics::U64(data) => points(data),
-        AggregatedMetrics::I64(data) => points(data),
-    });
-    counts.sum()
 }

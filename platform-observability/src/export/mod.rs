@@ -4,6 +4,7 @@
 mod client;
 mod counted;
 mod limits;
+mod metric_exporter;
 mod metrics;
 mod queue;
 mod spool;
@@ -15,24 +16,28 @@ mod tests;
 use std::cell::RefCell;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use opentelemetry::InstrumentationScope;
 use opentelemetry::logs::{LogRecord, Logger, LoggerProvider, Severity};
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry::trace::{Span, Tracer, TracerProvider};
+use opentelemetry::trace::{
+    SpanContext, SpanId, SpanKind, Status as SpanStatus, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry_otlp::{
-    Compression, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig,
-    WithHttpConfig,
+    Compression, LogExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
-use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanProcessor};
 
 use self::client::{Client, Stopping};
 use self::counted::Counted;
 use self::limits::LogLimits;
+use self::metric_exporter::MetricExporter;
 #[cfg(test)]
 pub(crate) use self::metrics::observe_everything;
 use self::queue::{LogQueue, SpanQueue};
@@ -57,6 +62,10 @@ pub(crate) struct Providers {
     pub(crate) meter: Option<SdkMeterProvider>,
     pub(crate) logger: Option<SdkLoggerProvider>,
     pub(crate) ledgers: Ledgers,
+    /// Where spans wait, sampled or not.
+    spans: Option<SpanQueue>,
+    /// Where signals are sent to, without what follows a `?`.
+    urls: Vec<(Signal, String)>,
     stopping: Stopping,
     spoolers: Vec<Arc<Spooler>>,
 }
@@ -92,6 +101,8 @@ impl Providers {
             meter: None,
             logger: None,
             ledgers: Ledgers::default(),
+            spans: None,
+            urls: destinations.urls(),
             stopping: Stopping::default(),
             spoolers: Vec::new(),
         };
@@ -108,6 +119,7 @@ impl Providers {
         if !destinations.disabled {
             let mut builder = SdkTracerProvider::builder()
                 .with_resource(resource.clone())
+                .with_sampler(destinations.sampler.clone())
                 .with_span_limits(limits.spans);
             if let Destination::Otlp(endpoint) = &destinations.traces {
                 let ledger = Arc::clone(&providers.ledgers.traces);
@@ -120,7 +132,8 @@ impl Providers {
                     span_value_length: limits.span_value_length,
                     log_limits: None,
                 };
-                let queue = SpanQueue::new(exporter, ledger, destinations.span_queue);
+                let queue = SpanQueue::new(exporter, resource, ledger, destinations.spans);
+                providers.spans = Some(queue.clone());
                 builder = builder.with_span_processor(queue);
             }
             if destinations.traces == Destination::Console {
@@ -131,18 +144,16 @@ impl Providers {
         if let Destination::Otlp(endpoint) = &destinations.metrics {
             let ledger = Arc::clone(&providers.ledgers.metrics);
             let client = client(Signal::Metrics, endpoint, &ledger)?;
-            let exporter = configured(MetricExporter::builder().with_http(), endpoint, client);
-            let inner = exporter.build().map_err(failed(Signal::Metrics))?;
-            let exporter = Counted {
-                inner,
-                ledger,
-                span_value_length: None,
-                log_limits: None,
-            };
-            let builder = SdkMeterProvider::builder().with_resource(resource.clone());
-            let meter = builder.with_periodic_exporter(exporter).build();
+            let temporality = destinations.temporality;
+            let exporter = MetricExporter::new(client, ledger, endpoint, temporality);
+            let meter = periodic(exporter, destinations, resource);
             metrics::observe(&meter.meter(SCOPE), &providers.ledgers);
             providers.meter = Some(meter);
+        } else if destinations.metrics == Destination::Console {
+            let exporter = opentelemetry_stdout::MetricExporter::builder()
+                .with_temporality(destinations.temporality)
+                .build();
+            providers.meter = Some(periodic(exporter, destinations, resource));
         }
         if let Destination::Otlp(endpoint) = &destinations.logs {
             let ledger = Arc::clone(&providers.ledgers.logs);
@@ -158,12 +169,17 @@ impl Providers {
                     limits.log_value_length,
                 )),
             };
-            let queue = LogQueue::new(exporter, ledger, destinations.log_queue);
+            let queue = LogQueue::new(exporter, ledger, destinations.log_records);
             let builder = SdkLoggerProvider::builder().with_resource(resource.clone());
             providers.logger = Some(builder.with_log_processor(queue).build());
         }
         providers.spoolers = spoolers.into_inner();
         Ok(providers)
+    }
+
+    /// Lets what is spooled go out. Nothing does before.
+    pub(crate) fn start(&self) -> Result<(), Error> {
+        self.spoolers.iter().try_for_each(Spooler::start)
     }
 
     /// Sends something of each signal on a thread of its own, and calls `done` there with whether
@@ -175,9 +191,9 @@ impl Providers {
         spawn("telemetry-self-test", move || {
             let before = self.ledgers.status();
             // What they answer, the books say better.
-            if let Some(tracer) = &self.tracer {
-                tracer.tracer(SCOPE).start("telemetry.self_test").end();
-                let _ = tracer.force_flush();
+            if let Some(queue) = &self.spans {
+                queue.on_end(self_test_span());
+                let _ = queue.force_flush();
             }
             if let Some(logger) = &self.logger {
                 let scope = logger.logger(SCOPE);
@@ -202,7 +218,43 @@ impl Providers {
                 thread::sleep(Duration::from_millis(20));
             };
             let failures = lost(&before, &after).or_else(|| kept(&after));
+            if failures.is_none() {
+                tracing::info!(target: "platform_observability::export", "{}", self.arrives());
+            }
             done(failures.map_or(Ok(()), |failures| Err(Error::SelfTest { failures })));
+        })
+    }
+
+    /// What a self-test says that found nothing wrong.
+    fn arrives(&self) -> String {
+        let taken = self.urls.iter();
+        let taken: Vec<_> = taken
+            .map(|(signal, url)| format!("{signal} at {url}"))
+            .collect();
+        match taken.is_empty() {
+            true => "telemetry goes to no endpoint, so there was none to test".to_owned(),
+            false => format!("telemetry arrives: {}", taken.join(", ")),
+        }
+    }
+
+    /// Sends what is queued, on threads of its own; `done` is called there once, after `deadline`
+    /// at the latest, whatever came of it.
+    pub(crate) fn flush(
+        self,
+        deadline: Duration,
+        done: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Error> {
+        spawn("telemetry-flush", move || {
+            let ends = Instant::now().checked_add(deadline);
+            // The books say what came of it.
+            let _ = self.on_each(
+                deadline,
+                ends,
+                |provider| provider.force_flush(),
+                |provider| provider.force_flush(),
+                |provider| provider.force_flush(),
+            );
+            done();
         })
     }
 
@@ -215,68 +267,97 @@ impl Providers {
     ) -> Result<(), Error> {
         spawn("telemetry-shutdown", move || {
             let ends = Instant::now().checked_add(deadline);
-            let (report, reports) = mpsc::channel();
-            let Self {
-                tracer,
-                meter,
-                logger,
-                ledgers,
-                stopping,
-                spoolers,
-            } = self;
-            stopping.set();
-            let before = ledgers.status();
-            // Side by side, so that one dead endpoint takes no time from the others.
-            let started = [
-                tracer.map(|provider| {
-                    stop(Signal::Traces, &report, move || {
-                        provider.shutdown_with_timeout(deadline)
-                    })
-                }),
-                meter.map(|provider| {
-                    stop(Signal::Metrics, &report, move || {
-                        provider.shutdown_with_timeout(deadline)
-                    })
-                }),
-                logger.map(|provider| {
-                    stop(Signal::Logs, &report, move || {
-                        provider.shutdown_with_timeout(deadline)
-                    })
-                }),
-            ];
-            drop(report);
-            if let Err(error) = started.into_iter().flatten().collect::<Result<(), _>>() {
-                return done(Err(error));
-            }
-            let gathered = gather(&reports, ends, deadline);
-            for spooler in &spoolers {
+            self.stopping.set();
+            let before = self.ledgers.status();
+            let stopped = self.on_each(
+                deadline,
+                ends,
+                move |provider| provider.shutdown_with_timeout(deadline),
+                move |provider| provider.shutdown_with_timeout(deadline),
+                move |provider| provider.shutdown_with_timeout(deadline),
+            );
+            for spooler in &self.spoolers {
                 // What does not go out in time, stays on disk.
-                spooler.finish(ends.map_or(deadline, |ends| {
-                    ends.saturating_duration_since(Instant::now())
-                }));
+                spooler.finish(left(deadline, ends));
             }
             // The SDK's processors keep what their exporters said to themselves.
             done(
-                gathered.and_then(|()| match lost(&before, &ledgers.status()) {
+                stopped.and_then(|()| match lost(&before, &self.ledgers.status()) {
                     Some(failures) => Err(Error::Shutdown { failures }),
                     None => Ok(()),
                 }),
             );
         })
     }
+
+    /// Does this with each provider side by side, so that one dead endpoint takes no time from the
+    /// others.
+    fn on_each(
+        &self,
+        deadline: Duration,
+        ends: Option<Instant>,
+        traces: impl FnOnce(SdkTracerProvider) -> OTelSdkResult + Send + 'static,
+        metrics: impl FnOnce(SdkMeterProvider) -> OTelSdkResult + Send + 'static,
+        logs: impl FnOnce(SdkLoggerProvider) -> OTelSdkResult + Send + 'static,
+    ) -> Result<(), Error> {
+        let (report, reports) = mpsc::channel();
+        if let Some(provider) = self.tracer.clone() {
+            aside(Signal::Traces, &report, move || traces(provider))?;
+        }
+        if let Some(provider) = self.meter.clone() {
+            aside(Signal::Metrics, &report, move || metrics(provider))?;
+        }
+        if let Some(provider) = self.logger.clone() {
+            aside(Signal::Logs, &report, move || logs(provider))?;
+        }
+        drop(report);
+        gather(&reports, ends, deadline)
+    }
+}
+
+/// A span that no sampler sees, as one would leave it out perhaps.
+fn self_test_span() -> SpanData {
+    let now = SystemTime::now();
+    SpanData {
+        span_context: SpanContext::new(
+            TraceId::from(fastrand::u128(1..)),
+            SpanId::from(fastrand::u64(1..)),
+            TraceFlags::SAMPLED,
+            false,
+            TraceState::NONE,
+        ),
+        parent_span_id: SpanId::INVALID,
+        parent_span_is_remote: false,
+        span_kind: SpanKind::Internal,
+        name: "telemetry.self_test".into(),
+        start_time: now,
+        end_time: now,
+        attributes: Vec::new(),
+        dropped_attributes_count: 0,
+        events: Default::default(),
+        links: Default::default(),
+        status: SpanStatus::Unset,
+        instrumentation_scope: InstrumentationScope::builder(SCOPE).build(),
+    }
 }
 
 type Report = (Signal, OTelSdkResult);
 
-fn stop(
+fn aside(
     signal: Signal,
     report: &mpsc::Sender<Report>,
-    shut_down: impl FnOnce() -> OTelSdkResult + Send + 'static,
+    run: impl FnOnce() -> OTelSdkResult + Send + 'static,
 ) -> Result<(), Error> {
     let report = report.clone();
     spawn("telemetry-shutdown", move || {
         // After the deadline nobody listens.
-        let _ = report.send((signal, shut_down()));
+        let _ = report.send((signal, run()));
+    })
+}
+
+fn left(deadline: Duration, ends: Option<Instant>) -> Duration {
+    ends.map_or(deadline, |ends| {
+        ends.saturating_duration_since(Instant::now())
     })
 }
 
@@ -288,13 +369,17 @@ fn lost(before: &Status, after: &Status) -> Option<String> {
         (Signal::Logs, &before.logs, &after.logs),
     ];
     let failures = signals.iter().filter_map(|(signal, before, after)| {
-        let not_taken = |of: &SignalStatus| of.dropped_failed + of.rejected;
-        let lost = not_taken(after) - not_taken(before);
-        let reason = after
-            .trouble
-            .as_ref()
-            .map(|trouble| trouble.reason.as_str());
-        (lost > 0).then(|| format!("{signal}: {lost} lost ({})", reason.unwrap_or("rejected")))
+        let failed = |of: &SignalStatus| of.dropped_failed + of.rejected;
+        let failed = failed(after) - failed(before);
+        let no_room = after.dropped_queue_full - before.dropped_queue_full;
+        let trouble = after.trouble.as_ref();
+        let reason = match trouble.map(|trouble| trouble.reason.as_str()) {
+            Some(reason) => reason,
+            None if failed > 0 => "rejected",
+            None => "the queue was full",
+        };
+        let lost = failed + no_room;
+        (lost > 0).then(|| format!("{signal}: {lost} lost ({reason})"))
     });
     let failures: Vec<_> = failures.collect();
     (!failures.is_empty()).then(|| failures.join("; "))
@@ -322,10 +407,7 @@ fn gather(
 ) -> Result<(), Error> {
     let mut failures = Vec::new();
     loop {
-        let left = ends.map_or(deadline, |ends| {
-            ends.saturating_duration_since(Instant::now())
-        });
-        match reports.recv_timeout(left) {
+        match reports.recv_timeout(left(deadline, ends)) {
             Ok((_, Ok(()))) => {}
             Ok((signal, Err(error))) => failures.push(format!("{signal}: {error}")),
             Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -341,6 +423,18 @@ fn gather(
     Err(Error::Shutdown {
         failures: failures.join("; "),
     })
+}
+
+fn periodic(
+    exporter: impl PushMetricExporter,
+    destinations: &Destinations,
+    resource: &Resource,
+) -> SdkMeterProvider {
+    let reader = PeriodicReader::builder(exporter)
+        .with_interval(destinations.metric_interval)
+        .build();
+    let builder = SdkMeterProvider::builder().with_resource(resource.clone());
+    builder.with_reader(reader).build()
 }
 
 fn configured<B>(builder: B, endpoint: &Endpoint, client: Client) -> B

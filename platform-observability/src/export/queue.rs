@@ -20,9 +20,14 @@ use opentelemetry_sdk::trace::{
 };
 
 use super::status::Ledger;
+use crate::config::Batches;
+
+/// A handle; what is behind it is shared.
+#[derive(Clone, Debug)]
+pub(super) struct SpanQueue(Arc<Spans>);
 
 #[derive(Debug)]
-pub(super) struct SpanQueue {
+struct Spans {
     inner: BatchSpanProcessor,
     ledger: Arc<Ledger>,
     limit: usize,
@@ -31,46 +36,49 @@ pub(super) struct SpanQueue {
 impl SpanQueue {
     pub(super) fn new(
         exporter: impl SpanExporter + 'static,
+        resource: &Resource,
         ledger: Arc<Ledger>,
-        limit: usize,
+        batches: Batches,
     ) -> Self {
-        // What else there is to set, it reads from OTEL_BSP_*.
         let config = SpanBatchConfig::default()
-            .with_max_queue_size(limit)
+            .with_max_queue_size(batches.queue)
+            .with_max_export_batch_size(batches.size)
+            .with_scheduled_delay(batches.delay)
             .build();
-        let inner = BatchSpanProcessor::builder(exporter)
+        let mut inner = BatchSpanProcessor::builder(exporter)
             .with_batch_config(config)
             .build();
-        Self {
+        inner.set_resource(resource);
+        Self(Arc::new(Spans {
             inner,
             ledger,
-            limit,
-        }
+            limit: batches.queue,
+        }))
     }
 }
 
 impl SpanProcessor for SpanQueue {
     fn on_start(&self, span: &mut Span, context: &Context) {
-        self.inner.on_start(span, context);
+        self.0.inner.on_start(span, context);
     }
 
     fn on_end(&self, span: SpanData) {
         // What is recorded and not sampled is not exported.
-        if span.span_context.is_sampled() && self.ledger.admit(self.limit) {
-            self.inner.on_end(span);
+        if span.span_context.is_sampled() && self.0.ledger.admit(self.0.limit) {
+            self.0.inner.on_end(span);
         }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.inner.force_flush()
+        self.0.inner.force_flush()
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
+        self.0.inner.shutdown_with_timeout(timeout)
     }
 
-    fn set_resource(&mut self, resource: &Resource) {
-        self.inner.set_resource(resource);
+    fn set_resource(&mut self, _: &Resource) {
+        // It was given with the exporter.
     }
 }
 
@@ -85,17 +93,20 @@ impl LogQueue {
     pub(super) fn new(
         exporter: impl LogExporter + 'static,
         ledger: Arc<Ledger>,
-        limit: usize,
+        batches: Batches,
     ) -> Self {
-        // What else there is to set, it reads from OTEL_BLRP_*.
-        let config = LogBatchConfig::default().with_max_queue_size(limit).build();
+        let config = LogBatchConfig::default()
+            .with_max_queue_size(batches.queue)
+            .with_max_export_batch_size(batches.size)
+            .with_scheduled_delay(batches.delay)
+            .build();
         let inner = BatchLogProcessor::builder(exporter)
             .with_batch_config(config)
             .build();
         Self {
             inner,
             ledger,
-            limit,
+            limit: batches.queue,
         }
     }
 }

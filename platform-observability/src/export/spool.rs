@@ -1,14 +1,20 @@
 //! Telemetry on disk, while an endpoint does not take it.
 
+use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::Signal;
 use crate::error::Error;
+
+/// How long the directory may still be held by whoever has just ended: the SDK's threads, which
+/// nobody waits for, or an earlier process.
+const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// A directory that keeps what an endpoint does not take, until it does; for
 /// [`TelemetryBuilder::spool`](crate::TelemetryBuilder::spool).
@@ -71,15 +77,21 @@ impl Spool {
             ));
         }
         let lock = File::create(self.directory.join("lock")).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(refused(
-                    "is used by another process".to_owned(),
-                    "give each process a directory of its own",
-                ));
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if began.elapsed() < LETTING_GO => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(refused(
+                        "is used by another process".to_owned(),
+                        "give each process a directory of its own",
+                    ));
+                }
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
         Ok(OpenSpool {
             settings: self,
@@ -109,6 +121,7 @@ impl OpenSpool {
             max_age: self.settings.max_age,
             next: AtomicU64::new(0),
             claimed: Mutex::default(),
+            left_behind: Mutex::default(),
             _lock: Arc::clone(&self._lock),
         })
     }
@@ -124,6 +137,8 @@ pub(super) struct SignalSpool {
     next: AtomicU64,
     /// The request that is being sent, which is not to be dropped meanwhile.
     claimed: Mutex<Option<PathBuf>>,
+    /// Those that were done with, but whose files cannot be removed.
+    left_behind: Mutex<HashSet<PathBuf>>,
     _lock: Arc<File>,
 }
 
@@ -209,10 +224,23 @@ impl SignalSpool {
         (None, dropped)
     }
 
+    /// Has done with a request. If its file cannot be removed, it is sent again only by the next
+    /// process.
     pub(super) fn remove(&self, kept: &Kept) {
-        if let Err(error) = fs::remove_file(&kept.path) {
-            tracing::warn!(target: "platform_observability::export", "a spooled request cannot be removed, and will be sent again: {error}");
+        let Err(error) = fs::remove_file(&kept.path) else {
+            return;
+        };
+        if error.kind() == io::ErrorKind::NotFound {
+            return;
         }
+        self.left_behind().insert(kept.path.clone());
+        tracing::warn!(target: "platform_observability::export", "{} was sent or dropped, but cannot be removed from the spool ({error}): remove it, or the next process sends it again", kept.path.display());
+    }
+
+    fn left_behind(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.left_behind
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The request that was being sent is kept on.
@@ -223,9 +251,12 @@ impl SignalSpool {
     /// The oldest first.
     fn kept(&self) -> Vec<Kept> {
         let entries = fs::read_dir(&self.directory).into_iter().flatten();
+        let left_behind = self.left_behind();
         let mut kept: Vec<_> = entries
             .flatten()
-            .filter_map(|it| Kept::of(&it.path()))
+            .map(|it| it.path())
+            .filter(|path| !left_behind.contains(path))
+            .filter_map(|path| Kept::of(&path))
             .collect();
         kept.sort_by(|one, other| one.path.cmp(&other.path));
         kept

@@ -10,6 +10,7 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(super) struct Spooler {
     spool: SignalSpool,
+    line: Arc<Line>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -20,23 +21,33 @@ struct State {
     woken: bool,
     /// Whether it is to end after one more attempt.
     finishing: bool,
-    ended: bool,
+    /// Whether the thread is there.
+    running: bool,
 }
 
 impl Spooler {
-    pub(super) fn start(spool: SignalSpool, line: Arc<Line>) -> Result<Arc<Self>, Error> {
-        let spooler = Arc::new(Self {
+    pub(super) fn new(spool: SignalSpool, line: Arc<Line>) -> Arc<Self> {
+        line.found(&spool);
+        Arc::new(Self {
             spool,
+            line,
             // What an earlier process left is sent at once.
             state: Mutex::new(State {
                 woken: true,
                 ..State::default()
             }),
             changed: Condvar::new(),
-        });
-        let running = Arc::clone(&spooler);
-        super::spawn("telemetry-spool", move || running.run(&line))?;
-        Ok(spooler)
+        })
+    }
+
+    pub(super) fn start(self: &Arc<Self>) -> Result<(), Error> {
+        self.change(|state| state.running = true);
+        let running = Arc::clone(self);
+        let started = super::spawn("telemetry-spool", move || running.run());
+        if started.is_err() {
+            self.change(|state| state.running = false);
+        }
+        started
     }
 
     pub(super) fn spool(&self) -> &SignalSpool {
@@ -53,9 +64,10 @@ impl Spooler {
     pub(super) fn finish(&self, deadline: Duration) {
         self.change(|state| state.finishing = true);
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = |state: &mut State| !state.ended;
         // Whatever came of it.
-        let _ = self.changed.wait_timeout_while(state, deadline, ended);
+        let _ = self
+            .changed
+            .wait_timeout_while(state, deadline, |state| state.running);
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -63,9 +75,9 @@ impl Spooler {
         self.changed.notify_all();
     }
 
-    fn run(&self, line: &Line) {
+    fn run(&self) {
         loop {
-            let is_empty = line.send_kept(&self.spool);
+            let is_empty = self.line.send_kept(&self.spool);
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let waited = if is_empty {
                 let idle = |state: &mut State| !state.woken && !state.finishing;
@@ -75,7 +87,7 @@ impl Spooler {
                 let resting = |state: &mut State| !state.finishing;
                 let waited = self
                     .changed
-                    .wait_timeout_while(state, line.resting(), resting);
+                    .wait_timeout_while(state, self.line.resting(), resting);
                 waited.map(|(state, _)| state).map_err(|error| {
                     let (state, _) = error.into_inner();
                     PoisonError::new(state)
@@ -85,8 +97,8 @@ impl Spooler {
             state.woken = false;
             if state.finishing {
                 drop(state);
-                line.send_kept(&self.spool);
-                return self.change(|state| state.ended = true);
+                self.line.send_kept(&self.spool);
+                return self.change(|state| state.running = false);
             }
         }
     }

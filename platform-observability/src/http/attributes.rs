@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, OriginalUri};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 
-use super::client_address::client_address;
 use super::endpoint::Endpoint;
 use super::layer::Options;
+use super::methods::OTHER;
+use super::proxies::Client;
 
 pub(crate) const REQUEST_METHOD: &str = "http.request.method";
 pub(crate) const RESPONSE_STATUS_CODE: &str = "http.response.status_code";
@@ -22,16 +23,18 @@ pub(crate) const PROTOCOL_VERSION: &str = "network.protocol.version";
 pub(super) fn on_request<B>(
     request: &Request<B>,
     endpoint: &Endpoint,
+    scheme: Scheme,
     request_id: &HeaderValue,
     options: &Options,
 ) -> Vec<KeyValue> {
+    let peer = peer(request);
+    let client = client(request, options);
     let mut attributes = Vec::with_capacity(16);
     attributes.push(KeyValue::new(REQUEST_METHOD, endpoint.method));
     if endpoint.method == OTHER {
         let original = request.method().as_str().to_owned();
         attributes.push(KeyValue::new("http.request.method_original", original));
     }
-    let scheme = Scheme::of(request.uri());
     attributes.push(KeyValue::new(URL_SCHEME, scheme.as_str()));
     let uri = original_uri(request);
     attributes.push(KeyValue::new("url.path", uri.path().to_owned()));
@@ -46,19 +49,17 @@ pub(super) fn on_request<B>(
     if let Some(version) = version(request.version()) {
         attributes.push(KeyValue::new(PROTOCOL_VERSION, version));
     }
-    if let Some((host, port)) = server(request) {
+    if let Some((host, port)) = server(request, client.authority) {
         attributes.push(KeyValue::new("server.address", host.to_owned()));
         if let Some(port) = port {
             attributes.push(KeyValue::new("server.port", i64::from(port)));
         }
     }
-    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        let client = client_address(request.headers(), peer.ip(), &options.trusted_proxies);
+    if let Some(peer) = peer {
         let address = text(peer.ip());
-        let client = if client == peer.ip() {
-            Arc::clone(&address)
-        } else {
-            text(client)
+        let client = match client.address {
+            Some(client) if client != peer.ip() => text(client),
+            _ => Arc::clone(&address),
         };
         attributes.push(KeyValue::new("client.address", client));
         attributes.push(KeyValue::new("network.peer.address", address));
@@ -75,6 +76,30 @@ pub(super) fn on_request<B>(
     }
     headers(request.headers(), &options.request_headers, &mut attributes);
     attributes
+}
+
+/// The connection's other end.
+fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
+    let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    info.map(|ConnectInfo(peer)| *peer)
+}
+
+fn client<'a, B>(request: &'a Request<B>, options: &Options) -> Client<'a> {
+    let peer = peer(request).map(|peer| peer.ip());
+    options.proxies.client(request.headers(), peer)
+}
+
+/// The scheme that the client asked with, as far as that is known.
+pub(super) fn scheme<B>(request: &Request<B>, options: &Options) -> Scheme {
+    let own = || request.uri().scheme_str();
+    let told = match options.proxies.is_empty() {
+        true => None,
+        false => client(request, options).scheme,
+    };
+    match told.or_else(own) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
+        _ => Scheme::Http,
+    }
 }
 
 /// Adds those of `headers` that `chosen` names.
@@ -102,18 +127,6 @@ fn text(address: IpAddr) -> Arc<str> {
     Arc::from(address.to_string())
 }
 
-pub(crate) const OTHER: &str = "_OTHER";
-
-/// By RFC 9110, RFC 5789 (PATCH) and the conventions (QUERY); any other could be anything.
-const METHODS: [&str; 11] = [
-    "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY", OTHER,
-];
-
-pub(crate) fn method(method: &Method) -> &'static str {
-    let known = METHODS.iter().find(|known| **known == method.as_str());
-    known.copied().unwrap_or(OTHER)
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     Http,
@@ -121,13 +134,6 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    pub(super) fn of(uri: &Uri) -> Self {
-        match uri.scheme_str() {
-            Some("https") => Self::Https,
-            _ => Self::Http,
-        }
-    }
-
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -155,13 +161,20 @@ fn original_uri<B>(request: &Request<B>) -> &Uri {
     }
 }
 
-/// Host and port of the `Host` header, or of what stands for it in HTTP/2.
-fn server<B>(request: &Request<B>) -> Option<(&str, Option<u16>)> {
-    let authority = match request.headers().get(header::HOST) {
-        Some(host) => host.to_str().ok()?,
-        None => request.uri().authority()?.as_str(),
-    };
-    // `uri-host [ ":" port ]` (RFC 9110, 7.2), in which the host of IPv6 stands in brackets.
+/// Host and port that the client asked for: as proxies `told`, else of the `Host` header, or of
+/// what stands for it in HTTP/2.
+fn server<'a, B>(request: &'a Request<B>, told: Option<&'a str>) -> Option<(&'a str, Option<u16>)> {
+    told.and_then(host_and_port).or_else(|| {
+        let authority = match request.headers().get(header::HOST) {
+            Some(host) => host.to_str().ok()?,
+            None => request.uri().authority()?.as_str(),
+        };
+        host_and_port(authority)
+    })
+}
+
+/// Of `uri-host [ ":" port ]` (RFC 9110, 7.2), in which the host of IPv6 stands in brackets.
+fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let end = match authority.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
         None => authority.find(':').unwrap_or(authority.len()),

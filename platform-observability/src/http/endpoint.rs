@@ -11,9 +11,10 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter, Histogram, Meter, UpDownCounter};
 
 use super::attributes::{
-    self, ERROR_TYPE, OTHER, PROTOCOL_VERSION, REQUEST_METHOD, RESPONSE_STATUS_CODE, ROUTE, Scheme,
+    self, ERROR_TYPE, PROTOCOL_VERSION, REQUEST_METHOD, RESPONSE_STATUS_CODE, ROUTE, Scheme,
     URL_SCHEME,
 };
+use super::methods::OTHER;
 
 /// How many endpoints, and how many outcomes of each, are kept. A router has fewer; whatever is
 /// beyond is measured all the same, only slower.

@@ -86,12 +86,14 @@ impl Exchange {
         let request_size = body::request_size(request, length);
         let route = request.extensions().get::<MatchedPath>();
         let endpoint = shared.endpoints.of(
-            attributes::method(request.method()),
+            shared.methods.name(request.method()),
             route.map(MatchedPath::as_str),
         );
-        let scheme = Scheme::of(request.uri());
+        let scheme = attributes::scheme(request, &shared.options);
         shared.endpoints.active(&endpoint, scheme, 1);
-        let context = trace(shared, &endpoint, request, &request_id, (caller, root));
+        let attributes =
+            || attributes::on_request(request, &endpoint, scheme, &request_id, &shared.options);
+        let context = trace(shared, &endpoint, attributes, (caller, root));
         let line = shared.shows_requests.then(|| {
             Box::new(tracing::info_span!(target: SPAN, parent: None, "request", otel.name = &*endpoint.span_name))
         });
@@ -266,11 +268,10 @@ impl Drop for Exchange {
 }
 
 /// The request's span, in a context of its own, below what came from the caller.
-fn trace<B>(
+fn trace(
     shared: &Shared,
     endpoint: &Endpoint,
-    request: &Request<B>,
-    request_id: &HeaderValue,
+    attributes: impl Fn() -> Vec<KeyValue>,
     (caller, root): (Option<SpanContext>, opentelemetry::Context),
 ) -> Option<opentelemetry::Context> {
     let Some(tracer) = &shared.tracer else {
@@ -297,7 +298,6 @@ fn trace<B>(
             None => (root, shared.sampling.keeps_roots),
         }
     };
-    let attributes = || attributes::on_request(request, endpoint, request_id, &shared.options);
     if likely {
         // They become the span's own as they are.
         builder = builder.with_attributes(attributes());

@@ -11,6 +11,8 @@ use tower_layer::Layer;
 
 use super::HttpService;
 use super::endpoint::Endpoints;
+use super::methods::Methods;
+use super::proxies::{ForwardedBy, Proxies};
 use super::request_id::X_REQUEST_ID;
 use crate::propagation::Propagation;
 use crate::query::Redaction;
@@ -31,6 +33,7 @@ pub(super) struct Shared {
     pub(super) tracer: Option<SdkTracer>,
     pub(super) propagation: Propagation,
     pub(super) sampling: Sampling,
+    pub(super) methods: Methods,
     /// Whether each request is a line on the console.
     pub(super) shows_requests: bool,
     pub(super) options: Options,
@@ -50,7 +53,7 @@ pub(crate) struct Sampling {
 pub(super) struct Options {
     pub(super) public_endpoint: bool,
     pub(super) answers_trace: bool,
-    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) proxies: Proxies,
     pub(super) query: Redaction,
     /// With the attribute's name of each.
     pub(super) request_headers: Vec<(HeaderName, String)>,
@@ -71,10 +74,17 @@ impl HttpLayer {
                 tracer,
                 propagation,
                 sampling,
+                methods: Methods::default(),
                 shows_requests,
                 options: Options::default(),
             }),
         }
+    }
+
+    /// Tells these methods apart.
+    pub(crate) fn methods(mut self, methods: Methods) -> Self {
+        Arc::make_mut(&mut self.shared).methods = methods;
+        self
     }
 
     /// The layer of a service that set OpenTelemetry up by itself, with W3C Trace Context and
@@ -115,12 +125,21 @@ impl HttpLayer {
         self
     }
 
-    /// The networks of the proxies in front of the service, such as `10.0.0.0/8`: whom `Forwarded`
-    /// (RFC 7239), or else `X-Forwarded-For`, is believed. `client.address` is then the last
-    /// address in it that is no such proxy. By default none is, and it is the connection's.
+    /// The networks of the proxies in front of the service, such as `10.0.0.0/8`, and the headers
+    /// that these write. They are believed on who the client is: `client.address` is the last
+    /// address that no such proxy has, and `url.scheme`, `server.address` and `server.port` are
+    /// what the client asked for, as far as the proxies tell. Whoever else sends these headers is
+    /// not believed. By default there are no proxies.
+    ///
+    /// A proxy that does not write `X-Forwarded-Proto` or `X-Forwarded-Host` may pass on what the
+    /// client sent; its address it cannot choose.
     #[must_use]
-    pub fn trusted_proxies(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
-        self.options().trusted_proxies.extend(networks);
+    pub fn trusted_proxies(
+        mut self,
+        networks: impl IntoIterator<Item = IpNet>,
+        by: ForwardedBy,
+    ) -> Self {
+        self.options().proxies.trust(networks, by);
         self
     }
 

@@ -36,11 +36,12 @@
 
 pub(crate) mod attributes;
 mod body;
-mod client_address;
 mod endpoint;
 mod exchange;
 mod future;
 mod layer;
+mod methods;
+mod proxies;
 mod request_id;
 mod service;
 #[cfg(test)]
@@ -50,6 +51,8 @@ pub use future::HttpFuture;
 pub use ipnet::IpNet;
 pub use layer::HttpLayer;
 pub(crate) use layer::Sampling;
+pub(crate) use methods::{Methods, OTHER};
+pub use proxies::ForwardedBy;
 pub use service::HttpService;
 
 /// The target of the requests' spans.

@@ -18,7 +18,7 @@ use opentelemetry::{Array, Value};
 use opentelemetry_sdk::trace::Sampler;
 use tower::ServiceExt;
 
-use super::{HttpLayer, Sampling};
+use super::{ForwardedBy, HttpLayer, Methods, Sampling};
 use crate::propagation::Propagation;
 use crate::testing::{Capture, Point, Span};
 
@@ -146,6 +146,17 @@ async fn an_unrouted_request_has_no_route_and_an_unknown_method_is_other() {
     duration(&capture)
         .has("http.request.method", "_OTHER")
         .lacks("http.route");
+}
+
+#[tokio::test]
+async fn the_methods_that_are_told_apart_may_be_chosen() {
+    for (method, name) in [("PURGE", "PURGE"), ("GET", "_OTHER"), ("purge", "_OTHER")] {
+        let capture = Capture::start();
+        let layer = capture.layer().methods(Methods::only(&["PURGE"]));
+        send(layer, Router::new(), request(method, "/")).await;
+        only_span(&capture).has("http.request.method", name);
+        duration(&capture).has("http.request.method", name);
+    }
 }
 
 #[tokio::test]
@@ -668,6 +679,16 @@ async fn the_servers_address_is_taken_only_from_a_valid_host() {
 }
 
 #[tokio::test]
+async fn http_3_is_version_3() {
+    let capture = Capture::start();
+    let mut sent = request("GET", "https://ledger.example/entries");
+    *sent.version_mut() = axum::http::Version::HTTP_3;
+    send(capture.layer(), Router::new(), sent).await;
+    only_span(&capture).has("network.protocol.version", "3");
+    duration(&capture).has("network.protocol.version", "3");
+}
+
+#[tokio::test]
 async fn http_2_is_version_2_with_its_scheme_and_authority() {
     let capture = Capture::start();
     let mut sent = request("GET", "https://ledger.example:444/entries");
@@ -683,31 +704,58 @@ async fn http_2_is_version_2_with_its_scheme_and_authority() {
 }
 
 #[tokio::test]
-async fn the_clients_address_is_the_connections_or_what_a_trusted_proxy_says() {
+async fn what_the_client_is_and_asked_for_is_the_connections_or_what_a_trusted_proxy_says() {
     let peer: std::net::SocketAddr = "192.0.2.7:5123".parse().unwrap();
     for (connected, trusted, client) in [
         (false, false, None),
         (true, false, Some("192.0.2.7")),
+        (false, true, None),
         (true, true, Some("203.0.113.9")),
     ] {
         let capture = Capture::start();
-        let mut sent = with(request("GET", "/"), &[("x-forwarded-for", "203.0.113.9")]);
+        let told = [
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "shop.example:444"),
+        ];
+        let mut sent = with(request("GET", "/"), &told);
         if connected {
             sent.extensions_mut().insert(ConnectInfo(peer));
         }
-        let proxies = trusted.then(|| "192.0.2.0/24".parse().unwrap());
-        send(
-            capture.layer().trusted_proxies(proxies),
-            Router::new(),
-            sent,
-        )
-        .await;
+        let mut layer = capture.layer();
+        if trusted {
+            let networks = ["192.0.2.0/24".parse().unwrap()];
+            layer = layer.trusted_proxies(networks, ForwardedBy::XForwarded);
+        }
+        send(layer, Router::new(), sent).await;
         let span = only_span(&capture);
         assert_eq!(span.get("client.address"), client.map(Value::from).as_ref());
         let network = connected.then(|| Value::from("192.0.2.7"));
         assert_eq!(span.get("network.peer.address"), network.as_ref());
         assert_eq!(span.get("network.peer.port").is_some(), connected);
+        let (scheme, host, port) = match connected && trusted {
+            true => ("https", "shop.example", 444),
+            false => ("http", "ledger.example", 8443),
+        };
+        span.has("url.scheme", scheme)
+            .has("server.address", host)
+            .has("server.port", port);
+        duration(&capture).has("url.scheme", scheme);
     }
+}
+
+#[tokio::test]
+async fn a_host_that_is_none_leaves_the_one_that_was_sent() {
+    let capture = Capture::start();
+    let told = [("x-forwarded-host", "<no host>")];
+    let mut sent = with(request("GET", "/"), &told);
+    let peer: std::net::SocketAddr = "192.0.2.7:5123".parse().unwrap();
+    sent.extensions_mut().insert(ConnectInfo(peer));
+    let networks = ["192.0.2.0/24".parse().unwrap()];
+    let layer = capture.layer();
+    let layer = layer.trusted_proxies(networks, ForwardedBy::XForwarded);
+    send(layer, Router::new(), sent).await;
+    only_span(&capture).has("server.address", "ledger.example");
 }
 
 #[tokio::test]

@@ -80,19 +80,40 @@ fn leaves_out_what_is_no_header<H: Headers + Default>() {
         ("a:b", "c"),
     ] {
         headers.set(name, value);
-        assert_eq!(headers.get(name), None, "{name:?}");
+        assert!(headers.get_all(name).is_empty(), "{name:?}");
     }
     assert!(headers.names().is_empty(), "{:?}", headers.names());
     headers.set("a", "1");
     headers.set("a", "2");
-    assert_eq!(headers.get("a"), Some("2"));
+    assert_eq!(headers.get_all("a"), ["2"]);
     assert_eq!(headers.names(), ["a"]);
+}
+
+/// A message that is passed on keeps its headers, but not the state of the span that sent it first.
+fn leaves_no_state_of_another_span<H: Headers + Default>() {
+    let captured = capture();
+    let mut headers = H::default();
+    headers.set("tracestate", "vendor=1");
+    headers.set("kept", "1");
+    inject(&mut headers);
+    assert_eq!(
+        headers.get_all("tracestate"),
+        ["vendor=1"],
+        "no span is current"
+    );
+    let span = producer_span("entries.booked");
+    span.in_scope(|| inject(&mut headers));
+    ended(&captured, span);
+    assert!(headers.get_all("tracestate").is_empty());
+    assert_eq!(headers.get_all("kept"), ["1"]);
+    assert_eq!(headers.get_all("traceparent").len(), 1);
 }
 
 #[test]
 fn a_context_passes_through_the_headers_of_http() {
     round_trip::<HeaderMap>();
     leaves_out_what_is_no_header::<HeaderMap>();
+    leaves_no_state_of_another_span::<HeaderMap>();
 }
 
 #[cfg(feature = "nats")]
@@ -100,6 +121,25 @@ fn a_context_passes_through_the_headers_of_http() {
 fn a_context_passes_through_the_headers_of_nats() {
     round_trip::<async_nats::HeaderMap>();
     leaves_out_what_is_no_header::<async_nats::HeaderMap>();
+    leaves_no_state_of_another_span::<async_nats::HeaderMap>();
+}
+
+#[cfg(feature = "nats")]
+#[test]
+fn headers_that_are_repeated_are_all_read() {
+    let _captured = capture();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.append("traceparent", PARENT);
+    headers.append("tracestate", "one=1");
+    headers.append("tracestate", "two=2");
+    let state = extract(&headers)
+        .span()
+        .span_context()
+        .trace_state()
+        .clone();
+    assert_eq!(state.header(), "one=1,two=2");
+    headers.append("traceparent", PARENT);
+    assert!(!extract(&headers).span().span_context().is_valid());
 }
 
 #[cfg(feature = "nats")]

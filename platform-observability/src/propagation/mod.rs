@@ -16,7 +16,8 @@ use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 
 use self::baggage::BAGGAGE;
-use self::trace_context::{TRACEPARENT, TRACESTATE};
+use self::trace_context::TRACEPARENT;
+pub(crate) use self::trace_context::TRACESTATE;
 
 /// The formats that a service speaks.
 #[derive(Clone, Debug)]
@@ -92,6 +93,15 @@ impl<'a> Headers<'a> {
             baggage,
         }
     }
+}
+
+/// Whether the `tracestate` that is there belongs to another span than the one of `context`, which
+/// `propagator` writes in its place.
+pub(crate) fn replaces_state(propagator: &dyn TextMapPropagator, context: &Context) -> bool {
+    context.span().span_context().is_valid()
+        && propagator
+            .fields()
+            .any(|field| field == TRACESTATE.as_str())
 }
 
 /// The values of a header; one that is not ASCII is `None`.

@@ -5,7 +5,7 @@ use opentelemetry::propagation::Injector;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
 pub(super) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-pub(super) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(crate) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Sampled and random: the flags that are known. Others are not passed on (section 3.2.2.5).
 const KNOWN_FLAGS: u8 = 0b11;

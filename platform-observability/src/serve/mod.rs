@@ -59,8 +59,10 @@ pub fn serve(listener: TcpListener, router: Router) -> Serve {
 /// 2. serves on for [`not_ready_for`](Self::not_ready_for), until no more requests are sent to it,
 /// 3. stops accepting, closes idle connections, and waits for requests to end, bodies included,
 ///    [at most so long](Self::drain_within); then it cuts the connections that are left,
-/// 4. runs what is to be done [on shutdown](Self::on_shutdown), each for at most 5 seconds,
-/// 5. shuts telemetry down, at most for as long as
+/// 4. sends the telemetry there is, so that it is safe whatever comes next,
+/// 5. runs what is to be done [on shutdown](Self::on_shutdown), such as closing a pool, each for at
+///    most 5 seconds,
+/// 6. shuts telemetry down; with step 4 at most for as long as
 ///    [it was given](crate::TelemetryBuilder::shutdown_within).
 ///
 /// A second signal stops it at once, whatever is unfinished; only telemetry that was not shut down
@@ -196,6 +198,9 @@ impl Serve {
             cut.cancel();
             if !drained && timeout(CUT, &mut server).await.is_err() {
                 tracing::warn!("some requests do not yield and still run");
+            }
+            if let Some(telemetry) = &mut telemetry {
+                telemetry.flush().await;
             }
             for (index, closure) in self.closures.into_iter().enumerate() {
                 close(index + 1, closure).await;

@@ -2,7 +2,8 @@
 //! the process, and what it reads are environment variables.
 //!
 //! Serves a few requests to itself and prints what it saw as one line of JSON. `PROBE_DEADLINE`
-//! gives the shutdown so many milliseconds; `PROBE_END=drop` leaves it out.
+//! gives the shutdown so many milliseconds; `PROBE_END=drop` leaves it out. With `PROBE_SELF_TEST` it
+//! tests its telemetry first.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -51,6 +52,12 @@ async fn serve() -> serde_json::Value {
     let second = Telemetry::init("probe")
         .err()
         .map(|error| error.to_string());
+
+    let self_test = match std::env::var_os("PROBE_SELF_TEST") {
+        Some(_) => telemetry.self_test().await.err(),
+        None => None,
+    };
+    let self_test = self_test.map(|error| error.to_string());
 
     let folder = tempfile::tempdir().unwrap();
     let url = format!(
@@ -116,7 +123,7 @@ async fn serve() -> serde_json::Value {
     let shutdown = shutdown.map(|error| error.to_string());
     serde_json::json!({
         "init": null, "second": second, "status": status, "record": record, "seen": seen,
-        "panicked": panicked, "shutdown": shutdown,
+        "panicked": panicked, "shutdown": shutdown, "self_test": self_test,
     })
 }
 

@@ -1,0 +1,198 @@
+//! What the books say of what an endpoint answers.
+
+use super::*;
+
+#[test]
+fn what_is_taken_is_counted_for_every_signal() {
+    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
+    let providers = providers(&backend.url, PATIENCE, 100);
+    spans(&providers, 3);
+    let logger = providers.logger.as_ref().unwrap();
+    for _ in 0..4 {
+        let logger = logger.logger("test");
+        let mut record = logger.create_log_record();
+        record.set_body("hello".into());
+        logger.emit(record);
+    }
+    let meter = providers.meter.as_ref().unwrap();
+    let counter = meter.meter("test").u64_counter("made").build();
+    counter.add(1, &[KeyValue::new("kind", "a")]);
+    counter.add(1, &[KeyValue::new("kind", "b")]);
+    assert_eq!(flushed(&providers).exported, 3);
+    logger.force_flush().unwrap();
+    meter.force_flush().unwrap();
+    let status = providers.ledgers.status();
+    assert_eq!(status.logs.exported, 4);
+    // Two of ours, and what the toolkit says of the spans and logs: exported and processed.
+    assert_eq!(status.metrics.exported, 6);
+    for signal in [status.traces, status.logs, status.metrics] {
+        assert_eq!(
+            (signal.waiting, signal.dropped_failed, signal.trouble),
+            (0, 0, None)
+        );
+    }
+}
+
+#[test]
+fn a_busy_backend_is_asked_again_when_it_says() {
+    let backend = backend(|n, stream| match n {
+        0 => answer(&stream, "429 Too Many Requests", "retry-after: 1\r\n", b""),
+        1 => answer(&stream, "503 Service Unavailable", "", b""),
+        _ => answer(&stream, "200 OK", "", b""),
+    });
+    let providers = providers(&backend.url, PATIENCE, 100);
+    spans(&providers, 3);
+    let status = flushed(&providers);
+    assert_eq!((status.exported, status.retries), (3, 2), "{status:?}");
+    assert_eq!(status.trouble, None, "it is over");
+    balanced(&status, 3);
+}
+
+#[test]
+fn a_connection_cut_in_the_middle_is_tried_again() {
+    let backend = backend(|n, stream| match n {
+        0 => drop(stream),
+        1 => {
+            let mut stream = stream;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+                .unwrap();
+        }
+        2 => {
+            let mut stream = stream;
+            stream.write_all(b"\x00\x01 what is this?\r\n\r\n").unwrap();
+        }
+        _ => answer(&stream, "200 OK", "", b""),
+    });
+    let providers = providers(&backend.url, PATIENCE, 100);
+    spans(&providers, 3);
+    let status = flushed(&providers);
+    assert_eq!((status.exported, status.retries), (3, 3), "{status:?}");
+}
+
+#[test]
+fn what_is_refused_for_good_is_not_sent_again() {
+    for script in [
+        (|_, stream| answer(&stream, "413 Payload Too Large", "", b"")) as Script,
+        |_, stream| answer(&stream, "500 Internal Server Error", "", b"oh no"),
+        |_, stream| answer(&stream, "401 Unauthorized", "", b""),
+        |_, stream| {
+            answer(
+                &stream,
+                "302 Found",
+                "location: http://127.0.0.1:1/\r\n",
+                b"",
+            );
+        },
+    ] {
+        let backend = backend(script);
+        let providers = providers(&backend.url, PATIENCE, 100);
+        spans(&providers, 3);
+        let status = flushed(&providers);
+        assert_eq!(
+            (status.dropped_failed, status.retries),
+            (3, 0),
+            "{status:?}"
+        );
+        assert_eq!(backend.requests.load(Ordering::SeqCst), 1);
+        let trouble = status.trouble.as_ref().expect("it is told");
+        assert!(trouble.reason.contains(char::is_numeric), "{trouble:?}");
+        balanced(&status, 3);
+    }
+}
+
+#[test]
+fn an_answer_that_is_garbage_refuses_nothing() {
+    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b"<html>hello</html>"));
+    let providers = providers(&backend.url, PATIENCE, 100);
+    spans(&providers, 3);
+    let status = flushed(&providers);
+    assert_eq!((status.exported, status.rejected), (3, 0));
+}
+
+#[test]
+fn partial_success_is_counted() {
+    // partial_success { rejected_spans: 2 }
+    let backend = backend(|_, stream| answer(&stream, "200 OK", "", &[0x0a, 2, 0x08, 2]));
+    let providers = providers(&backend.url, PATIENCE, 100);
+    spans(&providers, 5);
+    let status = flushed(&providers);
+    assert_eq!((status.exported, status.rejected), (3, 2), "{status:?}");
+    balanced(&status, 5);
+}
+
+#[test]
+fn an_absent_backend_is_told_and_everything_counted() {
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let url = format!("http://{closed}/v1/traces?key=s3cret");
+    let providers = providers(&url, Duration::from_millis(700), 100);
+    spans(&providers, 3);
+    let status = flushed(&providers);
+    assert_eq!(status.dropped_failed, 3, "{status:?}");
+    assert_eq!(
+        status.trouble.as_ref().unwrap().reason,
+        "it cannot be reached"
+    );
+    balanced(&status, 3);
+}
+
+#[test]
+fn a_full_queue_drops_what_comes_last_and_counts_it() {
+    // It takes the first request, and answers none.
+    let (held, hold) = mpsc::channel::<()>();
+    static HOLD: std::sync::Mutex<Option<mpsc::Receiver<()>>> = std::sync::Mutex::new(None);
+    *HOLD.lock().unwrap() = Some(hold);
+    let backend = backend(|n, stream| {
+        if n == 0 {
+            let hold = HOLD.lock().unwrap().take().unwrap();
+            // Until the test lets go.
+            let _ = hold.recv();
+        }
+        answer(&stream, "200 OK", "", b"");
+    });
+    let providers = providers(&backend.url, PATIENCE, 10);
+    spans(&providers, 1);
+    let flushing = providers.clone();
+    let flushing = std::thread::spawn(move || flushed(&flushing));
+    while backend.requests.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    spans(&providers, 100);
+    let status = providers.ledgers.status().traces;
+    assert_eq!(
+        (status.waiting, status.dropped_queue_full),
+        (11, 90),
+        "{status:?}"
+    );
+    drop(held);
+    flushing.join().unwrap();
+    let status = flushed(&providers);
+    assert_eq!((status.exported, status.waiting), (11, 0), "{status:?}");
+    balanced(&status, 101);
+}
+
+#[test]
+fn nobody_waits_at_the_end() {
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    // By its time-out alone it would try for ten minutes.
+    let providers = providers(&format!("http://{closed}/"), Duration::from_secs(600), 100);
+    let ledgers = providers.ledgers.clone();
+    spans(&providers, 3);
+    let (done, ended) = mpsc::channel();
+    providers
+        .shut_down(PATIENCE, move |result| done.send(result.is_err()).unwrap())
+        .unwrap();
+    assert!(
+        ended.recv_timeout(PATIENCE).unwrap(),
+        "what is lost is told"
+    );
+    let status = ledgers.status().traces;
+    assert_eq!(status.dropped_failed, 3, "{status:?}");
+    balanced(&status, 3);
+}

@@ -1,0 +1,143 @@
+//! How large a request is, and how it is compressed.
+
+use super::*;
+
+#[test]
+fn what_is_too_large_for_one_request_is_cut() {
+    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
+    let providers = providers(&backend.url, PATIENCE, 100);
+    let tracer = providers.tracer.as_ref().unwrap().tracer("test");
+    for _ in 0..10 {
+        let mut span = tracer.start("large");
+        span.set_attribute(KeyValue::new("text", "x".repeat(1 << 20)));
+        span.end();
+    }
+    let status = flushed(&providers);
+    assert_eq!(status.exported, 10);
+    let requests = backend.requests.load(Ordering::SeqCst);
+    assert!(
+        (4..=10).contains(&requests),
+        "{requests} requests for 10 MiB"
+    );
+    // What a caller sent is part of it.
+    let member = |n: usize| (format!("member{n}"), "x".repeat(256));
+    let state = TraceState::from_key_value((0..32).map(member)).unwrap();
+    let (trace, span) = (TraceId::from(1), SpanId::from(1));
+    let caller = SpanContext::new(trace, span, TraceFlags::SAMPLED, true, state);
+    for _ in 0..10 {
+        let links = vec![Link::with_context(caller.clone()); 128];
+        let large = tracer.span_builder("large").with_links(links);
+        large.start(&tracer).end();
+    }
+    assert_eq!(flushed(&providers).exported, 20);
+    let requests = backend.requests.load(Ordering::SeqCst) - requests;
+    assert!(
+        (4..=10).contains(&requests),
+        "{requests} requests for 10 MiB"
+    );
+}
+
+/// As many as fit into so few bytes, if a batch may be as large.
+#[test]
+fn what_is_too_many_for_one_request_is_cut() {
+    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
+    let mut destinations = destinations(&backend.url, PATIENCE, 30_000, Limits::default());
+    destinations.spans.size = 30_000;
+    destinations.log_records.size = 30_000;
+    let providers = started(&destinations, None);
+    let tracer = providers.tracer.as_ref().unwrap().tracer("test");
+    let logger = providers.logger.as_ref().unwrap();
+    let scope = logger.logger("test");
+    for _ in 0..10_001 {
+        tracer.start("").end();
+        scope.emit(scope.create_log_record());
+    }
+    assert_eq!(flushed(&providers).exported, 10_001);
+    assert_eq!(backend.requests.load(Ordering::SeqCst), 2, "10,000 and one");
+    logger.force_flush().unwrap();
+    assert_eq!(providers.ledgers.status().logs.exported, 10_001);
+    assert_eq!(backend.requests.load(Ordering::SeqCst), 4, "10,000 and one");
+}
+
+#[test]
+fn log_records_that_are_too_large_for_one_request_are_cut() {
+    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
+    let providers = providers(&backend.url, PATIENCE, 100);
+    let logger = providers.logger.as_ref().unwrap();
+    let scope = logger.logger("test");
+    for _ in 0..10 {
+        let mut record = scope.create_log_record();
+        record.set_body("x".repeat(1 << 20).into());
+        scope.emit(record);
+    }
+    logger.force_flush().unwrap();
+    assert_eq!(providers.ledgers.status().logs.exported, 10);
+    let requests = backend.requests.load(Ordering::SeqCst);
+    assert!(
+        (4..=10).contains(&requests),
+        "{requests} requests for 10 MiB"
+    );
+}
+
+#[test]
+fn metrics_that_are_too_large_for_one_request_are_cut_and_counted() {
+    let backend = backend(|n, stream| match n {
+        0 => answer(&stream, "400 Bad Request", "", b""),
+        _ => answer(&stream, "200 OK", "", b""),
+    });
+    let providers = providers(&backend.url, PATIENCE, 100);
+    let meter = providers.meter.as_ref().unwrap();
+    let counter = meter.meter("test").u64_counter("made").build();
+    for n in 0..1000 {
+        counter.add(
+            1,
+            &[KeyValue::new("text", format!("{n}{}", "x".repeat(8192)))],
+        );
+    }
+    meter.force_flush().unwrap_err();
+    let status = providers.ledgers.status().metrics;
+    let requests = backend.requests.load(Ordering::SeqCst);
+    assert!((3..=8).contains(&requests), "{requests} requests for 8 MiB");
+    assert!(
+        status.dropped_failed > 0 && status.exported > status.dropped_failed,
+        "{status:?}"
+    );
+    let counted = status.dropped_failed + status.exported;
+    assert_eq!(counted, 1000, "{status:?}");
+}
+
+/// With a spool also, from whose files a request is sent as it was kept.
+#[cfg(feature = "zstd")]
+#[test]
+fn what_is_sent_is_compressed_and_cut_as_it_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for spool in [None, Some(Spool::at(folder.path().join("spool")))] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+        let (sent, received) = mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                if let Some(request) = read_request(&stream) {
+                    let _ = sent.send(request);
+                    answer(&stream, "200 OK", "", b"");
+                }
+            }
+        });
+        let limits = Limits::default().attribute_value_length(5);
+        let providers = limited(&url, PATIENCE, 100, spool, Compression::Zstd, limits);
+        let tracer = providers.tracer.as_ref().unwrap().tracer("test");
+        let mut span = tracer.start("work");
+        span.set_attribute(KeyValue::new("text", "a-long-text"));
+        span.end();
+        flushed(&providers);
+        let (head, body) = received.recv_timeout(PATIENCE).unwrap();
+        assert!(head.contains("content-encoding: zstd\r\n"), "{head}");
+        let plain = zstd::stream::decode_all(body.as_slice()).unwrap();
+        let text = String::from_utf8_lossy(&plain);
+        assert!(
+            text.contains("a-lon") && !text.contains("a-long"),
+            "{text:?}"
+        );
+    }
+}

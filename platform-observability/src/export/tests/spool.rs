@@ -1,0 +1,183 @@
+//! What is kept on disk.
+
+use super::*;
+
+/// Refuses until `UP` is set.
+fn down_then_up(up: &'static AtomicBool) -> Backend {
+    static UP: std::sync::OnceLock<&'static AtomicBool> = std::sync::OnceLock::new();
+    UP.set(up).unwrap();
+    backend(|_, stream| {
+        if UP.get().unwrap().load(Ordering::SeqCst) {
+            answer(&stream, "200 OK", "", b"");
+        } else {
+            answer(&stream, "503 Service Unavailable", "", b"");
+        }
+    })
+}
+
+#[test]
+fn what_is_spooled_outlives_the_process_and_arrives() {
+    static UP: AtomicBool = AtomicBool::new(false);
+    let backend = down_then_up(&UP);
+    let directory = tempfile::tempdir().unwrap();
+    let spool = || Spool::at(directory.path().join("spool"));
+
+    let first = spooling(&backend.url, PATIENCE, 100, Some(spool()));
+    for _ in 0..3 {
+        spans(&first, 5);
+        flushed(&first);
+    }
+    let status = flushed(&first);
+    assert_eq!(
+        (status.spooled, status.dropped_failed),
+        (15, 0),
+        "{status:?}"
+    );
+    balanced(&status, 15);
+    let (done, ended) = mpsc::channel();
+    first
+        .shut_down(PATIENCE, move |result| done.send(result.is_ok()).unwrap())
+        .unwrap();
+    assert!(ended.recv_timeout(PATIENCE).unwrap(), "nothing is lost");
+
+    // What is on disk is for nobody else.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(directory.path().join("spool")).unwrap();
+        assert_eq!(mode.permissions().mode() & 0o777, 0o700);
+    }
+
+    let before = backend.requests.load(Ordering::SeqCst);
+    UP.store(true, Ordering::SeqCst);
+    let second = spooling(&backend.url, PATIENCE, 100, Some(spool()));
+    spans(&second, 1);
+    let status = awaited(&second, |status| status.exported == 16);
+    assert_eq!((status.exported, status.spooled), (16, 0), "{status:?}");
+    assert_eq!(backend.requests.load(Ordering::SeqCst) - before, 4);
+}
+
+#[test]
+fn a_full_spool_drops_the_oldest_and_counts_it() {
+    let backend = backend(|_, stream| answer(&stream, "503 Service Unavailable", "", b""));
+    let directory = tempfile::tempdir().unwrap();
+    // A request of so few spans has some 150 bytes.
+    let spool = Spool::at(directory.path().join("spool")).max_bytes(700);
+    let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
+    for _ in 0..20 {
+        spans(&providers, 1);
+        flushed(&providers);
+    }
+    let status = flushed(&providers);
+    assert!(
+        status.spooled > 0 && status.dropped_failed > 0,
+        "{status:?}"
+    );
+    balanced(&status, 20);
+    let files = std::fs::read_dir(directory.path().join("spool/traces")).unwrap();
+    let bytes: u64 = files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes <= 700, "{bytes}");
+}
+
+#[test]
+fn what_is_too_old_is_dropped_and_counted() {
+    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::at(directory.path().join("spool")).max_age(Duration::ZERO);
+    let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
+    spans(&providers, 2);
+    let status = awaited(&providers, |status| status.dropped_failed > 0);
+    assert_eq!(
+        (status.spooled, status.dropped_failed),
+        (0, 2),
+        "{status:?}"
+    );
+    assert_eq!(
+        backend.requests.load(Ordering::SeqCst),
+        0,
+        "it is not even sent"
+    );
+    balanced(&status, 2);
+}
+
+/// The backend puts a directory where the file is, which cannot be removed as one.
+#[test]
+fn what_was_sent_and_cannot_be_removed_is_not_sent_again() {
+    static DIRECTORY: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new();
+    let backend = backend(|_, stream| {
+        for file in std::fs::read_dir(DIRECTORY.get().unwrap()).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_file() {
+                std::fs::remove_file(&path).unwrap();
+                std::fs::create_dir(&path).unwrap();
+            }
+        }
+        answer(&stream, "200 OK", "", b"");
+    });
+    let directory = tempfile::tempdir().unwrap();
+    DIRECTORY
+        .set(directory.path().join("spool/traces"))
+        .unwrap();
+    let spool = Spool::at(directory.path().join("spool"));
+    let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
+    for number in 1..=3 {
+        spans(&providers, 1);
+        let _ = flushed(&providers);
+        let status = awaited(&providers, |status| status.exported >= number);
+        assert_eq!((status.exported, status.spooled), (number, 0), "{status:?}");
+    }
+    assert_eq!(backend.requests.load(Ordering::SeqCst), 3);
+}
+
+/// Nor does it hold the directory, or leave a thread behind.
+#[test]
+fn what_is_not_started_sends_nothing() {
+    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
+    let directory = tempfile::tempdir().unwrap();
+    let spool = || Spool::at(directory.path().join("spool"));
+    let mut all = destinations(&backend.url, PATIENCE, 100, Limits::default());
+    all.metrics = Destination::Nowhere;
+    let resource = Resource::builder_empty().build();
+    let held = spool().open().unwrap();
+    let providers = Providers::new(&all, &resource, Some(&held)).unwrap();
+    drop(held);
+    spans(&providers, 1);
+    assert_eq!(flushed(&providers).spooled, 1);
+    drop(providers);
+    let again = spool().open().expect("the directory is free again");
+    assert_eq!(backend.requests.load(Ordering::SeqCst), 0);
+    // The next one finds what was left.
+    let providers = Providers::new(&all, &resource, Some(&again)).unwrap();
+    providers.start().unwrap();
+    awaited(&providers, |status| status.exported == 1);
+}
+
+#[test]
+fn a_spool_that_cannot_be_had_is_a_clear_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = |path: &std::path::Path| Spool::at(path).open().unwrap_err().to_string();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let message = error(&file.join("below"));
+    assert!(
+        message.contains("spool") && message.contains("cannot be used"),
+        "{message}"
+    );
+
+    let taken = directory.path().join("taken");
+    let _held = Spool::at(&taken).open().unwrap();
+    let message = error(&taken);
+    assert!(message.contains("another process"), "{message}");
+
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let open = directory.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let message = error(&open);
+        assert!(message.contains("chmod 700"), "{message}");
+    }
+}

@@ -1,0 +1,294 @@
+//! What the proxies in front of the service say of the client, where they are trusted to.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::FORWARDED;
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The headers in which the proxies in front of a service say whom they speak for.
+///
+/// What they do not write themselves they may pass on as the client sent it: so it has to be said
+/// which they write, lest a client choose its own address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardedBy {
+    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`, as most do.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// The proxies that are trusted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proxies {
+    networks: Vec<IpNet>,
+    /// None where there are no proxies.
+    header: Option<ForwardedBy>,
+}
+
+/// What is known of the client's request through the proxies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Client<'a> {
+    /// The last address that no trusted proxy has; of the connection's other end, and what the
+    /// proxies wrote before it.
+    pub(super) address: Option<IpAddr>,
+    pub(super) scheme: Option<&'a str>,
+    /// Host and perhaps port, as the client asked for them.
+    pub(super) authority: Option<&'a str>,
+}
+
+impl Proxies {
+    pub(super) fn trust(&mut self, networks: impl IntoIterator<Item = IpNet>, by: ForwardedBy) {
+        self.networks.extend(networks);
+        self.header = Some(by);
+    }
+
+    /// What they say in `headers` to `peer`, the connection's other end.
+    pub(super) fn client<'a>(&self, headers: &'a HeaderMap, peer: Option<IpAddr>) -> Client<'a> {
+        match (peer, self.header) {
+            (Some(peer), Some(by)) if self.has(peer) => match by {
+                ForwardedBy::XForwarded => self.x_forwarded(headers, peer),
+                ForwardedBy::Forwarded => self.forwarded(headers, peer),
+            },
+            (address, _) => Client {
+                address,
+                ..Client::default()
+            },
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.header.is_none()
+    }
+
+    fn has(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks
+            .iter()
+            .any(|network| network.contains(&address))
+    }
+
+    fn x_forwarded<'a>(&self, headers: &'a HeaderMap, peer: IpAddr) -> Client<'a> {
+        let mut last = peer;
+        for hop in from_the_nearest(headers, &X_FORWARDED_FOR) {
+            // What is not an address (`unknown`) hides all before it.
+            let Some(hop) = address(hop) else { break };
+            last = hop;
+            if !self.has(hop) {
+                break;
+            }
+        }
+        let first = |name| {
+            let value = headers.get(name)?.to_str().ok()?;
+            value.split(',').next().map(str::trim)
+        };
+        Client {
+            address: Some(last),
+            scheme: first(X_FORWARDED_PROTO),
+            authority: first(X_FORWARDED_HOST),
+        }
+    }
+
+    fn forwarded<'a>(&self, headers: &'a HeaderMap, peer: IpAddr) -> Client<'a> {
+        let mut client = Client {
+            address: Some(peer),
+            ..Client::default()
+        };
+        for element in from_the_nearest(headers, &FORWARDED) {
+            // The proxy that wrote it was asked with these, by whom `for` says.
+            client.scheme = parameter(element, "proto");
+            client.authority = parameter(element, "host");
+            // What is not an address (`unknown`, `_hidden`) hides all before it.
+            let Some(hop) = parameter(element, "for").and_then(address) else {
+                break;
+            };
+            client.address = Some(hop);
+            if !self.has(hop) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+/// The elements of a header's lists, the last first: each proxy wrote the one before it at the end.
+fn from_the_nearest<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().rev();
+    let lines = lines.map_while(|line| line.to_str().ok());
+    lines.flat_map(|line| line.rsplit(',')).map(str::trim)
+}
+
+/// A parameter of a `Forwarded` element (RFC 7239, section 4).
+fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
+    element.split(';').find_map(|pair| {
+        let (found, value) = pair.split_once('=')?;
+        let is_it = found.trim().eq_ignore_ascii_case(name);
+        is_it.then(|| value.trim().trim_matches('"'))
+    })
+}
+
+/// An address, perhaps with a port; IPv6 then stands in brackets.
+fn address(node: &str) -> Option<IpAddr> {
+    let bare = node
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    bare.unwrap_or(node)
+        .parse()
+        .ok()
+        .or_else(|| node.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{Client, ForwardedBy, Proxies};
+
+    fn client(by: ForwardedBy, peer: &str, headers: &[(&'static str, &str)]) -> String {
+        let (client, _) = told(by, peer, headers);
+        client
+    }
+
+    /// The client's address, scheme and host.
+    fn told(
+        by: ForwardedBy,
+        peer: &str,
+        headers: &[(&'static str, &str)],
+    ) -> (String, (Option<String>, Option<String>)) {
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            all.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        let mut proxies = Proxies::default();
+        let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
+        proxies.trust(networks, by);
+        let Client {
+            address,
+            scheme,
+            authority,
+        } = proxies.client(&all, Some(peer.parse().unwrap()));
+        let rest = (scheme.map(str::to_owned), authority.map(str::to_owned));
+        (address.unwrap().to_canonical().to_string(), rest)
+    }
+
+    const BOTH: [ForwardedBy; 2] = [ForwardedBy::XForwarded, ForwardedBy::Forwarded];
+
+    #[test]
+    fn nobody_but_a_trusted_proxy_is_believed() {
+        let forged = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil.example"),
+            ("forwarded", "for=2.2.2.2;proto=https;host=evil.example"),
+        ];
+        for by in BOTH {
+            let nothing = ("203.0.113.9".to_owned(), (None, None));
+            assert_eq!(told(by, "203.0.113.9", &forged), nothing);
+            assert_eq!(told(by, "203.0.113.9", &[]), nothing);
+        }
+        let all = forged.iter();
+        let all: HeaderMap = all
+            .map(|(name, value)| {
+                let value = HeaderValue::from_static(value);
+                (HeaderName::from_static(name), value)
+            })
+            .collect();
+        let nobody = Proxies::default();
+        let peer = Some("10.0.0.1".parse().unwrap());
+        let client = nobody.client(&all, peer);
+        assert_eq!((client.address, client.scheme), (peer, None));
+        assert_eq!(nobody.client(&all, None), Client::default());
+    }
+
+    #[test]
+    fn a_header_that_the_proxies_do_not_write_is_the_clients_own_and_not_believed() {
+        let forged = [
+            ("forwarded", "for=1.1.1.1;proto=https;host=evil.example"),
+            ("x-forwarded-for", "203.0.113.9"),
+        ];
+        let seen = told(ForwardedBy::XForwarded, "10.0.0.1", &forged);
+        assert_eq!(seen, ("203.0.113.9".to_owned(), (None, None)));
+        let forged = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil.example"),
+            ("forwarded", "for=203.0.113.9"),
+        ];
+        let seen = told(ForwardedBy::Forwarded, "10.0.0.1", &forged);
+        assert_eq!(seen, ("203.0.113.9".to_owned(), (None, None)));
+    }
+
+    #[test]
+    fn the_last_address_that_is_no_proxy_is_the_clients() {
+        let lists = [
+            // What the client itself sent stands before what the proxy saw.
+            ("1.1.1.1, 203.0.113.9, 10.2.0.7", "203.0.113.9"),
+            ("203.0.113.9", "203.0.113.9"),
+            ("203.0.113.9:1234", "203.0.113.9"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+            ("1.1.1.1, unknown, 10.2.0.7", "10.2.0.7"),
+            ("10.3.0.1, 10.2.0.7", "10.3.0.1"),
+            ("", "10.0.0.1"),
+        ];
+        for (list, expected) in lists {
+            let elements = list.split(", ").map(|hop| format!("for=\"{hop}\""));
+            let elements = elements.collect::<Vec<_>>().join(", ");
+            for peer in ["10.0.0.1", "::ffff:10.0.0.1"] {
+                let seen = client(ForwardedBy::XForwarded, peer, &[("x-forwarded-for", list)]);
+                assert_eq!(seen, expected, "{list}");
+                let seen = client(ForwardedBy::Forwarded, peer, &[("forwarded", &elements)]);
+                assert_eq!(seen, expected, "{elements}");
+            }
+        }
+        for by in BOTH {
+            assert_eq!(client(by, "10.0.0.1", &[]), "10.0.0.1");
+        }
+        for hidden in ["for=_hidden", "proto=https"] {
+            let seen = client(ForwardedBy::Forwarded, "10.0.0.1", &[("forwarded", hidden)]);
+            assert_eq!(seen, "10.0.0.1", "{hidden}");
+        }
+    }
+
+    #[test]
+    fn several_lines_are_one_list() {
+        let lines = ["1.1.1.1", "203.0.113.9, 10.1.0.1", "10.2.0.1"];
+        let headers = lines.map(|line| ("x-forwarded-for", line));
+        let seen = client(ForwardedBy::XForwarded, "10.0.0.1", &headers);
+        assert_eq!(seen, "203.0.113.9");
+    }
+
+    #[test]
+    fn scheme_and_host_are_those_that_the_client_asked_with() {
+        let some = |scheme: &str, host: &str| (Some(scheme.to_owned()), Some(host.to_owned()));
+        let (_, seen) = told(
+            ForwardedBy::XForwarded,
+            "10.0.0.1",
+            &[
+                ("x-forwarded-for", "203.0.113.9, 10.2.0.7"),
+                ("x-forwarded-proto", "https, http"),
+                ("x-forwarded-host", "shop.example:8443, inner"),
+            ],
+        );
+        assert_eq!(seen, some("https", "shop.example:8443"));
+        let element = "For=1.1.1.1;proto=ftp;host=forged, \
+            for=\"[2001:db8::1]:47011\";by=10.0.0.2;Proto=https;HOST=\"shop.example:8443\", \
+            for=10.0.0.2;proto=http;host=inner";
+        let (address, seen) = told(
+            ForwardedBy::Forwarded,
+            "10.0.0.1",
+            &[("forwarded", element)],
+        );
+        assert_eq!(address, "2001:db8::1");
+        assert_eq!(seen, some("https", "shop.example:8443"));
+    }
+}
