@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Statements;
 use super::pad::Pad;
+use super::{ByColumns, Statements};
 
 /// Which database's SQL a store speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,16 +92,14 @@ impl Dialect {
     }
 
     pub(super) fn statements(self, schema: &str) -> Statements {
-        let (insert, alone, in_transaction, find) = match self {
+        let (insert, alone, find) = match self {
             Self::Postgres => (
                 include_str!("postgres/insert.sql"),
                 include_str!("postgres/insert_alone.sql"),
-                include_str!("postgres/insert_in_transaction.sql"),
                 include_str!("postgres/find.sql"),
             ),
             Self::Sqlite => (
                 include_str!("sqlite/insert.sql"),
-                "",
                 "",
                 include_str!("sqlite/find.sql"),
             ),
@@ -114,9 +112,11 @@ impl Dialect {
         };
         Statements {
             insert: in_schema(&format!("{insert}{alone}")),
-            insert_in_transaction: in_schema(&format!("{insert}{in_transaction}")),
-            insert_one: match self {
-                Self::Postgres => Some(in_schema(include_str!("postgres/insert_one.sql"))),
+            by_columns: match self {
+                Self::Postgres => Some(ByColumns {
+                    one: in_schema(include_str!("postgres/insert_one.sql")),
+                    several: in_schema(include_str!("postgres/insert_several.sql")),
+                }),
                 // It takes no time to read JSON there: there is no server.
                 Self::Sqlite => None,
             },

@@ -43,11 +43,17 @@ pub(crate) struct Store<DB: AuditDatabase> {
 /// The SQL of the store, for its schema.
 #[derive(Debug)]
 struct Statements {
+    /// Of records as JSON.
     insert: Arc<str>,
-    insert_in_transaction: Arc<str>,
-    /// Of one record, whose columns are its arguments.
-    insert_one: Option<Arc<str>>,
+    by_columns: Option<ByColumns>,
     find: Arc<str>,
+}
+
+/// The statements that write a transaction's records, whose columns are their arguments.
+#[derive(Debug)]
+struct ByColumns {
+    one: Arc<str>,
+    several: Arc<str>,
 }
 
 /// What the request guard needs of a store, whichever database it is.

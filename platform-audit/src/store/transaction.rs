@@ -7,7 +7,7 @@ use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 use uuid::Uuid;
 
-use super::columns::{columns, row};
+use super::columns::{columns, columns_of_several, row};
 use super::pad::Pad;
 use super::{AuditDatabase, Connection, Store, as_json, connection_failed};
 use crate::error::Error;
@@ -74,8 +74,8 @@ impl<DB: AuditDatabase> Store<DB> {
         }
     }
 
-    /// Writes `records` as the last statement of `transaction`, and commits: in one message if it
-    /// is one record and there is a pad that is long enough.
+    /// Writes `records` as the last statement of `transaction`, and commits: in one message if
+    /// there is a pad that is long enough.
     ///
     /// They are last on purpose: after an earlier error in the transaction they fail (Postgres
     /// 25P02), whereas sqlx 0.9 reports the COMMIT of such a transaction as done.
@@ -89,13 +89,18 @@ impl<DB: AuditDatabase> Store<DB> {
         if DB::TransactionManager::get_transaction_depth(connection) != 1 {
             return Err(NotCommitted::Record(Error::TransactionEnded));
         }
-        if let ([record], Some(pad)) = (records, transaction.pad.take()) {
-            let text = row(record);
+        if let Some(pad) = transaction.pad.take() {
+            let several = records.len() != 1;
+            let text = match records {
+                [record] => row(|put| columns(record, put)),
+                _ => row(|put| columns_of_several(records, put)),
+            };
             self.pads.written(text.len());
             if let Some(sealed) = pad.seal(&text) {
                 let schema = &self.schema;
-                let message =
-                    format!("SELECT {schema}.write_sealed(X'{sealed}', '{token}'); COMMIT");
+                let message = format!(
+                    "SELECT {schema}.write_sealed(X'{sealed}', '{token}', {several}); COMMIT"
+                );
                 return run_to_commit::<DB>(connection, message).await;
             }
         }
@@ -118,17 +123,21 @@ impl<DB: AuditDatabase> Store<DB> {
                 .await
                 .map_err(|_| Error::TransactionEnded)?;
         }
-        let writing = match (records, &self.statements.insert_one) {
-            ([record], Some(insert_one)) => DB::run(connection, Arc::clone(insert_one), |put| {
-                columns(record, put);
-            }),
-            _ => {
-                let statement = Arc::clone(&self.statements.insert_in_transaction);
-                DB::run(connection, statement, |put| {
-                    put(Some(&as_json(records)));
-                    put(Some(&token.to_string()));
+        let token = token.to_string();
+        let writing = match (records, &self.statements.by_columns) {
+            ([record], Some(statements)) => {
+                DB::run(connection, Arc::clone(&statements.one), |put| {
+                    columns(record, put);
                 })
             }
+            (_, Some(statements)) => DB::run(connection, Arc::clone(&statements.several), |put| {
+                columns_of_several(records, put);
+                put(Some(&token));
+            }),
+            (_, None) => DB::run(connection, Arc::clone(&self.statements.insert), |put| {
+                put(Some(&as_json(records)));
+                put(Some(&token));
+            }),
         };
         let written = writing.await.map_err(Error::not_written)?;
         if written == records.len() as u64 {

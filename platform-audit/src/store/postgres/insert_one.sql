@@ -2,15 +2,15 @@
 -- insert.sql takes for it. No record unless the transaction is still the one that was begun, which
 -- the first record's id names.
 INSERT INTO {schema}.record (
-    id, occurred_at, service, service_version,
+    id, action, resource_type, resource_id, changes, details, cut,
+    occurred_at, service, service_version,
     actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
-    action, resource_type, resource_id, outcome, status, error_type, reason,
-    request_id, method, route, path, client_address, user_agent, trace_id, span_id,
-    changes, details, cut)
+    outcome, status, error_type, reason,
+    request_id, method, route, path, client_address, user_agent, trace_id, span_id)
 VALUES (
     CASE WHEN current_setting('platform_audit.transaction', true) = $1 THEN $1::uuid ELSE {schema}.transaction_ended() END,
-    $2::timestamptz, $3, $4,
-    $5, $6, $7, $8, $9,
-    $10, $11, $12, $13, $14::smallint, $15, $16,
-    $17, $18, $19, $20, $21, $22, $23, $24,
-    $25::jsonb, $26::jsonb, $27::jsonb)
+    $2, $3, $4, $5::jsonb, $6::jsonb, $7::jsonb,
+    $8::timestamptz, $9, $10,
+    $11, $12, $13, $14, $15,
+    $16, $17::smallint, $18, $19,
+    $20, $21, $22, $23, $24, $25, $26, $27)

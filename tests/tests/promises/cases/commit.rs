@@ -133,6 +133,56 @@ async fn several_records_share_one_transaction() {
     assert_eq!(recorded, made);
 }
 
+/// Alone, with others, and with more than one message takes.
+#[tokio::test]
+async fn what_records_say_is_kept_letter_by_letter() {
+    const TEXTS: [&str; 12] = [
+        "plain",
+        "",
+        "NULL",
+        "null",
+        "a \"quoted\" word",
+        r"C:\new\table \\ \",
+        "{a,b},(c,d);",
+        "two\nlines\r\n\tand a tab",
+        "'; DROP TABLE entry; --",
+        "Straße, 東京, 🩺",
+        " spaces ",
+        "$1 %s {} \u{202e}",
+    ];
+    let service = Service::start().await;
+    for texts in [&TEXTS[4..5], &TEXTS[1..3], &TEXTS, &[TEXTS; 40].concat()] {
+        let id = service
+            .audit
+            .transaction(
+                Actor::system("O'Neil \"\\\""),
+                "ledger.close",
+                async |tx: &mut Tx| {
+                    tx.reason("a \"good\" one, \\ really");
+                    for text in texts {
+                        let draft = tx.record(format!("type {text}"), text);
+                        draft.detail("text", text).detail(*text, "the name");
+                    }
+                    Ok::<_, Failure>(tx.record_id())
+                },
+            )
+            .await
+            .unwrap();
+        let all = service.all_records().await;
+        let xid = &all.iter().find(|record| record.id == id).unwrap().xid;
+        let written: Vec<_> = all.iter().filter(|record| record.xid == *xid).collect();
+        assert_eq!(written.len(), texts.len());
+        for (record, text) in written.iter().zip(texts) {
+            assert_eq!(record.resource_id.as_deref(), Some(*text));
+            assert_eq!(record.resource_type, Some(format!("type {text}")));
+            assert_eq!(record.details["text"], *text);
+            assert_eq!(record.details.get(*text).unwrap(), &json!("the name"));
+            assert_eq!(record.actor.id, "O'Neil \"\\\"");
+            assert_eq!(record.reason.as_deref(), Some("a \"good\" one, \\ really"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn without_a_call_the_action_itself_is_recorded() {
     let service = Service::start().await;

@@ -84,7 +84,7 @@ async fn the_drivers_log_never_holds_a_pad() {
 #[tokio::test]
 async fn nothing_is_opened_outside_the_transaction_it_was_sealed_for() {
     let service = Service::start().await;
-    let sealed = "SELECT ledger_audit.write_sealed(X'00', 'another')";
+    let sealed = "SELECT ledger_audit.write_sealed(X'00', 'another', false)";
     for before in [
         "",
         "SET LOCAL platform_audit.transaction = 'mine'; ",

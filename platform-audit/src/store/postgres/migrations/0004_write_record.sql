@@ -77,39 +77,69 @@ REVOKE ALL ON FUNCTION {schema}.transaction_ended FROM PUBLIC;
 
 -- A record as the toolkit seals it: the columns that a service may write.
 CREATE TYPE {schema}.written_record AS (
-    id uuid, occurred_at timestamptz, service text, service_version text,
+    id uuid, action text, resource_type text, resource_id text, changes jsonb, details jsonb, cut jsonb,
+    occurred_at timestamptz, service text, service_version text,
     actor_kind text, actor_id text, actor_session text, actor_tenant text, actor_on_behalf_of text,
-    action text, resource_type text, resource_id text, outcome text, status smallint, error_type text, reason text,
-    request_id text, method text, route text, path text, client_address text, user_agent text, trace_id text, span_id text,
-    changes jsonb, details jsonb, cut jsonb
+    outcome text, status smallint, error_type text, reason text,
+    request_id text, method text, route text, path text, client_address text, user_agent text, trace_id text, span_id text
 );
 
--- Writes the toolkit's record, each byte of which was combined (exclusive or) with one of the
--- pad that the transaction was begun with: so it may stand in the text of a message, together
--- with COMMIT, and a server's log shows nothing of it. `transaction` is the one that was begun;
--- in any other it is refused.
-CREATE FUNCTION {schema}.write_sealed(sealed varbit, transaction text) RETURNS void
+-- The records of one transaction: what is each one's own, and what is the same.
+CREATE TYPE {schema}.written_records AS (
+    id uuid[], action text[], resource_type text[], resource_id text[], changes jsonb[], details jsonb[], cut jsonb[],
+    occurred_at timestamptz, service text, service_version text,
+    actor_kind text, actor_id text, actor_session text, actor_tenant text, actor_on_behalf_of text,
+    outcome text, status smallint, error_type text, reason text,
+    request_id text, method text, route text, path text, client_address text, user_agent text, trace_id text, span_id text
+);
+
+-- Writes the toolkit's record, or `several` of them, each byte of which was combined (exclusive or)
+-- with one of the pad that the transaction was begun with: so it may stand in the text of a message,
+-- together with COMMIT, and a server's log shows nothing of it. `transaction` is the one that was
+-- begun; in any other it is refused.
+CREATE FUNCTION {schema}.write_sealed(sealed varbit, transaction text, several boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    given {schema}.written_record;
+    opened text;
+    one {schema}.written_record;
+    given {schema}.written_records;
 BEGIN
     IF current_setting('platform_audit.transaction', true) IS DISTINCT FROM transaction THEN
         PERFORM {schema}.transaction_ended();
     END IF;
-    given := convert_from(substring(varbit_send(
+    opened := convert_from(substring(varbit_send(
         sealed # ('x' || left(current_setting('platform_audit.pad'), bit_length(sealed) / 4))::varbit) FROM 5), 'UTF8');
+    IF several THEN
+        given := opened;
+        INSERT INTO {schema}.record (
+            id, action, resource_type, resource_id, changes, details, cut,
+            occurred_at, service, service_version,
+            actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
+            outcome, status, error_type, reason,
+            request_id, method, route, path, client_address, user_agent, trace_id, span_id)
+        SELECT
+            own.id, own.action, own.resource_type, own.resource_id, own.changes, own.details, own.cut,
+            given.occurred_at, given.service, given.service_version,
+            given.actor_kind, given.actor_id, given.actor_session, given.actor_tenant, given.actor_on_behalf_of,
+            given.outcome, given.status, given.error_type, given.reason,
+            given.request_id, given.method, given.route, given.path, given.client_address, given.user_agent, given.trace_id, given.span_id
+        FROM unnest(given.id, given.action, given.resource_type, given.resource_id, given.changes, given.details, given.cut)
+            AS own (id, action, resource_type, resource_id, changes, details, cut);
+        RETURN;
+    END IF;
+    one := opened;
     INSERT INTO {schema}.record (
-        id, occurred_at, service, service_version,
+        id, action, resource_type, resource_id, changes, details, cut,
+        occurred_at, service, service_version,
         actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
-        action, resource_type, resource_id, outcome, status, error_type, reason,
-        request_id, method, route, path, client_address, user_agent, trace_id, span_id,
-        changes, details, cut)
+        outcome, status, error_type, reason,
+        request_id, method, route, path, client_address, user_agent, trace_id, span_id)
     VALUES (
-        given.id, given.occurred_at, given.service, given.service_version,
-        given.actor_kind, given.actor_id, given.actor_session, given.actor_tenant, given.actor_on_behalf_of,
-        given.action, given.resource_type, given.resource_id, given.outcome, given.status, given.error_type, given.reason,
-        given.request_id, given.method, given.route, given.path, given.client_address, given.user_agent, given.trace_id, given.span_id,
-        given.changes, given.details, given.cut);
+        one.id, one.action, one.resource_type, one.resource_id, one.changes, one.details, one.cut,
+        one.occurred_at, one.service, one.service_version,
+        one.actor_kind, one.actor_id, one.actor_session, one.actor_tenant, one.actor_on_behalf_of,
+        one.outcome, one.status, one.error_type, one.reason,
+        one.request_id, one.method, one.route, one.path, one.client_address, one.user_agent, one.trace_id, one.span_id);
 END
 $$;
 

@@ -1,0 +1,18 @@
+-- The records of one transaction: arrays of the columns that are each record's own, and the others
+-- once, in half the time that insert.sql takes for them. No record unless the transaction is still
+-- the one that was begun.
+INSERT INTO {schema}.record (
+    id, action, resource_type, resource_id, changes, details, cut,
+    occurred_at, service, service_version,
+    actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
+    outcome, status, error_type, reason,
+    request_id, method, route, path, client_address, user_agent, trace_id, span_id)
+SELECT
+    id, action, resource_type, resource_id, changes, details, cut,
+    $8::timestamptz, $9, $10,
+    $11, $12, $13, $14, $15,
+    $16, $17::smallint, $18, $19,
+    $20, $21, $22, $23, $24, $25, $26, $27
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[], $7::jsonb[])
+    AS given (id, action, resource_type, resource_id, changes, details, cut)
+WHERE current_setting('platform_audit.transaction', true) = $28
