@@ -29,25 +29,14 @@ impl Pad {
         for (sealed, byte) in pad.iter_mut().zip(text.bytes()) {
             *sealed ^= byte;
         }
-        Some(hexadecimal(&pad))
+        Some(hex::encode(&pad))
     }
-}
-
-/// As `hex::encode`, which takes several times as long, as it goes character by character.
-fn hexadecimal(bytes: &[u8]) -> String {
-    let mut digits = vec![0; 2 * bytes.len()];
-    // Digits are ASCII and there is room for them, so neither can fail.
-    let written = hex::encode_to_slice(bytes, &mut digits);
-    written
-        .ok()
-        .and_then(|()| String::from_utf8(digits).ok())
-        .unwrap_or_default()
 }
 
 /// In hexadecimal.
 impl fmt::Display for Pad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hexadecimal(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 /// The header.
@@ -31,14 +32,27 @@ pub(super) fn make(headers: &mut HeaderMap) -> HeaderValue {
     // To be told apart, not to be unguessable: it stands in every answer.
     let random = fastrand::u128(..).to_ne_bytes();
     let id = uuid::Builder::from_random_bytes(random).into_uuid();
-    let mut text = [0; Hyphenated::LENGTH];
-    id.hyphenated().encode_lower(&mut text);
+    let text = hyphenated(id);
     // Owned, as both the request and the response have it: to share it needs no more memory.
     let text = Bytes::from_owner(text);
     // A UUID's text is a header value.
     let id = HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static("-"));
     headers.insert(NAME, id.clone());
     id
+}
+
+/// As uuid's own, in a third of the instructions.
+fn hyphenated(id: Uuid) -> [u8; Hyphenated::LENGTH] {
+    let mut digits = [0; 32];
+    // There is room for them, so this cannot fail.
+    let _ = hex::encode_to_slice(id.as_bytes(), &mut digits);
+    let mut text = [b'-'; Hyphenated::LENGTH];
+    text[..8].copy_from_slice(&digits[..8]);
+    text[9..13].copy_from_slice(&digits[8..12]);
+    text[14..18].copy_from_slice(&digits[12..16]);
+    text[19..23].copy_from_slice(&digits[16..20]);
+    text[24..].copy_from_slice(&digits[20..]);
+    text
 }
 
 /// Says the request's id on the response.
@@ -87,7 +101,8 @@ mod tests {
             }
             assert_eq!(usable(&headers), None, "{given:?}");
             let id = super::make(&mut headers);
-            uuid::Uuid::parse_str(id.to_str().unwrap()).unwrap();
+            let parsed = uuid::Uuid::parse_str(id.to_str().unwrap()).unwrap();
+            assert_eq!(parsed.hyphenated().to_string(), id.to_str().unwrap());
             assert_eq!(headers.get_all(NAME).iter().collect::<Vec<_>>(), [&id]);
         }
     }
