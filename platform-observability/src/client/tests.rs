@@ -390,7 +390,7 @@ async fn the_state_of_another_trace_does_not_go_with_this_one() {
 async fn the_methods_that_are_told_apart_may_be_chosen() {
     let capture = Capture::start();
     let (port, _) = listen().await;
-    let layer = layer(&capture).methods(crate::http::Methods::only(&["PURGE"]));
+    let layer = layer(&capture).methods(crate::http::Methods::only(vec!["PURGE".parse().unwrap()]));
     client(&layer)
         .oneshot(request(format!("http://127.0.0.1:{port}/")))
         .await

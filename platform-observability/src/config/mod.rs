@@ -239,18 +239,14 @@ fn methods(variables: Variables<'_>) -> Result<Methods, Error> {
         return Ok(Methods::default());
     };
     let names = value.split(',').map(str::trim);
-    let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
-    if let Some(wrong) = names
-        .iter()
-        .find(|name| name.parse::<http::Method>().is_err())
-    {
-        return Err(Error::Variable {
+    let methods = names.filter(|name| !name.is_empty()).map(|name| {
+        name.parse().map_err(|_| Error::Variable {
             variable: VARIABLE.to_owned(),
-            problem: format!("names `{wrong}`, which is no HTTP method"),
+            problem: format!("names `{name}`, which is no HTTP method"),
             remedy: "list methods with commas between them, such as `GET,POST,PURGE`, or unset it",
-        });
-    }
-    Ok(Methods::only(&names))
+        })
+    });
+    Ok(Methods::only(methods.collect::<Result<_, _>>()?))
 }
 
 fn propagation(variables: Variables<'_>) -> Result<Propagation, Error> {

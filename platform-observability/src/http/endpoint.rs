@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -29,7 +30,25 @@ pub(super) struct Endpoints {
     instruments: Instruments,
     /// Each at the place that its hash says, or behind it. Only ever added to, so that to read
     /// takes no lock; routes are the service's own, so that nobody else chooses the places.
-    kept: Box<[OnceLock<Arc<Endpoint>>]>,
+    kept: Box<[OnceLock<&'static Endpoint>]>,
+}
+
+/// An endpoint that is kept, for the process's life, or one beyond those.
+#[derive(Debug)]
+pub(super) enum Found {
+    Kept(&'static Endpoint),
+    Beyond(Box<Endpoint>),
+}
+
+impl Deref for Found {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        match self {
+            Self::Kept(endpoint) => endpoint,
+            Self::Beyond(endpoint) => endpoint,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -131,7 +150,7 @@ impl Endpoints {
         }
     }
 
-    pub(super) fn of(&self, method: &'static str, route: Option<&str>) -> Arc<Endpoint> {
+    pub(super) fn of(&self, method: &'static str, route: Option<&str>) -> Found {
         let hash = FixedState::default().hash_one((method, route));
         #[expect(
             clippy::cast_possible_truncation,
@@ -141,16 +160,16 @@ impl Endpoints {
         for at in 0..TRIED {
             let place = &self.kept[first.wrapping_add(at) % KEPT];
             let endpoint = place.get_or_init(|| {
-                // Leaked, as it is kept for the process's life anyway, and a span borrows a name for free.
+                // Leaked, as it is kept for the process's life anyway, and to borrow costs nothing.
                 let name: &'static str = span_name(method, route).leak();
-                Arc::new(Endpoint::new(method, route, Cow::Borrowed(name)))
+                Box::leak(Box::new(Endpoint::new(method, route, Cow::Borrowed(name))))
             });
             if endpoint.method == method && endpoint.route.as_deref() == route {
-                return Arc::clone(endpoint);
+                return Found::Kept(endpoint);
             }
         }
         let name = span_name(method, route);
-        Arc::new(Endpoint::new(method, route, Cow::Owned(name)))
+        Found::Beyond(Box::new(Endpoint::new(method, route, Cow::Owned(name))))
     }
 
     /// Counts one more (`1`) or one less (`-1`) request of `endpoint` as active.

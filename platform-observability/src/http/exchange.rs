@@ -14,7 +14,7 @@ use opentelemetry::trace::{
 use tracing::Span;
 
 use super::attributes::{self, ERROR_TYPE, RESPONSE_STATUS_CODE, Scheme};
-use super::endpoint::{Endpoint, ErrorType, Measured, Outcome};
+use super::endpoint::{Endpoint, ErrorType, Found, Measured, Outcome};
 use super::layer::Shared;
 use super::request_id::{self, X_REQUEST_ID};
 use super::{ACCESS, SPAN, body};
@@ -27,7 +27,7 @@ const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 #[derive(Debug)]
 pub(super) struct Exchange {
     shared: Arc<Shared>,
-    endpoint: Arc<Endpoint>,
+    endpoint: Found,
     /// OpenTelemetry's context with the request's span; none where nothing is traced.
     context: Option<opentelemetry::Context>,
     /// What the console shows of the request.
