@@ -73,15 +73,17 @@ fn main() -> ExitCode {
         Some("query") => query::run(quick, records),
         Some("export") => export::run(records),
         Some("audit") => audit::run(quick, after("--only").unwrap_or("")),
-        // To build from nothing takes minutes, which a quick look has not.
-        Some("all") => ["http", "queue", "audit", "query", "export", "compile"]
-            .into_iter()
-            .filter(|measurement| !quick || *measurement != "compile")
-            .flat_map(|measurement| {
-                let of_pages = measurement == "query";
-                one_of_all(measurement, quick, after("--records").filter(|_| of_pages))
-            })
-            .collect(),
+        // To build from nothing takes minutes, and so does a dead endpoint, which a quick look has not.
+        Some("all") => [
+            "http", "queue", "dead", "audit", "query", "export", "compile",
+        ]
+        .into_iter()
+        .filter(|measurement| !quick || !matches!(*measurement, "compile" | "dead"))
+        .flat_map(|measurement| {
+            let of_pages = measurement == "query";
+            one_of_all(measurement, quick, after("--records").filter(|_| of_pages))
+        })
+        .collect(),
         _ => {
             eprintln!(
                 "usage: platform-bench http|audit|query|export|queue|compile|dead|all [--json] [--quick], or docs"
