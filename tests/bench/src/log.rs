@@ -6,9 +6,17 @@ use sqlx::{AssertSqlSafe, PgPool};
 /// Records a statement.
 const BATCH: i64 = 250_000;
 
+/// What [`write`] writes in one request, which is one trace, too.
+pub(crate) const IMPORT: i64 = 11_000;
+pub(crate) const IMPORTS_REQUEST: &str = "import-request";
+/// A trace's id: 32 digits.
+pub(crate) const IMPORTS_TRACE: &str = "0123456789abcdef0123456789abcdef";
+
 /// Writes `records` records of the last 13 months into a new audit schema of the service `ledger`:
-/// 5,000 actors, of whom the busiest does a tenth; 200,000 resources, of which the busiest has a
-/// ninth; ten actions; one attempt of 25 denied.
+/// 5,000 actors, of whom the busiest, a service that lost some of its rights, does an eighth and is
+/// denied two thirds of it; of the others' attempts one of 25 is. 200,000 resources, of which the
+/// busiest has a seventh; ten actions; and in the middle a nightly import of [`IMPORT`] entries, or of
+/// an eighth of a log that is smaller than eight of them.
 pub(crate) async fn write(pool: &PgPool, records: i64) {
     Audit::new(pool.clone(), "ledger")
         .migrate()
@@ -41,6 +49,7 @@ pub(crate) async fn write(pool: &PgPool, records: i64) {
     for (name, _) in &indexes {
         run(format!("DROP INDEX {name}")).await;
     }
+    let import = records / 2;
     for first in (0..records).step_by(BATCH as usize) {
         eprint!("\rwriting {first} of {records} records   ");
         let last = (first + BATCH).min(records) - 1;
@@ -51,18 +60,23 @@ pub(crate) async fn write(pool: &PgPool, records: i64) {
             SELECT
                 (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(i::text), 1, 3) || '8' || substr(md5(i::text), 4, 15))::uuid,
                 at, at, 'ledger', CASE WHEN actor = 0 THEN 'service' ELSE 'user' END, 'actor-' || actor, 'clinic-' || actor % 40,
-                (ARRAY['entry.create','entry.update','entry.update','entry.read','entry.read','entry.read','patient.read','patient.update','consent.create','export.run'])[1 + h % 10],
-                'entry', 'entry-' || resource, CASE WHEN h % 25 = 0 THEN 'denied' ELSE 'success' END, CASE WHEN h % 25 = 0 THEN 403 ELSE 200 END,
+                CASE WHEN imported THEN 'entry.import' ELSE (ARRAY['entry.create','entry.update','entry.update','entry.read','entry.read','entry.read','patient.read','patient.update','consent.create','export.run'])[1 + h % 10] END,
+                'entry', 'entry-' || resource, CASE WHEN denied THEN 'denied' ELSE 'success' END, CASE WHEN denied THEN 403 ELSE 200 END,
                 CASE WHEN h % 7 = 0 THEN 'ticket ' || i END,
-                md5('request' || i), 'POST', '/entries/{{id}}', '/entries/' || resource, '10.0.' || h % 250 || '.' || i % 250, 'Mozilla/5.0 (X11; Linux x86_64)',
-                md5('trace' || i / 3), substr(md5('span' || i), 1, 16),
+                CASE WHEN imported THEN '{IMPORTS_REQUEST}' ELSE md5('request' || i) END, 'POST', '/entries/{{id}}', '/entries/' || resource, '10.0.' || h % 250 || '.' || i % 250, 'Mozilla/5.0 (X11; Linux x86_64)',
+                CASE WHEN imported THEN '{IMPORTS_TRACE}' ELSE md5('trace' || i / 3) END, substr(md5('span' || i), 1, 16),
                 jsonb_build_object('amount', jsonb_build_object('before', i, 'after', i + 1))
             FROM (
-                SELECT i, h, at,
-                    CASE WHEN h % 10 = 3 THEN 0 ELSE (h / 10) % 5000 END AS actor,
-                    CASE WHEN h % 9 = 4 THEN 0 ELSE (h / 9) % 200000 END AS resource
+                SELECT i, h, imported,
+                    now() - interval '1 minute' - CASE
+                        WHEN imported THEN interval '390 days' * (1 - ({import} + 1.0) / {records}) - interval '1 ms' * (i - {import})
+                        ELSE interval '390 days' * (1 - (i + 1.0) / {records})
+                    END AS at,
+                    CASE WHEN imported THEN 1 WHEN h % 8 = 3 THEN 0 ELSE (h / 8) % 5000 END AS actor,
+                    CASE WHEN imported OR h % 7 <> 4 THEN (h / 7) % 200000 ELSE 0 END AS resource,
+                    NOT imported AND (h % 25 = 0 OR h % 8 = 3 AND (h / 8) % 3 > 0) AS denied
                 FROM (
-                    SELECT i, abs(hashint8extended(i, 7)) AS h, now() - interval '390 days' * (1 - (i + 1.0) / {records}) - interval '1 minute' AS at
+                    SELECT i, abs(hashint8extended(i, 7)) AS h, i >= {import} AND i < {import} + least({IMPORT}, {records} / 8) AS imported
                     FROM generate_series({first}::bigint, {last}::bigint) AS i
                 ) AS numbers
             ) AS given"))

@@ -8,7 +8,7 @@ use platform_audit::{Actor, Audit, Outcome};
 use platform_tests::database::TestDatabase;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{PgPool, Postgres};
+use sqlx::Postgres;
 use uuid::Uuid;
 
 use crate::{log, server};
@@ -195,35 +195,22 @@ impl Log {
             .await
             .expect("the server answers");
         log::write(&pool, records).await;
-        let one = async |column: &str, none: &str| -> String {
-            let statement = format!(
-                "SELECT {column} FROM ledger_audit.record WHERE recorded_at < now() - interval '100 days' LIMIT 1"
-            );
-            let value = sqlx::query_scalar(sqlx::AssertSqlSafe(statement));
-            let value: Option<String> = value
-                .fetch_optional(&pool as &PgPool)
-                .await
-                .expect("it can be asked");
-            value.unwrap_or_else(|| none.to_owned())
-        };
-        let id = one("id::text", &Uuid::nil().to_string()).await;
+        let id = sqlx::query_scalar("SELECT id FROM ledger_audit.record WHERE recorded_at < now() - interval '100 days' LIMIT 1");
+        let id: Option<Uuid> = id.fetch_optional(&pool).await.expect("it can be asked");
         let queries = vec![
             ("newest", AuditQuery::new()),
             ("period", AuditQuery::new().since(ago(200)).until(ago(100))),
             ("actor", AuditQuery::new().actor("actor-0")),
             ("resource", AuditQuery::new().resource("entry", "entry-0")),
-            ("action", AuditQuery::new().action("export.run")),
-            (
-                "trace id",
-                AuditQuery::new().trace_id(one("trace_id", "none").await),
-            ),
+            ("action", AuditQuery::new().action("entry.update")),
+            ("trace id", AuditQuery::new().trace_id(log::IMPORTS_TRACE)),
             (
                 "request id",
-                AuditQuery::new().request_id(one("request_id", "none").await),
+                AuditQuery::new().request_id(log::IMPORTS_REQUEST),
             ),
             (
                 "record id",
-                AuditQuery::new().record_id(id.parse().expect("a UUID")),
+                AuditQuery::new().record_id(id.unwrap_or_default()),
             ),
             ("denied", AuditQuery::new().outcome(Outcome::Denied)),
         ];
