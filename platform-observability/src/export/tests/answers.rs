@@ -1,6 +1,33 @@
 //! What the books say of what an endpoint answers.
 
+use super::super::metrics;
 use super::*;
+use crate::testing::Capture;
+
+/// What the metrics say became of the spans: how many of which `error.type`.
+fn told(providers: &Providers, instrument: &str) -> Vec<(Option<String>, f64)> {
+    let capture = Capture::start();
+    metrics::observe(&capture.meter(), &providers.ledgers);
+    let points = capture.points(instrument).into_iter();
+    let mut told: Vec<_> = points
+        .map(|point| {
+            let error = point
+                .attributes
+                .iter()
+                .find(|it| it.key.as_str() == "error.type");
+            (error.map(|it| it.value.to_string()), point.sum)
+        })
+        .collect();
+    told.sort_by(|one, other| one.0.cmp(&other.0));
+    told
+}
+
+const EXPORTED: &str = "otel.sdk.exporter.span.exported";
+const PROCESSED: &str = "otel.sdk.processor.span.processed";
+
+fn because(error: &str) -> Option<String> {
+    Some(error.to_owned())
+}
 
 #[test]
 fn what_is_taken_is_counted_for_every_signal() {
@@ -98,6 +125,8 @@ fn what_is_refused_for_good_is_not_sent_again() {
         let trouble = status.trouble.as_ref().expect("it is told");
         assert!(trouble.reason.contains(char::is_numeric), "{trouble:?}");
         balanced(&status, 3);
+        assert_eq!(told(&providers, EXPORTED), [(because("_OTHER"), 3.0)]);
+        assert_eq!(told(&providers, PROCESSED), [(None, 3.0)]);
     }
 }
 
@@ -119,6 +148,8 @@ fn partial_success_is_counted() {
     let status = flushed(&providers);
     assert_eq!((status.exported, status.rejected), (3, 2), "{status:?}");
     balanced(&status, 5);
+    let expected = [(None, 3.0), (because("rejected"), 2.0)];
+    assert_eq!(told(&providers, EXPORTED), expected);
 }
 
 #[test]
@@ -172,6 +203,9 @@ fn a_full_queue_drops_what_comes_last_and_counts_it() {
     let status = flushed(&providers);
     assert_eq!((status.exported, status.waiting), (11, 0), "{status:?}");
     balanced(&status, 101);
+    assert_eq!(told(&providers, EXPORTED), [(None, 11.0)]);
+    let expected = [(None, 11.0), (because("queue_full"), 90.0)];
+    assert_eq!(told(&providers, PROCESSED), expected);
 }
 
 #[test]
