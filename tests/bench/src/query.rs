@@ -7,8 +7,8 @@ use platform_audit::query::{AuditQuery, AuditReader, Cursor, Reading};
 use platform_audit::{Actor, Audit, Outcome};
 use platform_tests::database::TestDatabase;
 use serde_json::{Map, Value};
-use sqlx::postgres::PgPoolOptions;
 use sqlx::Postgres;
+use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
 use crate::{log, server};
@@ -195,7 +195,9 @@ impl Log {
             .await
             .expect("the server answers");
         log::write(&pool, records).await;
-        let id = sqlx::query_scalar("SELECT id FROM ledger_audit.record WHERE recorded_at < now() - interval '100 days' LIMIT 1");
+        let id = sqlx::query_scalar(
+            "SELECT id FROM ledger_audit.record WHERE recorded_at < now() - interval '100 days' LIMIT 1",
+        );
         let id: Option<Uuid> = id.fetch_optional(&pool).await.expect("it can be asked");
         let queries = vec![
             ("newest", AuditQuery::new()),

@@ -3,8 +3,8 @@
 CREATE INDEX record_recorded_at ON {schema}.record (recorded_at, id);
 CREATE INDEX record_action ON {schema}.record (action, recorded_at, id);
 CREATE INDEX record_unsuccessful ON {schema}.record (outcome, recorded_at, id) WHERE outcome <> 'success';
-CREATE INDEX record_trace_id ON {schema}.record (trace_id) WHERE trace_id IS NOT NULL;
-CREATE INDEX record_request_id ON {schema}.record (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX record_trace_id ON {schema}.record (trace_id, recorded_at, id) WHERE trace_id IS NOT NULL;
+CREATE INDEX record_request_id ON {schema}.record (request_id, recorded_at, id) WHERE request_id IS NOT NULL;
 
 -- By this, unite() knows the audit schemas of a cluster.
 COMMENT ON SCHEMA {schema} IS 'platform-audit';

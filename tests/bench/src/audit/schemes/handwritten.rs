@@ -35,8 +35,8 @@ const TABLE: &str = "
     CREATE INDEX audit_recorded_at ON audit (recorded_at, id);
     CREATE INDEX audit_action ON audit (action, recorded_at, id);
     CREATE INDEX audit_unsuccessful ON audit (outcome, recorded_at, id) WHERE outcome <> 'success';
-    CREATE INDEX audit_trace_id ON audit (trace_id) WHERE trace_id IS NOT NULL;
-    CREATE INDEX audit_request_id ON audit (request_id) WHERE request_id IS NOT NULL";
+    CREATE INDEX audit_trace_id ON audit (trace_id, recorded_at, id) WHERE trace_id IS NOT NULL;
+    CREATE INDEX audit_request_id ON audit (request_id, recorded_at, id) WHERE request_id IS NOT NULL";
 
 fn service(pool: PgPool) -> Router {
     Router::new()
