@@ -95,8 +95,21 @@ impl Statement {
         self.equal("client_address", query.client_address.as_ref());
         self.equal("method", query.method.as_ref());
         self.equal("route", query.route.as_ref());
-        self.equal("request_id", query.request_id.as_ref());
-        self.equal("trace_id", query.trace_id.as_ref());
+        let leading = self.leading(query).map(|(column, _)| column);
+        for (column, value) in [
+            ("request_id", &query.request_id),
+            ("trace_id", &query.trace_id),
+        ] {
+            match value {
+                Some(value) if leading == Some(column) => {
+                    let argument = self.argument(value, "text");
+                    self.and(&format!(
+                        "record.{column} >= {argument} AND record.{column} <= {argument}"
+                    ));
+                }
+                value => self.equal(column, value.as_ref()),
+            }
+        }
         if let Some(action) = &query.action {
             if let Some(prefix) = action.strip_suffix('*') {
                 let prefix = self.argument(prefix, "text");
@@ -146,7 +159,10 @@ impl Statement {
     pub(super) fn page(&mut self, query: &AuditQuery, place: Option<&Place>, limit: usize) {
         let backwards = place.is_some_and(|place| place.before);
         let descending = (query.direction == Direction::Descending) != backwards;
-        let key = self.sort_key(query.sort);
+        let key = match self.leading(query) {
+            Some((column, _)) => Some((format!("record.{column}"), "text")),
+            None => self.sort_key(query.sort),
+        };
         let columns: Vec<&str> = key
             .as_ref()
             .map(|(expression, _)| expression.as_str())
@@ -156,7 +172,8 @@ impl Statement {
         if let Some(place) = place {
             let mut values = Vec::new();
             if let Some((_, kind)) = &key {
-                values.push(self.argument(&place.key, kind));
+                let value = self.leading(query).map_or(&place.key, |(_, value)| value);
+                values.push(self.argument(value, kind));
             }
             values.push(self.moment(place.recorded_at));
             values.push(self.argument(place.id.to_string(), "uuid"));
@@ -176,6 +193,18 @@ impl Statement {
             self.dialect.row(),
             self.text
         );
+    }
+
+    /// The column by whose index records are to be read in the order of time, and its value: that
+    /// of one request or trace. Asked for what equals it, Postgres may read by time instead, as it
+    /// does not know that they were all written at once; so it is asked for a range that is sorted
+    /// by the column, too.
+    fn leading<'a>(&self, query: &'a AuditQuery) -> Option<(&'static str, &'a String)> {
+        if self.dialect != Dialect::Postgres || query.sort != SortBy::RecordedAt {
+            return None;
+        }
+        let request = query.request_id.as_ref().map(|id| ("request_id", id));
+        request.or_else(|| query.trace_id.as_ref().map(|id| ("trace_id", id)))
     }
 
     /// What is compared, and the type of its arguments; `None` if that is the time alone.
