@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 /// Records a statement.
 const BATCH: i64 = 250_000;
 
-/// What [`write`] writes in one request, which is one trace, too.
+/// What [`write()`] writes in one request, which is one trace, too.
 pub(crate) const IMPORT: i64 = 11_000;
 pub(crate) const IMPORTS_REQUEST: &str = "import-request";
 /// A trace's id: 32 digits.
