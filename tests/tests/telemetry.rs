@@ -19,6 +19,15 @@ struct Seen {
     stderr: String,
 }
 
+/// A probe whose collector is a receiver of its own.
+async fn collected(variables: &[(&str, &str)]) -> (Receiver, Seen) {
+    let receiver = Receiver::start().await;
+    let url = receiver.url();
+    let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str());
+    let seen = probe(&[&[collector], variables].concat()).await;
+    (receiver, seen)
+}
+
 async fn probe(variables: &[(&str, &str)]) -> Seen {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_telemetry_probe"));
     for (name, _) in std::env::vars() {
@@ -124,9 +133,7 @@ async fn axiom_gets_all_three_signals_each_with_its_own_headers() {
 
 #[tokio::test]
 async fn a_collector_gets_what_its_variables_say() {
-    let receiver = Receiver::start().await;
-    let seen = probe(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+    let (receiver, seen) = collected(&[
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=clinic-7"),
         ("OTEL_RESOURCE_ATTRIBUTES", "team=ledger"),
         ("OTEL_SERVICE_NAME", "renamed"),
@@ -154,8 +161,7 @@ async fn a_collector_gets_what_its_variables_say() {
 
 #[tokio::test]
 async fn the_record_the_log_and_the_span_share_one_trace() {
-    let receiver = Receiver::start().await;
-    let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url())]).await;
+    let (receiver, seen) = collected(&[]).await;
     assert_eq!(seen.answer["status"], 201);
     let span = audited(&receiver);
     // The caller's trace is continued.
@@ -206,8 +212,7 @@ async fn the_record_the_log_and_the_span_share_one_trace() {
 
 #[tokio::test]
 async fn durations_and_audit_counters_are_exported() {
-    let receiver = Receiver::start().await;
-    probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url())]).await;
+    let (receiver, _) = collected(&[]).await;
     let metrics = receiver.metrics();
     let named = |name: &str| {
         metrics
@@ -234,8 +239,7 @@ async fn durations_and_audit_counters_are_exported() {
 
 #[tokio::test]
 async fn after_a_panic_its_span_still_arrives() {
-    let receiver = Receiver::start().await;
-    let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url())]).await;
+    let (receiver, seen) = collected(&[]).await;
     assert_eq!(seen.answer["panicked"], true);
     let spans = receiver.spans();
     let panicked = spans
@@ -317,12 +321,7 @@ async fn with_nothing_configured_the_console_shows_what_happens() {
 
 #[tokio::test]
 async fn a_disabled_sdk_exports_nothing() {
-    let receiver = Receiver::start().await;
-    let seen = probe(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
-        ("OTEL_SDK_DISABLED", "true"),
-    ])
-    .await;
+    let (receiver, seen) = collected(&[("OTEL_SDK_DISABLED", "true")]).await;
     assert_eq!(seen.answer["status"], 201);
     assert!(
         receiver.spans().is_empty() && receiver.logs().is_empty() && receiver.metrics().is_empty()
@@ -369,24 +368,14 @@ async fn a_collector_that_never_answers_holds_nobody_up() {
 
 #[tokio::test]
 async fn dropped_without_a_shutdown_it_still_sends_what_it_has() {
-    let receiver = Receiver::start().await;
-    probe(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
-        ("PROBE_END", "drop"),
-    ])
-    .await;
+    let (receiver, _) = collected(&[("PROBE_END", "drop")]).await;
     audited(&receiver);
     assert!(!receiver.logs().is_empty() && !receiver.metrics().is_empty());
 }
 
 #[tokio::test]
 async fn a_filter_for_logs_tears_no_trace() {
-    let receiver = Receiver::start().await;
-    let seen = probe(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
-        ("RUST_LOG", "error"),
-    ])
-    .await;
+    let (receiver, seen) = collected(&[("RUST_LOG", "error")]).await;
     let span = audited(&receiver);
     assert_eq!(seen.answer["record"]["span_id"], hex(&span.span_id));
     let logs = receiver.logs();
@@ -409,9 +398,7 @@ async fn the_sampler_that_the_environment_names_decides() {
         ("parentbased_traceidratio", " 0.0", &[audited]),
         ("traceidratio", "0", &[]),
     ] {
-        let receiver = Receiver::start().await;
-        let seen = probe(&[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+        let (receiver, seen) = collected(&[
             ("OTEL_TRACES_SAMPLER", sampler),
             ("OTEL_TRACES_SAMPLER_ARG", argument),
         ])
@@ -438,12 +425,7 @@ async fn the_callers_trace_goes_on_only_in_a_format_that_is_spoken() {
         ("baggage", false),
         ("none", false),
     ] {
-        let receiver = Receiver::start().await;
-        probe(&[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
-            ("OTEL_PROPAGATORS", propagators),
-        ])
-        .await;
+        let (receiver, _) = collected(&[("OTEL_PROPAGATORS", propagators)]).await;
         let trace = hex(&audited(&receiver).trace_id);
         assert_eq!(trace == callers, continued, "{propagators}");
     }
@@ -451,9 +433,7 @@ async fn the_callers_trace_goes_on_only_in_a_format_that_is_spoken() {
 
 #[tokio::test]
 async fn batches_and_limits_are_those_of_the_environment() {
-    let receiver = Receiver::start().await;
-    probe(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+    let (receiver, _) = collected(&[
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1"),
         ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "1"),
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "3"),
@@ -482,12 +462,7 @@ async fn batches_and_limits_are_those_of_the_environment() {
 
 #[tokio::test]
 async fn metrics_are_sent_as_often_as_the_environment_says() {
-    let receiver = Receiver::start().await;
-    probe(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
-        ("OTEL_METRIC_EXPORT_INTERVAL", "1"),
-    ])
-    .await;
+    let (receiver, _) = collected(&[("OTEL_METRIC_EXPORT_INTERVAL", "1")]).await;
     // By default the last is the only one.
     assert!(receiver.exports("/v1/metrics").len() > 1);
 }
@@ -505,9 +480,7 @@ async fn metrics_are_shown_when_they_are_asked_for() {
 
 #[tokio::test]
 async fn a_self_test_that_succeeds_says_so_in_one_line_and_where() {
-    let receiver = Receiver::start().await;
-    let seen = probe(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+    let (receiver, seen) = collected(&[
         ("OTEL_TRACES_SAMPLER", "always_off"),
         ("PROBE_SELF_TEST", "1"),
     ])

@@ -14,7 +14,6 @@ mod variables;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::trace::Sampler;
 
@@ -118,11 +117,18 @@ pub(crate) enum Compression {
     Zstd,
 }
 
+impl Endpoint {
+    /// The URL without what follows a `?`.
+    pub(crate) fn place(&self) -> &str {
+        self.url.split('?').next().unwrap_or_default()
+    }
+}
+
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Not the headers, which hold tokens, nor what follows a `?`.
+        // Not the headers, which hold tokens.
         f.debug_struct("Endpoint")
-            .field("url", &self.url.split('?').next())
+            .field("url", &self.place())
             .field("compression", &self.compression)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
@@ -211,9 +217,7 @@ impl Destinations {
             temporality: batches::temporality(variables)?,
         })
     }
-}
 
-impl Destinations {
     /// Where signals are sent to, without what follows a `?`.
     pub(crate) fn urls(&self) -> Vec<(Signal, String)> {
         let all = [
@@ -225,8 +229,7 @@ impl Destinations {
             let Destination::Otlp(endpoint) = destination else {
                 return None;
             };
-            let url = endpoint.url.split('?').next().unwrap_or_default();
-            Some((signal, url.to_owned()))
+            Some((signal, endpoint.place().to_owned()))
         });
         urls.collect()
     }

@@ -15,7 +15,7 @@ use reqwest::{Certificate, Identity};
 use super::spool::SignalSpool;
 use super::spooler::Spooler;
 use super::status::Ledger;
-use crate::config::{Endpoint, Signal};
+use crate::config::{Endpoint, Signal, Tls};
 use crate::error::Error;
 
 /// Between two attempts, at first and at most; half to all of it, by chance, so that the
@@ -163,8 +163,12 @@ impl Line {
         let built = building.join().map_err(|_| Error::Client {
             source: "the thread that made it panicked".into(),
         })?;
-        let inner = built.map_err(|error| Error::Client {
-            source: error.into(),
+        // What is PEM and no certificate is found only now.
+        let inner = built.map_err(|error| match endpoint.tls == Tls::default() {
+            true => Error::Client {
+                source: error.into(),
+            },
+            false => wrong(error),
         })?;
         Ok(Self {
             inner: Some(inner),

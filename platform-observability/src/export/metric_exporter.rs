@@ -48,7 +48,7 @@ impl MetricExporter {
     }
 
     async fn send(&self, request: &ExportMetricsServiceRequest) -> Result<(), HttpError> {
-        let (encoding, body) = compress(&request.encode_to_vec(), self.compression)?;
+        let (encoding, body) = compress(request.encode_to_vec(), self.compression)?;
         let mut request = Request::post(&self.url).header(CONTENT_TYPE, "application/x-protobuf");
         if let Some(encoding) = encoding {
             request = request.header(CONTENT_ENCODING, encoding);
@@ -150,18 +150,18 @@ fn points(request: &ExportMetricsServiceRequest) -> usize {
 }
 
 /// The value of `Content-Encoding`, and what goes with it.
-fn compress(body: &[u8], compression: Compression) -> io::Result<(Option<&'static str>, Bytes)> {
+fn compress(body: Vec<u8>, compression: Compression) -> io::Result<(Option<&'static str>, Bytes)> {
     match compression {
         Compression::Gzip => {
             let mut encoder =
                 flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(body)?;
+            encoder.write_all(&body)?;
             Ok((Some("gzip"), encoder.finish()?.into()))
         }
         #[cfg(feature = "zstd")]
-        Compression::Zstd => Ok((Some("zstd"), zstd::bulk::compress(body, 0)?.into())),
+        Compression::Zstd => Ok((Some("zstd"), zstd::bulk::compress(&body, 0)?.into())),
         // What is not compiled in was refused at the start.
-        _ => Ok((None, Bytes::copy_from_slice(body))),
+        _ => Ok((None, body.into())),
     }
 }
 

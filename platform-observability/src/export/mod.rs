@@ -349,7 +349,7 @@ fn aside(
     run: impl FnOnce() -> OTelSdkResult + Send + 'static,
 ) -> Result<(), Error> {
     let report = report.clone();
-    spawn("telemetry-shutdown", move || {
+    spawn("telemetry-provider", move || {
         // After the deadline nobody listens.
         let _ = report.send((signal, run()));
     })

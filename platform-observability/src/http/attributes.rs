@@ -23,12 +23,10 @@ pub(crate) const PROTOCOL_VERSION: &str = "network.protocol.version";
 pub(super) fn on_request<B>(
     request: &Request<B>,
     endpoint: &Endpoint,
-    scheme: Scheme,
+    (client, scheme): (Client<'_>, Scheme),
     request_id: &HeaderValue,
     options: &Options,
 ) -> Vec<KeyValue> {
-    let peer = peer(request);
-    let client = client(request, options);
     let mut attributes = Vec::with_capacity(16);
     attributes.push(KeyValue::new(REQUEST_METHOD, endpoint.method));
     if endpoint.method == OTHER {
@@ -55,7 +53,7 @@ pub(super) fn on_request<B>(
             attributes.push(KeyValue::new("server.port", i64::from(port)));
         }
     }
-    if let Some(peer) = peer {
+    if let Some(peer) = peer(request) {
         let address = text(peer.ip());
         let client = match client.address {
             Some(client) if client != peer.ip() => text(client),
@@ -84,22 +82,15 @@ fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
     info.map(|ConnectInfo(peer)| *peer)
 }
 
-fn client<'a, B>(request: &'a Request<B>, options: &Options) -> Client<'a> {
-    let peer = peer(request).map(|peer| peer.ip());
-    options.proxies.client(request.headers(), peer)
-}
-
-/// The scheme that the client asked with, as far as that is known.
-pub(super) fn scheme<B>(request: &Request<B>, options: &Options) -> Scheme {
-    let own = || request.uri().scheme_str();
-    let told = match options.proxies.is_empty() {
-        true => None,
-        false => client(request, options).scheme,
-    };
-    match told.or_else(own) {
+/// What proxies say of the client, and the scheme that it asked with, as far as that is known.
+pub(super) fn client<'a, B>(request: &'a Request<B>, options: &Options) -> (Client<'a>, Scheme) {
+    let peer = || peer(request).map(|peer| peer.ip());
+    let client = options.proxies.client(request.headers(), peer);
+    let scheme = match client.scheme.or_else(|| request.uri().scheme_str()) {
         Some(scheme) if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
         _ => Scheme::Http,
-    }
+    };
+    (client, scheme)
 }
 
 /// Adds those of `headers` that `chosen` names.

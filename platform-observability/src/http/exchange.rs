@@ -89,10 +89,11 @@ impl Exchange {
             shared.methods.name(request.method()),
             route.map(MatchedPath::as_str),
         );
-        let scheme = attributes::scheme(request, &shared.options);
+        let client = attributes::client(request, &shared.options);
+        let (_, scheme) = client;
         shared.endpoints.active(&endpoint, scheme, 1);
         let attributes =
-            || attributes::on_request(request, &endpoint, scheme, &request_id, &shared.options);
+            || attributes::on_request(request, &endpoint, client, &request_id, &shared.options);
         let context = trace(shared, &endpoint, attributes, (caller, root));
         let line = shared.shows_requests.then(|| {
             Box::new(tracing::info_span!(target: SPAN, parent: None, "request", otel.name = &*endpoint.span_name))

@@ -30,7 +30,7 @@ pub(super) struct Proxies {
     header: Option<ForwardedBy>,
 }
 
-/// What is known of the client's request through the proxies.
+/// What trusted proxies say of the client's request; nothing where there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Client<'a> {
     /// The last address that no trusted proxy has; of the connection's other end, and what the
@@ -47,22 +47,23 @@ impl Proxies {
         self.header = Some(by);
     }
 
-    /// What they say in `headers` to `peer`, the connection's other end.
-    pub(super) fn client<'a>(&self, headers: &'a HeaderMap, peer: Option<IpAddr>) -> Client<'a> {
-        match (peer, self.header) {
-            (Some(peer), Some(by)) if self.has(peer) => match by {
-                ForwardedBy::XForwarded => self.x_forwarded(headers, peer),
-                ForwardedBy::Forwarded => self.forwarded(headers, peer),
-            },
-            (address, _) => Client {
-                address,
-                ..Client::default()
-            },
+    /// What they say in `headers`, of a connection whose other end is `peer`; that is asked for
+    /// only where there are proxies.
+    pub(super) fn client<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        peer: impl FnOnce() -> Option<IpAddr>,
+    ) -> Client<'a> {
+        let Some(by) = self.header else {
+            return Client::default();
+        };
+        match (peer(), by) {
+            (Some(peer), ForwardedBy::XForwarded) if self.has(peer) => {
+                self.x_forwarded(headers, peer)
+            }
+            (Some(peer), ForwardedBy::Forwarded) if self.has(peer) => self.forwarded(headers, peer),
+            _ => Client::default(),
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.header.is_none()
     }
 
     fn has(&self, address: IpAddr) -> bool {
@@ -176,9 +177,10 @@ mod tests {
             address,
             scheme,
             authority,
-        } = proxies.client(&all, Some(peer.parse().unwrap()));
+        } = proxies.client(&all, || peer.parse().ok());
         let rest = (scheme.map(str::to_owned), authority.map(str::to_owned));
-        (address.unwrap().to_canonical().to_string(), rest)
+        let address = address.map(|address| address.to_canonical().to_string());
+        (address.unwrap_or("nobody says".to_owned()), rest)
     }
 
     const BOTH: [ForwardedBy; 2] = [ForwardedBy::XForwarded, ForwardedBy::Forwarded];
@@ -192,7 +194,7 @@ mod tests {
             ("forwarded", "for=2.2.2.2;proto=https;host=evil.example"),
         ];
         for by in BOTH {
-            let nothing = ("203.0.113.9".to_owned(), (None, None));
+            let nothing = ("nobody says".to_owned(), (None, None));
             assert_eq!(told(by, "203.0.113.9", &forged), nothing);
             assert_eq!(told(by, "203.0.113.9", &[]), nothing);
         }
@@ -204,10 +206,11 @@ mod tests {
             })
             .collect();
         let nobody = Proxies::default();
-        let peer = Some("10.0.0.1".parse().unwrap());
-        let client = nobody.client(&all, peer);
-        assert_eq!((client.address, client.scheme), (peer, None));
-        assert_eq!(nobody.client(&all, None), Client::default());
+        let client = nobody.client(&all, || "10.0.0.1".parse().ok());
+        assert_eq!(client, Client::default());
+        let mut somebody = Proxies::default();
+        somebody.trust(["10.0.0.0/8".parse().unwrap()], ForwardedBy::XForwarded);
+        assert_eq!(somebody.client(&all, || None), Client::default());
     }
 
     #[test]

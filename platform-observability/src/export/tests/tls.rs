@@ -108,16 +108,21 @@ fn an_endpoint_is_trusted_by_the_authority_that_is_named_and_shown_the_certifica
 #[test]
 fn what_is_no_certificate_is_refused_at_the_start() {
     let pem = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_vec();
-    let endpoint = "https://127.0.0.1:1/v1/traces";
-    let mut all = destinations(endpoint, PATIENCE, 100, Limits::default());
-    if let Destination::Otlp(endpoint) = &mut all.traces {
-        endpoint.tls.client = Some(pem);
+    let url = "https://127.0.0.1:1/v1/traces";
+    for (authorities, client) in [(None, Some(pem.clone())), (Some(pem), None)] {
+        let mut all = destinations(url, PATIENCE, 100, Limits::default());
+        if let Destination::Otlp(endpoint) = &mut all.traces {
+            endpoint.tls = Tls {
+                authorities,
+                client,
+            };
+        }
+        let resource = Resource::builder_empty().build();
+        let error = Providers::new(&all, &resource, None).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("traces") && text.contains("OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+            "{text}"
+        );
     }
-    let resource = Resource::builder_empty().build();
-    let error = Providers::new(&all, &resource, None).unwrap_err();
-    let text = error.to_string();
-    assert!(
-        text.contains("traces") && text.contains("OTEL_EXPORTER_OTLP_CLIENT_KEY"),
-        "{text}"
-    );
 }

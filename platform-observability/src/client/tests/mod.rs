@@ -1,0 +1,110 @@
+mod attributes;
+mod context;
+mod ending;
+#[cfg(feature = "reqwest-middleware")]
+mod reqwest;
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::routing::{any, get};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
+use opentelemetry::{KeyValue, Value};
+use opentelemetry_sdk::trace::{Sampler, SpanData};
+use tower::{Service, ServiceExt};
+use tower_layer::Layer as _;
+
+use super::{HttpClientLayer, HttpClientService, ResendCount, UrlTemplate};
+use crate::propagation::Propagation;
+use crate::testing::Capture;
+
+type Hyper = Client<HttpConnector, String>;
+
+/// The layer, measured and traced on this thread.
+fn layer(capture: &Capture) -> HttpClientLayer {
+    HttpClientLayer::new(&capture.meter(), Propagation::new(true, true))
+}
+
+/// The one span of the client's; hyper and h2 have some, too.
+#[track_caller]
+fn only_span(capture: &Capture) -> SpanData {
+    let spans = capture.spans().into_iter().map(|span| span.0);
+    let mut spans: Vec<_> = spans
+        .filter(|span| span.span_kind == SpanKind::Client)
+        .collect();
+    assert_eq!(spans.len(), 1, "{spans:#?}");
+    spans.remove(0)
+}
+
+/// The attributes of the one recorded duration.
+#[track_caller]
+fn only_duration(capture: &Capture) -> Vec<KeyValue> {
+    let point = capture.point("http.client.request.duration");
+    assert_eq!(point.unit, "s");
+    assert_eq!(point.count, 1);
+    assert_eq!(point.bounds.len(), 14, "the advised boundaries");
+    point.attributes
+}
+
+fn client(layer: &HttpClientLayer) -> HttpClientService<Hyper> {
+    layer.layer(Client::builder(TokioExecutor::new()).build_http())
+}
+
+/// A server on a port of its own, for as long as the test's runtime lives.
+async fn serve(router: Router) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    port
+}
+
+/// A server that keeps the headers of each request.
+async fn listen() -> (u16, Arc<Mutex<Vec<HeaderMap>>>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&heard);
+    let router = Router::new().fallback(async move |headers: HeaderMap| {
+        hears.lock().unwrap().push(headers);
+    });
+    (serve(router).await, heard)
+}
+
+/// A port on which nobody listens, as long as the socket is kept.
+fn closed_port() -> (tokio::net::TcpSocket, u16) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
+}
+
+fn request(uri: impl AsRef<str>) -> Request<String> {
+    Request::get(uri.as_ref()).body(String::new()).unwrap()
+}
+
+fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
+    attributes
+        .iter()
+        .find(|attribute| attribute.key.as_str() == key)
+        .map(|attribute| &attribute.value)
+}
+
+#[track_caller]
+fn holds(attributes: &[KeyValue], key: &str, expected: impl Into<Value>) {
+    assert_eq!(
+        value(attributes, key),
+        Some(&expected.into()),
+        "{key} in {attributes:#?}"
+    );
+}
+
+#[track_caller]
+fn names(attributes: &[KeyValue], expected: &[&str]) {
+    let mut names: Vec<_> = attributes.iter().map(|each| each.key.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, expected);
+}

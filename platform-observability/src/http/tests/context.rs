@@ -1,0 +1,226 @@
+//! Which trace a request belongs to, and its id.
+
+use super::*;
+
+#[tokio::test]
+async fn the_callers_trace_is_continued_and_visible_inside() {
+    let capture = Capture::start();
+    let inside = get(async || {
+        tracing::info_span!("inner").in_scope(|| tracing::info!("seen"));
+        let context = opentelemetry::Context::current();
+        context.span().span_context().span_id().to_string()
+    });
+    let sent = with(request("GET", "/"), &[("traceparent", PARENT)]);
+    let (_, seen) = send(capture.layer(), Router::new().route("/", inside), sent).await;
+    let span = capture.span("GET /").0;
+    assert_eq!(
+        span.span_context.trace_id().to_string(),
+        "0af7651916cd43dd8448eb211c80319c"
+    );
+    assert_eq!(span.parent_span_id.to_string(), "b7ad6b7169203331");
+    assert_eq!(
+        seen,
+        span.span_context.span_id().to_string(),
+        "the handler runs inside the span"
+    );
+    let inner = capture.span("inner").0;
+    assert_eq!(
+        inner.parent_span_id,
+        span.span_context.span_id(),
+        "and so do tracing's spans"
+    );
+    assert_eq!(
+        inner.attributes,
+        [],
+        "of which nothing is said but what the code says"
+    );
+    assert_eq!(
+        capture.logs()[0].trace_id.as_deref(),
+        Some("0af7651916cd43dd8448eb211c80319c")
+    );
+}
+
+#[tokio::test]
+async fn where_nothing_is_traced_the_callers_trace_goes_on_unless_anybody_may_call() {
+    let capture = Capture::start();
+    let propagation = Propagation::new(true, true);
+    let untraced = || {
+        let propagation = propagation.clone();
+        HttpLayer::new(
+            &capture.meter(),
+            None,
+            propagation,
+            Sampling::default(),
+            false,
+        )
+    };
+    let inside = async || {
+        let mut sent = HashMap::new();
+        let context = opentelemetry::Context::current();
+        Propagation::new(true, true).inject_context(&context, &mut sent);
+        format!("{:?} {:?}", sent.get("traceparent"), sent.get("baggage"))
+    };
+    for (layer, expected) in [
+        (untraced(), format!("Some({PARENT:?}) Some(\"tenant=t1\")")),
+        (untraced().public_endpoint(), "None None".to_owned()),
+    ] {
+        let sent = [("traceparent", PARENT), ("baggage", "tenant=t1")];
+        let sent = with(request("GET", "/"), &sent);
+        let (_, seen) = send(layer, Router::new().route("/", get(inside)), sent).await;
+        assert_eq!(seen, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_public_endpoint_starts_a_trace_and_links_the_callers() {
+    let capture = Capture::start();
+    let sent = with(
+        request("GET", "/"),
+        &[("traceparent", PARENT), ("baggage", "user=eve")],
+    );
+    let inside = get(async || {
+        let context = opentelemetry::Context::current();
+        opentelemetry::baggage::BaggageExt::baggage(&context)
+            .len()
+            .to_string()
+    });
+    let layer = capture.layer().public_endpoint();
+    let (_, baggage) = send(layer, Router::new().route("/", inside), sent).await;
+    assert_eq!(baggage, "0", "a stranger's baggage is not carried");
+    let span = capture.span("GET /").0;
+    assert_ne!(
+        span.span_context.trace_id().to_string(),
+        "0af7651916cd43dd8448eb211c80319c"
+    );
+    assert_eq!(span.parent_span_id, opentelemetry::SpanId::INVALID);
+    let links: Vec<_> = span
+        .links
+        .iter()
+        .map(|link| link.span_context.span_id().to_string())
+        .collect();
+    assert_eq!(links, ["b7ad6b7169203331"]);
+}
+
+#[tokio::test]
+async fn the_trace_id_is_answered_when_asked_for() {
+    let capture = Capture::start();
+    let plain = hello()
+        .layer(capture.layer())
+        .oneshot(request("GET", "/"))
+        .await
+        .unwrap();
+    assert!(!plain.headers().contains_key("traceresponse"));
+    let layer = capture.layer().answer_trace_id();
+    let sent = with(request("GET", "/"), &[("traceparent", PARENT)]);
+    let told = hello().layer(layer).oneshot(sent).await.unwrap();
+    let text = told.headers()["traceresponse"].to_str().unwrap().to_owned();
+    told.into_body().collect().await.unwrap();
+    let span = capture.spans().pop().unwrap().0.span_context.span_id();
+    assert_eq!(
+        text,
+        format!("00-0af7651916cd43dd8448eb211c80319c-{span}-01")
+    );
+}
+
+#[tokio::test]
+async fn the_request_id_reaches_the_handler_and_returns() {
+    let capture = Capture::start();
+    let echo = get(async |headers: axum::http::HeaderMap| {
+        headers["x-request-id"].to_str().unwrap().to_owned()
+    });
+    let router = Router::new().route("/", echo).layer(capture.layer());
+    let made = router.clone().oneshot(request("GET", "/")).await.unwrap();
+    let id = made.headers()["x-request-id"].clone();
+    let body = made.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, id.as_bytes());
+    let sent = with(request("GET", "/"), &[("x-request-id", "mine")]);
+    let kept = router.oneshot(sent).await.unwrap();
+    assert_eq!(kept.headers()["x-request-id"], "mine");
+}
+
+#[tokio::test]
+async fn without_a_subscriber_requests_are_traced_and_measured_all_the_same() {
+    let capture = Capture::start();
+    let none = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
+    send(capture.layer(), hello(), request("GET", "/")).await;
+    drop(none);
+    capture.span("GET /").has("http.response.status_code", 200);
+    duration(&capture).has("http.response.status_code", 200);
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_sampled_is_measured_and_still_has_a_context() {
+    let capture = Capture::sampled_by(Sampler::AlwaysOff);
+    let inside = get(async || {
+        let context = opentelemetry::Context::current();
+        let span = context.span();
+        format!("{} {}", span.span_context().is_valid(), span.is_recording())
+    });
+    let (_, seen) = send(
+        capture.layer(),
+        Router::new().route("/", inside),
+        request("GET", "/"),
+    )
+    .await;
+    assert_eq!(seen, "true false");
+    assert!(capture.spans().is_empty());
+    duration(&capture).has("http.response.status_code", 200);
+}
+
+#[tokio::test]
+async fn a_caller_that_was_not_sampled_is_followed() {
+    let capture = Capture::sampled_by(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
+    let parent = PARENT.replace("-01", "-00");
+    let sent = with(request("GET", "/"), &[("traceparent", &parent)]);
+    send(capture.layer(), Router::new(), sent).await;
+    assert!(capture.spans().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_dropped_with_a_request_is_dropped_inside_its_span() {
+    #[derive(Clone)]
+    struct Seen(Arc<Mutex<String>>);
+    impl Drop for Seen {
+        fn drop(&mut self) {
+            let context = opentelemetry::Context::current();
+            *self.0.lock().unwrap() = context.span().span_context().span_id().to_string();
+        }
+    }
+    async fn waits(_seen: Seen) {
+        std::future::pending::<()>().await;
+    }
+    let dropped = Arc::new(Mutex::new(String::new()));
+    for in_body in [false, true] {
+        let capture = Capture::start();
+        let seen = Arc::clone(&dropped);
+        let router = Router::new().route(
+            "/",
+            get(async move || {
+                let work = waits(Seen(seen));
+                if in_body {
+                    return Body::from_stream(stream::once(async move {
+                        work.await;
+                        Ok::<_, Infallible>("")
+                    }))
+                    .into_response();
+                }
+                work.await;
+                ().into_response()
+            }),
+        );
+        let sent = send(capture.layer(), router, request("GET", "/"));
+        let late = tokio::time::timeout(Duration::from_millis(30), sent).await;
+        assert!(late.is_err());
+        let span = only_span(&capture).0;
+        assert_eq!(
+            *dropped.lock().unwrap(),
+            span.span_context.span_id().to_string(),
+            "{in_body}"
+        );
+        let lasted = span.end_time.duration_since(span.start_time).unwrap();
+        assert!(
+            lasted >= Duration::from_millis(30),
+            "it ends with the drop: {lasted:?}"
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! How a request may end, and what is recorded of it then.
+
+use super::*;
+
+#[tokio::test]
+async fn only_a_5xx_is_an_error_of_the_server() {
+    for (status, error) in [(404_u16, false), (503, true)] {
+        let capture = Capture::start();
+        let answer = async move || StatusCode::from_u16(status).unwrap();
+        let router = Router::new().route("/", get(answer));
+        send(capture.layer(), router, request("GET", "/")).await;
+        let span = only_span(&capture);
+        assert_eq!(span.failed(), error);
+        if error {
+            span.has("error.type", status.to_string());
+            duration(&capture).has("error.type", status.to_string());
+        } else {
+            span.lacks("error.type");
+            duration(&capture).lacks("error.type");
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_are_active_until_their_end_however_they_end() {
+    async fn panics() {
+        panic!("as the test wants");
+    }
+    let capture = Capture::start();
+    let router = hello()
+        .route("/panics", get(panics))
+        .route("/waits", get(std::future::pending::<()>))
+        .route(
+            "/streams",
+            get(async || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>())),
+        )
+        .layer(capture.layer());
+    for path in ["/", "/panics"] {
+        let answer = router.clone().oneshot(request("GET", path)).await.unwrap();
+        let expected = if path == "/" { 1.0 } else { 0.0 };
+        assert_eq!(active(&capture), expected, "{path}: as long as its body");
+        answer.into_body().collect().await.unwrap();
+        assert_eq!(active(&capture), 0.0, "{path}");
+    }
+    let mut waits = Box::pin(router.clone().oneshot(request("GET", "/waits")));
+    assert!(futures_util::poll!(&mut waits).is_pending());
+    let streams = router.clone().oneshot(request("GET", "/streams")).await;
+    assert_eq!(active(&capture), 2.0);
+    drop(waits);
+    assert_eq!(active(&capture), 1.0);
+    drop(streams);
+    assert_eq!(active(&capture), 0.0);
+    let point = capture.point(ACTIVE);
+    assert_eq!(point.has("url.scheme", "http").attributes.len(), 2);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_cancels_before_and_during_the_response_but_not_after() {
+    let slow = || {
+        let first = stream::once(async { Ok::<_, Infallible>(Bytes::from("first")) });
+        Body::from_stream(first.chain(stream::pending()))
+    };
+    let before = Router::new().route("/", get(std::future::pending::<()>));
+    let during = Router::new().route("/", get(async move || slow()));
+    for (moment, router) in [("before", before), ("during", during), ("after", hello())] {
+        let capture = Capture::start();
+        let mut answer = Box::pin(router.layer(capture.layer()).oneshot(request("GET", "/")));
+        match futures_util::poll!(&mut answer) {
+            std::task::Poll::Pending => drop(answer),
+            std::task::Poll::Ready(answer) => {
+                let mut body = answer.unwrap().into_body();
+                body.frame().await.unwrap().unwrap();
+                drop(body);
+            }
+        }
+        let span = capture.span("GET /");
+        let point = duration(&capture);
+        if moment == "after" {
+            span.lacks("error.type");
+            point.lacks("error.type");
+        } else {
+            assert!(span.failed());
+            span.has("error.type", "cancelled");
+            point.has("error.type", "cancelled");
+        }
+        if moment == "before" {
+            assert_eq!(capture.points(RESPONSE_SIZE).len(), 0);
+        }
+        if moment == "during" {
+            span.has("http.response.status_code", 200);
+            assert_eq!(capture.point(RESPONSE_SIZE).sum, 5.0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_handler_is_answered_and_logged_without_its_message() {
+    async fn panics() {
+        let iban = "DE02120300000000202051";
+        panic!("no such account: {iban}");
+    }
+    let capture = Capture::start();
+    let router = Router::new().route("/", get(panics));
+    let answer = router
+        .layer(capture.layer())
+        .oneshot(request("GET", "/"))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 500);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    assert!(answer.headers().contains_key("x-request-id"));
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let problem = r#"{"type":"about:blank","title":"Internal Server Error","status":500}"#;
+    assert_eq!(body, problem);
+    let span = capture.span("GET /");
+    span.has("error.type", "panic")
+        .has("http.response.status_code", 500);
+    assert!(span.failed());
+    duration(&capture)
+        .has("error.type", "panic")
+        .has("http.response.status_code", 500);
+    let logs = capture.logs();
+    assert_eq!(logs.len(), 1, "{logs:#?}");
+    assert!(logs[0].text.contains("panicked"));
+    assert_eq!(
+        logs[0].trace_id,
+        Some(span.0.span_context.trace_id().to_string())
+    );
+    assert!(!format!("{logs:?}{span:?}").contains("DE02"));
+}
+
+#[tokio::test]
+async fn a_service_that_panics_before_its_future_is_answered_too() {
+    let capture = Capture::start();
+    let service = tower::service_fn(
+        |_: Request<Body>| -> std::future::Ready<Result<Response, Infallible>> {
+            panic!("as the test wants")
+        },
+    );
+    let service = tower_layer::Layer::layer(&capture.layer(), service);
+    let answer = service.oneshot(request("GET", "/")).await.unwrap();
+    assert_eq!(answer.status(), 500);
+    only_span(&capture).has("error.type", "panic");
+}
+
+#[tokio::test]
+async fn a_body_that_panics_is_marked() {
+    let capture = Capture::start();
+    let body = || {
+        Body::from_stream(stream::poll_fn(
+            |_| -> std::task::Poll<Option<Result<Bytes, Infallible>>> {
+                panic!("as the test wants")
+            },
+        ))
+    };
+    let router = Router::new().route("/", get(async move || body()));
+    let answer = router
+        .layer(capture.layer())
+        .oneshot(request("GET", "/"))
+        .await
+        .unwrap();
+    let read = tokio::spawn(answer.into_body().collect()).await;
+    assert!(read.unwrap_err().is_panic());
+    capture
+        .span("GET /")
+        .has("error.type", "panic")
+        .has("http.response.status_code", 200);
+    assert_eq!(active(&capture), 0.0);
+}
+
+#[tokio::test]
+async fn a_body_that_fails_is_an_error_by_its_type() {
+    let capture = Capture::start();
+    let fails =
+        async || Body::from_stream(stream::once(async { Err::<Bytes, _>(std::fmt::Error) }));
+    let router = Router::new().route("/", get(fails)).layer(capture.layer());
+    let answer = router.oneshot(request("GET", "/")).await.unwrap();
+    answer.into_body().collect().await.unwrap_err();
+    let span = capture.span("GET /");
+    assert!(span.failed());
+    span.has("error.type", "axum_core::error::Error")
+        .has("http.response.status_code", 200);
+    duration(&capture).has("error.type", "axum_core::error::Error");
+}
+
+#[tokio::test]
+async fn the_span_covers_the_body_and_the_latency_does_not() {
+    let capture = Capture::start();
+    let late = async || {
+        Body::from_stream(stream::once(async {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            let context = opentelemetry::Context::current();
+            Ok::<_, Infallible>(context.span().span_context().span_id().to_string())
+        }))
+    };
+    let (_, inside) = send(
+        capture.layer(),
+        Router::new().route("/", get(late)),
+        request("GET", "/"),
+    )
+    .await;
+    let span = capture.span("GET /");
+    assert_eq!(
+        inside,
+        span.0.span_context.span_id().to_string(),
+        "the body is made inside the span"
+    );
+    let lasted = span.0.end_time.duration_since(span.0.start_time).unwrap();
+    assert!(lasted >= Duration::from_millis(60), "{lasted:?}");
+    let seconds = duration(&capture).sum;
+    assert!(
+        seconds < lasted.as_secs_f64() - 0.05,
+        "{seconds} of {lasted:?}"
+    );
+}
+
+#[tokio::test]
+async fn bodies_of_unknown_length_are_counted_as_they_go_by() {
+    let capture = Capture::start();
+    let echo = post(async |body: Body| body);
+    let chunks = ["ab", "", "cde"].map(|chunk| Ok::<_, Infallible>(Bytes::from(chunk)));
+    let mut sent = request("POST", "/");
+    *sent.body_mut() = Body::from_stream(stream::iter(chunks));
+    let (_, body) = send(capture.layer(), Router::new().route("/", echo), sent).await;
+    assert_eq!(body, "abcde");
+    assert_eq!(capture.point(REQUEST_SIZE).sum, 5.0);
+    assert_eq!(capture.point(RESPONSE_SIZE).sum, 5.0);
+}
+
+#[tokio::test]
+async fn a_response_without_a_body_ends_with_its_head() {
+    let capture = Capture::start();
+    // As a proxy answers that copies the headers it got.
+    let empty = async || {
+        let body = stream::pending::<Result<Bytes, Infallible>>();
+        ([("content-length", "0")], Body::from_stream(body))
+    };
+    let router = hello()
+        .route("/none", get(async || StatusCode::NO_CONTENT))
+        .route("/empty", get(empty))
+        .layer(capture.layer());
+    let empty = router.clone().oneshot(request("GET", "/empty"));
+    let empty = empty.await.unwrap();
+    let none = router
+        .clone()
+        .oneshot(request("GET", "/none"))
+        .await
+        .unwrap();
+    let head = router.oneshot(request("HEAD", "/")).await.unwrap();
+    drop((none, head, empty));
+    for name in ["GET /none", "HEAD /", "GET /empty"] {
+        capture.span(name).lacks("error.type");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_service_itself_is_named_by_its_type() {
+    let capture = Capture::start();
+    let service = tower::service_fn(async |_: Request<Body>| Err::<Response, _>(std::fmt::Error));
+    let service = tower_layer::Layer::layer(&capture.layer(), service);
+    service.oneshot(request("GET", "/")).await.unwrap_err();
+    only_span(&capture).has("error.type", "core::fmt::Error");
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_watches_ends_with_its_head_if_its_body_is_in_memory() {
+    let capture = Capture::sampled_by(Sampler::AlwaysOff);
+    let router = hello().layer(capture.layer());
+    let answer = router.oneshot(request("GET", "/")).await.unwrap();
+    assert_eq!(active(&capture), 0.0);
+    assert_eq!(capture.point(RESPONSE_SIZE).sum, 5.0);
+    drop(answer);
+    assert_eq!(duration(&capture).count, 1, "and is measured once");
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_watches_ends_with_its_body() {
+    let capture = Capture::sampled_by(Sampler::AlwaysOff);
+    let chunks = || stream::iter(["he", "llo"]).map(|it| Ok::<_, Infallible>(Bytes::from(it)));
+    let router = Router::new().route("/", get(async move || Body::from_stream(chunks())));
+    let router = router.layer(capture.layer());
+    let answer = router.oneshot(request("GET", "/")).await.unwrap();
+    assert_eq!(active(&capture), 1.0);
+    answer.into_body().collect().await.unwrap();
+    assert_eq!(active(&capture), 0.0);
+    assert_eq!(capture.point(RESPONSE_SIZE).sum, 5.0);
+}
