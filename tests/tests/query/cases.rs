@@ -332,6 +332,7 @@ async fn walk(log: &Log, query: &AuditQuery) -> (Vec<u128>, Vec<u128>) {
     assert!(page.previous.is_none(), "nothing is before the first page");
     loop {
         forward.extend(page.records.iter().map(number));
+        assert!(forward.len() < 1000, "the pages have no end");
         let Some(next) = &page.next else { break };
         // As a URL carries it.
         let next: Cursor = next.to_string().parse().unwrap();
@@ -340,6 +341,7 @@ async fn walk(log: &Log, query: &AuditQuery) -> (Vec<u128>, Vec<u128>) {
     let mut back: Vec<Vec<u128>> = Vec::new();
     loop {
         back.push(page.records.iter().map(number).collect());
+        assert!(back.len() < 1000, "the pages have no beginning");
         let Some(previous) = &page.previous else {
             break;
         };

@@ -49,12 +49,17 @@ async fn what_was_read_is_withheld_without_its_record() {
 
 #[tokio::test]
 async fn work_that_ends_its_transaction_itself_gets_no_record() {
-    for statement in ["COMMIT", "ROLLBACK", "ROLLBACK; BEGIN"] {
+    let statements = ["COMMIT", "ROLLBACK", "ROLLBACK; BEGIN"];
+    // One record and several are written by statements of their own.
+    for (statement, count) in statements.into_iter().flat_map(|it| [(it, 1), (it, 3)]) {
         let service = Service::start().await;
         let ended = service
             .audit
             .transaction(Actor::system("job"), "entry.cheat", async |tx: &mut Tx| {
                 insert(tx, &Entry::new(1)).await?;
+                for n in 0..count {
+                    tx.record("entry", n);
+                }
                 sqlx::raw_sql(statement).execute(&mut *tx).await?;
                 Ok::<_, Failure>(())
             })
