@@ -1,6 +1,6 @@
 -- The records of one transaction: arrays of the columns that are each record's own, and the others
--- once, in half the time that insert.sql takes for them. No record unless the transaction is still
--- the one that was begun.
+-- once, a tenth faster than insert.sql. No record unless the transaction is still the one that was
+-- begun.
 INSERT INTO {schema}.record (
     id, action, resource_type, resource_id, changes, details, cut,
     occurred_at, service, service_version,
