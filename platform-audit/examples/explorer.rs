@@ -6,11 +6,10 @@ use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get;
 use http::request::Parts;
-use platform_audit::explorer::{Explorer, Refusal, Visitor};
-use platform_audit::query::AuditReader;
+use platform_audit::explorer::{Refusal, Visitor};
 use platform_audit::{Actor, Audit, Auditable};
 use serde::Serialize;
-use sqlx::SqlitePool;
+use sqlx::{Sqlite, SqlitePool};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -25,11 +24,7 @@ struct Entry {
     iban: String,
 }
 
-async fn seed(pool: SqlitePool) -> Result<(), Failure> {
-    let audit = Audit::new(pool, "accounting")
-        .development(true)
-        .start()
-        .await?;
+async fn seed(audit: &Audit<Sqlite>) -> Result<(), Failure> {
     for id in 1..=40 {
         let ada = Actor::user(["ada", "grace", "linus"][id % 3]).with_tenant("clinic-7");
         let old = Entry {
@@ -62,7 +57,6 @@ async fn seed(pool: SqlitePool) -> Result<(), Failure> {
             refused.await.err();
         }
     }
-    audit.shutdown().await;
     Ok(())
 }
 
@@ -71,11 +65,16 @@ async fn main() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("audit.db");
     let pool = SqlitePool::connect(&format!("sqlite://{}?mode=rwc", file.display())).await?;
-    seed(pool.clone()).await?;
+    let audit = Audit::new(pool, "accounting")
+        .development(true)
+        .start()
+        .await?;
+    seed(&audit).await?;
     // A real service asks who it is.
     let everybody =
         |_: &Parts| Ok::<_, Refusal>(Visitor::new(Actor::user("officer")).because("a look around"));
-    let explorer = Explorer::new(AuditReader::new(pool, "accounting")?, everybody)
+    let explorer = audit
+        .explorer(everybody)
         .trace_url("https://traces.example.com/{trace_id}");
     let app = Router::new()
         .route("/", get(async || Redirect::temporary("/audit")))

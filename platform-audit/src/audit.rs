@@ -16,9 +16,12 @@ use crate::__private::{AuditedAction, Call};
 use crate::check::{Explanation, Finding, Report};
 use crate::context::{ActorSource, Actors, Core, Unit};
 use crate::error::{Error, TransactionError};
+#[cfg(feature = "explorer")]
+use crate::explorer::{Access, Explorer};
 use crate::flood::{Flood, PER_MINUTE, summarise};
 use crate::guard::AuditLayer;
 use crate::meters::{AuditStatus, Meters};
+use crate::query::AuditReader;
 use crate::record::{Actor, AuditRecord, Outcome, check_action};
 use crate::store::{AnyStore, AuditDatabase, Store, Tables, maintain, schema_name};
 use crate::tx::AuditTx;
@@ -32,12 +35,14 @@ const GRACE: Duration = Duration::from_secs(30);
 /// no request asked for, and reads records back. Cheap to clone.
 pub struct Audit<DB: AuditDatabase> {
     work: Work<DB>,
+    pool: Pool<DB>,
 }
 
 impl<DB: AuditDatabase> Clone for Audit<DB> {
     fn clone(&self) -> Self {
         Self {
             work: self.work.clone(),
+            pool: self.pool.clone(),
         }
     }
 }
@@ -97,6 +102,25 @@ impl<DB: AuditDatabase> Audit<DB> {
     /// When the database cannot be asked.
     pub async fn record(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
         self.work.store.find(id).await
+    }
+
+    /// Reads the audit log of this service, as `asked_by` somebody; see [`query`](crate::query). Works
+    /// on the service's own pool, with the rights of its role.
+    pub fn reader(&self) -> AuditReader<DB> {
+        let Work { core, store } = &self.work;
+        AuditReader::of(
+            self.pool.clone(),
+            store.dialect(),
+            &core.service,
+            store.name(),
+        )
+    }
+
+    /// The page over the audit log of this service, for a router of its own: see
+    /// [`explorer`](crate::explorer).
+    #[cfg(feature = "explorer")]
+    pub fn explorer<A: Access>(&self, access: A) -> Explorer<DB, A> {
+        Explorer::new(self.reader(), access)
     }
 
     /// What has been counted since the start.
@@ -450,7 +474,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     pub async fn start(self) -> Result<Audit<DB>, Error> {
         let schema = self.schema_name()?;
         let store = Arc::new(Store::open(
-            self.pool,
+            self.pool.clone(),
             schema,
             self.max_connections,
             self.one_message,
@@ -492,6 +516,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         tokio::spawn(summarise(Arc::downgrade(&core)));
         Ok(Audit {
             work: Work { core, store },
+            pool: self.pool,
         })
     }
 

@@ -76,6 +76,16 @@ pub enum Error {
         /// What the driver said.
         source: sqlx::Error,
     },
+    /// SQLite has no schemas, and so no logs of many services to unite.
+    #[error(
+        "SQLite has no schemas, so a database holds no logs of many services that could be united: ask each service's with --service, or keep them in Postgres"
+    )]
+    NoSchemas,
+    /// A schema is marked as an audit log, and holds none, so the logs were not united.
+    #[error(
+        "the schema {0} is marked as an audit log and has no view `records`, so nothing was united, lest it be missing: run platform-audit migrate for its service, or take the mark away with COMMENT ON SCHEMA {0} IS NULL"
+    )]
+    NotUnited(String),
     /// A reading of the records could not be recorded, so nothing was handed out.
     #[error("the reading could not be recorded, so nothing is shown ({})", kind(.0))]
     Reading(#[source] sqlx::Error),

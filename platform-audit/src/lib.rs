@@ -96,6 +96,8 @@ pub mod export;
 mod flood;
 pub mod guard;
 mod handler;
+#[cfg(feature = "explorer")]
+mod hidden;
 mod meters;
 mod problem;
 pub mod query;

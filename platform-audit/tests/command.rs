@@ -140,11 +140,42 @@ async fn what_cannot_be_done_is_said_with_status_2_and_without_the_password() {
             "names no database",
         ),
         ("check --database-url {}", "--service"),
+        (
+            "query --database-url {} --service accounting --as grace --outcome fine",
+            "timed_out",
+        ),
+        (
+            "query --database-url {} --service accounting --as grace --actor-kind robot",
+            "anonymous",
+        ),
+        (
+            "actor ada --database-url {} --service accounting --as grace --actor linus",
+            "--actor",
+        ),
+        (
+            "tail --database-url {} --service accounting --as grace --since 7d",
+            "takes no since",
+        ),
+        (
+            "tail --database-url {} --service accounting --as grace --every 0",
+            "0.1 to 3600",
+        ),
+        (
+            "query --database-url sqlite:/nowhere/audit.db --service accounting --as grace",
+            "?mode=rwc",
+        ),
+        (
+            "unite --database-url sqlite::memory:",
+            "SQLite has no schemas",
+        ),
     ] {
         let ran = run(database.url(), arguments);
         assert_eq!(ran.status, 2, "{arguments}: {}", ran.out);
         assert!(ran.err.contains(said), "{arguments}: {}", ran.err);
         assert!(!ran.err.contains("s3cret"), "{}", ran.err);
+        let causes: Vec<&str> = ran.err.trim().split(": ").collect();
+        let once: std::collections::BTreeSet<_> = causes.iter().collect();
+        assert_eq!(once.len(), causes.len(), "said twice: {}", ran.err);
     }
 }
 
@@ -217,11 +248,35 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
             (&line["id"], &line["reason"]),
             (&id.to_string().into(), &"a repair".into())
         );
+        for (filter, count) in [
+            ("--actor-kind user", 1),
+            ("--actor-kind service", 0),
+            ("--outcome success,denied", 1),
+            ("--outcome denied,failed", 0),
+            ("--written-by ledger", 1),
+            ("--written-by other", 0),
+        ] {
+            let words = format!("query --actor ada --format jsonl {filter}");
+            assert_eq!(ask(&words).out.lines().count(), count, "{filter}");
+        }
         let shown = ask(&format!("show {id}"));
         assert!(shown.out.contains("a repair"), "{}", shown.out);
         assert_eq!(ask("show 019355d0-7b1d-7e3a-9c55-0242ac120002").status, 1);
         assert_eq!(ask("history entry nothing").status, 1);
         assert!(ask("actor ada").out.contains("entry.repair"));
+        let history = format!("history entry 7\u{1b}[2J --format jsonl --database-url {url}");
+        let history = history
+            .split(' ')
+            .chain(["--service", "ledger", "--as", "grace"]);
+        let history = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
+            .args(history)
+            .output()
+            .unwrap();
+        let history: serde_json::Value = serde_json::from_slice(&history.stdout).unwrap();
+        assert_eq!(history["id"], id.to_string());
+        for by in ["month", "week"] {
+            assert!(ask(&format!("stats --by {by}")).out.contains("20"), "{by}");
+        }
         assert!(
             ask("stats --by actor").out.contains("grace"),
             "readings count too"
@@ -316,9 +371,10 @@ async fn an_export_that_was_killed_goes_on_and_holds_each_record_once() {
     let query = AuditQuery::new()
         .action("entry.load")
         .sort(SortBy::RecordedAt, Direction::Ascending);
-    let mut file = ExportFile::create(&path, Format::JsonLines, &query).unwrap();
     let reader = AuditReader::new(pool, "ledger").unwrap();
     let reading = reader.asked_by(platform_audit::Actor::user("ada"));
+    let origin = reading.origin();
+    let mut file = ExportFile::create(&path, Format::JsonLines, &query, origin).unwrap();
     let killed = reading
         .each::<ExportError>(&query, |record| {
             if file.records() == 4_700 {
@@ -331,6 +387,12 @@ async fn an_export_that_was_killed_goes_on_and_holds_each_record_once() {
     std::mem::forget(file);
 
     let out = path.to_str().unwrap();
+    let other = run(
+        &url,
+        &format!("export --database-url {{}} --service billing --as grace --resume --out {out}"),
+    );
+    assert_eq!(other.status, 2);
+    assert!(other.err.contains("ledger_audit"), "{}", other.err);
     let resumed = run(
         &url,
         &format!("export --database-url {{}} --service ledger --as grace --resume --out {out}"),
@@ -375,6 +437,11 @@ async fn a_reader_that_has_had_enough_is_no_failure_of_the_command() {
         assert_eq!(output.status.code(), Some(141), "{arguments}: {err}");
         assert_eq!(err, "", "{arguments}");
     }
+    // Nobody has what was printed, and the log says so.
+    let pool = sqlx::SqlitePool::connect(url).await.unwrap();
+    let exports = "SELECT details ->> '$.complete' FROM a_audit_record WHERE details ->> '$.answer' = 'exported'";
+    let complete: Vec<i64> = sqlx::query_scalar(exports).fetch_all(&pool).await.unwrap();
+    assert_eq!(complete, [0]);
 }
 
 #[test]

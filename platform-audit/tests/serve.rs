@@ -193,6 +193,12 @@ async fn what_would_show_the_records_to_others_is_refused() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     assert!(said(&["--listen", &taken]).contains("--listen 127.0.0.1:0"));
+    // A page of nothing would be found out by whoever looks first.
+    let err = said(&["--schema", "nowhere"]);
+    assert!(
+        err.contains("no records to read") && err.contains("nowhere"),
+        "{err}"
+    );
     let output = command(&database, "a:b").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("colon"));

@@ -119,7 +119,9 @@ impl Found {
             ),
             Kind::RightsMissing => (
                 format!("the role {role} may not write records into {object}"),
-                format!("SELECT {schema}.grant_app('{role}');"),
+                format!(
+                    "SELECT {schema}.grant_app('{role}'); -- if the service connects as {role}; else name its role: platform-audit check --app-role"
+                ),
             ),
             Kind::TableUnguarded => (
                 format!(

@@ -15,7 +15,7 @@ Examples:
 Exit status: 0 something was found, 1 nothing was, 2 it could not be asked.")]
 pub(crate) struct Options {
     /// The actor's id
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", conflicts_with = "actor")]
     id: String,
     #[command(flatten)]
     asker: Asker,
@@ -37,6 +37,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             table.add_row([inert(&count.value), count.records.to_string()]);
         }
         output::say(format_args!("{}\n", table.trim_fmt()))?;
+        output::all_or_not(&counts);
     }
     output::records(&page.records, options.format)?;
     if page.next.is_some() {

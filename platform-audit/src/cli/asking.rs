@@ -5,7 +5,7 @@ use clap::Args;
 use jiff::Timestamp;
 use platform_audit::explorer::Visitor;
 use platform_audit::query::{self, AuditQuery, AuditReader, Reading};
-use platform_audit::{Actor, Outcome};
+use platform_audit::{Actor, ActorKind, Outcome};
 use sqlx::Any;
 use uuid::Uuid;
 
@@ -71,6 +71,9 @@ pub(crate) struct Filters {
     /// By this actor
     #[arg(long, value_name = "ID")]
     actor: Option<String>,
+    /// By actors of this kind: user, service, system or anonymous
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    actor_kind: Option<ActorKind>,
     /// This action, or with .* all that begin so, such as 'entry.*'
     #[arg(long, value_name = "NAME")]
     action: Option<String>,
@@ -80,12 +83,15 @@ pub(crate) struct Filters {
     /// This resource
     #[arg(long, value_name = "ID")]
     resource_id: Option<String>,
-    /// With this outcome; may be repeated
-    #[arg(long, value_name = "WORD", value_parser = outcome)]
+    /// With this outcome, or one of several, such as denied,failed; may be repeated
+    #[arg(long, value_name = "WORD", value_delimiter = ',', value_parser = outcome)]
     outcome: Vec<Outcome>,
     /// In this tenant
     #[arg(long, value_name = "ID")]
     tenant: Option<String>,
+    /// Written by this service, where several write into one audit schema
+    #[arg(long, value_name = "NAME")]
+    written_by: Option<String>,
     /// From this address
     #[arg(long, value_name = "ADDRESS")]
     client_address: Option<String>,
@@ -118,11 +124,13 @@ impl Filters {
         query.since = self.since;
         query.until = self.until;
         query.actor.clone_from(&self.actor);
+        query.actor_kind = self.actor_kind;
         query.action.clone_from(&self.action);
         query.resource_type.clone_from(&self.resource_type);
         query.resource_id.clone_from(&self.resource_id);
         query.outcome.clone_from(&self.outcome);
         query.tenant.clone_from(&self.tenant);
+        query.service.clone_from(&self.written_by);
         query.client_address.clone_from(&self.client_address);
         query.method.clone_from(&self.method);
         query.route.clone_from(&self.route);
@@ -142,5 +150,9 @@ pub(crate) fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Stri
 }
 
 fn outcome(text: &str) -> Result<Outcome, String> {
+    word(text)
+}
+
+fn kind(text: &str) -> Result<ActorKind, String> {
     word(text)
 }

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use platform_audit::query::RecordedAction;
+use platform_audit::query::{MOST_VALUES, RecordedAction};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Asker, Filters};
@@ -77,6 +77,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let routes = options.routes.as_deref().map(read).transpose()?;
     let reading = options.asker.reading().await?;
     let recorded = reading.actions(&options.filters.query()).await?;
+    if recorded.len() >= MOST_VALUES {
+        output::hint(format_args!(
+            "only the first {MOST_VALUES} actions are shown, in the order of their names: there may be more, so name some with --action"
+        ));
+    }
     let lines = beside(recorded, routes.as_deref());
     match options.format {
         Format::Table => print(&lines)?,

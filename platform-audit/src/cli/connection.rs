@@ -60,7 +60,10 @@ impl Database {
         // A pool would try for long, and not say why it failed.
         let mut tried = AnyConnection::connect(&self.database_url)
             .await
-            .context("the database cannot be opened: check --database-url, and that the server is up and lets you in")?;
+            .context(match kind {
+                "sqlite" => "the database cannot be opened: check --database-url; a file that is not there yet is made with ?mode=rwc behind its name",
+                _ => "the database cannot be opened: check --database-url, and that the server is up and lets you in",
+            })?;
         if let Some(statement) = become_role.clone() {
             sqlx::raw_sql(AssertSqlSafe(statement))
                 .execute(&mut tried)

@@ -2,10 +2,12 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
-use platform_audit::export::{Encoder, ExportError, ExportFile, Format};
-use platform_audit::query::{AuditQuery, Direction, SortBy};
+use platform_audit::export::{Encoder, ExportFile, Format};
+use platform_audit::query::{AuditQuery, Direction, Reading, SortBy};
+use sqlx::Any;
 
 use crate::asking::{Asker, Filters};
 use crate::output::{self, Stdout, binary_to_terminal, counter};
@@ -20,8 +22,8 @@ Examples:
   platform-audit export --service accounting --actor ada --format jsonl --out - | jq .action
   platform-audit verify-export october.csv
 
-The manifest, october.csv.manifest.json, says what was asked, how many records came, the first and the
-last of them, and the SHA-256 of the file. Until the file is whole it is called october.csv.partial; an
+The manifest, october.csv.manifest.json, says who asked which service's log for what, how many records
+came, the first and the last of them, and the SHA-256 of the file. Until the file is whole it is called october.csv.partial; an
 export that broke off goes on from there with --resume.
 
 Formats: json and jsonl (the records as stored), csv (safe to open in a spreadsheet), parquet (typed
@@ -45,10 +47,13 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let records = if options.out.as_os_str() == "-" {
-        print(&options).await?
-    } else {
+    let records = if options.out.as_os_str() != "-" {
         write(&options).await?
+    } else if options.resume {
+        bail!("what was printed cannot be continued: --resume needs the file, --out FILE");
+    } else {
+        let reading = options.asker.reading().await?;
+        print(&reading, &options.query(), options.format).await?
     };
     Ok(ExitCode::from(u8::from(records == 0)))
 }
@@ -60,45 +65,56 @@ impl Options {
     }
 }
 
-async fn print(options: &Options) -> anyhow::Result<u64> {
-    if options.resume {
-        anyhow::bail!("what was printed cannot be continued: --resume needs the file, --out FILE");
-    }
-    if options.format == Format::Parquet {
+/// Prints all records that `query` asks for, as they come.
+pub(crate) async fn print(
+    reading: &Reading<Any>,
+    query: &AuditQuery,
+    format: Format,
+) -> anyhow::Result<u64> {
+    if format == Format::Parquet {
         binary_to_terminal()?;
     }
-    let reading = options.asker.reading().await?;
-    let mut encoder = Encoder::new(options.format, BufWriter::new(Stdout))?;
-    let write = |record| encoder.write(&record);
-    let records = reading.each::<ExportError>(&options.query(), write).await?;
-    encoder.finish()?;
-    Ok(records)
+    let mut export = reading.export(query, None).await?;
+    let printed = async {
+        let mut encoder = Encoder::new(format, BufWriter::new(Stdout))?;
+        while let Some(records) = export.next_page().await? {
+            records.iter().try_for_each(|it| encoder.write(it))?;
+        }
+        encoder.finish()
+    }
+    .await;
+    let recorded = export.end(printed.is_ok()).await;
+    printed?;
+    Ok(recorded?)
 }
 
 async fn write(options: &Options) -> anyhow::Result<u64> {
     let path: &Path = &options.out;
-    let query = options.query();
+    let reading = options.asker.reading().await?;
     let (mut file, query, cursor) = if options.resume {
-        let (file, query, cursor) = ExportFile::resume(path)?;
+        let (file, query, cursor) = ExportFile::resume(path, &reading.origin())?;
         (file, query, Some(cursor))
     } else {
-        (
-            ExportFile::create(path, options.format, &query)?,
-            query,
-            None,
-        )
+        let query = options.query();
+        let file = ExportFile::create(path, options.format, &query, reading.origin())?;
+        (file, query, None)
     };
-    let reading = options.asker.reading().await?;
     let shown: ProgressBar = counter();
     shown.set_position(file.records());
-    let take = |record| {
-        shown.inc(1);
-        file.write(&record)
-    };
-    reading
-        .each_after::<ExportError>(&query, cursor, take)
-        .await?;
-    let manifest = file.finish()?;
+    let mut export = reading.export(&query, cursor).await?;
+    let written = async {
+        while let Some(records) = export.next_page().await? {
+            for record in &records {
+                file.write(record)?;
+                shown.inc(1);
+            }
+        }
+        file.finish()
+    }
+    .await;
+    let recorded = export.end(written.is_ok()).await;
+    let manifest = written?;
+    recorded?;
     shown.finish_and_clear();
     output::hint(format_args!(
         "{} records, {} bytes in {}, SHA-256 {}",

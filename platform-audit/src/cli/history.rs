@@ -2,10 +2,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use platform_audit::query::Cursor;
+use platform_audit::AuditRecord;
+use platform_audit::export::ExportError;
+use platform_audit::query::{AuditQuery, Direction, SortBy};
 
 use crate::asking::Asker;
-use crate::output::{self, Format, inert};
+use crate::export;
+use crate::output::{self, Format, Stdout, inert};
 
 /// Shows what happened to a resource, oldest first, each change with before and after
 #[derive(Debug, Args)]
@@ -30,37 +33,24 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let reading = options.asker.reading().await?;
-    let mut records = Vec::new();
-    let mut cursor: Option<Cursor> = None;
-    loop {
-        let page = reading
-            .history(
-                &options.resource_type,
-                &options.resource_id,
-                cursor.as_ref(),
-            )
-            .await?;
-        records.extend(page.records);
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
-        }
+    let query = AuditQuery::new()
+        .resource(options.resource_type, options.resource_id)
+        .sort(SortBy::RecordedAt, Direction::Ascending);
+    let found = match options.format.encoded() {
+        Some(format) => export::print(&reading, &query, format).await?,
+        None => reading.each::<ExportError>(&query, print).await?,
+    };
+    Ok(ExitCode::from(u8::from(found == 0)))
+}
+
+fn print(record: AuditRecord) -> Result<(), ExportError> {
+    let mut out = Stdout;
+    let at = output::time(record.recorded_at.unwrap_or(record.occurred_at));
+    let (actor, action) = (inert(&record.actor.id), inert(&record.action));
+    write!(out, "{at}  {actor}  {action}  {}", record.outcome.as_str())?;
+    match &record.reason {
+        Some(reason) => writeln!(out, "  ({})", inert(reason))?,
+        None => writeln!(out)?,
     }
-    let found = !records.is_empty();
-    if options.format == Format::Table {
-        let mut out = output::Stdout;
-        for record in &records {
-            let at = output::time(record.recorded_at.unwrap_or(record.occurred_at));
-            let (actor, action) = (inert(&record.actor.id), inert(&record.action));
-            write!(out, "{at}  {actor}  {action}  {}", record.outcome.as_str())?;
-            match &record.reason {
-                Some(reason) => writeln!(out, "  ({})", inert(reason))?,
-                None => writeln!(out)?,
-            }
-            output::changes(&mut out, record)?;
-        }
-    } else {
-        output::records(&records, options.format)?;
-    }
-    Ok(ExitCode::from(u8::from(!found)))
+    Ok(output::changes(&mut out, &record)?)
 }

@@ -8,7 +8,10 @@ mod check;
 mod completions;
 mod connection;
 mod export;
+#[path = "../hidden.rs"]
+mod hidden;
 mod history;
+mod interrupted;
 mod migrate;
 mod output;
 mod query;
@@ -35,7 +38,8 @@ use platform_audit::export::ExportError;
 Exit status, of all commands:
   0  done; what was asked for was found, and all is as it should be
   1  asked, and the answer is no: nothing found, a finding, a review not as expected, a file changed
-  2  it could not be done; what is wrong is said on standard error"
+  2  it could not be done; what is wrong is said on standard error
+  141  whoever read what it printed had enough, as `head` does"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -78,16 +82,40 @@ async fn main() -> ExitCode {
         Command::Serve(options) => serve::run(options).await,
         Command::Export(options) => export::run(options).await,
         Command::VerifyExport(options) => verify_export::run(&options),
-        Command::Completions(options) => Ok(completions::run(&options)),
+        Command::Completions(options) => completions::run(&options),
     };
+    if output::has_nobody_left() {
+        return ExitCode::from(AS_BY_SIGPIPE);
+    }
     done.unwrap_or_else(|error| {
-        // The message of our own error says all; the driver's own words may quote data.
-        let is_ours = error.is::<platform_audit::Error>() || error.is::<ExportError>();
-        if is_ours {
-            output::hint(format_args!("platform-audit: {error}"));
-        } else {
-            output::hint(format_args!("platform-audit: {error:#}"));
-        }
+        output::hint(format_args!("platform-audit: {}", words(&error)));
         ExitCode::from(2)
     })
+}
+
+/// As a shell tells that the signal for a pipe without a reader ended a command.
+const AS_BY_SIGPIPE: u8 = 128 + 13;
+
+/// What went wrong, and why. The message of our own error says all, and the driver's own words may
+/// quote data.
+fn words(error: &anyhow::Error) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let driver = cause
+            .downcast_ref::<sqlx::Error>()
+            .and_then(sqlx::Error::as_database_error);
+        let said = match driver {
+            Some(database) => database.message().to_owned(),
+            None => cause.to_string(),
+        };
+        // Some say their own cause too.
+        if !words.last().is_some_and(|before| before.ends_with(&said)) {
+            words.push(said);
+        }
+        let is_ours = cause.is::<platform_audit::Error>() || cause.is::<ExportError>();
+        if is_ours || driver.is_some() {
+            break;
+        }
+    }
+    words.join(": ")
 }

@@ -2,15 +2,19 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
 use clap::ValueEnum;
-use comfy_table::{Table, presets};
+use comfy_table::{ColumnConstraint, Table, Width, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use platform_audit::AuditRecord;
 use platform_audit::export::{self, Encoder};
+use platform_audit::query::{Count, MOST_VALUES};
 use serde::Serialize;
+
+use crate::hidden::is_hidden;
 
 /// How records are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,27 +35,32 @@ pub(crate) enum Format {
     Fhir,
 }
 
-/// The standard output. Where whoever reads it has had enough, as `head` has, the command ends as if
-/// the signal for that had ended it.
+/// The standard output. Where whoever reads it has had enough, as `head` has, the command ends
+/// without a word.
 #[derive(Debug)]
 pub(crate) struct Stdout;
 
+static HAS_NOBODY_LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Whether nobody reads what is printed any more.
+pub(crate) fn has_nobody_left() -> bool {
+    HAS_NOBODY_LEFT.load(Ordering::Relaxed)
+}
+
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::stdout().write(bytes).map_err(unless_gone)
+        io::stdout().write(bytes).inspect_err(is_it_over)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush().map_err(unless_gone)
+        io::stdout().flush().inspect_err(is_it_over)
     }
 }
 
-fn unless_gone(error: io::Error) -> io::Error {
-    const AS_BY_SIGPIPE: i32 = 128 + 13;
+fn is_it_over(error: &io::Error) {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        std::process::exit(AS_BY_SIGPIPE);
+        HAS_NOBODY_LEFT.store(true, Ordering::Relaxed);
     }
-    error
 }
 
 /// Prints a line.
@@ -62,6 +71,15 @@ pub(crate) fn say(line: impl Display) -> io::Result<()> {
 /// Prints a line beside what was asked for. That nobody reads it is no reason to fail.
 pub(crate) fn hint(line: impl Display) {
     let _unread = writeln!(io::stderr(), "{line}");
+}
+
+/// Says so where a summary may have left something out.
+pub(crate) fn all_or_not(counts: &[Count]) {
+    if counts.len() >= MOST_VALUES {
+        hint(format_args!(
+            "only {MOST_VALUES} are shown, the most frequent or the last: there may be more, so name a shorter period"
+        ));
+    }
 }
 
 /// Counts on a terminal what is done, and is not to be seen elsewhere.
@@ -86,9 +104,14 @@ pub(crate) fn binary_to_terminal() -> anyhow::Result<()> {
 
 /// A table without lines, as other tools like to cut it.
 pub(crate) fn table(columns: &[&str]) -> Table {
+    let mut table = without_lines();
+    table.set_header(columns.to_vec());
+    table
+}
+
+fn without_lines() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(columns.to_vec());
     table
 }
 
@@ -100,10 +123,7 @@ pub(crate) fn time(moment: Timestamp) -> String {
 pub(crate) fn inert(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for it in text.chars() {
-        let hides = matches!(it,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
-        if it.is_control() || hides {
+        if is_hidden(it) {
             shown.extend(it.escape_unicode());
         } else {
             shown.push(it);
@@ -129,43 +149,78 @@ pub(crate) fn resource(record: &AuditRecord) -> String {
     }
 }
 
-/// Prints a list of records.
-pub(crate) fn records(records: &[AuditRecord], format: Format) -> anyhow::Result<()> {
-    match format {
-        Format::Json => Ok(json(&records)?),
-        Format::Jsonl => encoded(records, export::Format::JsonLines),
-        Format::Csv => encoded(records, export::Format::Csv),
-        Format::Ocsf => encoded(records, export::Format::Ocsf),
-        Format::Fhir => encoded(records, export::Format::Fhir),
-        Format::Parquet => {
-            binary_to_terminal()?;
-            encoded(records, export::Format::Parquet)
-        }
-        Format::Table => {
-            let mut table = table(&["time", "actor", "action", "resource", "outcome", "record"]);
-            for record in records {
-                table.add_row([
-                    time(record.recorded_at.unwrap_or(record.occurred_at)),
-                    short(&record.actor.id, 40),
-                    inert(&record.action),
-                    short(&resource(record), 60),
-                    record.outcome.as_str().to_owned(),
-                    record.id.to_string(),
-                ]);
-            }
-            Ok(say(table.trim_fmt())?)
+impl Format {
+    /// The format of an export, unless it is for people.
+    pub(crate) fn encoded(self) -> Option<export::Format> {
+        match self {
+            Self::Table => None,
+            Self::Json => Some(export::Format::Json),
+            Self::Jsonl => Some(export::Format::JsonLines),
+            Self::Csv => Some(export::Format::Csv),
+            Self::Parquet => Some(export::Format::Parquet),
+            Self::Ocsf => Some(export::Format::Ocsf),
+            Self::Fhir => Some(export::Format::Fhir),
         }
     }
 }
 
-fn encoded(records: &[AuditRecord], format: export::Format) -> anyhow::Result<()> {
-    let mut encoder = Encoder::new(format, Stdout)?;
+/// Prints a list of records.
+pub(crate) fn records(records: &[AuditRecord], format: Format) -> anyhow::Result<()> {
+    let Some(encoded) = format.encoded() else {
+        return Ok(Rows::default().print(records)?);
+    };
+    if format == Format::Parquet {
+        binary_to_terminal()?;
+    }
+    let mut encoder = Encoder::new(encoded, Stdout)?;
     for record in records {
         encoder.write(record)?;
     }
     encoder.finish()?;
     Ok(())
 }
+
+/// Prints records as they come: rows under one heading, no narrower than those before.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    widths: Vec<u16>,
+}
+
+impl Rows {
+    pub(crate) fn print(&mut self, records: &[AuditRecord]) -> io::Result<()> {
+        let mut table = if self.widths.is_empty() {
+            table(&COLUMNS)
+        } else {
+            without_lines()
+        };
+        for record in records {
+            table.add_row([
+                time(record.recorded_at.unwrap_or(record.occurred_at)),
+                short(&record.actor.id, 40),
+                inert(&record.action),
+                short(&resource(record), 60),
+                record.outcome.as_str().to_owned(),
+                short(record.client_address.as_deref().unwrap_or_default(), 40),
+                record.id.to_string(),
+            ]);
+        }
+        for (column, width) in table.column_iter_mut().zip(&self.widths) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(
+                *width + column.padding_width(),
+            )));
+        }
+        let mut widths = table.column_max_content_widths();
+        for (width, before) in widths.iter_mut().zip(&self.widths) {
+            *width = (*width).max(*before);
+        }
+        self.widths = widths;
+        say(table.trim_fmt())
+    }
+}
+
+const COLUMNS: [&str; 7] = [
+    "time", "actor", "action", "resource", "outcome", "address", "record",
+];
 
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     let mut out = Stdout;
@@ -236,8 +291,8 @@ mod tests {
     #[test]
     fn nothing_in_a_record_commands_the_terminal() {
         assert_eq!(
-            inert("\x1b[2J\u{202e}a\nb\u{200b}é🦀"),
-            "\\u{1b}[2J\\u{202e}a\\u{a}b\\u{200b}é🦀"
+            inert("\x1b[2J\u{202e}a\nb\u{200b}\u{3164}é🦀"),
+            "\\u{1b}[2J\\u{202e}a\\u{a}b\\u{200b}\\u{3164}é🦀"
         );
     }
 }

@@ -34,7 +34,7 @@ In reviews.toml, a table is a review; its conditions are the options of `query`,
   [curious]
   action = \"patient.read\"
   since = \"1d\"
-  per = \"actor\"                # or action, outcome, resource_type, day, hour
+  per = \"actor\"                # or action, outcome, resource_type, month, week, day, hour
   at_most = 200
 
 Exit status: 0 all is as expected, 1 something is not, 2 it could not be asked.")]

@@ -8,10 +8,10 @@ use clap::Args;
 use platform_audit::explorer::{BasicAuth, Explorer};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
-use tokio::signal;
 use uuid::Uuid;
 
 use crate::asking::Asker;
+use crate::interrupted::interrupted;
 
 /// Shows the records as a page in a browser, until it is interrupted
 ///
@@ -63,7 +63,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         bail!("a browser cannot sign in with a colon in its name: write another --as NAME");
     }
     let access = BasicAuth::new(name.clone(), password, visitor);
-    let mut explorer = Explorer::new(options.asker.reader().await?, access);
+    let reader = options.asker.reader().await?;
+    reader.check().await?;
+    let mut explorer = Explorer::new(reader, access);
     if let Some(template) = options.trace_url {
         explorer = explorer.trace_url(template);
     }
@@ -92,27 +94,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         () = stop => {}
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Until somebody wants it to end. From this call on, not only when it is waited for, what asks
-/// for that no longer ends the process by itself.
-fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    {
-        use signal::unix::{SignalKind, signal};
-        let mut interrupted = signal(SignalKind::interrupt())?;
-        let mut terminated = signal(SignalKind::terminate())?;
-        let mut hung_up = signal(SignalKind::hangup())?;
-        Ok(async move {
-            tokio::select! {
-                _ = interrupted.recv() => {}
-                _ = terminated.recv() => {}
-                _ = hung_up.recv() => {}
-            }
-        })
-    }
-    #[cfg(not(unix))]
-    Ok(async { signal::ctrl_c().await.unwrap_or_default() })
 }
 
 /// A password of 122 random bits, in a file that its owner alone may read.

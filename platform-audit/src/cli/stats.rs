@@ -6,7 +6,7 @@ use platform_audit::query::GroupBy;
 use crate::asking::{Asker, Filters, word};
 use crate::output::{self, inert};
 
-/// Counts records by action, actor, outcome, resource_type, day or hour
+/// Counts records by action, actor, outcome, resource_type, month, week, day or hour
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -50,6 +50,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     for by in options.by {
         let counts = reading.summary(&query, by).await?;
         found |= !counts.is_empty();
+        output::all_or_not(&counts);
         let serde_json::Value::String(name) = serde_json::to_value(by)? else {
             continue;
         };

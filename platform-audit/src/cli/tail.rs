@@ -2,9 +2,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use platform_audit::query::Tail;
+use sqlx::Any;
 
 use crate::asking::{Asker, Filters};
-use crate::output;
+use crate::interrupted::interrupted;
+use crate::output::{self, Rows};
 
 /// For how long one transaction may hold up the tail before it is said.
 const STALLED: Duration = Duration::from_secs(60);
@@ -20,6 +23,8 @@ Examples:
   platform-audit tail --service accounting --format jsonl | jq .actor_id
   platform-audit tail --service accounting --format ocsf >> siem.jsonl
 
+It has no period: what is there already is shown by platform-audit query --ascending.
+
 Exit status: 0 interrupted, 2 it could not be asked.")]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -27,8 +32,8 @@ pub(crate) struct Options {
     #[command(flatten)]
     filters: Filters,
     /// Seconds between two looks, 0.1 to 3600
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
-    every: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = every)]
+    every: Duration,
     /// How to print them
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -59,16 +64,40 @@ impl Format {
     }
 }
 
+fn every(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if (0.1..=3600.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("write a number of seconds from 0.1 to 3600".to_owned())
+    }
+}
+
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let stop = interrupted()?;
     let reading = options.asker.reading().await?;
     let mut tail = reading.tail(&options.filters.query()).await?;
-    let every = Duration::from_secs_f64(options.every.clamp(0.1, 3600.0));
-    let mut stopped = std::pin::pin!(tokio::signal::ctrl_c());
+    let ended = tokio::select! {
+        ended = follow(&mut tail, options.every, options.format) => ended,
+        () = stop => Ok(()),
+    };
+    // Also of a tail that failed: what it told was seen.
+    let recorded = tail.end().await;
+    ended?;
+    recorded?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn follow(tail: &mut Tail<Any>, every: Duration, format: Format) -> anyhow::Result<()> {
+    let mut rows = Rows::default();
     let (mut waiting_for, mut since, mut said) = (None, Instant::now(), false);
     loop {
         let tailed = tail.look().await?;
         if !tailed.records.is_empty() {
-            output::records(&tailed.records, options.format.of_records())?;
+            match format {
+                Format::Table => rows.print(&tailed.records)?,
+                format => output::records(&tailed.records, format.of_records())?,
+            }
         }
         if tailed.waiting_for != waiting_for {
             (waiting_for, since, said) = (tailed.waiting_for, Instant::now(), false);
@@ -82,9 +111,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             ));
             said = true;
         }
-        tokio::select! {
-            _ = &mut stopped => return Ok(ExitCode::SUCCESS),
-            () = tokio::time::sleep(every) => {}
-        }
+        tokio::time::sleep(every).await;
     }
 }

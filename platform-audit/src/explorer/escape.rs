@@ -2,6 +2,8 @@
 
 use maud::{Markup, Render, html};
 
+use crate::hidden::is_hidden;
+
 /// How many characters a list shows of a value.
 const BRIEF: usize = 120;
 
@@ -42,17 +44,6 @@ impl Render for Visible<'_> {
         }
         text.render_to(out);
     }
-}
-
-/// Controls, and what Unicode calls default-ignorable or uses to turn the direction of text.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

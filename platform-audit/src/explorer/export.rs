@@ -18,7 +18,7 @@ use super::access::Access;
 use super::filters::query;
 use super::visit::{Links, Site, Visit};
 use crate::export::{Encoder, ExportError, Format};
-use crate::query::{AuditQuery, Direction, Reading, SortBy};
+use crate::query::{Direction, Export, SortBy};
 use crate::store::AuditDatabase;
 
 /// How many pages may wait for a slow reader.
@@ -66,17 +66,20 @@ pub(super) async fn file<DB: AuditDatabase, A: Access>(
     };
     let query = match query(&visit) {
         // As in a file that the command writes: oldest first.
-        Ok(query) => query
-            .sort(SortBy::RecordedAt, Direction::Ascending)
-            .limit(1000),
+        Ok(query) => query.sort(SortBy::RecordedAt, Direction::Ascending),
         Err(error) => return visit.failed(&error),
     };
-    if let Err(error) = visit.reading.record("export", &query, 0).await {
-        return visit.failed(&error);
-    }
+    let mut export = match visit.reading.export(&query, None).await {
+        Ok(export) => export,
+        Err(error) => return visit.failed(&error),
+    };
     let (chunks, waiting) = channel(WAITING);
     tokio::spawn(async move {
-        if let Err(error) = send(&visit.reading, &query, format, &chunks).await {
+        let sent = send(&mut export, format, &chunks).await;
+        let complete = matches!(sent, Ok(true));
+        // Before the answer ends: nobody has the whole of it, and no record says so.
+        let recorded = export.end(complete).await.map_err(ExportError::from);
+        if let Err(error) = sent.and(recorded) {
             tracing::error!(error = %error, "an export broke off");
             // The answer breaks off, so that nobody takes it for whole.
             let broken = io::Error::other("the export broke off");
@@ -95,40 +98,31 @@ pub(super) async fn file<DB: AuditDatabase, A: Access>(
     (headers, Body::from_stream(chunks)).into_response()
 }
 
-/// Page by page, until the end or until nobody listens; then records how many were handed out.
+/// Page by page, until the end or until nobody listens; answers whether all was taken.
 async fn send<DB: AuditDatabase>(
-    reading: &Reading<DB>,
-    query: &AuditQuery,
+    export: &mut Export<DB>,
     format: Format,
     chunks: &Sender<Chunk>,
-) -> Result<(), ExportError> {
+) -> Result<bool, ExportError> {
     let encoded = Encoded::default();
     let mut encoder = Encoder::new(format, encoded.clone())?;
-    let mut cursor = None;
-    let mut records = 0;
-    loop {
-        let page = reading.unrecorded_page(query, cursor.as_ref()).await?;
-        records += page.records.len();
-        cursor = page.next;
-        let is_last = cursor.is_none();
+    while let Some(records) = export.next_page().await? {
         // A row group of Parquet takes its time.
         encoder = blocking(move || {
-            for record in &page.records {
+            for record in &records {
                 encoder.write(record)?;
             }
             Ok(encoder)
         })
         .await?;
-        if is_last {
-            break;
-        }
         if chunks.send(Ok(encoded.take())).await.is_err() {
-            return Ok(reading.record("exported", query, records).await?);
+            return Ok(false);
         }
     }
     blocking(move || encoder.finish().map(drop)).await?;
-    chunks.send(Ok(encoded.take())).await.ok();
-    Ok(reading.record("exported", query, records).await?)
+    let is_heard = chunks.send(Ok(encoded.take())).await.is_ok();
+    // There is room for all once all was taken.
+    Ok(is_heard && chunks.reserve_many(WAITING).await.is_ok())
 }
 
 async fn blocking<T: Send + 'static>(

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::access::Access;
@@ -15,10 +15,10 @@ use super::export;
 use super::filters::{form, query};
 use super::html::page;
 use super::table::{pages, table};
-use super::timeline::{DAYS, timeline};
+use super::timeline::{DAYS, counted, timeline};
 use super::visit::{Site, Visit, status};
 use crate::error::Error;
-use crate::query::{AuditQuery, GroupBy};
+use crate::query::{AuditQuery, GroupBy, MOST_VALUES};
 use crate::store::AuditDatabase;
 
 pub(super) async fn show<DB: AuditDatabase, A: Access>(
@@ -47,13 +47,13 @@ async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
     let links = &visit.links;
     let pairs = query.to_pairs();
     // Counting reads all that it counts, so only the first page counts, and no more than is shown.
-    let counted = recent(&query);
+    let (counted, group) = counted(&query, Timestamp::now());
     Ok(html! {
         @if cursor.is_none() && !found.records.is_empty() {
             @if query.since.is_none() {
                 p { "Counted are the last " (DAYS) " days" @if query.until.is_some() { " of the period" } "; name a period to count others." }
             }
-            (timeline(links, &query, &visit.reading.summary(&counted, GroupBy::Day).await?))
+            (timeline(links, &counted, group, &visit.reading.summary(&counted, group).await?))
             @if query.actor.is_some() { (actions(visit, &query, &counted).await?) }
         }
         section aria-labelledby="records" {
@@ -67,18 +67,6 @@ async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
             }
         }
     })
-}
-
-/// The same query, of the last days only if it names no beginning.
-fn recent(query: &AuditQuery) -> AuditQuery {
-    let mut query = query.clone();
-    if query.since.is_none() {
-        let end = query.until.unwrap_or_else(Timestamp::now);
-        query.since = end
-            .checked_sub(SignedDuration::from_hours(24 * i64::from(DAYS)))
-            .ok();
-    }
-    query
 }
 
 /// What the actor does, by action.
@@ -97,6 +85,7 @@ async fn actions<DB: AuditDatabase>(
                     li { a href=(visit.links.to("/", target)) { (brief(&count.value)) } " " (count.records) }
                 }
             }
+            @if counts.len() >= MOST_VALUES { p.note { "These are the " (MOST_VALUES) " most frequent; there are more." } }
         }
     })
 }

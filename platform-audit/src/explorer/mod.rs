@@ -4,22 +4,24 @@
 //!
 //! ```
 //! # #[cfg(feature = "postgres")]
-//! # fn example(pool: sqlx::PgPool) -> Result<axum::Router, platform_audit::Error> {
+//! # fn example(audit: &platform_audit::Audit<sqlx::Postgres>) -> axum::Router {
 //! use axum::http::request::Parts;
 //! use platform_audit::Actor;
-//! use platform_audit::explorer::{Explorer, Refusal, Visitor};
-//! use platform_audit::query::AuditReader;
+//! use platform_audit::explorer::{Refusal, Visitor};
 //!
 //! let officers = |parts: &Parts| match parts.extensions.get::<Actor>() {
 //!     Some(actor) if actor.tenant.as_deref() == Some("compliance") => Ok(Visitor::new(actor.clone())),
 //!     Some(_) => Err(Refusal::Forbidden),
 //!     None => Err(Refusal::Unauthenticated),
 //! };
-//! let explorer = Explorer::new(AuditReader::new(pool, "accounting")?, officers)
+//! let explorer = audit
+//!     .explorer(officers)
 //!     .trace_url("https://traces.example.com/{trace_id}");
-//! Ok(axum::Router::new().nest("/audit", explorer.router()))
+//! axum::Router::new().nest("/audit", explorer.router())
 //! # }
 //! ```
+//!
+//! What has the records, but starts no auditing, makes one with [`Explorer::new`].
 //!
 //! It answers GET and HEAD only, needs no JavaScript and loads nothing from elsewhere. Each view
 //! leaves records of its readings (action `audit.read`) before anything is shown. What a record

@@ -8,13 +8,14 @@ use super::visit::Links;
 use crate::query::{AuditQuery, Cursor, Direction, Page, SortBy};
 use crate::record::AuditRecord;
 
-const COLUMNS: [(&str, SortBy); 7] = [
+const COLUMNS: [(&str, SortBy); 8] = [
     ("Recorded", SortBy::RecordedAt),
     ("Actor", SortBy::Actor),
     ("Action", SortBy::Action),
     ("Resource", SortBy::ResourceType),
     ("Outcome", SortBy::Outcome),
     ("Status", SortBy::Status),
+    ("Address", SortBy::ClientAddress),
     ("Reason", SortBy::Reason),
 ];
 
@@ -58,13 +59,14 @@ fn row(links: &Links, record: &AuditRecord) -> Markup {
                 a href=(target) { (time(record.recorded_at.unwrap_or(record.occurred_at))) }
             }
             td { (brief(&record.actor.id)) }
-            td { (brief(&record.action)) }
+            td.action { (brief(&record.action)) }
             td {
                 @if let Some(kind) = &record.resource_type { (brief(kind)) }
                 @if let Some(id) = &record.resource_id { " " (brief(id)) }
             }
             td { (outcome(record)) }
             td { @if let Some(status) = record.status { (status) } }
+            td { @if let Some(address) = &record.client_address { (brief(address)) } }
             td { @if let Some(reason) = &record.reason { (brief(reason)) } }
         }
     }

@@ -38,9 +38,10 @@ pub(super) const COLUMNS: [&str; 29] = [
 /// The cells of a record, in the order of the columns. `changes`, `details` and `cut` are JSON.
 ///
 /// A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, a tab or a line break for a formula, in
-/// whatever width it is written. Such a cell gets an apostrophe before it, as does one that begins with an
-/// apostrophe, and an empty text, to tell it from none. So to take one apostrophe from the beginning of
-/// each cell gives back what was there: [`from_row`] does.
+/// whatever width it is written; and one that was told to, or whose language parts cells by it, begins a
+/// cell after each `;`, tab and line break too. So an apostrophe comes before such a beginning, wherever a
+/// cell may begin, before an apostrophe there, and for an empty text, to tell it from none. To take one
+/// apostrophe from each such place gives back what was there: [`from_row`] does. JSON has `\u003b` for `;`.
 pub fn to_row(record: &AuditRecord) -> Vec<String> {
     let Ok(Value::Object(fields)) = serde_json::to_value(record) else {
         return Vec::new();
@@ -50,7 +51,8 @@ pub fn to_row(record: &AuditRecord) -> Vec<String> {
         .map(|column| match fields.get(*column) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => inert(text),
-            Some(other) => other.to_string(),
+            // A `;` of JSON is in a text.
+            Some(other) => other.to_string().replace(';', "\\u003b"),
         })
         .collect()
 }
@@ -69,23 +71,45 @@ pub fn from_row<'a>(
             "changes" | "details" | "cut" => serde_json::from_str(cell)?,
             "status" if !cell.is_empty() => serde_json::from_str(cell)?,
             _ if cell.is_empty() => Value::Null,
-            _ => Value::from(cell.strip_prefix('\'').unwrap_or(cell)),
+            _ => Value::from(as_it_was(cell)),
         };
         fields.insert((*column).to_owned(), value);
     }
     serde_json::from_value(Value::Object(fields))
 }
 
+/// After these a spreadsheet may begin a cell.
+const PARTS: [char; 4] = [';', '\t', '\r', '\n'];
+
 fn inert(text: &str) -> String {
-    let dangerous = |first: char| {
-        matches!(
-            first,
-            '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\'' | '＝' | '＋' | '－' | '＠'
-        )
-    };
-    if text.is_empty() || text.starts_with(dangerous) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
+    if text.is_empty() {
+        return "'".to_owned();
     }
+    let mut cell = String::with_capacity(text.len());
+    let mut begins = true;
+    for it in text.chars() {
+        let commands = matches!(it, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\'');
+        let at_all = cell.is_empty() && PARTS[1..].contains(&it);
+        if begins && (commands || at_all) {
+            cell.push('\'');
+        }
+        cell.push(it);
+        begins = PARTS.contains(&it);
+    }
+    cell
+}
+
+/// The text that [`inert`] made `cell` of.
+fn as_it_was(cell: &str) -> String {
+    let mut text = String::with_capacity(cell.len());
+    let mut begins = true;
+    for it in cell.chars() {
+        if begins && it == '\'' {
+            begins = false;
+            continue;
+        }
+        text.push(it);
+        begins = PARTS.contains(&it);
+    }
+    text
 }

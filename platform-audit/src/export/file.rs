@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Encoder, ExportError, Format, Manifest};
-use crate::query::{AuditQuery, Cursor};
+use crate::query::{AuditQuery, Cursor, Origin};
 use crate::record::AuditRecord;
 
 /// A file in the making. It has its name once it is whole, and can be read by its owner only.
@@ -64,13 +64,19 @@ impl Write for Hashed {
 }
 
 impl ExportFile {
-    /// Begins a file of what `query` asks for. What is left of one that broke off is overwritten.
+    /// Begins a file of what `query` asks for, from the log of `origin`. What is left of one that broke
+    /// off is overwritten.
     ///
     /// # Errors
     ///
     /// [`ExportError::Exists`] when there is one of that name or its manifest's; [`ExportError::File`] when it
     /// cannot be made.
-    pub fn create(path: &Path, format: Format, query: &AuditQuery) -> Result<Self, ExportError> {
+    pub fn create(
+        path: &Path,
+        format: Format,
+        query: &AuditQuery,
+        origin: Origin,
+    ) -> Result<Self, ExportError> {
         for taken in [path.to_owned(), beside(path, MANIFEST)] {
             if taken.exists() {
                 return Err(ExportError::Exists(taken.display().to_string()));
@@ -80,7 +86,7 @@ impl ExportFile {
         let hashed = Hashed::new(private(&beside(path, PARTIAL))?);
         Ok(Self {
             encoder: Encoder::new(format, hashed)?,
-            manifest: Manifest::new(path, format, query.clone()),
+            manifest: Manifest::new(path, format, query.clone(), origin),
             path: path.to_owned(),
         })
     }
@@ -90,9 +96,10 @@ impl ExportFile {
     /// # Errors
     ///
     /// [`ExportError::NothingToResume`] when none did, or not so much was written that it could be
-    /// continued; [`ExportError::Damaged`] when what is left is not what was written; else as
+    /// continued; [`ExportError::OtherLog`] when it was of another log than that of `origin`;
+    /// [`ExportError::Damaged`] when what is left is not what was written; else as
     /// [`create`](Self::create).
-    pub fn resume(path: &Path) -> Result<(Self, AuditQuery, Cursor), ExportError> {
+    pub fn resume(path: &Path, origin: &Origin) -> Result<(Self, AuditQuery, Cursor), ExportError> {
         if path.exists() {
             return Err(ExportError::Exists(path.display().to_string()));
         }
@@ -115,6 +122,14 @@ impl ExportFile {
         let Progress {
             manifest, cursor, ..
         } = progress;
+        if (&manifest.origin.service, &manifest.origin.schema) != (&origin.service, &origin.schema)
+        {
+            return Err(ExportError::OtherLog {
+                path: path.display().to_string(),
+                service: manifest.origin.service,
+                schema: manifest.origin.schema,
+            });
+        }
 
         let partial = beside(path, PARTIAL);
         let in_file = |source| failed(&partial, source);

@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::file::{MANIFEST, beside, failed};
+use super::recount::recount;
 use super::{ExportError, Format};
-use crate::query::AuditQuery;
+use crate::query::{AuditQuery, Origin};
 use crate::record::AuditRecord;
 
 /// What an exported file holds, in `<file>.manifest.json` beside it.
@@ -20,6 +21,8 @@ pub struct Manifest {
     pub file: String,
     /// Its format.
     pub format: Format,
+    /// Whose log it is from, and who exported it.
+    pub origin: Origin,
     /// What was asked.
     pub query: AuditQuery,
     /// How many records it holds.
@@ -50,11 +53,12 @@ pub struct Mark {
 
 impl Manifest {
     /// Of a file that holds nothing yet.
-    pub(super) fn new(path: &Path, format: Format, query: AuditQuery) -> Self {
+    pub(super) fn new(path: &Path, format: Format, query: AuditQuery, origin: Origin) -> Self {
         let file = path.file_name().unwrap_or_default();
         Self {
             file: file.to_string_lossy().into_owned(),
             format,
+            origin,
             query,
             records: 0,
             first: None,
@@ -77,7 +81,11 @@ impl Manifest {
     }
 }
 
-/// Whether the file at `path` is what the manifest beside it says; answers the manifest.
+/// Whether the file at `path` is what the manifest beside it says; answers the manifest. Compared are
+/// the size, the SHA-256, how many records there are, and the first and the last of them.
+///
+/// Whoever can change the file can change the manifest with it: keep its SHA-256 elsewhere, such as in
+/// the ticket that asked for the export.
 ///
 /// # Errors
 ///
@@ -120,6 +128,27 @@ pub fn verify(path: &Path) -> Result<Manifest, ExportError> {
             "SHA-256 {found} instead of {}",
             manifest.sha256
         )));
+    }
+    let held = recount(path, manifest.format)?;
+    if held.records != manifest.records {
+        return Err(damaged(format!(
+            "{} records instead of {}",
+            held.records, manifest.records
+        )));
+    }
+    let id = |mark: &Option<Mark>| mark.as_ref().map(|mark| mark.id);
+    for (place, found, said) in [
+        ("first", held.first, id(&manifest.first)),
+        ("last", held.last, id(&manifest.last)),
+    ] {
+        if found != said {
+            let name = |id: Option<Uuid>| id.map_or("none".to_owned(), |id| id.to_string());
+            return Err(damaged(format!(
+                "the {place} record is {} instead of {}",
+                name(found),
+                name(said)
+            )));
+        }
     }
     Ok(manifest)
 }

@@ -14,6 +14,7 @@ mod format;
 mod manifest;
 mod ocsf;
 mod parquet;
+mod recount;
 mod sparse;
 
 use thiserror::Error;
@@ -48,6 +49,18 @@ pub enum ExportError {
     /// There is nothing that could be continued.
     #[error("no export to `{0}` broke off that could be continued: begin it again")]
     NothingToResume(String),
+    /// What broke off was the export of another log.
+    #[error(
+        "the export to `{path}` that broke off is of the service {service} in the audit schema {schema}: name these, or another file"
+    )]
+    OtherLog {
+        /// The file.
+        path: String,
+        /// The service whose records it holds.
+        service: String,
+        /// Its audit schema.
+        schema: String,
+    },
     /// A word that is no format.
     #[error("`{0}` is no format: write json, jsonl, csv, parquet, ocsf or fhir")]
     UnknownFormat(String),

@@ -47,7 +47,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         let rest = format!(" GROUP BY {by} ORDER BY {by} LIMIT {MOST_VALUES}");
         statement.text.push_str(&rest);
         let actions: Vec<RecordedAction> = self.fetch(statement).await?;
-        self.record("actions", query, actions.len()).await?;
+        self.record("actions", query, actions.len() as u64).await?;
         Ok(actions)
     }
 }

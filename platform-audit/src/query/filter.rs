@@ -66,7 +66,8 @@ pub struct AuditQuery {
     /// A field that was changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<String>,
-    /// What the reason contains, in upper or lower case.
+    /// What the reason contains, in upper or lower case: of ASCII letters everywhere, of others on
+    /// Postgres where the database's locale knows them, on SQLite not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// By what to sort; records that are equal in it, by time and id.

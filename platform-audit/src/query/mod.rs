@@ -31,10 +31,18 @@
 //! On Postgres: period, actor, resource, exact action, outcomes other than success, trace id, request
 //! id and record id, each newest first. What else there is (a prefix of an action, tenant, service,
 //! address, route, method, changed field, text of the reason), and every other order, reads all
-//! records of the period, so name a period with them.
+//! records of the period, so name a period with them. On SQLite: period, actor, resource and record
+//! id; all else reads all records of the period.
+//!
+//! # Who looked
+//!
+//! The readings are records like others: `AuditQuery::new().action("audit.read")` finds them, and on
+//! Postgres the view `readings` has them as columns. What was looked at without this module, as with SQL
+//! by hand, leaves none: the database's own log (pgaudit) has to tell of that.
 
 mod actions;
 mod cursor;
+mod export;
 mod filter;
 mod moment;
 mod reader;
@@ -45,11 +53,10 @@ mod unite;
 
 pub use actions::RecordedAction;
 pub use cursor::Cursor;
+pub use export::Export;
 pub use filter::{AuditQuery, Direction, SortBy};
 pub use moment::moment;
-pub use reader::{AuditReader, Page, Reading};
-#[cfg(feature = "review")]
-pub(crate) use summary::MOST_VALUES;
-pub use summary::{Count, GroupBy};
+pub use reader::{AuditReader, Origin, Page, Reading};
+pub use summary::{Count, GroupBy, MOST_VALUES};
 pub use tail::{Tail, Tailed};
 pub use unite::unite;

@@ -2,9 +2,8 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use sqlx::Pool;
 use uuid::Uuid;
 
@@ -28,12 +27,47 @@ pub struct AuditReader<DB: AuditDatabase> {
 }
 
 /// The audit log as somebody reads it. See [`AuditReader::asked_by`].
+///
+/// Each answer leaves a record (`audit.read`) before it is handed out. Its details say what kind of
+/// `answer` it was, the `query`, and in `records` how many came back: of a page or an export the
+/// records, of a summary the values, of a count the number itself.
 #[derive(Debug)]
 pub struct Reading<DB: AuditDatabase> {
     reader: AuditReader<DB>,
     actor: Actor,
     reason: Option<String>,
     request: Option<RequestFacts>,
+}
+
+/// Whose log was read, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Origin {
+    /// The service.
+    pub service: String,
+    /// Its audit schema (SQLite: the prefix of the tables).
+    pub schema: String,
+    /// The id of the actor who read.
+    pub reader: String,
+    /// Why, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Origin {
+    /// The log of `service` in `schema`, read by the actor of this id.
+    pub fn new(
+        service: impl Into<String>,
+        schema: impl Into<String>,
+        reader: impl Into<String>,
+    ) -> Self {
+        Self {
+            service: service.into(),
+            schema: schema.into(),
+            reader: reader.into(),
+            reason: None,
+        }
+    }
 }
 
 /// Some of the records that a query asks for, in its order.
@@ -77,12 +111,63 @@ impl<DB: AuditDatabase> AuditReader<DB> {
     }
 
     fn open(pool: Pool<DB>, service: String, schema: String) -> Result<Self, Error> {
+        let dialect = DB::dialect(&pool)?.0;
         Ok(Self {
-            dialect: DB::dialect(&pool)?.0,
             pool,
+            dialect,
             service,
             schema,
         })
+    }
+
+    /// Of a service that was started.
+    pub(crate) fn of(pool: Pool<DB>, dialect: Dialect, service: &str, schema: &str) -> Self {
+        Self {
+            pool,
+            dialect,
+            service: service.to_owned(),
+            schema: schema.to_owned(),
+        }
+    }
+
+    /// Whether the records can be read. Reads none, so it leaves no record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotReadable`] when there is no such log or the connection's user may not read it;
+    /// [`Error::Store`] when the database cannot be asked.
+    pub async fn check(&self) -> Result<(), Error> {
+        let mut statement = Statement::select(self.dialect, &self.schema, "record.id");
+        statement.text.push_str(" LIMIT 0");
+        self.texts(statement).await.map(drop)
+    }
+
+    async fn texts(&self, statement: Statement) -> Result<Vec<String>, Error> {
+        let mut connection = self.pool.acquire().await.map_err(Error::Store)?;
+        let Statement {
+            text, arguments, ..
+        } = statement;
+        DB::fetch_texts(&mut connection, text.into(), arguments)
+            .await
+            .map_err(|error| self.not_read(error))
+    }
+
+    fn not_read(&self, error: sqlx::Error) -> Error {
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        // Undefined table, undefined schema, insufficient privilege; SQLite has no better code.
+        let postgres = ["42P01", "3F000", "42501"];
+        let missing = code.as_deref().is_some_and(|code| postgres.contains(&code))
+            || (self.dialect == Dialect::Sqlite && error.to_string().contains("no such table"));
+        if missing {
+            Error::NotReadable {
+                schema: self.schema.clone(),
+                source: error,
+            }
+        } else {
+            Error::Store(error)
+        }
     }
 
     /// Says who reads, which every reading leaves a record of.
@@ -111,6 +196,16 @@ impl<DB: AuditDatabase> Reading<DB> {
         self
     }
 
+    /// Whose log is read, and by whom, for what is made of it.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            service: self.reader.service.clone(),
+            schema: self.reader.schema.clone(),
+            reader: self.actor.id.clone(),
+            reason: self.reason.clone(),
+        }
+    }
+
     pub(super) fn dialect(&self) -> Dialect {
         self.reader.dialect
     }
@@ -130,11 +225,12 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// be recorded, and so nothing is handed out.
     pub async fn page(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> Result<Page, Error> {
         let page = self.unrecorded_page(query, cursor).await?;
-        self.record("page", query, page.records.len()).await?;
+        self.record("page", query, page.records.len() as u64)
+            .await?;
         Ok(page)
     }
 
-    pub(crate) async fn unrecorded_page(
+    pub(super) async fn unrecorded_page(
         &self,
         query: &AuditQuery,
         cursor: Option<&Cursor>,
@@ -190,8 +286,8 @@ impl<DB: AuditDatabase> Reading<DB> {
     }
 
     /// Hands every record that `query` asks for to `take`, in its order and in constant memory; answers
-    /// how many there were. That it began is recorded before the first, and how it ended after the
-    /// last.
+    /// how many there were. It is an [export](Self::export) that ends with the last record, or with
+    /// the first error.
     ///
     /// # Errors
     ///
@@ -199,39 +295,19 @@ impl<DB: AuditDatabase> Reading<DB> {
     pub async fn each<E: From<Error>>(
         &self,
         query: &AuditQuery,
-        take: impl FnMut(AuditRecord) -> Result<(), E>,
-    ) -> Result<u64, E> {
-        self.each_after(query, None, take).await
-    }
-
-    /// The same from a place on, such as where an export broke off.
-    ///
-    /// # Errors
-    ///
-    /// As [`each`](Self::each).
-    pub async fn each_after<E: From<Error>>(
-        &self,
-        query: &AuditQuery,
-        mut cursor: Option<Cursor>,
         mut take: impl FnMut(AuditRecord) -> Result<(), E>,
     ) -> Result<u64, E> {
-        let query = query.clone().limit(1000);
-        self.record("export", &query, 0).await?;
-        let mut records = 0;
-        loop {
-            let page = self.unrecorded_page(&query, cursor.as_ref()).await?;
-            for record in page.records {
-                take(record)?;
-                records += 1;
+        let mut export = self.export(query, None).await?;
+        let taken: Result<(), E> = async {
+            while let Some(records) = export.next_page().await? {
+                records.into_iter().try_for_each(&mut take)?;
             }
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
+            Ok(())
         }
-        let count = usize::try_from(records).unwrap_or(usize::MAX);
-        self.record("exported", &query, count).await?;
-        Ok(records)
+        .await;
+        let recorded = export.end(taken.is_ok()).await;
+        taken?;
+        Ok(recorded?)
     }
 
     /// How Postgres gets at a page: the lines of `EXPLAIN (ANALYZE)`, which runs it. They hold
@@ -250,7 +326,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         }
         let mut statement = self.statement(query, cursor)?;
         statement.text.insert_str(0, "EXPLAIN (ANALYZE) ");
-        let plan = self.texts(statement).await?;
+        let plan = self.reader.texts(statement).await?;
         self.record("explain", query, 0).await?;
         Ok(plan)
     }
@@ -270,55 +346,40 @@ impl<DB: AuditDatabase> Reading<DB> {
         &self,
         statement: Statement,
     ) -> Result<Vec<T>, Error> {
-        let rows = self.texts(statement).await?;
+        let rows = self.reader.texts(statement).await?;
         rows.iter()
             .map(|row| serde_json::from_str(row))
             .collect::<Result<_, _>>()
             .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
     }
 
-    async fn texts(&self, statement: Statement) -> Result<Vec<String>, Error> {
-        let mut connection = self.reader.pool.acquire().await.map_err(Error::Store)?;
-        let Statement {
-            text, arguments, ..
-        } = statement;
-        DB::fetch_texts(&mut connection, text.into(), arguments)
-            .await
-            .map_err(|error| self.not_read(error))
-    }
-
-    fn not_read(&self, error: sqlx::Error) -> Error {
-        let code = error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code);
-        // Undefined table, undefined schema, insufficient privilege; SQLite has no better code.
-        let postgres = ["42P01", "3F000", "42501"];
-        let missing = code.as_deref().is_some_and(|code| postgres.contains(&code))
-            || (self.dialect() == Dialect::Sqlite && error.to_string().contains("no such table"));
-        if missing {
-            Error::NotReadable {
-                schema: self.schema().to_owned(),
-                source: error,
-            }
-        } else {
-            Error::Store(error)
-        }
-    }
-
     /// Leaves a record of this reading: `kind` of answer, the query and how many rows it has.
-    pub(crate) async fn record(
+    pub(super) async fn record(
         &self,
         kind: &str,
         query: &AuditQuery,
-        rows: usize,
+        rows: u64,
+    ) -> Result<(), Error> {
+        self.record_with(kind, query, rows, &[]).await
+    }
+
+    /// The same, and what else there is to say of it.
+    pub(super) async fn record_with(
+        &self,
+        kind: &str,
+        query: &AuditQuery,
+        rows: u64,
+        more: &[(&str, bool)],
     ) -> Result<(), Error> {
         let mut record = self.of_reading();
+        let details = &mut record.details;
+        details.insert("answer".to_owned(), kind.into());
         let query = serde_json::to_value(query).unwrap_or_default();
-        record.details.insert("answer".to_owned(), kind.into());
-        record.details.insert("query".to_owned(), query);
-        record
-            .details
-            .insert("records".to_owned(), Value::from(rows));
+        details.insert("query".to_owned(), query);
+        details.insert("records".to_owned(), rows.into());
+        for (name, value) in more {
+            details.insert((*name).to_owned(), (*value).into());
+        }
         bound_record(&mut record);
         let text = serde_json::to_string(&[&record]).unwrap_or_default();
         let mut connection = self.reader.pool.acquire().await.map_err(Error::Reading)?;

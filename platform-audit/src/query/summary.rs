@@ -1,3 +1,6 @@
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
 use super::AuditQuery;
@@ -19,14 +22,67 @@ pub enum GroupBy {
     Outcome,
     /// The kind of resource.
     ResourceType,
+    /// The month (UTC) in which the record was written, as `2026-11`.
+    Month,
+    /// The week (UTC, ISO 8601) in which the record was written, as the day of its Monday.
+    Week,
     /// The day (UTC) on which the record was written, as `2026-11-23`.
     Day,
     /// The hour (UTC), as `2026-11-23T17`.
     Hour,
 }
 
+impl GroupBy {
+    /// The query of what a summary of `query` counts as `value`: its conditions, and that one. `None`
+    /// if there is no such value, or it is that of records that have none, which cannot be asked for.
+    pub fn only(self, query: &AuditQuery, value: &str) -> Option<AuditQuery> {
+        let query = query.clone();
+        Some(match self {
+            _ if value.is_empty() => return None,
+            Self::Action => query.action(value),
+            Self::Actor => query.actor(value),
+            Self::ResourceType => query.resource_type(value),
+            Self::Outcome => {
+                let outcome = vec![serde_json::from_value(value.into()).ok()?];
+                AuditQuery { outcome, ..query }
+            }
+            Self::Month | Self::Week | Self::Day | Self::Hour => {
+                let (since, until) = self.period(value)?;
+                AuditQuery {
+                    since: Some(query.since.map_or(since, |it| it.max(since))),
+                    until: Some(query.until.map_or(until, |it| it.min(until))),
+                    ..query
+                }
+            }
+        })
+    }
+
+    /// How long a period is, if it groups by time.
+    pub(crate) fn length(self) -> Option<Span> {
+        match self {
+            Self::Month => Some(1.month()),
+            Self::Week => Some(1.week()),
+            Self::Day => Some(1.day()),
+            Self::Hour => Some(1.hour()),
+            _ => None,
+        }
+    }
+
+    /// The period of that name, as a summary has it.
+    fn period(self, value: &str) -> Option<(Timestamp, Timestamp)> {
+        let begin = match self {
+            Self::Month => format!("{value}-01").parse::<Date>().ok()?.at(0, 0, 0, 0),
+            Self::Hour => format!("{value}:00:00").parse().ok()?,
+            _ => value.parse::<Date>().ok()?.at(0, 0, 0, 0),
+        };
+        let end = begin.checked_add(self.length()?).ok()?;
+        let in_utc = |moment| TimeZone::UTC.to_timestamp(moment).ok();
+        Some((in_utc(begin)?, in_utc(end)?))
+    }
+}
+
 /// Most values that a summary tells of.
-pub(crate) const MOST_VALUES: usize = 1_000;
+pub const MOST_VALUES: usize = 1_000;
 
 /// How many records have a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +95,8 @@ pub struct Count {
 }
 
 impl<DB: AuditDatabase> Reading<DB> {
-    /// Counts the records of `query` by `group`: the most frequent first, at most 1,000; the last 1,000
-    /// days or hours in their order.
+    /// Counts the records of `query` by `group`: the most frequent first, at most [`MOST_VALUES`]; the
+    /// last [`MOST_VALUES`] months, weeks, days or hours in their order.
     ///
     /// # Errors
     ///
@@ -73,7 +129,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         if in_order {
             counts.reverse();
         }
-        self.record("summary", query, counts.len()).await?;
+        self.record("summary", query, counts.len() as u64).await?;
         Ok(counts)
     }
 
@@ -91,8 +147,9 @@ impl<DB: AuditDatabase> Reading<DB> {
         let mut statement = Statement::select(dialect, self.schema(), columns);
         statement.conditions(query)?;
         let counts: Vec<u64> = self.fetch(statement).await?;
-        self.record("count", query, 0).await?;
-        Ok(counts.first().copied().unwrap_or_default())
+        let count = counts.first().copied().unwrap_or_default();
+        self.record("count", query, count).await?;
+        Ok(count)
     }
 }
 
@@ -104,6 +161,20 @@ fn value(dialect: Dialect, group: GroupBy) -> (&'static str, bool) {
         (GroupBy::Outcome, Dialect::Postgres) => ("record.outcome::text", false),
         (GroupBy::Outcome, Dialect::Sqlite) => ("record.outcome", false),
         (GroupBy::ResourceType, _) => ("COALESCE(record.resource_type, '')", false),
+        (GroupBy::Month, Dialect::Postgres) => (
+            "to_char(record.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM')",
+            true,
+        ),
+        (GroupBy::Month, Dialect::Sqlite) => ("substr(record.recorded_at, 1, 7)", true),
+        (GroupBy::Week, Dialect::Postgres) => (
+            "to_char(date_trunc('week', record.recorded_at AT TIME ZONE 'UTC'), 'YYYY-MM-DD')",
+            true,
+        ),
+        // The Sunday that ends the week, and from it back.
+        (GroupBy::Week, Dialect::Sqlite) => (
+            "date(substr(record.recorded_at, 1, 10), 'weekday 0', '-6 days')",
+            true,
+        ),
         (GroupBy::Day, Dialect::Postgres) => (
             "to_char(record.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
             true,

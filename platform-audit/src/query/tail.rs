@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -17,17 +18,28 @@ const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 /// How old a transaction may be that is still followed on Postgres.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
+/// How often it is recorded how many records a tail told, as long as it tells any.
+const RECORDED_EVERY: Duration = Duration::from_secs(60);
+/// What its records say of a tail: that it began, and how many records it told since.
+const BEGUN: &str = "tail";
+const TOLD: &str = "tailed";
+
 /// Follows the records as they are committed. See [`Reading::tail`].
 #[derive(Debug)]
 pub struct Tail<DB: AuditDatabase> {
     reading: Reading<DB>,
     query: AuditQuery,
     began: Timestamp,
+    /// Postgres: what was committed before it began.
+    before: String,
     /// Postgres: the first transaction that was not looked at.
     next: String,
     /// SQLite: the last moment that was looked at, and what was seen about then.
     last: Timestamp,
     seen: BTreeSet<(Timestamp, Uuid)>,
+    /// How many records were told since that was recorded last.
+    told: u64,
+    recorded: Instant,
 }
 
 /// What a look at the end of the log showed.
@@ -49,32 +61,54 @@ pub struct Tailed {
 struct Horizon {
     now: Timestamp,
     xmin: String,
+    snapshot: String,
 }
 
 impl<DB: AuditDatabase> Reading<DB> {
     /// Begins to follow the records that `query` asks for, from those of transactions that are not
-    /// committed yet. The period, the order and the limit of the query do not count.
+    /// committed yet. That it begins is recorded (`tail`), and once a minute how many records it told
+    /// since (`tailed`); the last of them by [`Tail::end`].
     ///
     /// # Errors
     ///
-    /// As [`page`](Self::page).
+    /// As [`page`](Self::page), and [`Error::InvalidQuery`] for a query with a period, an order or a
+    /// limit, which a tail has not.
     pub async fn tail(&self, query: &AuditQuery) -> Result<Tail<DB>, Error> {
         let mut query = query.clone();
-        (query.since, query.until, query.limit) = (None, None, None);
-        (query.sort, query.direction) = (SortBy::RecordedAt, Direction::Ascending);
-        self.record("tail", &query, 0).await?;
-        let Horizon { now, xmin } = self.horizon().await?;
+        for (name, is_given) in [
+            ("since", query.since.is_some()),
+            ("until", query.until.is_some()),
+            ("limit", query.limit.is_some()),
+            ("sort", query.sort != SortBy::RecordedAt),
+        ] {
+            if is_given {
+                return Err(Error::InvalidQuery(format!(
+                    "a tail follows what is committed from now on, in that order, and takes no {name}: leave it out, or ask for a page of what is there already"
+                )));
+            }
+        }
+        query.direction = Direction::Ascending;
+        self.record(BEGUN, &query, 0).await?;
+        let Horizon {
+            now,
+            xmin,
+            snapshot,
+        } = self.horizon().await?;
         let mut tail = Tail {
             reading: self.clone(),
             query,
             began: now,
+            before: snapshot,
             next: xmin,
             last: now,
             seen: BTreeSet::new(),
+            told: 0,
+            recorded: Instant::now(),
         };
         if self.dialect() == Dialect::Sqlite {
             // What is there already is not new.
-            tail.on_sqlite().await?;
+            let there = tail.on_sqlite().await?;
+            tail.saw(&there);
         }
         Ok(tail)
     }
@@ -82,8 +116,8 @@ impl<DB: AuditDatabase> Reading<DB> {
     async fn horizon(&self) -> Result<Horizon, Error> {
         let mut statement = Statement::select(self.dialect(), self.schema(), "");
         statement.text = match self.dialect() {
-            Dialect::Postgres => "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(pg_current_snapshot())::text)::text".to_owned(),
-            Dialect::Sqlite => "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', '')".to_owned(),
+            Dialect::Postgres => "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(pg_current_snapshot())::text, 'snapshot', pg_current_snapshot()::text)::text".to_owned(),
+            Dialect::Sqlite => "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', '', 'snapshot', '')".to_owned(),
         };
         let mut rows = self.fetch::<Horizon>(statement).await?;
         rows.pop()
@@ -96,40 +130,69 @@ impl<DB: AuditDatabase> Tail<DB> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] when the database cannot be asked; the next look goes on from the same
-    /// place.
+    /// [`Error::Store`] when the database cannot be asked, [`Error::Reading`] when it cannot be
+    /// recorded how many were told; the next look goes on from the same place.
     pub async fn look(&mut self) -> Result<Tailed, Error> {
-        match self.reading.dialect() {
-            Dialect::Postgres => self.on_postgres().await,
-            Dialect::Sqlite => self.on_sqlite().await,
+        let (records, end) = match self.reading.dialect() {
+            Dialect::Postgres => self.on_postgres().await?,
+            Dialect::Sqlite => (self.on_sqlite().await?, None),
+        };
+        let told = self.told + records.iter().filter(|it| !is_of_a_tail(it)).count() as u64;
+        if told > 0 && self.recorded.elapsed() >= RECORDED_EVERY {
+            self.record(told).await?;
+        } else {
+            self.told = told;
         }
+        self.saw(&records);
+        if let Some(end) = &end {
+            self.next.clone_from(end);
+        }
+        Ok(Tailed {
+            records,
+            waiting_for: end,
+        })
+    }
+
+    /// Records how many records were told since that was recorded last.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reading`] when it cannot be recorded.
+    pub async fn end(mut self) -> Result<(), Error> {
+        match self.told {
+            0 => Ok(()),
+            told => self.record(told).await,
+        }
+    }
+
+    async fn record(&mut self, told: u64) -> Result<(), Error> {
+        self.reading.record(TOLD, &self.query, told).await?;
+        (self.told, self.recorded) = (0, Instant::now());
+        Ok(())
     }
 
     /// Takes the transactions up to the first that is still at work: all below it have ended, so
     /// no record of theirs can come any more.
-    async fn on_postgres(&mut self) -> Result<Tailed, Error> {
+    async fn on_postgres(&self) -> Result<(Vec<AuditRecord>, Option<String>), Error> {
         let Horizon { xmin, .. } = self.reading.horizon().await?;
         let mut statement = self.statement()?;
         let since = statement.moment(self.began - LONGEST);
         let first = statement.argument(&self.next, "xid8");
         let end = statement.argument(&xmin, "xid8");
+        let before = statement.argument(&self.before, "pg_snapshot");
         statement.and(&format!(
-            "record.recorded_at >= {since} AND record.xid >= {first} AND record.xid < {end}"
+            "record.recorded_at >= {since} AND record.xid >= {first} AND record.xid < {end} AND NOT pg_visible_in_snapshot(record.xid, {before})"
         ));
         statement
             .text
             .push_str(" ORDER BY record.xid, record.recorded_at, record.id");
         let records = self.reading.fetch(statement).await?;
-        self.next.clone_from(&xmin);
-        Ok(Tailed {
-            records,
-            waiting_for: Some(xmin),
-        })
+        Ok((records, Some(xmin)))
     }
 
     /// SQLite has one writer at a time, so records are committed in the order of their times, as
     /// far as the clock goes.
-    async fn on_sqlite(&mut self) -> Result<Tailed, Error> {
+    async fn on_sqlite(&self) -> Result<Vec<AuditRecord>, Error> {
         let mut statement = self.statement()?;
         let since = statement.moment(self.last - OVERLAP);
         statement.and(&format!("record.recorded_at >= {since}"));
@@ -137,17 +200,21 @@ impl<DB: AuditDatabase> Tail<DB> {
             .text
             .push_str(" ORDER BY record.recorded_at, record.id");
         let mut records: Vec<AuditRecord> = self.reading.fetch(statement).await?;
-        records.retain(|record| {
-            let at = record.recorded_at.unwrap_or_default();
-            self.last = self.last.max(at);
-            self.seen.insert((at, record.id))
-        });
+        records.retain(|record| !self.seen.contains(&place(record)));
+        Ok(records)
+    }
+
+    /// Remembers what was told, as far back as it could come again.
+    fn saw(&mut self, records: &[AuditRecord]) {
+        if self.reading.dialect() == Dialect::Postgres {
+            return;
+        }
+        for place in records.iter().map(place) {
+            self.last = self.last.max(place.0);
+            self.seen.insert(place);
+        }
         let forgotten = self.last - OVERLAP - OVERLAP;
         self.seen = self.seen.split_off(&(forgotten, Uuid::nil()));
-        Ok(Tailed {
-            records,
-            waiting_for: None,
-        })
     }
 
     fn statement(&self) -> Result<Statement, Error> {
@@ -157,4 +224,13 @@ impl<DB: AuditDatabase> Tail<DB> {
         statement.conditions(&self.query)?;
         Ok(statement)
     }
+}
+
+/// Two tails would else tell each other for ever that they told something.
+fn is_of_a_tail(record: &AuditRecord) -> bool {
+    record.action == "audit.read" && record.details.get("answer").is_some_and(|it| it == TOLD)
+}
+
+fn place(record: &AuditRecord) -> (Timestamp, Uuid) {
+    (record.recorded_at.unwrap_or_default(), record.id)
 }

@@ -1,7 +1,7 @@
 use sqlx::{AssertSqlSafe, Pool, SqlSafeStr};
 
 use crate::error::Error;
-use crate::store::AuditDatabase;
+use crate::store::{AuditDatabase, Dialect};
 
 /// The columns of `records` in every version so far.
 const COLUMNS: &str = "id, xid, occurred_at, recorded_at, service, service_version, actor_kind::text, actor_id, actor_session, actor_tenant, \
@@ -17,12 +17,16 @@ const COLUMNS: &str = "id, xid, occurred_at, recorded_at, service, service_versi
 ///
 /// # Errors
 ///
-/// [`Error::UnknownRole`] when there is no such role; [`Error::Store`] when the database cannot be
+/// [`Error::NoSchemas`] on SQLite; [`Error::NotUnited`] when a schema that is marked as an
+/// audit log holds none, as the view would leave it out; [`Error::UnknownRole`] when there is no such role; [`Error::Store`] when the database cannot be
 /// asked, or its user may not make the view.
 pub async fn unite<DB: AuditDatabase>(
     pool: &Pool<DB>,
     reader: Option<&str>,
 ) -> Result<Vec<String>, Error> {
+    if DB::dialect(pool)?.0 == Dialect::Sqlite {
+        return Err(Error::NoSchemas);
+    }
     let mut connection = pool.acquire().await.map_err(Error::Store)?;
     if let Some(role) = reader {
         let known = "SELECT rolname::text FROM pg_roles WHERE rolname = $1";
@@ -35,6 +39,13 @@ pub async fn unite<DB: AuditDatabase>(
     let schemas = DB::fetch_texts(&mut connection, marked.into(), Vec::new())
         .await
         .map_err(Error::Store)?;
+    let empty = "SELECT quote_ident(nspname) FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') = 'platform-audit' AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_namespace.oid AND relname = 'records') ORDER BY 1";
+    let empty = DB::fetch_texts(&mut connection, empty.into(), Vec::new())
+        .await
+        .map_err(Error::Store)?;
+    if let Some(schema) = empty.into_iter().next() {
+        return Err(Error::NotUnited(schema));
+    }
     let parts: Vec<String> = schemas
         .iter()
         .map(|schema| {

@@ -1,9 +1,8 @@
-use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{OfficeHours, Review};
 use crate::error::Error;
-use crate::query::{AuditQuery, Count, GroupBy, MOST_VALUES, Reading};
+use crate::query::{Count, GroupBy, MOST_VALUES, Reading};
 use crate::record::AuditRecord;
 use crate::store::AuditDatabase;
 
@@ -115,9 +114,9 @@ impl Review {
     ) -> Result<Verdict, Error> {
         let counts = reading.summary(&self.query, group).await?;
         let is_cut = counts.len() >= MOST_VALUES;
-        if is_cut && matches!(group, GroupBy::Day | GroupBy::Hour) {
+        if is_cut && group.length().is_some() {
             let what = format!(
-                "more than {MOST_VALUES} days or hours cannot be reviewed one by one: name a shorter period with since and until"
+                "more than {MOST_VALUES} months, weeks, days or hours cannot be reviewed one by one: name a shorter period with since and until"
             );
             return Err(Error::InvalidQuery(what));
         }
@@ -132,7 +131,7 @@ impl Review {
             };
             breaches.push(breach);
             let room = SHOWN.saturating_sub(u16::try_from(records.len()).unwrap_or(SHOWN));
-            if let (1.., Some(query)) = (room, narrowed(&self.query, group, value)) {
+            if let (1.., Some(query)) = (room, group.only(&self.query, value)) {
                 records.extend(reading.page(&query.limit(room), None).await?.records);
             }
         }
@@ -165,33 +164,5 @@ impl Review {
             breaches,
             records,
         }
-    }
-}
-
-/// The records of one value; those that have none cannot be asked for.
-fn narrowed(query: &AuditQuery, group: GroupBy, value: &str) -> Option<AuditQuery> {
-    let query = query.clone();
-    let span = |from: String, hours| {
-        let since: Timestamp = from.parse().ok()?;
-        let until = since.checked_add(SignedDuration::from_hours(hours)).ok()?;
-        let query = query.clone();
-        Some(AuditQuery {
-            since: Some(query.since.map_or(since, |it| it.max(since))),
-            until: Some(query.until.map_or(until, |it| it.min(until))),
-            ..query
-        })
-    };
-    match group {
-        _ if value.is_empty() => None,
-        GroupBy::Action => Some(query.action(value)),
-        GroupBy::Actor => Some(query.actor(value)),
-        GroupBy::Outcome => {
-            let outcome = serde_json::from_value(value.into()).ok()?;
-            let outcome = vec![outcome];
-            Some(AuditQuery { outcome, ..query })
-        }
-        GroupBy::ResourceType => Some(query.resource_type(value)),
-        GroupBy::Day => span(format!("{value}T00:00:00Z"), 24),
-        GroupBy::Hour => span(format!("{value}:00:00Z"), 1),
     }
 }

@@ -86,6 +86,11 @@ impl<DB: AuditDatabase> Store<DB> {
         })
     }
 
+    /// The audit schema (SQLite: the prefix of the tables).
+    pub(crate) fn name(&self) -> &str {
+        &self.schema
+    }
+
     /// The audit schema of `service`, through `connection`.
     pub(crate) fn schema<'a>(
         &'a self,

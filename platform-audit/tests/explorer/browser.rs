@@ -150,7 +150,7 @@ async fn an_officer_filters_opens_a_record_and_follows_its_history() {
         look.path().await
     );
     assert_eq!(look.texts("tbody tr").await.len(), 4);
-    assert_eq!(look.texts("svg.days").await.len(), 1);
+    assert_eq!(look.texts("svg.timeline").await.len(), 1);
 
     look.one("input[value=denied]").await.click().await.unwrap();
     look.one("button").await.click().await.unwrap();

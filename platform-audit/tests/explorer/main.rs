@@ -43,8 +43,9 @@ impl<DB: AuditDatabase> Site<DB> {
         let audit = audit.start().await.unwrap();
         let reader = AuditReader::new(pool, "ledger").unwrap();
         let access = BearerToken::new("secret", Actor::user("officer"));
-        let explorer =
-            Explorer::new(reader.clone(), access).trace_url("https://t.example/{trace_id}");
+        let explorer = audit
+            .explorer(access)
+            .trace_url("https://t.example/{trace_id}");
         let router = Router::new().nest("/ops/audit", explorer.router());
         Self {
             router,
@@ -309,6 +310,7 @@ async fn each_heading_sorts_and_turns_the_order_round<DB: AuditDatabase>(databas
         ("Resource", "resource_type"),
         ("Outcome", "outcome"),
         ("Status", "status"),
+        ("Address", "client_address"),
         ("Reason", "reason"),
         ("Recorded", "recorded_at"),
     ] {
@@ -380,6 +382,67 @@ async fn a_trace_is_linked_where_it_can_be_seen<DB: AuditDatabase>(database: Tes
     assert!(page.text.contains("Same trace") && !page.text.contains("t.example"));
 }
 
+async fn an_export_that_nobody_took_is_not_said_to_be_whole<DB: AuditDatabase>(
+    database: TestDatabase,
+) {
+    let site = Site::<DB>::new(&database).await;
+    for n in 0..5 {
+        site.write("ada", &n.to_string(), "first").await;
+    }
+    let ended = async |expected: usize| -> Vec<AuditRecord> {
+        // It is told of once the connection is seen to be gone.
+        for _ in 0..600 {
+            let mut readings = site.readings().await;
+            readings.retain(|it| it.details["answer"] == "exported");
+            if readings.len() == expected {
+                return readings;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("there are no {expected} exports that ended");
+    };
+    for format in ["jsonl", "csv", "parquet"] {
+        let address = format!("/ops/audit/export/{format}?actor=ada");
+        let request = Request::builder().uri(&address);
+        let request = request.header("authorization", "Bearer secret");
+        let request = request.body(Body::empty()).unwrap();
+        let answer = site.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        drop(answer);
+    }
+    for reading in ended(3).await {
+        assert_eq!(reading.details["complete"], false, "{reading:?}");
+    }
+    let whole = site.get("/export/jsonl?actor=ada").await;
+    assert_eq!(whole.text.lines().count(), 5);
+    let readings = ended(4).await;
+    let last = readings.last().unwrap();
+    assert_eq!(last.details["complete"], true, "{last:?}");
+    assert_eq!(last.details["records"], 5, "{last:?}");
+}
+
+async fn the_timeline_shows_all_of_the_period<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    for n in 0..3 {
+        site.write("ada", &n.to_string(), "counted").await;
+    }
+    for (period, heading) in [
+        ("", "Records a day"),
+        ("since=7d", "Records a day"),
+        ("since=90d", "Records a week"),
+        ("since=3650d", "Records a month"),
+    ] {
+        let page = site.get(&format!("?actor=ada&{period}")).await.text;
+        let (_, timeline) = page.split_once("id=\"timeline\"").unwrap();
+        assert!(timeline.contains(heading), "{heading}: {timeline}");
+        // Each bar leads to what it counts.
+        let (_, numbers) = timeline.split_once("<ul class=\"counts\">").unwrap();
+        let address = link(numbers, "/ops/audit?").unwrap();
+        let bar = site.ask("GET", &address, "secret").await.text;
+        assert!(bar.contains("3 on this page"), "{address} {bar}");
+    }
+}
+
 async fn a_long_history_has_pages_too<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
     for n in 0..250 {
@@ -429,4 +492,6 @@ on_both! {
     each_heading_sorts_and_turns_the_order_round
     a_trace_is_linked_where_it_can_be_seen
     a_long_history_has_pages_too
+    an_export_that_nobody_took_is_not_said_to_be_whole
+    the_timeline_shows_all_of_the_period
 }

@@ -8,7 +8,7 @@ mod resume;
 
 use platform_audit::AuditRecord;
 use platform_audit::export::{Encoder, ExportError, ExportFile, Format, from_row, verify};
-use platform_audit::query::AuditQuery;
+use platform_audit::query::{AuditQuery, Origin};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -61,6 +61,10 @@ fn each_kind() -> Vec<AuditRecord> {
     ]
 }
 
+fn origin() -> Origin {
+    Origin::new("ledger", "ledger_audit", "grace")
+}
+
 fn encoded(format: Format, records: &[AuditRecord]) -> Vec<u8> {
     let mut encoder = Encoder::new(format, Vec::new()).unwrap();
     for record in records {
@@ -90,6 +94,9 @@ proptest! {
     }
 }
 
+/// What begins a formula.
+const COMMANDS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
 #[test]
 fn a_spreadsheet_finds_no_formula() {
     for text in [
@@ -109,16 +116,26 @@ fn a_spreadsheet_finds_no_formula() {
         "🦀",
         "\u{202e}=1",
         "x=1",
+        "a;=cmd|' /C calc'!A0",
+        "a;'=1",
+        ";'",
+        ";;+1\t-1\r\n@1\n＝1;",
+        "\t=1",
+        "a\t'x;'",
     ] {
-        let records = [record(Some(text), text, Value::Null)];
+        let records = [record(Some(text), text, text.into())];
         let file = encoded(Format::Csv, &records);
         let mut reader = csv::Reader::from_reader(&file[..]);
         for cell in reader.records().next().unwrap().unwrap().iter() {
             let first = cell.chars().next();
             assert!(
-                !first.is_some_and(|it| "=+-@\t\r\n＝＋－＠".contains(it)),
+                !first.is_some_and(|it| "\t\r\n".contains(it)),
                 "{cell:?} of {text:?}"
             );
+            // Where a spreadsheet parts cells by it.
+            for part in cell.split([';', '\t', '\r', '\n']) {
+                assert!(!part.starts_with(COMMANDS), "{cell:?} of {text:?}");
+            }
         }
         assert_eq!(csv_back(&file), records, "{text:?}");
     }
@@ -137,7 +154,7 @@ fn a_file_is_there_whole_with_its_manifest_or_not_at_all() {
     let path = folder.path().join("october.csv");
     let records = [record(None, "ada", 5.into()), record(None, "bob", 6.into())];
     let query = AuditQuery::new().actor("ada");
-    let begin = || ExportFile::create(&path, Format::Csv, &query);
+    let begin = || ExportFile::create(&path, Format::Csv, &query, origin());
     let mut cut = begin().unwrap();
     cut.write(&records[0]).unwrap();
     drop(cut);
@@ -152,6 +169,7 @@ fn a_file_is_there_whole_with_its_manifest_or_not_at_all() {
     assert_eq!(manifest.records, 2);
     assert_eq!(manifest.first.as_ref().unwrap().id, records[0].id);
     assert_eq!(manifest.query, query);
+    assert_eq!(manifest.origin, origin());
     assert_eq!(verify(&path).unwrap(), manifest);
     assert_eq!(csv_back(&std::fs::read(&path).unwrap()), records);
     assert!(matches!(begin().unwrap_err(), ExportError::Exists(_)));
@@ -171,6 +189,50 @@ fn a_file_is_there_whole_with_its_manifest_or_not_at_all() {
     bytes.pop();
     std::fs::write(&path, &bytes).unwrap();
     assert!(verify(&path).unwrap_err().to_string().contains("bytes"));
+}
+
+#[test]
+fn what_a_manifest_says_of_the_records_is_compared_with_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut records = vec![record(None, "ada", 5.into()); 3];
+    for (record, n) in records.iter_mut().zip(1..) {
+        record.id = uuid::Uuid::from_u128(n);
+    }
+    for format in Format::ALL {
+        let path = folder.path().join(format.to_string());
+        let mut file = ExportFile::create(&path, format, &AuditQuery::new(), origin()).unwrap();
+        for record in &records {
+            file.write(record).unwrap();
+        }
+        let manifest = file.finish().unwrap();
+        assert_eq!(verify(&path).unwrap(), manifest, "{format}");
+        let beside = folder.path().join(format!("{format}.manifest.json"));
+        for (member, value, said) in [
+            ("records", json!(2), "3 records instead of 2"),
+            ("records", json!(4), "3 records instead of 4"),
+            ("first", manifest_mark(9), "the first record is"),
+            ("last", manifest_mark(2), "the last record is"),
+            ("last", Value::Null, "instead of none"),
+        ] {
+            let mut forged = serde_json::to_value(&manifest).unwrap();
+            forged[member] = value;
+            std::fs::write(&beside, forged.to_string()).unwrap();
+            let damaged = verify(&path).unwrap_err();
+            assert!(matches!(damaged, ExportError::Damaged { .. }), "{damaged}");
+            assert!(damaged.to_string().contains(said), "{format}: {damaged}");
+        }
+    }
+    // None at all is a count too.
+    for format in Format::ALL {
+        let path = folder.path().join(format!("no-{format}"));
+        let file = ExportFile::create(&path, format, &AuditQuery::new(), origin()).unwrap();
+        let manifest = file.finish().unwrap();
+        assert_eq!(verify(&path).unwrap(), manifest, "{format}");
+    }
+}
+
+fn manifest_mark(id: u128) -> Value {
+    json!({"id": uuid::Uuid::from_u128(id), "recorded_at": null})
 }
 
 #[test]

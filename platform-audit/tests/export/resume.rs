@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use platform_audit::AuditRecord;
 use platform_audit::export::{ExportError, ExportFile, Format, Manifest, verify};
-use platform_audit::query::{AuditQuery, Direction, SortBy};
+use platform_audit::query::{AuditQuery, Direction, Origin, SortBy};
 use platform_tests::readers;
 use serde_json::json;
 
-use super::record;
+use super::{origin, record};
 
 fn some(count: usize, reason: &str) -> Vec<AuditRecord> {
     let mut records = vec![record(Some(reason), "ada", 5.into()); count];
@@ -39,19 +39,19 @@ fn whole_and_cut(
     breaks: [(usize, usize); 2],
 ) -> [(PathBuf, Manifest); 2] {
     let whole = folder.join("whole");
-    let mut file = ExportFile::create(&whole, format, &query()).unwrap();
+    let mut file = ExportFile::create(&whole, format, &query(), origin()).unwrap();
     write(&mut file, records);
     let expected = file.finish().unwrap();
 
     let path = folder.join("cut");
-    let mut file = ExportFile::create(&path, format, &query()).unwrap();
+    let mut file = ExportFile::create(&path, format, &query(), origin()).unwrap();
     let mut at = 0;
     // Twice, so that what went on can go on, too.
     for (cut, rest) in breaks {
         write(&mut file, &records[at..cut]);
         // As when the process is killed: nothing is flushed that was not.
         std::mem::forget(file);
-        let (resumed, asked, _cursor) = ExportFile::resume(&path).unwrap();
+        let (resumed, asked, _cursor) = ExportFile::resume(&path, &origin()).unwrap();
         assert_eq!(asked, query());
         at = usize::try_from(resumed.records()).unwrap();
         assert_eq!(at, rest);
@@ -100,30 +100,41 @@ fn a_table_that_broke_off_holds_the_same_rows() {
 fn what_cannot_go_on_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("october.jsonl");
-    let nothing = ExportFile::resume(&path).unwrap_err();
+    let nothing = ExportFile::resume(&path, &origin()).unwrap_err();
     assert!(
         matches!(nothing, ExportError::NothingToResume(_)),
         "{nothing}"
     );
 
     let record = record(None, "ada", json!(5));
-    let mut file = ExportFile::create(&path, Format::JsonLines, &query()).unwrap();
+    let mut file = ExportFile::create(&path, Format::JsonLines, &query(), origin()).unwrap();
     write(&mut file, &vec![record; 4_096]);
     std::mem::forget(file);
     let partial = folder.path().join("october.jsonl.partial");
     let whole = std::fs::read(&partial).unwrap();
     std::fs::write(&partial, &whole[..whole.len() - 1]).unwrap();
-    let short = ExportFile::resume(&path).unwrap_err();
+    let short = ExportFile::resume(&path, &origin()).unwrap_err();
     assert!(short.to_string().contains("shorter"), "{short}");
     std::fs::write(&partial, &whole).unwrap();
-    ExportFile::resume(&path).unwrap();
+    ExportFile::resume(&path, &origin()).unwrap();
+    // The records of two logs in one file would be neither's.
+    for other in [
+        Origin::new("billing", "ledger_audit", "grace"),
+        Origin::new("ledger", "old_audit", "grace"),
+    ] {
+        let refused = ExportFile::resume(&path, &other).unwrap_err();
+        assert!(matches!(refused, ExportError::OtherLog { .. }), "{refused}");
+        assert!(refused.to_string().contains("ledger_audit"), "{refused}");
+    }
+    let another = Origin::new("ledger", "ledger_audit", "linus");
+    ExportFile::resume(&path, &another).unwrap();
 
     std::fs::write(folder.path().join("october.jsonl.progress.json"), "{").unwrap();
-    let damaged = ExportFile::resume(&path).unwrap_err();
+    let damaged = ExportFile::resume(&path, &origin()).unwrap_err();
     assert!(matches!(damaged, ExportError::Damaged { .. }), "{damaged}");
     // To begin again is always possible.
-    let again = ExportFile::create(&path, Format::JsonLines, &query()).unwrap();
+    let again = ExportFile::create(&path, Format::JsonLines, &query(), origin()).unwrap();
     again.finish().unwrap();
-    let there = ExportFile::resume(&path).unwrap_err();
+    let there = ExportFile::resume(&path, &origin()).unwrap_err();
     assert!(matches!(there, ExportError::Exists(_)), "{there}");
 }

@@ -101,10 +101,12 @@ pub(crate) fn one(arguments: &[String]) {
         let query = AuditQuery::new()
             .since(since)
             .sort(SortBy::RecordedAt, Direction::Ascending);
-        let mut file = ExportFile::create(Path::new(file), format, &query).expect("a new file");
-        AuditReader::new(pool, "ledger")
+        let reading = AuditReader::new(pool, "ledger")
             .expect("a reader")
-            .asked_by(Actor::system("bench"))
+            .asked_by(Actor::system("bench"));
+        let mut file = ExportFile::create(Path::new(file), format, &query, reading.origin())
+            .expect("a new file");
+        reading
             .each::<ExportError>(&query, |record| file.write(&record))
             .await
             .expect("all is read and written");

@@ -35,7 +35,21 @@ async fn the_reader_role_reads_the_views_and_writes_its_readings_alone() {
         run(&format!("SELECT * FROM ledger_audit.{view}"))
             .await
             .unwrap();
+        // As `\d+` shows it to whoever asks with psql.
+        let said = format!("SELECT obj_description('ledger_audit.{view}'::regclass, 'pg_class')");
+        let said: Option<String> = sqlx::query_scalar(AssertSqlSafe(said))
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert!(said.is_some(), "{view} says not what it shows");
     }
+    let (answer, records, complete): (String, i64, Option<bool>) = sqlx::query_as(
+        "SELECT answer, records, complete FROM ledger_audit.readings ORDER BY recorded_at LIMIT 1",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!((answer.as_str(), records, complete), ("page", 1, None));
     for statement in [
         "SELECT * FROM ledger_audit.record",
         "INSERT INTO ledger_audit.record (id) VALUES (gen_random_uuid())",

@@ -47,6 +47,17 @@ async fn the_logs_of_all_services_are_one_view_for_the_reader() {
     sqlx::raw_sql(built).execute(&log.pool).await.unwrap();
     unite(&log.pool, None).await.unwrap();
     assert_eq!(seen().await, [of("billing"), of("identity"), of("ledger")]);
+    // A log that is marked and cannot be read would be missing, and nobody would know.
+    let broken = "CREATE SCHEMA \"Old audit\"; COMMENT ON SCHEMA \"Old audit\" IS 'platform-audit'";
+    sqlx::raw_sql(broken).execute(&log.pool).await.unwrap();
+    let refused = unite(&log.pool, None).await.unwrap_err();
+    assert!(matches!(refused, Error::NotUnited(_)), "{refused}");
+    assert!(refused.to_string().contains("\"Old audit\""), "{refused}");
+    sqlx::raw_sql("COMMENT ON SCHEMA \"Old audit\" IS NULL")
+        .execute(&log.pool)
+        .await
+        .unwrap();
+    assert_eq!(unite(&log.pool, None).await.unwrap().len(), 3);
     let unknown = unite(&log.pool, Some("nobody\"; DROP")).await.unwrap_err();
     assert!(matches!(unknown, Error::UnknownRole(_)), "{unknown}");
     assert!(

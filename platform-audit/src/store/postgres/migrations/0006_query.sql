@@ -9,27 +9,35 @@ CREATE INDEX record_request_id ON {schema}.record (request_id, recorded_at, id) 
 -- By this, unite() knows the audit schemas of a cluster.
 COMMENT ON SCHEMA {schema} IS 'platform-audit';
 
--- What was changed: one row a field.
+COMMENT ON VIEW {schema}.records IS
+    'Who did what to which resource, when, from where, why, with what outcome: one row a record.';
+
 CREATE VIEW {schema}.changes AS
     SELECT recorded_at, id, service, actor_kind, actor_id, action, resource_type, resource_id,
         change.key AS field, change.value -> 'before' AS before, change.value -> 'after' AS after, reason
     FROM {schema}.record CROSS JOIN LATERAL jsonb_each(changes) AS change
     WHERE outcome = 'success';
+COMMENT ON VIEW {schema}.changes IS
+    'What was changed, from what to what: one row a changed field of a successful record; JSON null and no value are told apart.';
 
--- What was tried and did not happen.
 CREATE VIEW {schema}.attempts AS
     SELECT * FROM {schema}.record WHERE outcome <> 'success';
+COMMENT ON VIEW {schema}.attempts IS
+    'What was tried and did not happen: one row a record that is no success, with the columns of records.';
 
--- Who did how much of what on which day (UTC).
 CREATE VIEW {schema}.activity AS
     SELECT (recorded_at AT TIME ZONE 'UTC')::date AS day, actor_kind, actor_id, action, outcome, count(*) AS records
     FROM {schema}.record GROUP BY 1, 2, 3, 4, 5;
+COMMENT ON VIEW {schema}.activity IS
+    'Who did how much of what: records a day (UTC), actor, action and outcome. Reads all records: it has no index.';
 
--- Who read the audit log itself.
 CREATE VIEW {schema}.readings AS
     SELECT recorded_at, id, actor_kind, actor_id, reason, details ->> 'answer' AS answer,
-        details -> 'query' AS query, (details ->> 'records')::bigint AS records, details ->> 'database_user' AS database_user
+        details -> 'query' AS query, (details ->> 'records')::bigint AS records, (details ->> 'complete')::boolean AS complete,
+        details ->> 'database_user' AS database_user
     FROM {schema}.record WHERE action = 'audit.read';
+COMMENT ON VIEW {schema}.readings IS
+    'Who read the audit log itself: one row an answer, what was asked, how many records came back, and of an export that ended whether these were all.';
 
 -- Leaves the record of a reading. The reader role may call it, and can write nothing else: of what
 -- it is given, action, outcome, resource and changes do not count, and the database user is kept beside

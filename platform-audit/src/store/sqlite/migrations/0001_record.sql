@@ -32,6 +32,8 @@ CREATE TABLE {schema}_record (
     CONSTRAINT success_has_no_failing_status CHECK (outcome <> 'success' OR status < 400 OR status IS NULL)
 ) STRICT, WITHOUT ROWID;
 
+-- WITHOUT ROWID: each index ends with the id.
+CREATE INDEX {schema}_record_recorded_at ON {schema}_record (recorded_at);
 CREATE INDEX {schema}_record_resource ON {schema}_record (resource_type, resource_id, recorded_at);
 CREATE INDEX {schema}_record_actor ON {schema}_record (actor_id, recorded_at);
 
