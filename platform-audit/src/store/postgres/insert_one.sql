@@ -8,7 +8,7 @@ INSERT INTO {schema}.record (
     outcome, status, error_type, reason,
     request_id, method, route, path, client_address, user_agent, trace_id, span_id)
 VALUES (
-    CASE WHEN current_setting('platform_audit.transaction', true) = $1 THEN $1::uuid ELSE {schema}.transaction_ended() END,
+    CASE WHEN starts_with(current_setting('platform_audit.transaction', true), $1) THEN $1::uuid ELSE {schema}.transaction_ended() END,
     $2, $3, $4, $5::jsonb, $6::jsonb, $7::jsonb,
     $8::timestamptz, $9, $10,
     $11, $12, $13, $14, $15,

@@ -71,7 +71,7 @@ async fn the_drivers_log_never_holds_a_pad() {
         .filter_map(|flight| {
             flight
                 .query?
-                .split_once(".pad = '")
+                .split_once(" x")
                 .map(|it| it.1[..64].to_owned())
         })
         .collect();
@@ -88,7 +88,7 @@ async fn nothing_is_opened_outside_the_transaction_it_was_sealed_for() {
     for before in [
         "",
         "SET LOCAL platform_audit.transaction = 'mine'; ",
-        "SET LOCAL platform_audit.transaction = 'mine'; SET LOCAL platform_audit.pad = '00'; ",
+        "SET LOCAL platform_audit.transaction = 'mine x00'; ",
     ] {
         let mut connection = service.pool.acquire().await.unwrap().detach();
         let refused = sqlx::raw_sql(AssertSqlSafe(format!("BEGIN; {before}{sealed}; COMMIT")))

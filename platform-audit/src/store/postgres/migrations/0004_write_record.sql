@@ -100,15 +100,17 @@ CREATE TYPE {schema}.written_records AS (
 CREATE FUNCTION {schema}.write_sealed(sealed varbit, transaction text, several boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
+    -- The transaction's name, and where it was given one, its pad.
+    begun text := current_setting('platform_audit.transaction', true);
     opened text;
     one {schema}.written_record;
     given {schema}.written_records;
 BEGIN
-    IF current_setting('platform_audit.transaction', true) IS DISTINCT FROM transaction THEN
+    IF split_part(begun, ' ', 1) IS DISTINCT FROM transaction THEN
         PERFORM {schema}.transaction_ended();
     END IF;
     opened := convert_from(substring(varbit_send(
-        sealed # ('x' || left(current_setting('platform_audit.pad'), bit_length(sealed) / 4))::varbit) FROM 5), 'UTF8');
+        sealed # substring(split_part(begun, ' ', 2)::varbit FROM 1 FOR length(sealed))) FROM 5), 'UTF8');
     IF several THEN
         given := opened;
         INSERT INTO {schema}.record (
