@@ -48,6 +48,7 @@ fn with_figures(text: &str) -> String {
         ("run", figures.run()),
         ("http", figures.http()),
         ("socket", figures.socket()),
+        ("dead", figures.dead()),
         ("audit", figures.audit()),
         ("work", figures.work()),
         ("query", figures.query()),
@@ -160,6 +161,19 @@ impl Figures {
             );
         }
         table
+    }
+
+    /// What a service notices of an endpoint that accepts and never answers.
+    fn dead(&self) -> String {
+        let memory = |which: &str| self.number(&format!("dead.{which}_mebibytes"));
+        format!(
+            "The slowest hundredth of requests (p99) takes {:.2} of its time with telemetry off, and {:.2} with a spool; {:.0} MiB are resident, and {:.0} with a spool, where {:.0} are with telemetry off.\n",
+            self.number("dead.p99_vs_off"),
+            self.number("dead.spooling_p99_vs_off"),
+            memory("dead"),
+            memory("spooling"),
+            memory("off"),
+        )
     }
 
     /// Processor time of audited requests.
@@ -417,7 +431,7 @@ mod tests {
                 "{document} disagrees with tests/bench/figures.json: cargo run --release -p platform-bench -- docs"
             );
         }
-        assert_eq!(blocks, 10, "each block is in a document");
+        assert_eq!(blocks, 11, "each block is in a document");
     }
 
     #[test]
