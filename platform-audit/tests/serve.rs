@@ -8,7 +8,7 @@
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use platform_audit::query::{AuditQuery, AuditReader};
 use platform_audit::{Actor, Audit};
@@ -157,6 +157,21 @@ async fn the_password_is_private_and_gone_afterwards() {
     }
 }
 
+/// What the command says that does not serve, for which it has a minute.
+#[cfg(unix)]
+fn refused(command: &mut Command) -> Output {
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = piped.spawn().unwrap();
+    for _ in 0..600 {
+        if process.try_wait().unwrap().is_some() {
+            return process.wait_with_output().unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    process.kill().unwrap();
+    panic!("it serves");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn what_would_show_the_records_to_others_is_refused() {
@@ -166,10 +181,7 @@ async fn what_would_show_the_records_to_others_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     let said = |arguments: &[&str]| {
-        let output = command(&database, "grace")
-            .args(arguments)
-            .output()
-            .unwrap();
+        let output = refused(command(&database, "grace").args(arguments));
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         String::from_utf8(output.stderr).unwrap()
     };
@@ -199,7 +211,7 @@ async fn what_would_show_the_records_to_others_is_refused() {
         err.contains("no records to read") && err.contains("nowhere"),
         "{err}"
     );
-    let output = command(&database, "a:b").output().unwrap();
+    let output = refused(&mut command(&database, "a:b"));
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("colon"));
 }

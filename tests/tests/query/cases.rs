@@ -566,12 +566,13 @@ async fn what_is_counted_can_be_asked_for() {
         but(4, "resource_type", "entry"),
         record(86_400 * 4),
         record(86_400 * 5),
-        record(86_400 * 40),
+        record(86_400 * 5 + 7_200),
     ])
     .await;
+    // The first and the last lie in the same periods as others, and not in the query's.
     let query = AuditQuery::new()
         .since("2025-01-01T00:00:02Z".parse().unwrap())
-        .until("2026-01-01T00:00:00Z".parse().unwrap());
+        .until("2025-01-06T01:00:00Z".parse().unwrap());
     for group in [
         GroupBy::Action,
         GroupBy::Actor,
@@ -584,7 +585,7 @@ async fn what_is_counted_can_be_asked_for() {
     ] {
         let counts = log.reading.summary(&query, group).await.unwrap();
         let all: u64 = counts.iter().map(|it| it.records).sum();
-        assert_eq!(all, 6, "{group:?}");
+        assert_eq!(all, 5, "{group:?}");
         for count in counts {
             let Some(only) = group.only(&query, &count.value) else {
                 assert_eq!(count.value, "", "{group:?}");

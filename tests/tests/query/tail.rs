@@ -68,3 +68,34 @@ async fn beside_sixteen_writers_each_record_is_told_exactly_once() {
     }
     assert!(told.values().all(|times| *times == 1), "{told:?}");
 }
+
+#[tokio::test]
+async fn what_was_committed_before_is_not_told_though_an_older_transaction_goes_on() {
+    let log = Log::empty().await;
+    let write = async |entry: &str| {
+        sqlx::query("SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.write', reason => 'a test', resource_type => 'entry', resource_id => $1)")
+            .bind(entry)
+            .execute(&log.pool)
+            .await
+            .unwrap();
+    };
+    let mut older = log.pool.begin().await.unwrap();
+    sqlx::query("SELECT pg_current_xact_id()::text")
+        .execute(&mut *older)
+        .await
+        .unwrap();
+    write("before").await;
+    let reading = AuditReader::new(log.pool.clone(), "ledger")
+        .unwrap()
+        .asked_by(Actor::user("grace"));
+    let query = AuditQuery::new().action("entry.write");
+    let mut tail = reading.tail(&query).await.unwrap();
+    write("after").await;
+    older.rollback().await.unwrap();
+    let mut told = Vec::new();
+    while !told.iter().any(|entry| entry == "after") {
+        let records = tail.look().await.unwrap().records;
+        told.extend(records.into_iter().filter_map(|it| it.resource_id));
+    }
+    assert_eq!(told, ["after"]);
+}
