@@ -89,6 +89,11 @@ pub enum Error {
     /// A reading of the records could not be recorded, so nothing was handed out.
     #[error("the reading could not be recorded, so nothing is shown ({})", kind(.0))]
     Reading(#[source] sqlx::Error),
+    /// How many records were handed out could not be recorded.
+    #[error(
+        "records were handed out, and how many could not be recorded ({}): that it began is recorded", kind(.0)
+    )]
+    ReadingEnd(#[source] sqlx::Error),
     /// A query of the records that makes no sense.
     #[error("the query is not understood: {0}")]
     InvalidQuery(String),
@@ -138,6 +143,14 @@ impl Error {
             Self::TransactionEnded
         } else {
             Self::Record(error)
+        }
+    }
+
+    /// Of the record of a reading that has handed out records already.
+    pub(crate) fn at_the_end(self) -> Self {
+        match self {
+            Self::Reading(error) => Self::ReadingEnd(error),
+            other => other,
         }
     }
 

@@ -147,6 +147,42 @@ async fn what_is_committed_late_is_told_once_and_how_much_was_told_is_recorded()
     assert!(!entries.iter().any(|it| it == "never"), "{entries:?}");
 }
 
+/// Of an export that was interrupted, the log says how much was handed out.
+#[tokio::test]
+async fn an_export_that_is_interrupted_says_how_far_it_came() {
+    let (database, pool) = log().await;
+    for n in 0..3_000 {
+        write(&pool, &n.to_string()).await;
+    }
+    let mut process = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
+        .args(["export", "--service", "ledger", "--as", "grace"])
+        .args(["--actor", "ada", "--out", "-", "--database-url"])
+        .arg(database.url())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(process.stdout.take().unwrap());
+    let mut first = String::new();
+    said.read_line(&mut first).unwrap();
+    // It waits for its pipe now, which holds less than all.
+    let id = process.id().to_string();
+    Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    let lines = std::thread::spawn(move || said.lines().count());
+    let output = process.wait_with_output().unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{complaint}");
+    assert!(complaint.contains("interrupted"), "{complaint}");
+    assert!(lines.join().unwrap() < 2_999);
+    let (records, complete): (i64, bool) = sqlx::query_as(
+        "SELECT records, complete FROM ledger_audit.readings WHERE answer = 'exported'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert!((1..3_000).contains(&records) && !complete, "{records}");
+}
+
 #[tokio::test]
 async fn a_table_has_one_heading_and_its_columns_stay_where_they_are() {
     let (database, pool) = log().await;

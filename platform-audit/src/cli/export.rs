@@ -1,15 +1,17 @@
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
-use platform_audit::export::{Encoder, ExportFile, Format};
-use platform_audit::query::{AuditQuery, Direction, Reading, SortBy};
+use platform_audit::AuditRecord;
+use platform_audit::export::{Encoder, ExportError, ExportFile, Format};
+use platform_audit::query::{AuditQuery, Direction, Export, Reading, SortBy};
 use sqlx::Any;
 
 use crate::asking::{Asker, Filters};
+use crate::interrupted::interrupted;
 use crate::output::{self, Stdout, binary_to_terminal, counter};
 
 /// Writes the records that meet all conditions into a file, oldest first, with a manifest beside it
@@ -75,9 +77,10 @@ pub(crate) async fn print(
         binary_to_terminal()?;
     }
     let mut export = reading.export(query, None).await?;
+    let mut stop = interrupted()?;
     let printed = async {
         let mut encoder = Encoder::new(format, BufWriter::new(Stdout))?;
-        while let Some(records) = export.next_page().await? {
+        while let Some(records) = next_page(&mut export, &mut stop).await? {
             records.iter().try_for_each(|it| encoder.write(it))?;
         }
         encoder.finish()
@@ -86,6 +89,21 @@ pub(crate) async fn print(
     let recorded = export.end(printed.is_ok()).await;
     printed?;
     Ok(recorded?)
+}
+
+/// The next page, unless somebody wants the command to end.
+async fn next_page(
+    export: &mut Export<Any>,
+    stop: &mut (impl Future<Output = ()> + Unpin),
+) -> Result<Option<Vec<AuditRecord>>, ExportError> {
+    tokio::select! {
+        biased;
+        () = stop => {
+            let what = "it was interrupted; --resume goes on with a file";
+            Err(io::Error::new(io::ErrorKind::Interrupted, what).into())
+        }
+        page = export.next_page() => Ok(page?),
+    }
 }
 
 async fn write(options: &Options) -> anyhow::Result<u64> {
@@ -102,8 +120,9 @@ async fn write(options: &Options) -> anyhow::Result<u64> {
     let shown: ProgressBar = counter();
     shown.set_position(file.records());
     let mut export = reading.export(&query, cursor).await?;
+    let mut stop = interrupted()?;
     let written = async {
-        while let Some(records) = export.next_page().await? {
+        while let Some(records) = next_page(&mut export, &mut stop).await? {
             for record in &records {
                 file.write(record)?;
                 shown.inc(1);

@@ -74,13 +74,9 @@ fn every(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let stop = interrupted()?;
     let reading = options.asker.reading().await?;
     let mut tail = reading.tail(&options.filters.query()).await?;
-    let ended = tokio::select! {
-        ended = follow(&mut tail, options.every, options.format) => ended,
-        () = stop => Ok(()),
-    };
+    let ended = follow(&mut tail, &options, interrupted()?).await;
     // Also of a tail that failed: what it told was seen.
     let recorded = tail.end().await;
     ended?;
@@ -88,13 +84,17 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn follow(tail: &mut Tail<Any>, every: Duration, format: Format) -> anyhow::Result<()> {
+async fn follow(
+    tail: &mut Tail<Any>,
+    options: &Options,
+    mut stop: impl Future<Output = ()> + Unpin,
+) -> anyhow::Result<()> {
     let mut rows = Rows::default();
     let (mut waiting_for, mut since, mut said) = (None, Instant::now(), false);
     loop {
         let tailed = tail.look().await?;
         if !tailed.records.is_empty() {
-            match format {
+            match options.format {
                 Format::Table => rows.print(&tailed.records)?,
                 format => output::records(&tailed.records, format.of_records())?,
             }
@@ -106,11 +106,15 @@ async fn follow(tail: &mut Tail<Any>, every: Duration, format: Format) -> anyhow
             && !said
         {
             output::hint(format_args!(
-                "nothing below transaction {transaction} has ended for {} s: either nobody writes, or one has been open since, and records that were committed after it wait for it (pg_stat_activity, backend_xid, of the whole server)",
+                "transaction {transaction} has not ended for {} s: either nobody has written since, or it is open, and records that were committed after it began wait for it (pg_stat_activity, backend_xid, of the whole server)",
                 STALLED.as_secs()
             ));
             said = true;
         }
-        tokio::time::sleep(every).await;
+        // Nowhere else, so that what was told is known.
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            () = tokio::time::sleep(options.every) => {}
+        }
     }
 }

@@ -7,9 +7,9 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
-use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::request::Parts;
+use http::{Method, StatusCode};
 use maud::{Markup, html};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::spawn_blocking;
@@ -69,6 +69,14 @@ pub(super) async fn file<DB: AuditDatabase, A: Access>(
         Ok(query) => query.sort(SortBy::RecordedAt, Direction::Ascending),
         Err(error) => return visit.failed(&error),
     };
+    let name = format!("attachment; filename=\"audit.{}\"", format.extension());
+    let headers = [
+        (CONTENT_TYPE, format.media_type()),
+        (CONTENT_DISPOSITION, name.as_str()),
+    ];
+    if visit.method == Method::HEAD {
+        return headers.into_response();
+    }
     let mut export = match visit.reading.export(&query, None).await {
         Ok(export) => export,
         Err(error) => return visit.failed(&error),
@@ -90,11 +98,6 @@ pub(super) async fn file<DB: AuditDatabase, A: Access>(
         let chunk: Chunk = waiting.recv().await?;
         Some((chunk, waiting))
     });
-    let name = format!("attachment; filename=\"audit.{}\"", format.extension());
-    let headers = [
-        (CONTENT_TYPE, format.media_type()),
-        (CONTENT_DISPOSITION, name.as_str()),
-    ];
     (headers, Body::from_stream(chunks)).into_response()
 }
 

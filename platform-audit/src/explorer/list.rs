@@ -47,14 +47,14 @@ async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
     let links = &visit.links;
     let pairs = query.to_pairs();
     // Counting reads all that it counts, so only the first page counts, and no more than is shown.
-    let (counted, group) = counted(&query, Timestamp::now());
+    let counted = counted(&query, Timestamp::now());
     Ok(html! {
         @if cursor.is_none() && !found.records.is_empty() {
             @if query.since.is_none() {
                 p { "Counted are the last " (DAYS) " days" @if query.until.is_some() { " of the period" } "; name a period to count others." }
             }
-            (timeline(links, &counted, group, &visit.reading.summary(&counted, group).await?))
-            @if query.actor.is_some() { (actions(visit, &query, &counted).await?) }
+            (timeline(links, &counted, &visit.reading.summary(&counted.query, counted.group).await?))
+            @if query.actor.is_some() { (actions(visit, &query, &counted.query).await?) }
         }
         section aria-labelledby="records" {
             h2 id="records" { "Found" }
@@ -85,7 +85,7 @@ async fn actions<DB: AuditDatabase>(
                     li { a href=(visit.links.to("/", target)) { (brief(&count.value)) } " " (count.records) }
                 }
             }
-            @if counts.len() >= MOST_VALUES { p.note { "These are the " (MOST_VALUES) " most frequent; there are more." } }
+            @if counts.len() >= MOST_VALUES { p.note { "These are the " (MOST_VALUES) " most frequent; there may be more." } }
         }
     })
 }

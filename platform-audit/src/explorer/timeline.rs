@@ -1,7 +1,10 @@
 //! How many records there are a day, a week or a month, as bars and as text.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use maud::{Markup, html};
 
 use super::visit::Links;
@@ -12,13 +15,22 @@ use crate::query::{AuditQuery, Count, GroupBy};
 pub(super) const DAYS: i64 = 60;
 /// The height of the highest bar, in the picture's units.
 const HEIGHT: u64 = 60;
-/// How wide a bar is with the gap beside it.
+/// How wide a bar is with the gap beside it, and for how many there is room at least.
 const WIDTH: usize = 10;
+const ROOM: usize = 7;
 
-/// The same query, of the last days only if it names no beginning; and by what it is counted, so that
-/// all of it can be seen.
-pub(super) fn counted(query: &AuditQuery, now: Timestamp) -> (AuditQuery, GroupBy) {
-    let end = query.until.unwrap_or(now);
+/// What is counted: the same query, of the last days only if it names no beginning; and by what, so
+/// that all of it can be seen.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) query: AuditQuery,
+    pub(super) group: GroupBy,
+    /// The last moment of it, or now.
+    last: Timestamp,
+}
+
+pub(super) fn counted(query: &AuditQuery, now: Timestamp) -> Counted {
+    let end = query.until.map_or(now, |until| until.min(now));
     let days = |days| SignedDuration::from_hours(24 * days);
     let begin = query.since.or_else(|| end.checked_sub(days(DAYS)).ok());
     let length = begin.map(|begin| end.duration_since(begin));
@@ -29,20 +41,25 @@ pub(super) fn counted(query: &AuditQuery, now: Timestamp) -> (AuditQuery, GroupB
     };
     let since = begin;
     let query = query.clone();
-    (AuditQuery { since, ..query }, group)
+    Counted {
+        query: AuditQuery { since, ..query },
+        group,
+        last: end
+            .checked_sub(SignedDuration::from_micros(1))
+            .unwrap_or(end),
+    }
 }
 
-pub(super) fn timeline(
-    links: &Links,
-    query: &AuditQuery,
-    group: GroupBy,
-    counts: &[Count],
-) -> Markup {
+pub(super) fn timeline(links: &Links, counted: &Counted, counts: &[Count]) -> Markup {
+    let Counted { query, group, .. } = counted;
+    let group = *group;
     let (one, all) = words(group);
-    let bars = without_gaps(group, counts);
+    let bars = counted.bars(counts);
     let most = bars.iter().map(|(_, records)| *records).max();
-    let most = most.unwrap_or(1).max(1);
-    let width = WIDTH * bars.len().max(usize::try_from(DAYS).unwrap_or_default());
+    let Some(most) = most.filter(|most| *most > 0) else {
+        return html! {};
+    };
+    let width = WIDTH * bars.len().max(ROOM);
     html! {
         section aria-labelledby="timeline" {
             h2 id="timeline" { "Records a " (one) }
@@ -57,8 +74,8 @@ pub(super) fn timeline(
             }
             @if let (Some((first, _)), Some((last, _))) = (bars.first(), bars.last()) {
                 p {
-                    @if group == GroupBy::Week { "Weeks from the Monday " (first) " to the one of " (last) }
-                    @else { (first) " to " (last) }
+                    @if group == GroupBy::Week { "Weeks from the Monday " }
+                    (first) " to " (last)
                     ", in UTC; the highest bar is " (most) " records."
                 }
             }
@@ -87,70 +104,115 @@ fn words(group: GroupBy) -> (&'static str, &'static str) {
     }
 }
 
-/// Each period from the first that has records to the last, also those that have none.
-fn without_gaps(group: GroupBy, counts: &[Count]) -> Vec<(String, u64)> {
-    let (suffix, format) = match group {
-        GroupBy::Month => ("-01", "%Y-%m"),
-        _ => ("", "%Y-%m-%d"),
-    };
-    let name = |day: Date| day.strftime(format).to_string();
-    let mut bars: Vec<(Date, u64)> = Vec::new();
-    for count in counts {
-        let Ok(day) = format!("{}{suffix}", count.value).parse() else {
-            continue;
+impl Counted {
+    /// Each day, week or month from the beginning to the end, also those that have no records. Of months
+    /// there may be many, so they begin with the first that has some.
+    fn bars(&self, counts: &[Count]) -> Vec<(String, u64)> {
+        let (suffix, format) = match self.group {
+            GroupBy::Month => ("-01", "%Y-%m"),
+            _ => ("", "%Y-%m-%d"),
         };
-        while let (Some((last, _)), Some(length)) = (bars.last(), group.length())
-            && let Ok(next) = last.checked_add(length)
-            && next < day
-        {
-            bars.push((next, 0));
-        }
-        bars.push((day, count.records));
+        let known: BTreeMap<Date, u64> = counts
+            .iter()
+            .filter_map(|count| {
+                let day = format!("{}{suffix}", count.value).parse().ok()?;
+                Some((day, count.records))
+            })
+            .collect();
+        let first = match self.query.since {
+            Some(since) if self.group != GroupBy::Month => Some(self.period(since)),
+            _ => known.keys().next().copied(),
+        };
+        // What was written since is counted, too.
+        let last = self.period(self.last);
+        let last = known.keys().next_back().map_or(last, |day| last.max(*day));
+        let periods =
+            std::iter::successors(first, |day| day.checked_add(self.group.length()?).ok());
+        periods
+            .take_while(|day| *day <= last)
+            .map(|day| {
+                let records = known.get(&day).copied().unwrap_or_default();
+                (day.strftime(format).to_string(), records)
+            })
+            .collect()
     }
-    bars.into_iter()
-        .map(|(day, records)| (name(day), records))
-        .collect()
+
+    /// The first day of the period that `moment` is in.
+    fn period(&self, moment: Timestamp) -> Date {
+        let day = TimeZone::UTC.to_datetime(moment).date();
+        match self.group {
+            GroupBy::Month => day.first_of_month(),
+            GroupBy::Week => {
+                let days = i64::from(day.weekday().to_monday_zero_offset());
+                day.checked_sub(days.days()).unwrap_or(day)
+            }
+            _ => day,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{AuditQuery, Count, GroupBy, counted, without_gaps};
+    use jiff::Timestamp;
 
-    fn bars(group: GroupBy, counts: &[(&str, u64)]) -> Vec<String> {
+    use super::{AuditQuery, Count, Counted, GroupBy, counted};
+
+    const NOW: &str = "2026-11-27T12:00:00Z";
+
+    fn asked(since: Option<&str>, until: Option<&str>) -> Counted {
+        let moment = |text: &str| -> Timestamp { format!("{text}T00:00:00Z").parse().unwrap() };
+        let mut query = AuditQuery::new();
+        query.since = since.map(moment);
+        query.until = until.map(moment);
+        counted(&query, NOW.parse().unwrap())
+    }
+
+    fn bars(counted: &Counted, counts: &[(&str, u64)]) -> Vec<String> {
         let counts = counts.iter().map(|(value, records)| Count {
             value: (*value).to_owned(),
             records: *records,
         });
-        let bars = without_gaps(group, &counts.collect::<Vec<_>>());
+        let bars = counted.bars(&counts.collect::<Vec<_>>());
         bars.iter().map(|(name, n)| format!("{name} {n}")).collect()
     }
 
     #[test]
     fn a_period_without_records_has_its_place() {
+        let days = asked(Some("2026-02-26"), Some("2026-03-02"));
         assert_eq!(
-            bars(GroupBy::Day, &[("2026-02-27", 3), ("2026-03-01", 1)]),
-            ["2026-02-27 3", "2026-02-28 0", "2026-03-01 1"]
+            bars(&days, &[("2026-02-27", 3), ("2026-03-01", 1)]),
+            [
+                "2026-02-26 0",
+                "2026-02-27 3",
+                "2026-02-28 0",
+                "2026-03-01 1"
+            ]
         );
+        let weeks = asked(Some("2026-09-09"), None);
+        let weeks = bars(&weeks, &[("2026-09-21", 3), ("2026-10-05", 1)]);
+        assert_eq!(weeks[..3], ["2026-09-07 0", "2026-09-14 0", "2026-09-21 3"]);
+        assert_eq!(weeks.last().unwrap(), "2026-11-23 0", "the week of today");
+        let months = asked(Some("1970-01-01"), None);
         assert_eq!(
-            bars(GroupBy::Week, &[("2025-12-22", 3), ("2026-01-05", 1)]),
-            ["2025-12-22 3", "2025-12-29 0", "2026-01-05 1"]
+            bars(&months, &[("2026-08", 3), ("2026-10", 1)]),
+            ["2026-08 3", "2026-09 0", "2026-10 1", "2026-11 0"]
         );
+        assert!(bars(&months, &[]).is_empty());
+    }
+
+    #[test]
+    fn what_was_written_since_has_its_place_too() {
+        let days = asked(Some("2026-11-27"), None);
         assert_eq!(
-            bars(GroupBy::Month, &[("2025-12", 3), ("2026-02", 1)]),
-            ["2025-12 3", "2026-01 0", "2026-02 1"]
+            bars(&days, &[("2026-11-27", 3), ("2026-11-28", 1)]),
+            ["2026-11-27 3", "2026-11-28 1"]
         );
-        assert!(bars(GroupBy::Day, &[]).is_empty());
     }
 
     #[test]
     fn all_of_the_period_that_is_named_is_counted() {
-        let now = "2026-11-27T12:00:00Z".parse().unwrap();
         let of = |since: Option<&str>, until: Option<&str>| {
-            let moment = |text: &str| format!("{text}T00:00:00Z").parse().unwrap();
-            let mut query = AuditQuery::new();
-            query.since = since.map(moment);
-            query.until = until.map(moment);
-            let (query, group) = counted(&query, now);
+            let Counted { query, group, .. } = asked(since, until);
             (query.since.unwrap().strftime("%F").to_string(), group)
         };
         let expected = |since: &str, group| (since.to_owned(), group);
@@ -167,6 +229,7 @@ mod tests {
             ("2025-10-25", None, GroupBy::Week),
             ("2025-10-01", None, GroupBy::Month),
             ("1970-01-01", None, GroupBy::Month),
+            ("2026-11-01", Some("9000-01-01"), GroupBy::Day),
         ] {
             assert_eq!(of(Some(since), until), expected(since, group), "{since}");
         }

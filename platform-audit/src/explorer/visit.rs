@@ -6,7 +6,7 @@ use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use maud::html;
 
 use super::access::{Access, Refusal};
@@ -26,6 +26,7 @@ pub(super) struct Site<DB: AuditDatabase, A> {
 pub(super) struct Visit<DB: AuditDatabase> {
     pub(super) reading: Reading<DB>,
     pub(super) links: Links,
+    pub(super) method: Method,
     /// The query's names and values, as given.
     pub(super) pairs: Vec<(String, String)>,
 }
@@ -62,6 +63,7 @@ impl<DB: AuditDatabase> Visit<DB> {
         Ok(Self {
             reading,
             links,
+            method: parts.method.clone(),
             pairs: pairs.into_owned().collect(),
         })
     }

@@ -40,7 +40,7 @@ pub(super) const COLUMNS: [&str; 29] = [
 /// A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, a tab or a line break for a formula, in
 /// whatever width it is written; and one that was told to, or whose language parts cells by it, begins a
 /// cell after each `;`, tab and line break too. So an apostrophe comes before such a beginning, wherever a
-/// cell may begin, before an apostrophe there, and for an empty text, to tell it from none. To take one
+/// cell may begin, before a quote or an apostrophe there, and for an empty text, to tell it from none. To take one
 /// apostrophe from each such place gives back what was there: [`from_row`] does. JSON has `\u003b` for `;`.
 pub fn to_row(record: &AuditRecord) -> Vec<String> {
     let Ok(Value::Object(fields)) = serde_json::to_value(record) else {
@@ -88,7 +88,11 @@ fn inert(text: &str) -> String {
     let mut cell = String::with_capacity(text.len());
     let mut begins = true;
     for it in text.chars() {
-        let commands = matches!(it, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\'');
+        // A quote, behind which such a spreadsheet would begin anew.
+        let commands = matches!(
+            it,
+            '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\'' | '"'
+        );
         let at_all = cell.is_empty() && PARTS[1..].contains(&it);
         if begins && (commands || at_all) {
             cell.push('\'');

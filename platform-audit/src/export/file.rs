@@ -120,7 +120,9 @@ impl ExportFile {
         let footer = hex::decode(&progress.footer)
             .map_err(|error| damaged(&progress_path, &error.to_string()))?;
         let Progress {
-            manifest, cursor, ..
+            mut manifest,
+            cursor,
+            ..
         } = progress;
         if (&manifest.origin.service, &manifest.origin.schema) != (&origin.service, &origin.schema)
         {
@@ -130,6 +132,7 @@ impl ExportFile {
                 schema: manifest.origin.schema,
             });
         }
+        manifest.continued_by.push(origin.clone());
 
         let partial = beside(path, PARTIAL);
         let in_file = |source| failed(&partial, source);

@@ -23,6 +23,9 @@ pub struct Manifest {
     pub format: Format,
     /// Whose log it is from, and who exported it.
     pub origin: Origin,
+    /// Who continued it after it broke off, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub continued_by: Vec<Origin>,
     /// What was asked.
     pub query: AuditQuery,
     /// How many records it holds.
@@ -59,6 +62,7 @@ impl Manifest {
             file: file.to_string_lossy().into_owned(),
             format,
             origin,
+            continued_by: Vec::new(),
             query,
             records: 0,
             first: None,

@@ -31,7 +31,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// `cursor`, where an export broke off.
     ///
     /// That it begins is recorded (`export`), and by [`Export::end`] how it ended (`exported`). A
-    /// beginning without an end is one whose process was killed.
+    /// beginning without an end is one that was dropped, or whose process was killed.
     ///
     /// # Errors
     ///
@@ -73,19 +73,19 @@ impl<DB: AuditDatabase> Export<DB> {
         Ok(Some(page.records))
     }
 
-    /// Records how it ended: how many records were handed out, and whether whoever asked has all of
-    /// them. Answers how many.
+    /// Records how it ended: how many records were handed out, those of the last page whether they
+    /// were used or not, and whether whoever asked has all of them. Answers how many.
     ///
     /// # Errors
     ///
-    /// [`Error::Reading`] when it cannot be recorded.
+    /// [`Error::ReadingEnd`] when it cannot be recorded.
     pub async fn end(self, complete: bool) -> Result<u64, Error> {
         let is_whole = complete && matches!(self.place, Place::Nowhere);
         let more = [("complete", is_whole), ("continued", self.continued)];
         let told = self
             .reading
             .record_with("exported", &self.query, self.records, &more);
-        told.await?;
+        told.await.map_err(Error::at_the_end)?;
         Ok(self.records)
     }
 }

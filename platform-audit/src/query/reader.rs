@@ -372,15 +372,16 @@ impl<DB: AuditDatabase> Reading<DB> {
         more: &[(&str, bool)],
     ) -> Result<(), Error> {
         let mut record = self.of_reading();
+        let query = serde_json::to_value(query).unwrap_or_default();
+        record.details.insert("query".to_owned(), query);
+        bound_record(&mut record);
+        // Afterwards: however long the query is, it is told what came of it.
         let details = &mut record.details;
         details.insert("answer".to_owned(), kind.into());
-        let query = serde_json::to_value(query).unwrap_or_default();
-        details.insert("query".to_owned(), query);
         details.insert("records".to_owned(), rows.into());
         for (name, value) in more {
             details.insert((*name).to_owned(), (*value).into());
         }
-        bound_record(&mut record);
         let text = serde_json::to_string(&[&record]).unwrap_or_default();
         let mut connection = self.reader.pool.acquire().await.map_err(Error::Reading)?;
         let (statement, arguments) = self.dialect().record_read(self.schema(), text, record.id);

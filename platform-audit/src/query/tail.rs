@@ -108,7 +108,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         if self.dialect() == Dialect::Sqlite {
             // What is there already is not new.
             let there = tail.on_sqlite().await?;
-            tail.saw(&there);
+            tail.saw(&there, now);
         }
         Ok(tail)
     }
@@ -133,9 +133,12 @@ impl<DB: AuditDatabase> Tail<DB> {
     /// [`Error::Store`] when the database cannot be asked, [`Error::Reading`] when it cannot be
     /// recorded how many were told; the next look goes on from the same place.
     pub async fn look(&mut self) -> Result<Tailed, Error> {
-        let (records, end) = match self.reading.dialect() {
+        let (records, end, now) = match self.reading.dialect() {
             Dialect::Postgres => self.on_postgres().await?,
-            Dialect::Sqlite => (self.on_sqlite().await?, None),
+            Dialect::Sqlite => {
+                let Horizon { now, .. } = self.reading.horizon().await?;
+                (self.on_sqlite().await?, None, now)
+            }
         };
         let told = self.told + records.iter().filter(|it| !is_of_a_tail(it)).count() as u64;
         if told > 0 && self.recorded.elapsed() >= RECORDED_EVERY {
@@ -143,7 +146,7 @@ impl<DB: AuditDatabase> Tail<DB> {
         } else {
             self.told = told;
         }
-        self.saw(&records);
+        self.saw(&records, now);
         if let Some(end) = &end {
             self.next.clone_from(end);
         }
@@ -157,11 +160,11 @@ impl<DB: AuditDatabase> Tail<DB> {
     ///
     /// # Errors
     ///
-    /// [`Error::Reading`] when it cannot be recorded.
+    /// [`Error::ReadingEnd`] when it cannot be recorded.
     pub async fn end(mut self) -> Result<(), Error> {
         match self.told {
             0 => Ok(()),
-            told => self.record(told).await,
+            told => self.record(told).await.map_err(Error::at_the_end),
         }
     }
 
@@ -173,8 +176,8 @@ impl<DB: AuditDatabase> Tail<DB> {
 
     /// Takes the transactions up to the first that is still at work: all below it have ended, so
     /// no record of theirs can come any more.
-    async fn on_postgres(&self) -> Result<(Vec<AuditRecord>, Option<String>), Error> {
-        let Horizon { xmin, .. } = self.reading.horizon().await?;
+    async fn on_postgres(&self) -> Result<(Vec<AuditRecord>, Option<String>, Timestamp), Error> {
+        let Horizon { xmin, now, .. } = self.reading.horizon().await?;
         let mut statement = self.statement()?;
         let since = statement.moment(self.began - LONGEST);
         let first = statement.argument(&self.next, "xid8");
@@ -187,7 +190,7 @@ impl<DB: AuditDatabase> Tail<DB> {
             .text
             .push_str(" ORDER BY record.xid, record.recorded_at, record.id");
         let records = self.reading.fetch(statement).await?;
-        Ok((records, Some(xmin)))
+        Ok((records, Some(xmin), now))
     }
 
     /// SQLite has one writer at a time, so records are committed in the order of their times, as
@@ -205,7 +208,7 @@ impl<DB: AuditDatabase> Tail<DB> {
     }
 
     /// Remembers what was told, as far back as it could come again.
-    fn saw(&mut self, records: &[AuditRecord]) {
+    fn saw(&mut self, records: &[AuditRecord], now: Timestamp) {
         if self.reading.dialect() == Dialect::Postgres {
             return;
         }
@@ -213,6 +216,8 @@ impl<DB: AuditDatabase> Tail<DB> {
             self.last = self.last.max(place.0);
             self.seen.insert(place);
         }
+        // A clock that was ahead and was set back would else hide what is written until then.
+        self.last = self.last.min(now);
         let forgotten = self.last - OVERLAP - OVERLAP;
         self.seen = self.seen.split_off(&(forgotten, Uuid::nil()));
     }

@@ -122,6 +122,9 @@ fn a_spreadsheet_finds_no_formula() {
         ";;+1\t-1\r\n@1\n＝1;",
         "\t=1",
         "a\t'x;'",
+        "X;\"=1+1;Y",
+        "\t\"=1\t",
+        "a\n\"@x\";\"'\"",
     ] {
         let records = [record(Some(text), text, text.into())];
         let file = encoded(Format::Csv, &records);
@@ -135,6 +138,16 @@ fn a_spreadsheet_finds_no_formula() {
             // Where a spreadsheet parts cells by it.
             for part in cell.split([';', '\t', '\r', '\n']) {
                 assert!(!part.starts_with(COMMANDS), "{cell:?} of {text:?}");
+            }
+        }
+        // As a spreadsheet reads it whose language parts cells so.
+        for delimiter in [b';', b'\t'] {
+            let mut options = csv::ReaderBuilder::new();
+            let options = options.delimiter(delimiter).flexible(true);
+            for row in options.from_reader(&file[..]).records() {
+                for cell in &row.unwrap() {
+                    assert!(!cell.starts_with(COMMANDS), "{cell:?} of {text:?}");
+                }
             }
         }
         assert_eq!(csv_back(&file), records, "{text:?}");

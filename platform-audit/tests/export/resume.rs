@@ -64,6 +64,7 @@ fn whole_and_cut(
         (manifest.records, &manifest.first, &manifest.last),
         (expected.records, &expected.first, &expected.last),
     );
+    assert_eq!(manifest.continued_by, [origin(), origin()]);
     let left = std::fs::read_dir(folder).unwrap().count();
     assert_eq!(left, 4, "two files and two manifests");
     [(whole, expected), (path, manifest)]

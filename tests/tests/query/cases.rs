@@ -488,6 +488,34 @@ async fn each_reading_leaves_a_record_of_who_asked_what_and_how_many_came_back()
     assert_eq!(asked.count(), 5);
 }
 
+#[tokio::test]
+async fn however_long_a_query_is_its_record_says_what_came_of_it() {
+    let log = Log::with(&[record(1), record(2)]).await;
+    let mut query = AuditQuery::new().actor("ada");
+    for _ in 0..2_500 {
+        query = query.outcome(Outcome::Success);
+    }
+    assert_eq!(
+        log.reading.page(&query, None).await.unwrap().records.len(),
+        2
+    );
+    let exported = log.reading.each(&query, |_| Ok::<_, Error>(())).await;
+    assert_eq!(exported.unwrap(), 2);
+    let readings = AuditQuery::new().action("audit.read");
+    let readings = log.reading.page(&readings, None).await.unwrap().records;
+    let told: Vec<_> = readings
+        .iter()
+        .map(|it| {
+            assert!(!it.cut.is_empty(), "its query was too long: {:?}", it.cut);
+            (&it.details["answer"], &it.details["records"])
+        })
+        .collect();
+    let [export, exported, page] = ["export", "exported", "page"].map(Value::from);
+    let [none, two] = [0, 2].map(Value::from);
+    assert_eq!(told, [(&exported, &two), (&export, &none), (&page, &two)]);
+    assert_eq!(readings[0].details["complete"], true);
+}
+
 /// What the records of exports say, oldest first: kind, records, `complete` and `continued`.
 async fn exports(log: &Log) -> Vec<(String, u64, Option<bool>, bool)> {
     let query = AuditQuery::new()

@@ -63,6 +63,13 @@ async fn the_reader_role_reads_the_views_and_writes_its_readings_alone() {
         let code = refused.as_database_error().unwrap().code().unwrap();
         assert!(["42501", "55000"].contains(&&*code), "{statement}: {code}");
     }
+    // Nothing that it claims breaks the view for the others.
+    run("SELECT ledger_audit.record_read('{\"id\": \"00000000-0000-0000-0000-000000000008\", \"occurred_at\": \"2026-01-01T00:00:00Z\",
+        \"service\": \"ledger\", \"actor_kind\": \"user\", \"actor_id\": \"eve\",
+        \"details\": {\"records\": \"[cut]\", \"complete\": \"x\", \"continued\": 7}}')")
+        .await
+        .unwrap();
+    run("SELECT * FROM ledger_audit.readings").await.unwrap();
     // Of what it claims in a reading, what makes another record does not count.
     run("SELECT ledger_audit.record_read('{\"id\": \"00000000-0000-0000-0000-000000000009\", \"occurred_at\": \"2026-01-01T00:00:00Z\",
         \"service\": \"ledger\", \"actor_kind\": \"user\", \"actor_id\": \"eve\", \"action\": \"entry.create\", \"outcome\": \"denied\",

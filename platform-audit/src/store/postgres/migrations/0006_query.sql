@@ -33,11 +33,13 @@ COMMENT ON VIEW {schema}.activity IS
 
 CREATE VIEW {schema}.readings AS
     SELECT recorded_at, id, actor_kind, actor_id, reason, details ->> 'answer' AS answer,
-        details -> 'query' AS query, (details ->> 'records')::bigint AS records, (details ->> 'complete')::boolean AS complete,
+        details -> 'query' AS query, CASE WHEN details ->> 'records' ~ '^[0-9]{1,18}$' THEN (details ->> 'records')::bigint END AS records,
+        CASE WHEN jsonb_typeof(details -> 'complete') = 'boolean' THEN (details ->> 'complete')::boolean END AS complete,
+        CASE WHEN jsonb_typeof(details -> 'continued') = 'boolean' THEN (details ->> 'continued')::boolean END AS continued,
         details ->> 'database_user' AS database_user
     FROM {schema}.record WHERE action = 'audit.read';
 COMMENT ON VIEW {schema}.readings IS
-    'Who read the audit log itself: one row an answer, what was asked, how many records came back, and of an export that ended whether these were all.';
+    'Who read the audit log itself: one row an answer, what was asked, how many records came back, of an export that ended whether these were all that it was to bring, and whether it continued one that broke off.';
 
 -- Leaves the record of a reading. The reader role may call it, and can write nothing else: of what
 -- it is given, action, outcome, resource and changes do not count, and the database user is kept beside
@@ -50,7 +52,7 @@ BEGIN
     SELECT * INTO given FROM jsonb_to_record(reading) AS it (
         id uuid, occurred_at timestamptz, service text, actor_kind text, actor_id text, actor_session text, actor_tenant text,
         actor_on_behalf_of text, reason text, request_id text, method text, route text, path text, client_address text,
-        user_agent text, trace_id text, span_id text, details jsonb);
+        user_agent text, trace_id text, span_id text, details jsonb, cut jsonb);
     IF COALESCE(given.actor_id, '') = '' OR given.id IS NULL OR given.service IS NULL OR given.occurred_at IS NULL THEN
         RAISE EXCEPTION 'record_read: id, occurred_at, service or actor_id is missing'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Say who reads.';
@@ -60,12 +62,13 @@ BEGIN
     END IF;
     INSERT INTO {schema}.record (
         id, occurred_at, service, actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
-        action, resource_type, outcome, reason, request_id, method, route, path, client_address, user_agent, trace_id, span_id, details)
+        action, resource_type, outcome, reason, request_id, method, route, path, client_address, user_agent, trace_id, span_id, details, cut)
     VALUES (
         given.id, given.occurred_at, given.service, given.actor_kind, given.actor_id, given.actor_session, given.actor_tenant, given.actor_on_behalf_of,
         'audit.read', 'audit_record', 'success', given.reason, given.request_id, given.method, given.route, given.path, given.client_address,
         given.user_agent, given.trace_id, given.span_id,
-        COALESCE(given.details, '{}') || jsonb_build_object('database_user', session_user));
+        COALESCE(given.details, '{}') || jsonb_build_object('database_user', session_user),
+        CASE WHEN jsonb_typeof(given.cut) = 'array' THEN given.cut ELSE '[]' END);
     RETURN given.id;
 END
 $$;
