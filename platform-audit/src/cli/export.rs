@@ -1,4 +1,4 @@
-use std::io::{self, BufWriter};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
 use platform_audit::AuditRecord;
-use platform_audit::export::{Encoder, ExportError, ExportFile, Format};
+use platform_audit::export::{Encoder, ExportFile, Format};
 use platform_audit::query::{AuditQuery, Direction, Export, Reading, SortBy};
 use sqlx::Any;
 
@@ -83,7 +83,7 @@ pub(crate) async fn print(
         while let Some(records) = next_page(&mut export, &mut stop).await? {
             records.iter().try_for_each(|it| encoder.write(it))?;
         }
-        encoder.finish()
+        anyhow::Ok(encoder.finish()?)
     }
     .await;
     let recorded = export.end(printed.is_ok()).await;
@@ -95,13 +95,10 @@ pub(crate) async fn print(
 async fn next_page(
     export: &mut Export<Any>,
     stop: &mut (impl Future<Output = ()> + Unpin),
-) -> Result<Option<Vec<AuditRecord>>, ExportError> {
+) -> anyhow::Result<Option<Vec<AuditRecord>>> {
     tokio::select! {
         biased;
-        () = stop => {
-            let what = "it was interrupted; --resume goes on with a file";
-            Err(io::Error::new(io::ErrorKind::Interrupted, what).into())
-        }
+        () = stop => bail!("the export was interrupted: one into a file goes on with --resume"),
         page = export.next_page() => Ok(page?),
     }
 }
@@ -128,7 +125,7 @@ async fn write(options: &Options) -> anyhow::Result<u64> {
                 shown.inc(1);
             }
         }
-        file.finish()
+        anyhow::Ok(file.finish()?)
     }
     .await;
     let recorded = export.end(written.is_ok()).await;
