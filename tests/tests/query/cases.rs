@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use platform_audit::query::{
-    AuditQuery, AuditReader, Cursor, Direction, GroupBy, Page, Reading, SortBy,
-};
+use platform_audit::query::{AuditQuery, AuditReader, Cursor, Direction, Page, Reading, SortBy};
 use platform_audit::{Actor, ActorKind, Audit, AuditRecord, Error, Outcome};
 use platform_tests::database::TestDatabase;
 use serde_json::{Value, json};
@@ -16,7 +14,7 @@ use super::{Db, database, insert};
 /// A log with the records of a test.
 pub(super) struct Log {
     pub(super) pool: Pool<Db>,
-    reading: Reading<Db>,
+    pub(super) reading: Reading<Db>,
     #[allow(
         dead_code,
         reason = "it is dropped with the test, which need not ask it"
@@ -37,7 +35,7 @@ impl Log {
         }
     }
 
-    async fn with(records: &[Value]) -> Self {
+    pub(super) async fn with(records: &[Value]) -> Self {
         let log = Self::empty().await;
         for record in records {
             insert(&log.pool, record).await;
@@ -76,7 +74,7 @@ pub(super) fn record(n: u32) -> Value {
     })
 }
 
-fn but(n: u32, field: &str, value: impl Into<Value>) -> Value {
+pub(super) fn but(n: u32, field: &str, value: impl Into<Value>) -> Value {
     let mut record = record(n);
     record[field] = value.into();
     record
@@ -322,9 +320,6 @@ async fn the_records_of_a_request_or_a_trace_are_paged_through_both_ways() {
     }
 }
 
-/// Long enough for anything that should happen.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
-
 /// All pages to the last, and then back to the first.
 async fn walk(log: &Log, query: &AuditQuery) -> (Vec<u128>, Vec<u128>) {
     let mut forward = Vec::new();
@@ -431,355 +426,4 @@ async fn a_cursor_that_is_not_of_the_query_is_refused() {
         .await
         .unwrap_err();
     assert!(refused.to_string().contains("1001"), "{refused}");
-}
-
-#[tokio::test]
-async fn each_reading_leaves_a_record_of_who_asked_what_and_how_many_came_back() {
-    let log = Log::with(&[record(1), record(2)]).await;
-    let query = AuditQuery::new().actor("ada");
-    log.reading.page(&query, None).await.unwrap();
-    log.reading.find(Uuid::from_u128(1)).await.unwrap().unwrap();
-    log.reading.history("entry", "7", None).await.unwrap();
-    log.reading.count(&query).await.unwrap();
-    log.reading.summary(&query, GroupBy::Actor).await.unwrap();
-    let mut taken = 0;
-    let exported = log
-        .reading
-        .each(&query, |_| {
-            taken += 1;
-            Ok::<_, Error>(())
-        })
-        .await
-        .unwrap();
-    assert_eq!((exported, taken), (2, 2));
-    let readings = AuditQuery::new()
-        .action("audit.read")
-        .sort(SortBy::RecordedAt, Direction::Ascending);
-    let readings = log.reading.page(&readings, None).await.unwrap().records;
-    let told: Vec<_> = readings
-        .iter()
-        .map(|it| {
-            (
-                it.details["answer"].as_str().unwrap(),
-                it.details["records"].as_u64().unwrap(),
-            )
-        })
-        .collect();
-    assert_eq!(
-        told.iter().collect::<BTreeSet<_>>(),
-        BTreeSet::from([
-            &("page", 2),
-            &("page", 1),
-            &("page", 0),
-            &("count", 2),
-            &("summary", 1),
-            &("export", 0),
-            &("exported", 2)
-        ])
-    );
-    for reading in &readings {
-        assert_eq!(reading.actor.id, "grace");
-        assert_eq!(reading.reason.as_deref(), Some("a test"));
-        assert_eq!(reading.outcome, Outcome::Success);
-    }
-    let asked = readings
-        .iter()
-        .filter(|it| it.details["query"]["actor"] == "ada");
-    assert_eq!(asked.count(), 5);
-}
-
-#[tokio::test]
-async fn however_long_a_query_is_its_record_says_what_came_of_it() {
-    let log = Log::with(&[record(1), record(2)]).await;
-    let mut query = AuditQuery::new().actor("ada");
-    for _ in 0..2_500 {
-        query = query.outcome(Outcome::Success);
-    }
-    assert_eq!(
-        log.reading.page(&query, None).await.unwrap().records.len(),
-        2
-    );
-    let exported = log.reading.each(&query, |_| Ok::<_, Error>(())).await;
-    assert_eq!(exported.unwrap(), 2);
-    let readings = AuditQuery::new().action("audit.read");
-    let readings = log.reading.page(&readings, None).await.unwrap().records;
-    let told: Vec<_> = readings
-        .iter()
-        .map(|it| {
-            assert!(!it.cut.is_empty(), "its query was too long: {:?}", it.cut);
-            (&it.details["answer"], &it.details["records"])
-        })
-        .collect();
-    let [export, exported, page] = ["export", "exported", "page"].map(Value::from);
-    let [none, two] = [0, 2].map(Value::from);
-    assert_eq!(told, [(&exported, &two), (&export, &none), (&page, &two)]);
-    assert_eq!(readings[0].details["complete"], true);
-}
-
-/// What the records of exports say, oldest first: kind, records, `complete` and `continued`.
-async fn exports(log: &Log) -> Vec<(String, u64, Option<bool>, bool)> {
-    let query = AuditQuery::new()
-        .action("audit.read")
-        .sort(SortBy::RecordedAt, Direction::Ascending);
-    let readings = log.reading.page(&query, None).await.unwrap().records;
-    readings
-        .iter()
-        .map(|it| &it.details)
-        .filter(|it| it.contains_key("continued"))
-        .map(|it| {
-            (
-                it["answer"].as_str().unwrap().to_owned(),
-                it["records"].as_u64().unwrap(),
-                it.get("complete").and_then(Value::as_bool),
-                it["continued"].as_bool().unwrap(),
-            )
-        })
-        .collect()
-}
-
-#[tokio::test]
-async fn an_export_that_breaks_off_leaves_a_record_of_how_far_it_came() {
-    let records: Vec<Value> = (1..=1_500).map(record).collect();
-    let log = Log::with(&records).await;
-    let query = AuditQuery::new().actor("ada");
-    let mut taken = 0;
-    let broken = log.reading.each(&query, |_| {
-        taken += 1;
-        if taken == 1_200 {
-            return Err(Error::TransactionEnded);
-        }
-        Ok(())
-    });
-    assert!(matches!(broken.await, Err(Error::TransactionEnded)));
-    let refused = |_| Err(Error::TransactionEnded);
-    log.reading.each(&query, refused).await.unwrap_err();
-
-    // Whoever ends it before the last page has not all of it, whatever they say.
-    let mut export = log.reading.export(&query, None).await.unwrap();
-    let first = export.next_page().await.unwrap().unwrap();
-    assert_eq!(first.len(), 1_000);
-    assert_eq!(export.end(true).await.unwrap(), 1_000);
-
-    let first = query.clone().limit(1_000);
-    let cursor = log.reading.page(&first, None).await.unwrap().next;
-    let mut export = log.reading.export(&query, cursor).await.unwrap();
-    assert_eq!(export.next_page().await.unwrap().unwrap().len(), 500);
-    assert!(export.next_page().await.unwrap().is_none());
-    assert_eq!(export.end(true).await.unwrap(), 500);
-
-    let began = |continued| ("export".to_owned(), 0, None, continued);
-    let ended =
-        |records, complete, continued| ("exported".to_owned(), records, Some(complete), continued);
-    assert_eq!(
-        exports(&log).await,
-        [
-            began(false),
-            ended(1_500, false, false),
-            began(false),
-            ended(1_000, false, false),
-            began(false),
-            ended(1_000, false, false),
-            began(true),
-            ended(500, true, true),
-        ]
-    );
-}
-
-#[tokio::test]
-async fn what_is_counted_can_be_asked_for() {
-    let log = Log::with(&[
-        record(1),
-        but(2, "actor_id", "bob"),
-        but(3, "outcome", "denied"),
-        but(4, "resource_type", "entry"),
-        record(86_400 * 4),
-        record(86_400 * 5),
-        record(86_400 * 5 + 7_200),
-    ])
-    .await;
-    // The first and the last lie in the same periods as others, and not in the query's.
-    let query = AuditQuery::new()
-        .since("2025-01-01T00:00:02Z".parse().unwrap())
-        .until("2025-01-06T01:00:00Z".parse().unwrap());
-    for group in [
-        GroupBy::Action,
-        GroupBy::Actor,
-        GroupBy::Outcome,
-        GroupBy::ResourceType,
-        GroupBy::Month,
-        GroupBy::Week,
-        GroupBy::Day,
-        GroupBy::Hour,
-    ] {
-        let counts = log.reading.summary(&query, group).await.unwrap();
-        let all: u64 = counts.iter().map(|it| it.records).sum();
-        assert_eq!(all, 5, "{group:?}");
-        for count in counts {
-            let Some(only) = group.only(&query, &count.value) else {
-                assert_eq!(count.value, "", "{group:?}");
-                continue;
-            };
-            let found = log.reading.count(&only).await.unwrap();
-            assert_eq!(found, count.records, "{group:?} {}", count.value);
-        }
-    }
-    for (group, wrong) in [
-        (GroupBy::Month, "2025"),
-        (GroupBy::Week, "x"),
-        (GroupBy::Day, "2025-02-30"),
-        (GroupBy::Hour, "2025-01-01"),
-        (GroupBy::Outcome, "fine"),
-        (GroupBy::Actor, ""),
-    ] {
-        assert_eq!(group.only(&query, wrong), None, "{group:?}");
-    }
-}
-
-#[tokio::test]
-async fn records_are_counted_by_what_they_have_in_common() {
-    let log = Log::with(&[
-        record(1),
-        but(2, "actor_id", "bob"),
-        but(3, "outcome", "denied"),
-        but(86_400, "action", "entry.delete"),
-    ])
-    .await;
-    let query = AuditQuery::new().until("2026-01-01T00:00:00Z".parse().unwrap());
-    let by = async |group| -> Vec<(String, u64)> {
-        let counts = log.reading.summary(&query, group).await.unwrap();
-        counts
-            .into_iter()
-            .map(|it| (it.value, it.records))
-            .collect()
-    };
-    let pairs = |of: &[(&str, u64)]| -> Vec<(String, u64)> {
-        of.iter()
-            .map(|(value, n)| ((*value).to_owned(), *n))
-            .collect()
-    };
-    assert_eq!(by(GroupBy::Actor).await, pairs(&[("ada", 3), ("bob", 1)]));
-    assert_eq!(
-        by(GroupBy::Action).await,
-        pairs(&[("entry.create", 3), ("entry.delete", 1)])
-    );
-    assert_eq!(
-        by(GroupBy::Outcome).await,
-        pairs(&[("success", 3), ("denied", 1)])
-    );
-    assert_eq!(by(GroupBy::ResourceType).await, pairs(&[("", 4)]));
-    assert_eq!(
-        by(GroupBy::Day).await,
-        pairs(&[("2025-01-01", 3), ("2025-01-02", 1)])
-    );
-    assert_eq!(by(GroupBy::Month).await, pairs(&[("2025-01", 4)]));
-    // The Monday of the first of January, a Wednesday.
-    assert_eq!(by(GroupBy::Week).await, pairs(&[("2024-12-30", 4)]));
-    assert_eq!(
-        by(GroupBy::Hour).await,
-        pairs(&[("2025-01-01T00", 3), ("2025-01-02T00", 1)])
-    );
-    assert_eq!(log.reading.count(&query).await.unwrap(), 4);
-}
-
-#[tokio::test]
-async fn a_tail_tells_each_new_record_once() {
-    let log = Log::with(&[record(1)]).await;
-    let mut tail = log
-        .reading
-        .tail(&AuditQuery::new().actor("ada"))
-        .await
-        .unwrap();
-    let audit = Audit::new(log.pool.clone(), "ledger")
-        .development(true)
-        .start()
-        .await
-        .unwrap();
-    assert!(tail.look().await.unwrap().records.is_empty());
-    let mut seen = Vec::new();
-    for round in 0..3 {
-        for actor in ["ada", "bob"] {
-            audit
-                .transaction(Actor::user(actor), "entry.create", async |tx| {
-                    tx.record("entry", round);
-                    Ok::<_, sqlx::Error>(())
-                })
-                .await
-                .unwrap();
-        }
-        // Later ones wait for whoever has a transaction open on this server, another test perhaps.
-        let began = std::time::Instant::now();
-        while seen.len() <= round && began.elapsed() < PATIENCE {
-            let told = tail.look().await.unwrap().records;
-            seen.extend(told.into_iter().map(|it| it.resource_id.unwrap()));
-        }
-    }
-    assert_eq!(seen, ["0", "1", "2"]);
-    assert!(tail.look().await.unwrap().records.is_empty());
-}
-
-#[tokio::test]
-async fn a_tail_takes_no_period_and_leaves_a_record_of_what_it_told() {
-    let log = Log::empty().await;
-    let now = jiff::Timestamp::now();
-    for (query, name) in [
-        (AuditQuery::new().since(now), "since"),
-        (AuditQuery::new().until(now), "until"),
-        (AuditQuery::new().limit(7), "limit"),
-        (
-            AuditQuery::new().sort(SortBy::Actor, Direction::Ascending),
-            "sort",
-        ),
-    ] {
-        let refused = log.reading.tail(&query).await.unwrap_err().to_string();
-        assert!(refused.contains(name), "{refused}");
-    }
-    let audit = Audit::new(log.pool.clone(), "ledger")
-        .development(true)
-        .start()
-        .await
-        .unwrap();
-    let nobody = AuditQuery::new().actor("nobody");
-    let silent = log.reading.tail(&nobody).await.unwrap();
-    let mut tails = Vec::new();
-    for _ in 0..2 {
-        tails.push(log.reading.tail(&AuditQuery::new()).await.unwrap());
-    }
-    let written = audit.transaction(Actor::user("ada"), "entry.create", async |tx| {
-        tx.record("entry", 1);
-        Ok::<_, sqlx::Error>(())
-    });
-    written.await.unwrap();
-    // Each tells of the change, and the first of the other's beginning too.
-    for (tail, expected) in tails.iter_mut().zip([2, 1]) {
-        let began = std::time::Instant::now();
-        let mut told = 0;
-        while told < expected && began.elapsed() < PATIENCE {
-            told += tail.look().await.unwrap().records.len();
-        }
-        assert_eq!(told, expected);
-    }
-    let [mut other, first] = <[_; 2]>::try_from(tails).unwrap();
-    first.end().await.unwrap();
-    // That a tail told something is told, and is no reading of its own.
-    let began = std::time::Instant::now();
-    let mut told = Vec::new();
-    while told.is_empty() && began.elapsed() < PATIENCE {
-        told = other.look().await.unwrap().records;
-    }
-    assert_eq!(told[0].details["answer"], "tailed");
-    assert_eq!(told[0].details["records"], 1);
-    other.end().await.unwrap();
-    silent.end().await.unwrap();
-    let readings = AuditQuery::new().action("audit.read");
-    let readings = log.reading.page(&readings, None).await.unwrap().records;
-    let told: Vec<_> = readings
-        .iter()
-        .filter(|it| it.details["answer"] == "tailed")
-        .map(|it| it.details["records"].as_u64().unwrap())
-        .collect();
-    assert_eq!(
-        told,
-        [2, 1],
-        "newest first, and none of a tail that told nothing"
-    );
 }

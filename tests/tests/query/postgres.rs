@@ -18,10 +18,16 @@ async fn insert(pool: &PgPool, record: &Value) {
 
 #[path = "cases.rs"]
 mod cases;
+#[path = "counts.rs"]
+mod counts;
+#[path = "late_commits.rs"]
+mod late_commits;
 #[path = "plans.rs"]
 mod plans;
 #[path = "reader_role.rs"]
 mod reader_role;
+#[path = "readings.rs"]
+mod readings;
 #[path = "tail.rs"]
 mod tail;
 #[path = "unite.rs"]

@@ -31,3 +31,9 @@ async fn insert(pool: &SqlitePool, record: &Value) {
 
 #[path = "cases.rs"]
 mod cases;
+#[path = "counts.rs"]
+mod counts;
+#[path = "readings.rs"]
+mod readings;
+#[path = "tail.rs"]
+mod tail;

@@ -44,13 +44,7 @@ async fn a_refused_connection_is_an_error_without_its_message() {
 #[tokio::test]
 async fn a_request_that_nobody_waits_for_is_cancelled() {
     let capture = Capture::start();
-    let (arrived, arrives) = tokio::sync::oneshot::channel();
-    let arrived = Arc::new(Mutex::new(Some(arrived)));
-    let silent = get(async move || {
-        arrived.lock().unwrap().take().unwrap().send(()).unwrap();
-        std::future::pending::<()>().await;
-    });
-    let port = serve(Router::new().route("/", silent)).await;
+    let (port, arrives) = silent().await;
     let sent = client(&layer(&capture)).oneshot(request(format!("http://127.0.0.1:{port}/")));
     tokio::select! {
         answer = sent => panic!("{answer:?}"),

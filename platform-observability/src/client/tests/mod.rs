@@ -56,6 +56,17 @@ fn client(layer: &HttpClientLayer) -> HttpClientService<Hyper> {
     layer.layer(Client::builder(TokioExecutor::new()).build_http())
 }
 
+/// A server that never answers: its port, and when its request has arrived.
+async fn silent() -> (u16, tokio::sync::oneshot::Receiver<()>) {
+    let (arrived, arrives) = tokio::sync::oneshot::channel();
+    let arrived = Arc::new(Mutex::new(Some(arrived)));
+    let silent = get(async move || {
+        arrived.lock().unwrap().take().unwrap().send(()).unwrap();
+        std::future::pending::<()>().await;
+    });
+    (serve(Router::new().route("/", silent)).await, arrives)
+}
+
 /// A server on a port of its own, for as long as the test's runtime lives.
 async fn serve(router: Router) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -108,13 +108,7 @@ async fn errors_are_named_by_their_kind() {
 #[tokio::test]
 async fn a_request_that_nobody_waits_for_is_cancelled() {
     let capture = Capture::start();
-    let (arrived, arrives) = tokio::sync::oneshot::channel();
-    let arrived = Arc::new(Mutex::new(Some(arrived)));
-    let silent = get(async move || {
-        arrived.lock().unwrap().take().unwrap().send(()).unwrap();
-        std::future::pending::<()>().await;
-    });
-    let port = serve(Router::new().route("/", silent)).await;
+    let (port, arrives) = silent().await;
     let sent = client(&layer(&capture))
         .get(format!("http://127.0.0.1:{port}/"))
         .send();

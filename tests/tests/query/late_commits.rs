@@ -1,0 +1,101 @@
+//! A tail beside writers whose transactions take long and end in another order than they began.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use platform_audit::Actor;
+use platform_audit::query::{AuditQuery, AuditReader};
+
+use super::cases::Log;
+
+const WRITERS: usize = 16;
+const RECORDS: usize = 40;
+
+#[tokio::test]
+async fn beside_sixteen_writers_each_record_is_told_exactly_once() {
+    let log = Log::empty().await;
+    let reading = AuditReader::new(log.pool.clone(), "ledger")
+        .unwrap()
+        .asked_by(Actor::user("grace"));
+    let query = AuditQuery::new().action("entry.write");
+    let mut tail = reading.tail(&query).await.unwrap();
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(WRITERS as u32)
+        .connect(log.database.url())
+        .await
+        .unwrap();
+    let done = Arc::new(AtomicUsize::new(0));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let (pool, done) = (pool.clone(), Arc::clone(&done));
+            tokio::spawn(async move {
+                for n in 0..RECORDS {
+                    let mut tx = pool.begin().await.unwrap();
+                    sqlx::query("SELECT ledger_audit.write_record(actor => $1, action => 'entry.write', reason => 'a test', resource_type => 'entry', resource_id => $2)")
+                        .bind(format!("writer-{writer}"))
+                        .bind(n.to_string())
+                        .execute(&mut *tx)
+                        .await
+                        .unwrap();
+                    // Some stay open long after others that began later were committed.
+                    if (writer + n) % 5 == 0 {
+                        let long = "SELECT pg_sleep(0.05)";
+                        sqlx::query(long).execute(&mut *tx).await.unwrap();
+                    }
+                    tx.commit().await.unwrap();
+                }
+                done.fetch_add(1, Ordering::SeqCst);
+            })
+        })
+        .collect();
+    let mut told = BTreeMap::new();
+    loop {
+        let finished = done.load(Ordering::SeqCst) == WRITERS;
+        for record in tail.look().await.unwrap().records {
+            *told
+                .entry((record.actor.id, record.resource_id))
+                .or_insert(0) += 1;
+        }
+        // Another database's transaction may hold the horizon for a while.
+        if finished && told.len() == WRITERS * RECORDS {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert!(told.values().all(|times| *times == 1), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_was_committed_before_is_not_told_though_an_older_transaction_goes_on() {
+    let log = Log::empty().await;
+    let write = async |entry: &str| {
+        sqlx::query("SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.write', reason => 'a test', resource_type => 'entry', resource_id => $1)")
+            .bind(entry)
+            .execute(&log.pool)
+            .await
+            .unwrap();
+    };
+    let mut older = log.pool.begin().await.unwrap();
+    sqlx::query("SELECT pg_current_xact_id()::text")
+        .execute(&mut *older)
+        .await
+        .unwrap();
+    write("before").await;
+    let reading = AuditReader::new(log.pool.clone(), "ledger")
+        .unwrap()
+        .asked_by(Actor::user("grace"));
+    let query = AuditQuery::new().action("entry.write");
+    let mut tail = reading.tail(&query).await.unwrap();
+    write("after").await;
+    older.rollback().await.unwrap();
+    let mut told = Vec::new();
+    while !told.iter().any(|entry| entry == "after") {
+        let records = tail.look().await.unwrap().records;
+        told.extend(records.into_iter().filter_map(|it| it.resource_id));
+    }
+    assert_eq!(told, ["after"]);
+}
