@@ -289,6 +289,12 @@ async fn head_is_answered_as_get_without_its_body<DB: AuditDatabase>(database: T
         is_strict(&page.headers);
         assert_eq!(site.ask("HEAD", &address, "").await.status, 401, "{path}");
     }
+    // Of an export nothing is handed out, so nothing is read.
+    let page = site.ask("HEAD", "/ops/audit/export/csv", "secret").await;
+    assert_eq!((page.status.as_u16(), page.text.len()), (200, 0));
+    is_strict(&page.headers);
+    let readings = site.readings().await;
+    assert!(!readings.iter().any(|it| it.details["answer"] == "export"));
 }
 
 async fn each_heading_sorts_and_turns_the_order_round<DB: AuditDatabase>(database: TestDatabase) {

@@ -3,7 +3,8 @@
 use platform_audit::query::{AuditQuery, Direction, SortBy};
 use platform_audit::{Actor, Audit};
 
-use super::cases::{Log, record};
+use super::cases::{Log, but, record};
+use super::insert;
 
 /// Long enough for anything that should happen.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -109,4 +110,28 @@ async fn a_tail_takes_no_period_and_leaves_a_record_of_what_it_told() {
         [2, 1],
         "newest first, and none of a tail that told nothing"
     );
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_hides_nothing() {
+    let log = Log::empty().await;
+    let ahead = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let ahead = ahead.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    insert(&log.pool, &but(1, "recorded_at", ahead)).await;
+    let query = AuditQuery::new().actor("ada");
+    let mut tail = log.reading.tail(&query).await.unwrap();
+    let audit = Audit::new(log.pool.clone(), "ledger").development(true);
+    let audit = audit.start().await.unwrap();
+    let written = audit.transaction(Actor::user("ada"), "entry.create", async |tx| {
+        tx.record("entry", 1);
+        Ok::<_, sqlx::Error>(())
+    });
+    written.await.unwrap();
+    let began = std::time::Instant::now();
+    let mut told = Vec::new();
+    while told.is_empty() && began.elapsed() < PATIENCE {
+        told = tail.look().await.unwrap().records;
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].resource_id.as_deref(), Some("1"));
 }
