@@ -386,7 +386,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         let mut connection = self.reader.pool.acquire().await.map_err(Error::Reading)?;
         let (statement, arguments) = self.dialect().record_read(self.schema(), text, record.id);
         DB::run(&mut connection, statement.into(), |put| {
-            arguments.iter().for_each(|it| put(Some(it)));
+            arguments.iter().for_each(|it| put(it.as_str().into()));
         })
         .await
         .map_err(Error::Reading)?;

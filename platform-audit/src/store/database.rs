@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Arguments, AssertSqlSafe, Either, Pool, SqlStr};
 
-use super::Dialect;
+use super::{Argument, Dialect};
 use crate::error::Error;
 
 /// An sqlx database that can hold audit records: `Postgres` (feature `postgres`), `Sqlite`
@@ -14,12 +14,12 @@ pub trait AuditDatabase: sqlx::Database + sealed::Sealed {
     #[doc(hidden)]
     fn dialect(pool: &Pool<Self>) -> Result<DialectOf, Error>;
 
-    /// `arguments` hands over one after another; `None` is NULL.
+    /// `arguments` hands over one after another.
     #[doc(hidden)]
     fn run(
         connection: &mut Self::Connection,
         statement: Arc<str>,
-        arguments: impl FnOnce(&mut dyn FnMut(Option<&str>)),
+        arguments: impl FnOnce(&mut dyn FnMut(Argument<'_>)),
     ) -> BoxFuture<'_, sqlx::Result<u64>>;
 
     #[doc(hidden)]
@@ -75,7 +75,7 @@ pub(crate) mod sealed {
 }
 
 macro_rules! audit_database {
-    ($feature:literal, $database:ty, |$pool:ident| $dialect:expr) => {
+    ($feature:literal, $database:ty, |$pool:ident| $dialect:expr, $add:expr) => {
         #[cfg(feature = $feature)]
         impl sealed::Sealed for $database {}
 
@@ -88,14 +88,14 @@ macro_rules! audit_database {
             fn run(
                 connection: &mut Self::Connection,
                 statement: Arc<str>,
-                arguments: impl FnOnce(&mut dyn FnMut(Option<&str>)),
+                arguments: impl FnOnce(&mut dyn FnMut(Argument<'_>)),
             ) -> BoxFuture<'_, sqlx::Result<u64>> {
                 // What `Query::bind` would do, without moving the query for each of them.
                 let mut encoded = <Self as sqlx::Database>::Arguments::default();
                 encoded.reserve(32, 1024);
                 let mut failed = None;
                 arguments(&mut |argument| {
-                    if let Err(error) = encoded.add(argument) {
+                    if let Err(error) = $add(&mut encoded, argument) {
                         failed = Some(sqlx::Error::Encode(error));
                     }
                 });
@@ -190,12 +190,27 @@ macro_rules! audit_database {
     };
 }
 
-audit_database!("postgres", sqlx::Postgres, |_pool| Ok(Dialect::Postgres));
-audit_database!("sqlite", sqlx::Sqlite, |_pool| Ok(Dialect::Sqlite));
-audit_database!("any", sqlx::Any, |pool| {
-    match pool.connect_options().database_url.scheme() {
-        "postgres" | "postgresql" => Ok(Dialect::Postgres),
-        "sqlite" => Ok(Dialect::Sqlite),
-        other => Err(Error::UnsupportedDatabase(other.to_owned())),
-    }
-});
+audit_database!(
+    "postgres",
+    sqlx::Postgres,
+    |_pool| Ok(Dialect::Postgres),
+    Arguments::add
+);
+audit_database!(
+    "sqlite",
+    sqlx::Sqlite,
+    |_pool| Ok(Dialect::Sqlite),
+    |to: &mut sqlx::sqlite::SqliteArguments, argument: Argument<'_>| to.add(argument.text().as_deref())
+);
+audit_database!(
+    "any",
+    sqlx::Any,
+    |pool| {
+        match pool.connect_options().database_url.scheme() {
+            "postgres" | "postgresql" => Ok(Dialect::Postgres),
+            "sqlite" => Ok(Dialect::Sqlite),
+            other => Err(Error::UnsupportedDatabase(other.to_owned())),
+        }
+    },
+    |to: &mut sqlx::any::AnyArguments, argument: Argument<'_>| to.add(argument.text().as_deref())
+);

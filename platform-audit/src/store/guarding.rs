@@ -313,7 +313,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
 
     async fn run(&mut self, statement: String, arguments: Vec<String>) -> Result<(), Error> {
         DB::run(self.connection, Arc::from(statement), |put| {
-            arguments.iter().for_each(|it| put(Some(it)));
+            arguments.iter().for_each(|it| put(it.as_str().into()));
         })
         .await
         .map(drop)

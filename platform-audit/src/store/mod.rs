@@ -1,5 +1,6 @@
 //! Where records are kept: one interface over sqlx, with the SQL of each database beside it.
 
+mod argument;
 mod columns;
 mod connections;
 mod database;
@@ -19,6 +20,7 @@ use sqlx::{AssertSqlSafe, Pool, SqlSafeStr};
 use uuid::Uuid;
 
 pub(crate) use connections::{Connection, Connections};
+pub(crate) use argument::Argument;
 pub use database::AuditDatabase;
 pub(crate) use dialect::Dialect;
 pub(crate) use guarding::{Schema, Tables};
@@ -139,11 +141,11 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
                 let statement = Arc::clone(&self.statements.insert);
                 let reused = connection.was_reused();
                 let writing = DB::run(&mut connection, statement, |put| {
-                    put(Some(&as_json(records)));
+                    put(as_json(records).as_str().into());
                     // On SQLite the record's own id stands for the transaction it is alone in.
                     if self.dialect == Dialect::Sqlite {
                         let id = records.first().map(|record| record.id.to_string());
-                        put(id.as_deref());
+                        put(Argument::Text(id.as_deref()));
                     }
                 });
                 let written = writing.await;

@@ -128,15 +128,16 @@ impl<DB: AuditDatabase> Store<DB> {
             ([record], Some(statements)) => {
                 DB::run(connection, Arc::clone(&statements.one), |put| {
                     columns(record, put);
+                    put(token.as_str().into());
                 })
             }
             (_, Some(statements)) => DB::run(connection, Arc::clone(&statements.several), |put| {
                 columns_of_several(records, put);
-                put(Some(&token));
+                put(token.as_str().into());
             }),
             (_, None) => DB::run(connection, Arc::clone(&self.statements.insert), |put| {
-                put(Some(&as_json(records)));
-                put(Some(&token));
+                put(as_json(records).as_str().into());
+                put(token.as_str().into());
             }),
         };
         let written = writing.await.map_err(Error::not_written)?;

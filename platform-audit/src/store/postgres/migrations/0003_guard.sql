@@ -71,7 +71,7 @@ BEGIN
             BEGIN
                 PERFORM FROM {schema}.%I WHERE xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
                     AND outcome OPERATOR(pg_catalog.=) 'success'
-                    AND pg_catalog.age(xmin) OPERATOR(pg_catalog.<=) pg_catalog.age(pg_catalog.pg_current_xact_id()::pg_catalog.xid);
+                    AND xmin OPERATOR(pg_catalog.=) xid::pg_catalog.xid;
                 IF NOT FOUND THEN
                     PERFORM {schema}.demand_anywhere(TG_RELID);
                 END IF;

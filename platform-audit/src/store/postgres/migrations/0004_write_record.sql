@@ -65,16 +65,6 @@ $$;
 
 REVOKE ALL ON FUNCTION {schema}.write_record FROM PUBLIC;
 
--- Refuses a record where the transaction is not the one that was begun for it.
-CREATE FUNCTION {schema}.transaction_ended() RETURNS uuid
-LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION 'the transaction that was begun for this audit record has ended'
-        USING ERRCODE = 'AU003', HINT = 'Leave BEGIN, COMMIT and ROLLBACK to AuditTx.';
-END
-$$;
-REVOKE ALL ON FUNCTION {schema}.transaction_ended FROM PUBLIC;
-
 -- A record as the toolkit seals it: the columns that a service may write.
 CREATE TYPE {schema}.written_record AS (
     id uuid, action text, resource_type text, resource_id text, changes jsonb, details jsonb, cut jsonb,
@@ -107,7 +97,8 @@ DECLARE
     given {schema}.written_records;
 BEGIN
     IF split_part(begun, ' ', 1) IS DISTINCT FROM transaction THEN
-        PERFORM {schema}.transaction_ended();
+        RAISE EXCEPTION 'the transaction that was begun for this audit record has ended'
+            USING ERRCODE = 'AU003', HINT = 'Leave BEGIN, COMMIT and ROLLBACK to AuditTx.';
     END IF;
     opened := convert_from(substring(varbit_send(
         sealed # substring(split_part(begun, ' ', 2)::varbit FROM 1 FOR length(sealed))) FROM 5), 'UTF8');

@@ -80,7 +80,6 @@ async fn each_role_has_exactly_its_rights() {
             "may_set_replication_role",
             "needs_check",
             "record_read",
-            "transaction_ended",
             "write_record",
             "write_sealed"
         ]
