@@ -41,11 +41,11 @@ impl<'a> Argument<'a> {
 
 #[cfg(feature = "postgres")]
 mod postgres {
+    use sqlx::Type;
     use sqlx::encode::{Encode, IsNull};
     use sqlx::error::BoxDynError;
     use sqlx::postgres::types::Oid;
     use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, Postgres};
-    use sqlx::Type;
 
     use super::Argument;
 

@@ -79,7 +79,12 @@ pub(super) fn row(hand_over: impl FnOnce(&mut dyn FnMut(Argument<'_>))) -> Strin
         row.push(if row.is_empty() { '(' } else { ',' });
         // Nothing at all is NULL.
         if let Some(text) = column.text() {
-            quote(&text, &mut row);
+            // Quotes for what needs some only, as each byte has to be sealed and opened.
+            if !text.is_empty() && !text.contains(['"', '\\', '(', ')', ',']) {
+                row.push_str(&text);
+            } else {
+                quote(&text, &mut row);
+            }
         }
     });
     row.push(')');

@@ -200,7 +200,8 @@ audit_database!(
     "sqlite",
     sqlx::Sqlite,
     |_pool| Ok(Dialect::Sqlite),
-    |to: &mut sqlx::sqlite::SqliteArguments, argument: Argument<'_>| to.add(argument.text().as_deref())
+    |to: &mut sqlx::sqlite::SqliteArguments, argument: Argument<'_>| to
+        .add(argument.text().as_deref())
 );
 audit_database!(
     "any",

@@ -19,8 +19,8 @@ use futures_util::future::BoxFuture;
 use sqlx::{AssertSqlSafe, Pool, SqlSafeStr};
 use uuid::Uuid;
 
-pub(crate) use connections::{Connection, Connections};
 pub(crate) use argument::Argument;
+pub(crate) use connections::{Connection, Connections};
 pub use database::AuditDatabase;
 pub(crate) use dialect::Dialect;
 pub(crate) use guarding::{Schema, Tables};

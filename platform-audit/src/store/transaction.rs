@@ -90,7 +90,6 @@ impl<DB: AuditDatabase> Store<DB> {
             return Err(NotCommitted::Record(Error::TransactionEnded));
         }
         if let Some(pad) = transaction.pad.take() {
-            let several = records.len() != 1;
             let text = match records {
                 [record] => row(|put| columns(record, put)),
                 _ => row(|put| columns_of_several(records, put)),
@@ -98,9 +97,7 @@ impl<DB: AuditDatabase> Store<DB> {
             self.pads.written(text.len());
             if let Some(sealed) = pad.seal(&text) {
                 let schema = &self.schema;
-                let message = format!(
-                    "SELECT {schema}.write_sealed(X'{sealed}', '{token}', {several}); COMMIT"
-                );
+                let message = format!("SELECT {schema}.write_sealed(X'{sealed}'); COMMIT");
                 return run_to_commit::<DB>(connection, message).await;
             }
         }

@@ -150,8 +150,13 @@ async fn what_records_say_is_kept_letter_by_letter() {
         " spaces ",
         "$1 %s {} \u{202e}",
     ];
+    // What the text of a row is made of, each by itself.
+    const SIGNS: [&str; 11] = [
+        ",", "(", ")", "\"", "\\", " ", "\t", "\n", "\u{b}", "{", "}",
+    ];
     let service = Service::start().await;
-    for texts in [&TEXTS[4..5], &TEXTS[1..3], &TEXTS, &[TEXTS; 40].concat()] {
+    let alone = SIGNS.chunks(1).chain(TEXTS.chunks(1));
+    for texts in alone.chain([&TEXTS[1..3], &TEXTS, &[TEXTS; 40].concat()]) {
         let id = service
             .audit
             .transaction(

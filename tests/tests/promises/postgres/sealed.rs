@@ -84,11 +84,19 @@ async fn the_drivers_log_never_holds_a_pad() {
 #[tokio::test]
 async fn nothing_is_opened_outside_the_transaction_it_was_sealed_for() {
     let service = Service::start().await;
-    let sealed = "SELECT ledger_audit.write_sealed(X'00', 'another', false)";
-    for before in [
-        "",
-        "SET LOCAL platform_audit.transaction = 'mine'; ",
-        "SET LOCAL platform_audit.transaction = 'mine x00'; ",
+    let sealed = "SELECT ledger_audit.write_sealed(X'7B7B')";
+    for (before, expected) in [
+        ("", "AU003"),
+        ("SET LOCAL platform_audit.transaction = 'mine'; ", "AU003"),
+        // Opened with another pad it is no record, and what is shorter than the record opens nothing.
+        (
+            "SET LOCAL platform_audit.transaction = 'mine x0001'; ",
+            "22P02",
+        ),
+        (
+            "SET LOCAL platform_audit.transaction = 'mine x00'; ",
+            "22026",
+        ),
     ] {
         let mut connection = service.pool.acquire().await.unwrap().detach();
         let refused = sqlx::raw_sql(AssertSqlSafe(format!("BEGIN; {before}{sealed}; COMMIT")))
@@ -96,6 +104,6 @@ async fn nothing_is_opened_outside_the_transaction_it_was_sealed_for() {
             .await
             .unwrap_err();
         let code = refused.as_database_error().unwrap().code().unwrap();
-        assert_eq!(code, "AU003");
+        assert_eq!(code, expected, "{before}");
     }
 }

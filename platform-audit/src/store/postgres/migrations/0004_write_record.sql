@@ -85,24 +85,24 @@ CREATE TYPE {schema}.written_records AS (
 
 -- Writes the toolkit's record, or `several` of them, each byte of which was combined (exclusive or)
 -- with one of the pad that the transaction was begun with: so it may stand in the text of a message,
--- together with COMMIT, and a server's log shows nothing of it. `transaction` is the one that was
--- begun; in any other it is refused.
-CREATE FUNCTION {schema}.write_sealed(sealed varbit, transaction text, several boolean) RETURNS void
+-- together with COMMIT, and a server's log shows nothing of it. In any other transaction it cannot be
+-- opened, and is refused.
+CREATE FUNCTION {schema}.write_sealed(sealed varbit) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    -- The transaction's name, and where it was given one, its pad.
-    begun text := current_setting('platform_audit.transaction', true);
-    opened text;
+    -- The setting holds the transaction's name and, behind a space, its pad.
+    opened text := convert_from(substring(varbit_send(sealed # substring(
+        NULLIF(split_part(current_setting('platform_audit.transaction', true), ' ', 2), '')::varbit
+        FROM 1 FOR length(sealed))) FROM 5), 'UTF8');
     one {schema}.written_record;
     given {schema}.written_records;
 BEGIN
-    IF split_part(begun, ' ', 1) IS DISTINCT FROM transaction THEN
+    IF opened IS NULL THEN
         RAISE EXCEPTION 'the transaction that was begun for this audit record has ended'
             USING ERRCODE = 'AU003', HINT = 'Leave BEGIN, COMMIT and ROLLBACK to AuditTx.';
     END IF;
-    opened := convert_from(substring(varbit_send(
-        sealed # substring(split_part(begun, ' ', 2)::varbit FROM 1 FOR length(sealed))) FROM 5), 'UTF8');
-    IF several THEN
+    -- An id needs no quotes; an array of them has some.
+    IF starts_with(opened, '("') THEN
         given := opened;
         INSERT INTO {schema}.record (
             id, action, resource_type, resource_id, changes, details, cut,
