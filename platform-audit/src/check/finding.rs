@@ -29,6 +29,14 @@ pub enum FindingKind {
     AppSuperuser,
     /// The service's role owns a table, and so may take its guard.
     AppOwnsTable,
+    /// The service's role owns the audit schema, or what the guard in it is made of.
+    AppOwnsSchema,
+    /// The service's role may give itself any other, such as the owner's.
+    AppCreatesRoles,
+    /// The service's role may say that large changes have their record.
+    ObligationForgeable,
+    /// The service's role may put triggers on a guarded table, the records or what the guard is made of.
+    TriggerGranted,
     /// The service's role may TRUNCATE a guarded table or the records.
     TruncateGranted,
     /// The service's role may UPDATE or DELETE records.
@@ -195,6 +203,36 @@ impl Found {
                 ),
                 format!(
                     "ALTER TABLE {object} OWNER TO the_owner_role; -- one that the service cannot become"
+                ),
+            ),
+            Kind::AppOwnsSchema => (
+                format!(
+                    "the service's role {role} owns the schema {object} or what the guard in it is made of, so it may change what the guard does"
+                ),
+                format!(
+                    "{detail} SELECT {schema}.grant_app('{role}'); -- the_owner_role is one that the service cannot become"
+                ),
+            ),
+            Kind::AppCreatesRoles => (
+                format!(
+                    "the service's role {role} may give itself the owner's role (CREATEROLE of {detail})"
+                ),
+                format!("ALTER ROLE {} NOCREATEROLE;", quoted(&detail)),
+            ),
+            Kind::ObligationForgeable => (
+                format!(
+                    "the service's role {role} may change the sequence {object}, so large changes need no record"
+                ),
+                format!(
+                    "REVOKE ALL ON SEQUENCE {object} FROM {role}; -- and from PUBLIC, if it was granted to all"
+                ),
+            ),
+            Kind::TriggerGranted => (
+                format!(
+                    "the service's role {role} may put triggers on {object}, which run with the rights of whoever changes it"
+                ),
+                format!(
+                    "REVOKE TRIGGER ON {object} FROM {role}; -- and from PUBLIC, if it was granted to all"
                 ),
             ),
             Kind::TruncateGranted => (

@@ -110,3 +110,24 @@ async fn nothing_is_handed_out_if_the_reading_cannot_be_recorded() {
         "{refused}"
     );
 }
+
+#[tokio::test]
+async fn whoever_was_shown_records_is_not_told_that_nothing_is_shown() {
+    let log = Log::with(&[record(1)]).await;
+    let query = AuditQuery::new().actor("ada");
+    let mut export = log.reading.export(&query, None).await.unwrap();
+    assert_eq!(export.next_page().await.unwrap().unwrap().len(), 1);
+    sqlx::raw_sql("DROP FUNCTION ledger_audit.record_read")
+        .execute(&log.pool)
+        .await
+        .unwrap();
+    let error = export.end(true).await.unwrap_err();
+    assert!(
+        matches!(error, platform_audit::Error::ReadingEnd(_)),
+        "{error}"
+    );
+    assert!(
+        error.to_string().starts_with("records were handed out"),
+        "{error}"
+    );
+}

@@ -10,8 +10,8 @@ WITH app AS (
         ELSE nspname IN (SELECT json_array_elements_text($2::json))
     END
 ), business AS (
-    SELECT class.oid, format('%I.%I', nspname, relname) AS name, relowner,
-        EXISTS (SELECT FROM {schema}.exemption WHERE relation = format('%I.%I', nspname, relname)) AS exempt
+    SELECT class.oid, {schema}.qualified(class.oid) AS name, relowner,
+        EXISTS (SELECT FROM {schema}.exemption WHERE relation = {schema}.qualified(class.oid)) AS exempt
     FROM pg_class AS class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE nspname IN (SELECT nspname FROM wanted)
         AND relkind IN ('r', 'p', 'f') AND NOT relispartition AND relpersistence <> 't'
@@ -36,9 +36,16 @@ WITH app AS (
     ) AS enabled
     FROM records CROSS JOIN (VALUES ('record_append_only', 27), ('record_no_truncate', 34)) AS trigger (name, type)
 ), owned AS (
-    SELECT class.oid, relowner, format('%I.%I', relnamespace::regnamespace, relname) AS name
+    SELECT class.oid, relowner, {schema}.qualified(class.oid) AS name
     FROM pg_class AS class
     WHERE class.oid IN (SELECT oid FROM business UNION SELECT oid FROM guarded UNION SELECT tab FROM records)
+), made (owner, change) AS (
+    -- What the guard is made of, besides the records.
+    SELECT nspowner, 'ALTER SCHEMA {schema} OWNER TO' FROM pg_namespace WHERE nspname = '{schema}'
+    UNION ALL SELECT proowner, format('ALTER FUNCTION %s OWNER TO', oid::regprocedure)
+        FROM pg_proc WHERE pronamespace = '{schema}'::regnamespace
+    UNION ALL SELECT relowner, format('ALTER %s %s OWNER TO', CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, {schema}.qualified(oid))
+        FROM pg_class WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'S') AND oid NOT IN (SELECT tab FROM records)
 ), findings (finding, object, detail) AS (
     SELECT DISTINCT 'table_unguarded', name, '' FROM guards WHERE bare
     UNION ALL SELECT 'guard_missing', tab::text, trigger::text FROM guards WHERE NOT bare AND enabled IS NULL
@@ -56,6 +63,18 @@ WITH app AS (
     -- What follows from being a superuser, or the owner, is not said again.
     UNION ALL SELECT 'app_owns_table', name, relowner::regrole::text FROM owned, app
         WHERE NOT rolsuper AND pg_has_role(app.oid, relowner, 'MEMBER')
+    UNION ALL SELECT 'app_owns_schema', '{schema}', string_agg(format('%s the_owner_role;', change), ' ' ORDER BY change) FROM made, app
+        WHERE NOT rolsuper AND pg_has_role(app.oid, owner, 'MEMBER') HAVING count(*) > 0
+    UNION ALL SELECT 'app_creates_roles', app.rolname, role.rolname FROM app, pg_roles AS role
+        WHERE NOT app.rolsuper AND role.rolcreaterole AND NOT role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER')
+            -- From Postgres 16 on it takes a right on the role that is given.
+            AND current_setting('server_version_num')::int < 160000
+    UNION ALL SELECT 'obligation_forgeable', '{schema}.obliged', '' FROM app, pg_class AS sequence
+        WHERE sequence.oid = '{schema}.obliged'::regclass AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER')
+            AND has_sequence_privilege(app.oid, sequence.oid, 'USAGE, UPDATE')
+    UNION ALL SELECT 'trigger_granted', {schema}.qualified(class.oid), '' FROM app, pg_class AS class
+        WHERE (class.oid IN (SELECT oid FROM guarded UNION SELECT tab FROM records) OR class.oid = '{schema}.obligation'::regclass)
+            AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, class.oid, 'TRIGGER')
     UNION ALL SELECT 'truncate_granted', name, '' FROM owned, app
         WHERE NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, owned.oid, 'TRUNCATE')
             AND owned.oid IN (SELECT oid FROM guarded UNION SELECT tab FROM records)

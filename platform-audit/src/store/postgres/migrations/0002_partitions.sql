@@ -1,7 +1,7 @@
 -- Makes the partition of each month (UTC) from this one to `ahead` months later, and returns how
 -- many it made. A month whose records already went to the default partition stays there.
 CREATE FUNCTION {schema}.create_partitions(ahead integer) RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' SET DateStyle = 'ISO' SET TimeZone = 'UTC' AS $$
 DECLARE
     first date := date_trunc('month', now() AT TIME ZONE 'UTC')::date;
     month date;

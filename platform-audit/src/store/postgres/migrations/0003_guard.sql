@@ -17,22 +17,39 @@ CREATE TABLE {schema}.exemption (
     exempted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- The number of a subtransaction of `transaction`, of which the server tells 32 bits. It is not below
+-- its transaction's.
+CREATE FUNCTION {schema}.number_of(subtransaction xid, transaction xid8) RETURNS xid8
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    epoch CONSTANT bigint := 4294967296;
+    whole CONSTANT bigint := transaction::text::bigint;
+BEGIN
+    RETURN (whole + (subtransaction::text::bigint - whole % epoch + epoch) % epoch)::text::xid8;
+END
+$$;
+
 -- Refuses the commit unless this transaction wrote a success record that no ROLLBACK TO took back.
 --
 -- The xid alone proves nothing: after a dump and restore the server counts anew, and a row of
--- the old server may hold the number of a new transaction. So the row must also be younger than
--- this transaction, by the number that the server itself gave to the row's writer.
+-- the old server may hold the number of a new transaction. So the row's writer, by the number that
+-- the server itself gave it, must be at work: only what this transaction wrote is seen before that.
 CREATE FUNCTION {schema}.demand_anywhere(relation oid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    transaction CONSTANT xid8 := pg_current_xact_id();
+    writer xid;
     changed record;
 BEGIN
-    IF EXISTS (
-        SELECT FROM {schema}.record WHERE xid = pg_current_xact_id() AND outcome = 'success'
-            AND age(xmin) <= age(pg_current_xact_id()::xid)
-    ) THEN
-        RETURN;
-    END IF;
+    FOR writer IN SELECT xmin FROM {schema}.record WHERE xid = transaction AND outcome = 'success' LOOP
+        BEGIN
+            IF pg_xact_status({schema}.number_of(writer, transaction)) = 'in progress' THEN
+                RETURN;
+            END IF;
+        EXCEPTION WHEN invalid_parameter_value THEN
+            -- The number is still to come: its writer was long before.
+        END;
+    END LOOP;
     SELECT relnamespace::regnamespace::text AS schema, relname AS name INTO changed FROM pg_class WHERE oid = relation;
     RAISE EXCEPTION 'unaudited change: this transaction changed %.% and wrote no audit record', changed.schema, changed.name
         USING ERRCODE = 'AU002', SCHEMA = changed.schema, TABLE = changed.name,
@@ -113,15 +130,14 @@ ALTER TABLE {schema}.obligation ENABLE ALWAYS TRIGGER obligation_demands_record;
 CREATE FUNCTION {schema}.oblige(relation oid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    epoch CONSTANT bigint := 4294967296;
-    transaction bigint := pg_current_xact_id()::text::bigint;
-    writer bigint;
+    writer xid;
     place tid;
 BEGIN
-    INSERT INTO {schema}.obligation VALUES (relation) RETURNING xmin::text::bigint, ctid INTO writer, place;
+    -- Or else its check would be met at once, and what stands for it below would outlive it.
+    SET CONSTRAINTS {schema}.obligation_demands_record DEFERRED;
+    INSERT INTO {schema}.obligation VALUES (relation) RETURNING xmin, ctid INTO writer, place;
     DELETE FROM {schema}.obligation WHERE ctid = place;
-    -- A subtransaction's number is not below its transaction's, and has 32 bits.
-    PERFORM setval('{schema}.obliged', transaction + (writer - transaction % epoch + epoch) % epoch);
+    PERFORM setval('{schema}.obliged', {schema}.number_of(writer, pg_current_xact_id())::text::bigint);
     PERFORM set_config('platform_audit.obliged', 'on', true);
 END
 $$;
@@ -169,7 +185,7 @@ $$;
 -- the row triggers, but not the one for TRUNCATE.
 CREATE FUNCTION {schema}.guard_triggers(relation regclass)
 RETURNS TABLE (tab regclass, name name, definition text, enabled "char")
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
     WITH wanted (name, definition, function, type) AS (VALUES
         ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ({schema}.needs_check(%L)) EXECUTE FUNCTION {schema}.demand_record()', 'demand_record', 29),
         ('{schema}_guard_truncate', 'CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.oblige_truncate()', 'oblige_truncate', 32)
@@ -189,7 +205,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE FUNCTION {schema}.qualified(relation regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
     SELECT format('%I.%I', relnamespace::regnamespace, relname) FROM pg_class WHERE oid = relation
 $$;
 

@@ -10,6 +10,7 @@ CREATE FUNCTION {schema}.grant_app(role regrole) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM %s', role);
+    EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM %s', role);
     EXECUTE format('REVOKE ALL ON SCHEMA {schema} FROM %s', role);
     EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
     EXECUTE format('GRANT SELECT ON {schema}.record, {schema}.records, {schema}.migration, {schema}.exemption, {schema}.service TO %s', role);
@@ -17,7 +18,7 @@ BEGIN
         SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
         WHERE attrelid = '{schema}.record'::regclass AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('xid', 'recorded_at')
     ), role);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.write_record, {schema}.write_sealed, {schema}.record_read, {schema}.maintain, {schema}.guard_triggers, {schema}.may_set_replication_role TO %s', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.write_record, {schema}.write_sealed, {schema}.record_read, {schema}.maintain, {schema}.guard_triggers, {schema}.qualified, {schema}.may_set_replication_role TO %s', role);
 END
 $$;
 

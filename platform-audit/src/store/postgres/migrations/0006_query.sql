@@ -79,6 +79,7 @@ CREATE FUNCTION {schema}.grant_reader(role regrole) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM %s', role);
+    EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM %s', role);
     EXECUTE format('REVOKE ALL ON SCHEMA {schema} FROM %s', role);
     EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
     EXECUTE format('GRANT SELECT ON {schema}.records, {schema}.changes, {schema}.attempts, {schema}.activity, {schema}.readings TO %s', role);

@@ -102,6 +102,14 @@ found! {
     app_superuser: "ALTER ROLE APP SUPERUSER" => AppSuperuser at "APP";
     app_member_of_a_superuser: "GRANT postgres TO APP" => AppSuperuser at "APP";
     app_owns_a_table: "ALTER TABLE entry OWNER TO APP" => AppOwnsTable at "public.entry";
+    app_owns_what_decides: "ALTER FUNCTION ledger_audit.demand_record() OWNER TO APP" => AppOwnsSchema at "ledger_audit";
+    app_owns_the_audit_schema: "ALTER SCHEMA ledger_audit OWNER TO APP; GRANT USAGE ON SCHEMA ledger_audit TO MINE" => AppOwnsSchema at "ledger_audit";
+    app_owns_the_obligations: "ALTER TABLE ledger_audit.obligation OWNER TO APP" => AppOwnsSchema at "ledger_audit";
+    app_owns_the_sequence: "ALTER SEQUENCE ledger_audit.obliged OWNER TO APP" => AppOwnsSchema at "ledger_audit";
+    app_may_say_that_it_is_obliged: "GRANT USAGE ON SEQUENCE ledger_audit.obliged TO APP" => ObligationForgeable at "ledger_audit.obliged";
+    app_may_set_the_obligation: "GRANT UPDATE ON SEQUENCE ledger_audit.obliged TO APP" => ObligationForgeable at "ledger_audit.obliged";
+    app_may_put_triggers_on_obligations: "GRANT TRIGGER ON ledger_audit.obligation TO APP" => TriggerGranted at "ledger_audit.obligation";
+    app_may_put_triggers_on_a_guarded_table: "GRANT TRIGGER ON entry TO APP" => TriggerGranted at "public.entry";
     app_may_truncate: "GRANT TRUNCATE ON entry TO APP" => TruncateGranted at "public.entry";
     app_may_set_the_replication_role: "GRANT SET ON PARAMETER session_replication_role TO APP" => ReplicationRoleGranted at "APP";
     app_may_update_records: "GRANT UPDATE (reason) ON ledger_audit.record TO APP" => RecordChangeGranted at "ledger_audit.record";
@@ -110,6 +118,52 @@ found! {
     append_only_trigger_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record" => AppendOnlyMissing at "ledger_audit.record";
     truncate_trigger_of_a_record_partition_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record_default" => AppendOnlyMissing at "ledger_audit.record_default";
     append_only_trigger_disabled: "ALTER TABLE ledger_audit.record_default DISABLE TRIGGER record_append_only" => AppendOnlyNotAlways at "ledger_audit.record_default";
+}
+
+/// From Postgres 16 on, it takes a right on the role that is given.
+#[tokio::test]
+async fn app_may_give_itself_the_owners_role() {
+    let guarded = clean().await;
+    guarded
+        .as_superuser(&format!("ALTER ROLE {} CREATEROLE", guarded.app))
+        .await;
+    let pool = guarded.owner_pool().await;
+    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    let found: Vec<_> = check(&guarded)
+        .await
+        .findings
+        .into_iter()
+        .map(|it| it.kind)
+        .collect();
+    let expected: &[FindingKind] = if version < 160_000 {
+        &[FindingKind::AppCreatesRoles]
+    } else {
+        &[]
+    };
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn a_setting_that_quotes_all_names_hides_no_guard() {
+    let guarded = clean().await;
+    let name = guarded
+        .database
+        .url()
+        .rsplit('/')
+        .next()
+        .unwrap()
+        .to_owned();
+    let name = name.split('?').next().unwrap();
+    guarded
+        .as_superuser(&format!(
+            "ALTER DATABASE \"{name}\" SET quote_all_identifiers = on"
+        ))
+        .await;
+    let report = check(&guarded).await;
+    assert!(report.is_clean(), "{report}");
 }
 
 #[tokio::test]

@@ -105,6 +105,64 @@ async fn many_rows_after_a_prepared_transaction_of_the_same_session() {
         .unwrap();
 }
 
+/// A check that is met at once leaves nothing that stands for later rows.
+#[tokio::test]
+async fn many_rows_after_an_immediate_check_and_a_prepared_transaction() {
+    for oblige in [
+        MANY,
+        "SELECT ledger_audit.needs_check('entry') FROM pg_sleep(0.02), generate_series(1, 3)",
+    ] {
+        let guarded = Guarded::new().await;
+        let name = uuid::Uuid::now_v7().simple().to_string();
+        let prepare = format!("PREPARE TRANSACTION '{name}'");
+        let mut connection = guarded.connect(App).await;
+        for step in [
+            "BEGIN",
+            RECORD,
+            "SET CONSTRAINTS ALL IMMEDIATE",
+            oblige,
+            &prepare,
+            "SET platform_audit.obliged = 'on'",
+        ] {
+            run(&mut connection, step).await.expect(step);
+        }
+        let refused = run(&mut connection, "UPDATE entry SET amount = 0").await;
+        let refused = refused.expect_err(oblige);
+        assert_eq!(
+            refused.as_database_error().unwrap().code().as_deref(),
+            Some("AU002")
+        );
+        run(&mut connection, &format!("COMMIT PREPARED '{name}'"))
+            .await
+            .unwrap();
+    }
+}
+
+/// As one that was restored half a circle of numbers ago seems to be.
+#[tokio::test]
+async fn a_record_whose_writer_seems_to_come_later() {
+    let guarded = Guarded::new().await;
+    let mut connection = guarded.connect(App).await;
+    run(&mut connection, "BEGIN").await.unwrap();
+    run(&mut connection, CHANGE).await.unwrap();
+    let xid: String = sqlx::query("SELECT pg_current_xact_id()::text")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+        .get(0);
+    guarded
+        .as_superuser(&format!(
+            "INSERT INTO ledger_audit.record (id, xid, occurred_at, service, actor_kind, actor_id, action, outcome)
+             VALUES (gen_random_uuid(), '{xid}', now(), 'ledger', 'user', 'ada', 'entry.create', 'success')"
+        ))
+        .await;
+    let refused = run(&mut connection, "COMMIT").await.unwrap_err();
+    assert_eq!(
+        refused.as_database_error().unwrap().code().as_deref(),
+        Some("AU002")
+    );
+}
+
 /// Fills the log with records that hold the number of a transaction to come, as a dump of a
 /// server that counted further would; their time is forged, too.
 async fn restore_records_of_the_future(guarded: &Guarded) {

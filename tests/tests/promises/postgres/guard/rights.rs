@@ -79,6 +79,7 @@ async fn each_role_has_exactly_its_rights() {
             "maintain",
             "may_set_replication_role",
             "needs_check",
+            "qualified",
             "record_read",
             "write_record",
             "write_sealed"
@@ -266,4 +267,52 @@ async fn write_record_keeps_the_limits_and_the_database_user() {
     }
     guarded.accepts(Owner, &[RECORD]).await;
     guarded.accepts(Superuser, &[RECORD]).await;
+}
+
+/// The bounds of a month go through text.
+#[tokio::test]
+async fn partitions_are_months_wherever_the_session_believes_to_be() {
+    let guarded = Guarded::new().await;
+    let mut connection = guarded.connect(App).await;
+    for statement in [
+        "SET DateStyle = 'SQL, DMY'",
+        "SET TimeZone = 'Asia/Shanghai'",
+        "SELECT ledger_audit.maintain(24)",
+        "SET DateStyle = 'ISO'",
+        "SET TimeZone = 'UTC'",
+    ] {
+        run(&mut connection, statement).await.expect(statement);
+    }
+    let bounds: Vec<String> = sqlx::query_scalar(
+        "SELECT pg_get_expr(relpartbound, oid) FROM pg_class
+         WHERE relispartition AND relnamespace = 'ledger_audit'::regnamespace AND relkind = 'r' AND relname <> 'record_default'",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(bounds.len(), 25);
+    for bound in bounds {
+        assert_eq!(bound.matches("-01 00:00:00+00").count(), 2, "{bound}");
+    }
+}
+
+/// As a database's default privileges may have given it.
+#[tokio::test]
+async fn what_the_application_may_do_with_the_sequence_is_taken_from_it() {
+    let guarded = Guarded::new().await;
+    let app = &guarded.app;
+    guarded
+        .as_superuser(&format!(
+            "GRANT ALL ON ALL SEQUENCES IN SCHEMA ledger_audit TO {app}; SELECT ledger_audit.grant_app('{app}')"
+        ))
+        .await;
+    let mut connection = guarded.connect(App).await;
+    for forgery in [
+        "SELECT setval('ledger_audit.obliged', 5)",
+        "SELECT nextval('ledger_audit.obliged')",
+    ] {
+        let refused = run(&mut connection, forgery).await.unwrap_err();
+        let refused = refused.as_database_error().unwrap();
+        assert_eq!(refused.code().as_deref(), Some("42501"), "{forgery}");
+    }
 }
