@@ -28,7 +28,7 @@ pub(crate) const DEFAULT_FILTER: &str = "info";
 
 /// Before every filter: libraries that say much of little, and sqlx's statements, whose text may
 /// hold a client's data. Whoever names one of them in the filter has it.
-const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,opentelemetry=warn,sqlx::query=off";
+const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,opentelemetry=warn,sqlx::query=off,platform_observability::panic=error";
 
 /// Whose events are never exported, lest each export cause the next: what the exporters are made
 /// of. Each stands for its submodules and for crates named after it, such as `hyper_util`.
@@ -259,6 +259,15 @@ mod tests {
         log_filter.set("off,mine=debug").unwrap();
         assert!(debugs());
         assert!(tracing::enabled!(target: "always", tracing::Level::INFO));
+        // What speaks of one target only silences no panic; who names panics may.
+        let panics =
+            || tracing::enabled!(target: "platform_observability::panic", tracing::Level::ERROR);
+        assert!(panics());
+        log_filter.set("mine=debug").unwrap();
+        assert!(panics());
+        log_filter.set("platform_observability::panic=off").unwrap();
+        assert!(!panics());
+        log_filter.set("off,mine=debug").unwrap();
         let error = log_filter.set("mine=loud").unwrap_err().to_string();
         assert!(
             error.contains("mine=loud") || error.contains("log_filter"),

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::otlp::{TIMEOUT, compression};
 use super::tls::Tls;
-use super::{Compression, Destination, Endpoint, Signal, URL_REMEDY, Variables, url_problem};
+use super::{Compression, Destination, Endpoint, Signal, URL_REMEDY, Variables, base_url_problem};
 use crate::Error;
 
 /// Axiom as the destination: a token, an edge, and one dataset for each signal.
@@ -104,7 +104,7 @@ impl Axiom {
         };
         let authorization = self.authorization()?;
         let url = self.url.trim_end_matches('/');
-        let problem = url_problem(url)
+        let problem = base_url_problem(url)
             .or_else(|| in_clear(url).then_some("would send the token unencrypted"));
         if let Some(problem) = problem {
             let variable = self.url_variable.to_owned();

@@ -11,6 +11,7 @@ mod tests;
 mod tls;
 mod variables;
 
+use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -67,13 +68,25 @@ impl std::fmt::Display for Signal {
 }
 
 /// What [`TelemetryBuilder`](crate::TelemetryBuilder) was told about the destination.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) enum Chosen {
     #[default]
     ByEnvironment,
     Axiom(Axiom),
     Otlp(String),
     Console,
+}
+
+impl fmt::Debug for Chosen {
+    /// Without the URL, which may hold a secret before it is looked at.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByEnvironment => f.write_str("ByEnvironment"),
+            Self::Axiom(axiom) => f.debug_tuple("Axiom").field(axiom).finish(),
+            Self::Otlp(_) => f.write_str("Otlp(…)"),
+            Self::Console => f.write_str("Console"),
+        }
+    }
 }
 
 /// Where one signal goes.
@@ -289,6 +302,13 @@ fn url_problem(url: &str) -> Option<&'static str> {
         .as_str()
         .contains('@')
         .then_some("holds a user or a password, which would show in messages")
+}
+
+/// The same of a URL that a path is put behind.
+fn base_url_problem(url: &str) -> Option<&'static str> {
+    let ends = || url.contains(['?', '#']);
+    url_problem(url)
+        .or_else(|| ends().then_some("holds a query, behind which no signal's path can stand"))
 }
 
 const URL_REMEDY: &str =

@@ -4,7 +4,10 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use super::tls::Tls;
-use super::{Compression, Destination, Endpoint, Signal, URL_REMEDY, Variables, url_problem};
+use super::{
+    Compression, Destination, Endpoint, Signal, URL_REMEDY, Variables, base_url_problem,
+    url_problem,
+};
 use crate::Error;
 
 const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -18,12 +21,19 @@ pub(super) fn from_environment(
     variables: Variables<'_>,
 ) -> Result<Destination, Error> {
     let own = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.variable());
-    let (variable, url) = match (variables.read(&own)?, variables.read(BASE)?) {
-        (Some(url), _) => (own, url),
-        (None, Some(base)) => (BASE.to_owned(), below(&base, signal)),
+    let (variable, url, problem) = match (variables.read(&own)?, variables.read(BASE)?) {
+        (Some(url), _) => {
+            let problem = url_problem(&url);
+            (own, url, problem)
+        }
+        (None, Some(base)) => (
+            BASE.to_owned(),
+            below(&base, signal),
+            base_url_problem(&base),
+        ),
         (None, None) => return Ok(Destination::Console),
     };
-    if let Some(problem) = url_problem(&url) {
+    if let Some(problem) = problem {
         return Err(Error::Variable {
             variable,
             problem: problem.to_owned(),
@@ -39,7 +49,7 @@ pub(super) fn told(
     signal: Signal,
     variables: Variables<'_>,
 ) -> Result<Destination, Error> {
-    if let Some(problem) = url_problem(base) {
+    if let Some(problem) = base_url_problem(base) {
         return Err(Error::Setting {
             setting: "otlp",
             problem: problem.to_owned(),

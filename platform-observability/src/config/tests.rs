@@ -221,6 +221,18 @@ fn a_bad_value_is_named_with_its_remedy_and_without_secrets() {
         ),
         (
             None,
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "https://b/otlp?key=sensitive",
+            "query",
+        ),
+        (
+            Some(TOKEN),
+            "AXIOM_EDGE_URL",
+            "https://b/#sensitive",
+            "query",
+        ),
+        (
+            None,
             "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
             "ftp://sensitive",
             "http://HOST:PORT",
@@ -264,6 +276,9 @@ fn the_token_is_in_no_debug_output() {
         .edge_url("https://a:secret@b")
         .dataset(Signal::Logs, "x");
     assert!(!format!("{axiom:?}").contains("secret"));
+    let otlp = Chosen::Otlp("https://a:secret@b?key=secret".to_owned());
+    assert!(!format!("{otlp:?}").contains("secret"));
+    assert!(told(&otlp, &[]).is_err());
     let all = resolve(&[("AXIOM_TOKEN", "xaat-secret")]).unwrap();
     assert!(!format!("{all:?}").contains("secret"));
     let error = told(&Chosen::Axiom(Axiom::new("xapt-secret")), &[]).unwrap_err();

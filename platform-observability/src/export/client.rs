@@ -203,7 +203,7 @@ impl Line {
                 self.ledger.retried();
             }
             let left = self.endpoint.timeout.saturating_sub(began.elapsed());
-            let answer = self.try_once(request, left);
+            let answer = self.try_once(request, left, is_worth_another_try);
             match &answer {
                 Ok(response) if !is_worth_another_try(response.status()) => return answer,
                 _ if self.stopping.is_set() => return answer,
@@ -270,14 +270,14 @@ impl Line {
             {
                 self.ledger.retried();
             }
-            match self.try_once(&request, self.endpoint.timeout) {
-                Ok(response) if !is_worth_another_try(response.status()) => {
+            match self.try_once(&request, self.endpoint.timeout, is_worth_keeping) {
+                Ok(response) if !is_worth_keeping(response.status()) => {
                     let sent = response.status().is_success();
                     spool.remove(&kept);
                     spool.release();
                     self.ledger.unspooled(kept.items, sent);
                     if sent {
-                        self.read_answer(&response);
+                        self.read_answer(&response, kept.items);
                     }
                 }
                 _ => {
@@ -307,10 +307,11 @@ impl Line {
         &self,
         request: &Outgoing<'_>,
         timeout: Duration,
+        is_worth_another: fn(StatusCode) -> bool,
     ) -> Result<Response<Bytes>, HttpError> {
         let answer = self.send_once(request, timeout);
         let (reason, told) = match &answer {
-            Ok(response) if is_worth_another_try(response.status()) => {
+            Ok(response) if is_worth_another(response.status()) => {
                 let told = told_pause(response.headers());
                 (response.status().to_string(), told)
             }
@@ -328,13 +329,14 @@ impl Line {
         answer
     }
 
-    /// Counts what the endpoint refused while it took the rest.
-    fn read_answer(&self, response: &Response<Bytes>) {
+    /// Counts what the endpoint refused of so many items while it took the rest.
+    fn read_answer(&self, response: &Response<Bytes>, items: usize) {
         // What is no such message, refuses nothing.
         let answer = Answer::decode(response.body().as_ref()).unwrap_or_default();
         let rejected = answer.partial_success.unwrap_or_default().rejected;
         if rejected > 0 {
-            self.ledger.refused(rejected.unsigned_abs());
+            let items = u64::try_from(items).unwrap_or(u64::MAX);
+            self.ledger.refused(rejected.unsigned_abs().min(items));
         }
     }
 
@@ -408,7 +410,8 @@ impl HttpClient for Client {
         };
         let response = self.line.send(&request)?;
         if response.status().is_success() {
-            self.line.read_answer(&response);
+            let items = self.line.ledger.in_flight();
+            self.line.read_answer(&response, items);
         }
         Ok(response)
     }
@@ -417,6 +420,12 @@ impl HttpClient for Client {
 /// By OTLP's specification ("Retryable Response Codes").
 fn is_worth_another_try(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+/// Whether what is on disk stays there: also where a token or a dataset is wrong, which is put
+/// right without a change to what was to be sent.
+fn is_worth_keeping(status: StatusCode) -> bool {
+    is_worth_another_try(status) || matches!(status.as_u16(), 401 | 403 | 404)
 }
 
 /// How long the endpoint asks to be left in peace: by `Retry-After` (RFC 9110), seconds or a date,

@@ -25,7 +25,7 @@ use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status as SpanStatus, TraceFlags, TraceId, TraceState,
 };
 use opentelemetry_otlp::{
-    Compression, LogExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
+    Compression, LogExporter, Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -211,18 +211,44 @@ impl Providers {
                 let status = self.ledgers.status();
                 let signals = [&status.traces, &status.metrics, &status.logs];
                 let is_open = |of: &&SignalStatus| of.spooled > 0 && of.trouble.is_none();
-                // A busy service spools on and on.
-                if !signals.iter().any(is_open) || began.elapsed() > LONGEST_SELF_TEST {
+                // The SDK's flushes give up before an export does; and a busy service spools on and on.
+                let is_over =
+                    !signals.iter().any(is_open) && self.unanswered(&before, &status).is_none();
+                if is_over || began.elapsed() > LONGEST_SELF_TEST {
                     break status;
                 }
                 thread::sleep(Duration::from_millis(20));
             };
             let failures = lost(&before, &after).or_else(|| kept(&after));
+            let failures = failures.or_else(|| self.unanswered(&before, &after));
             if failures.is_none() {
                 tracing::info!(target: "platform_observability::export", "{}", self.arrives());
             }
             done(failures.map_or(Ok(()), |failures| Err(Error::SelfTest { failures })));
         })
+    }
+
+    /// The signals of which an endpoint neither took nor refused anything between `before` and
+    /// `after`, if there are such.
+    fn unanswered(&self, before: &Status, after: &Status) -> Option<String> {
+        let unanswered = self.urls.iter().filter_map(|(signal, _)| {
+            let [before, after] = [before, after].map(|status| status.of(*signal));
+            // What is on disk is told apart.
+            let settled = |of: &SignalStatus| {
+                let dropped = of.dropped_failed + of.dropped_queue_full;
+                of.exported + of.rejected + dropped + of.spooled
+            };
+            let reason = after
+                .trouble
+                .as_ref()
+                .map(|trouble| trouble.reason.as_str());
+            // There may be no metrics to send, and nobody waits for what is sent with the flush.
+            let has_some = *signal != Signal::Metrics || reason.is_some();
+            (has_some && settled(after) == settled(before))
+                .then(|| format!("{signal}: {}", reason.unwrap_or("no answer yet")))
+        });
+        let unanswered: Vec<_> = unanswered.collect();
+        (!unanswered.is_empty()).then(|| unanswered.join("; "))
     }
 
     /// What a self-test says that found nothing wrong.
@@ -273,7 +299,10 @@ impl Providers {
                 deadline,
                 ends,
                 move |provider| provider.shutdown_with_timeout(deadline),
-                move |provider| provider.shutdown_with_timeout(deadline),
+                {
+                    let ledger = Arc::clone(&self.ledgers.metrics);
+                    move |provider| shut_down_metrics(&provider, &ledger, deadline)
+                },
                 move |provider| provider.shutdown_with_timeout(deadline),
             );
             for spooler in &self.spoolers {
@@ -361,6 +390,25 @@ fn left(deadline: Duration, ends: Option<Instant>) -> Duration {
     })
 }
 
+/// The SDK waits five seconds for the last metrics, whatever it is told, and then for nothing. What is
+/// being sent then may still arrive; what came of it, the books say.
+fn shut_down_metrics(
+    provider: &SdkMeterProvider,
+    ledger: &Ledger,
+    deadline: Duration,
+) -> OTelSdkResult {
+    let stopped = provider.shutdown_with_timeout(deadline);
+    if stopped.is_ok() || ledger.in_flight() == 0 {
+        return stopped;
+    }
+    // As long as somebody waits for it: the deadline is kept by whoever gathers.
+    let ends = Instant::now().checked_add(deadline);
+    while ledger.in_flight() > 0 && !left(deadline, ends).is_zero() {
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 /// What was not taken between `before` and `after`, if anything.
 fn lost(before: &Status, after: &Status) -> Option<String> {
     let signals = [
@@ -445,6 +493,8 @@ where
         .with_http_client(client)
         .with_endpoint(&endpoint.url)
         .with_protocol(Protocol::HttpBinary)
+        // Ours has its own, which knows when nobody may wait any more.
+        .with_retry_policy(RetryPolicy::disabled())
         .with_timeout(endpoint.timeout);
     match endpoint.compression {
         config::Compression::None => builder,

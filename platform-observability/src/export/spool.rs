@@ -1,7 +1,7 @@
 //! Telemetry on disk, while an endpoint does not take it.
 
 use std::collections::HashSet;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,10 @@ const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// A directory that keeps what an endpoint does not take, until it does; for
 /// [`TelemetryBuilder::spool`](crate::TelemetryBuilder::spool).
+///
+/// It keeps it through time-outs, through 429, 502, 503 and 504, and through 401, 403 and 404, as a wrong
+/// token or dataset can be put right. What is answered with another error is wrong in itself: it is dropped
+/// and counted.
 ///
 /// What is to be sent goes there first, and from there to the endpoint, the oldest first: so an
 /// endpoint that is slow or away keeps nobody waiting, and what it did not take outlives the
@@ -74,6 +78,12 @@ impl Spool {
             return Err(refused(
                 "can be read by others".to_owned(),
                 "take their rights away with chmod 700, or name another directory",
+            ));
+        }
+        if !is_own(&self.directory).map_err(unusable)? {
+            return Err(refused(
+                "belongs to another user, who can read it".to_owned(),
+                "give it to the process's user with chown, or name another directory",
             ));
         }
         let lock = File::create(self.directory.join("lock")).map_err(unusable)?;
@@ -173,13 +183,23 @@ impl SignalSpool {
         if length > self.max_bytes {
             return Err(io::Error::other("it is larger than the spool may be"));
         }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let nanoseconds = since_1970().as_nanos();
+        let known = ENCODINGS.iter().find(|(name, _)| Some(*name) == encoding);
+        let suffix = known.map_or("", |(_, suffix)| suffix);
+        let name = format!("{nanoseconds:020}-{number:010}-{items}{suffix}");
+        // Whole or not at all. Nothing has to go for what does not get there.
+        let partial = self.directory.join("partial");
+        fs::write(&partial, body)?;
         let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut kept = self.kept();
-        let mut bytes: u64 = kept.iter().map(|kept| kept.bytes).sum();
+        let mut others = self.kept();
+        let path = self.directory.join(name);
+        fs::rename(partial, &path)?;
+        let mut bytes = length + others.iter().map(|kept| kept.bytes).sum::<u64>();
         let mut dropped = 0;
-        kept.reverse();
-        while bytes + length > self.max_bytes
-            && let Some(oldest) = kept.pop()
+        others.reverse();
+        while bytes > self.max_bytes
+            && let Some(oldest) = others.pop()
         {
             if claimed.as_deref() == Some(&oldest.path) {
                 continue;
@@ -188,16 +208,6 @@ impl SignalSpool {
             dropped += oldest.items;
             self.remove(&oldest);
         }
-        drop(claimed);
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let nanoseconds = since_1970().as_nanos();
-        let known = ENCODINGS.iter().find(|(name, _)| Some(*name) == encoding);
-        let suffix = known.map_or("", |(_, suffix)| suffix);
-        let name = format!("{nanoseconds:020}-{number:010}-{items}{suffix}");
-        // Whole or not at all.
-        let partial = self.directory.join("partial");
-        fs::write(&partial, body)?;
-        fs::rename(partial, self.directory.join(name))?;
         Ok(dropped)
     }
 
@@ -208,17 +218,20 @@ impl SignalSpool {
         let mut dropped = 0;
         let now = since_1970();
         for kept in self.kept() {
-            let is_old = now.saturating_sub(kept.at) > self.max_age;
+            if now.saturating_sub(kept.at) > self.max_age {
+                dropped += kept.items;
+                self.remove(&kept);
+                continue;
+            }
             match fs::read(&kept.path) {
-                Ok(body) if !is_old => {
+                Ok(body) => {
                     *claimed = Some(kept.path.clone());
                     return (Some((kept, body)), dropped);
                 }
-                // What cannot be read will not be the next time.
-                _ => {
-                    dropped += kept.items;
-                    self.remove(&kept);
-                }
+                // Somebody took it away.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => dropped += kept.items,
+                // It may be read later, where files or memory are short, until it is too old.
+                Err(_) => {}
             }
         }
         (None, dropped)
@@ -270,14 +283,18 @@ impl Kept {
             .iter()
             .find_map(|(encoding, suffix)| Some((name.strip_suffix(suffix)?, Some(*encoding))));
         let (bare, encoding) = encoded.unwrap_or((name, None));
-        let mut parts = bare.splitn(3, '-');
-        let nanoseconds = parts.next()?.parse().ok()?;
-        parts.next()?;
+        // Whatever else is there is not the spool's.
+        let [at, number, items] = bare.split('-').collect::<Vec<_>>().try_into().ok()?;
+        let digits = |text: &str| text.bytes().all(|it| it.is_ascii_digit());
+        if at.len() != 20 || number.len() < 10 || ![at, number, items].into_iter().all(digits) {
+            return None;
+        }
+        let metadata = fs::symlink_metadata(path).ok().filter(Metadata::is_file)?;
         Some(Self {
-            at: Duration::from_nanos(nanoseconds),
-            items: parts.next()?.parse().ok()?,
+            at: Duration::from_nanos(at.parse().ok()?),
+            items: items.parse().ok()?,
             encoding,
-            bytes: fs::metadata(path).ok()?.len(),
+            bytes: metadata.len(),
             path: path.to_owned(),
         })
     }
@@ -302,6 +319,23 @@ fn is_private(directory: &Path) -> io::Result<bool> {
     {
         use std::os::unix::fs::PermissionsExt;
         Ok(fs::metadata(directory)?.permissions().mode() & 0o077 == 0)
+    }
+    #[cfg(not(unix))]
+    {
+        fs::metadata(directory).map(|_| true)
+    }
+}
+
+/// Whether the directory belongs to the process's user.
+fn is_own(directory: &Path) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        // A file that is made now does.
+        let probe = directory.join(format!("probe-{:016x}", fastrand::u64(..)));
+        let made = File::create_new(&probe)?.metadata();
+        fs::remove_file(&probe)?;
+        Ok(made?.uid() == fs::metadata(directory)?.uid())
     }
     #[cfg(not(unix))]
     {

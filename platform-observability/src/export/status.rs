@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use crate::config::Signal;
+
 /// What became of the telemetry of a process so far; from
 /// [`Telemetry::status`](crate::Telemetry::status).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,16 @@ pub struct SignalStatus {
     pub trouble: Option<Trouble>,
 }
 
+impl Status {
+    pub(super) fn of(&self, signal: Signal) -> &SignalStatus {
+        match signal {
+            Signal::Traces => &self.traces,
+            Signal::Metrics => &self.metrics,
+            Signal::Logs => &self.logs,
+        }
+    }
+}
+
 /// An endpoint that takes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,7 +68,7 @@ pub(crate) struct Ledger {
     waiting: AtomicUsize,
     /// How many left the queue, and are being sent.
     sending: AtomicUsize,
-    /// How many items the request has that is being sent. Each signal has one at a time.
+    /// How many items the request has that is being sent, if one is. Each signal has one at a time.
     in_flight: AtomicUsize,
     /// Whether that request was spooled.
     was_spooled: AtomicBool,
@@ -96,7 +108,7 @@ impl Ledger {
         self.was_spooled.store(false, Ordering::Relaxed);
     }
 
-    /// How many items the request has that is being sent.
+    /// How many items the request has that is being sent; 0 if none is.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -122,7 +134,12 @@ impl Ledger {
 
     /// So many items are no longer kept on disk: they were sent, or dropped.
     pub(super) fn unspooled(&self, items: usize, sent: bool) {
-        self.spooled.fetch_sub(count(items), Ordering::Relaxed);
+        // What somebody else put there was never counted.
+        let _ = self
+            .spooled
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spooled| {
+                Some(spooled.saturating_sub(count(items)))
+            });
         let of = if sent { &self.exported } else { &self.failed };
         of.fetch_add(count(items), Ordering::Relaxed);
     }
@@ -144,6 +161,7 @@ impl Ledger {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sending| {
                 Some(sending.saturating_sub(usize::try_from(items).unwrap_or(usize::MAX)))
             });
+        self.in_flight.store(0, Ordering::Relaxed);
     }
 
     /// Of a request that was answered with success, so many items were refused.

@@ -7,13 +7,17 @@ pub(super) fn redact(text: &str) -> String {
     while let Some(scheme) = rest.find("://") {
         let (before, url) = rest.split_at(scheme + "://".len());
         shown.push_str(before);
+        // A password may hold any of the other delimiters.
+        let word = url.find(never_in_url).unwrap_or(url.len());
+        let url = match url[..word].rfind('@') {
+            Some(at) => {
+                shown.push_str("…@");
+                &url[at + 1..]
+            }
+            None => url,
+        };
         let end = url.find(ends_url).unwrap_or(url.len());
         let (url, after) = url.split_at(end);
-        // A password may hold any of the other delimiters.
-        let url = url.rsplit_once('@').map_or(url, |(_, host)| {
-            shown.push_str("…@");
-            host
-        });
         match url.find(['?', '#']) {
             Some(query) => {
                 shown.push_str(&url[..query]);
@@ -27,8 +31,12 @@ pub(super) fn redact(text: &str) -> String {
     shown
 }
 
+fn never_in_url(character: char) -> bool {
+    character.is_whitespace() || matches!(character, '"' | '`' | '<' | '>')
+}
+
 fn ends_url(character: char) -> bool {
-    character.is_whitespace() || matches!(character, '"' | '\'' | '`' | '<' | '>' | '(' | ')')
+    never_in_url(character) || matches!(character, '\'' | '(' | ')')
 }
 
 #[cfg(test)]
@@ -52,6 +60,10 @@ mod tests {
                 "redis://…@h/0 and amqp://…@b",
             ),
             ("http://é?ü", "http://é?…"),
+            (
+                "cannot reach 'postgres://ledger:hun(t'er)2@db:5432/ledger' (refused)",
+                "cannot reach 'postgres://…@db:5432/ledger' (refused)",
+            ),
         ] {
             assert_eq!(redact(said), logged);
         }

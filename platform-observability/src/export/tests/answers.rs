@@ -230,3 +230,68 @@ fn nobody_waits_at_the_end() {
     assert_eq!(status.dropped_failed, 3, "{status:?}");
     balanced(&status, 3);
 }
+
+/// However long the endpoint asks them to: nor are there more attempts than one.
+#[test]
+fn an_endpoint_that_asks_for_patience_at_the_end_is_asked_once() {
+    let backend = backend(|_, stream| {
+        answer(
+            &stream,
+            "503 Service Unavailable",
+            "retry-after: 3\r\n",
+            b"",
+        );
+    });
+    let mut all = destinations(&backend.url, PATIENCE, 100, Limits::default());
+    all.metrics = Destination::Nowhere;
+    all.logs = Destination::Nowhere;
+    let providers = started(&all, None);
+    let ledgers = providers.ledgers.clone();
+    spans(&providers, 3);
+    let (done, ended) = mpsc::channel();
+    providers
+        .shut_down(PATIENCE, move |result| done.send(result.is_err()).unwrap())
+        .unwrap();
+    assert!(ended.recv_timeout(PATIENCE).unwrap());
+    balanced(&ledgers.status().traces, 3);
+    assert_eq!(backend.requests.load(Ordering::SeqCst), 1);
+}
+
+/// The SDK waits five seconds for metrics, whatever it is told.
+#[test]
+fn slow_metrics_have_as_long_as_the_shutdown_is_given() {
+    let backend = backend(|_, stream| {
+        std::thread::sleep(Duration::from_millis(5_500));
+        answer(&stream, "200 OK", "", b"");
+    });
+    let mut all = destinations(&backend.url, PATIENCE, 100, Limits::default());
+    all.traces = Destination::Nowhere;
+    all.logs = Destination::Nowhere;
+    let providers = started(&all, None);
+    let ledgers = providers.ledgers.clone();
+    let meter = providers.meter.as_ref().unwrap().meter("test");
+    meter.u64_counter("work").build().add(1, &[]);
+    let (done, ended) = mpsc::channel();
+    providers
+        .shut_down(PATIENCE, move |result| done.send(result).unwrap())
+        .unwrap();
+    ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert!(ledgers.status().metrics.exported > 0);
+}
+
+#[test]
+fn an_answer_cannot_refuse_more_than_was_sent() {
+    let backend = backend(|_, stream| {
+        // partial_success { rejected: i64::MAX }
+        let most = b"\x0a\x0a\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
+        answer(&stream, "200 OK", "", most);
+    });
+    let providers = providers(&backend.url, PATIENCE, 100);
+    for _ in 0..2 {
+        spans(&providers, 2);
+        flushed(&providers);
+    }
+    let status = flushed(&providers);
+    assert_eq!((status.exported, status.rejected), (0, 4), "{status:?}");
+    balanced(&status, 4);
+}

@@ -91,3 +91,27 @@ fn a_self_test_is_not_sampled_and_says_when_its_own_is_dropped() {
         "{error}"
     );
 }
+
+/// An export may take longer than the SDK waits for it.
+#[test]
+fn a_self_test_waits_for_an_answer() {
+    let well = backend(|_, stream| answer(&stream, "200 OK", "", b""));
+    // A connection that is accepted, and nothing more.
+    let hung = backend(|_, stream| {
+        std::thread::sleep(PATIENCE);
+        drop(stream);
+    });
+    let mut all = destinations(&well.url, PATIENCE, 100, Limits::default());
+    let Destination::Otlp(logs) = &mut all.logs else {
+        panic!("logs go to an endpoint");
+    };
+    logs.url.clone_from(&hung.url);
+    logs.timeout = Duration::from_secs(6);
+    let (done, ended) = mpsc::channel();
+    started(&all, None)
+        .self_test(move |it| done.send(it).unwrap())
+        .unwrap();
+    let error = ended.recv_timeout(PATIENCE).unwrap().unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("logs: 1 lost"), "{message}");
+}

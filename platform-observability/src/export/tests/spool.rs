@@ -179,5 +179,106 @@ fn a_spool_that_cannot_be_had_is_a_clear_error() {
         std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
         let message = error(&open);
         assert!(message.contains("chmod 700"), "{message}");
+
+        // Only the superuser can give it away; nobody else can be tricked so.
+        let given = directory.path().join("given");
+        drop(Spool::at(&given).open().unwrap());
+        if std::os::unix::fs::chown(&given, Some(1), None).is_ok() {
+            let message = error(&given);
+            assert!(message.contains("another user"), "{message}");
+        }
     }
+}
+
+#[test]
+fn what_is_not_the_spools_is_left_alone() {
+    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path().join("spool");
+    drop(Spool::at(&directory).open().unwrap());
+    let traces = directory.join("traces");
+    std::fs::create_dir(&traces).unwrap();
+    let foreign = ["2024-01-15.gz", "2024-01-15", "00000000000000000001-x-5"];
+    for name in foreign {
+        std::fs::write(traces.join(name), "somebody's").unwrap();
+    }
+    let spool = Spool::at(&directory).max_bytes(200);
+    let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
+    assert_eq!(providers.ledgers.status().traces.spooled, 0);
+    for number in 1..=3 {
+        spans(&providers, 1);
+        awaited(&providers, |status| status.exported == number);
+    }
+    let status = flushed(&providers);
+    assert_eq!((status.exported, status.spooled), (3, 0), "{status:?}");
+    for name in foreign {
+        assert!(traces.join(name).exists(), "{name}");
+    }
+}
+
+/// As when a volume turns read-only.
+#[test]
+fn nothing_has_to_go_for_what_does_not_get_there() {
+    let backend = backend(|_, stream| answer(&stream, "503 Service Unavailable", "", b""));
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path().join("spool");
+    let spool = Spool::at(&directory).max_bytes(400);
+    let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
+    for _ in 0..5 {
+        spans(&providers, 1);
+        flushed(&providers);
+    }
+    let before = flushed(&providers);
+    assert!(before.spooled > 0, "{before:?}");
+    let files = || {
+        let all = std::fs::read_dir(directory.join("traces")).unwrap();
+        all.filter(|it| it.as_ref().unwrap().path().is_file())
+            .count()
+    };
+    let kept = files();
+    std::fs::create_dir(directory.join("traces/partial")).unwrap();
+    for _ in 0..5 {
+        spans(&providers, 1);
+        flushed(&providers);
+    }
+    let after = flushed(&providers);
+    assert_eq!(
+        (files(), after.spooled),
+        (kept, before.spooled),
+        "{after:?}"
+    );
+    balanced(&after, 10);
+}
+
+#[test]
+fn a_wrong_token_empties_no_spool() {
+    static RIGHT: AtomicBool = AtomicBool::new(false);
+    let backend = backend(|_, stream| {
+        if RIGHT.load(Ordering::SeqCst) {
+            answer(&stream, "200 OK", "", b"");
+        } else {
+            answer(&stream, "401 Unauthorized", "", b"");
+        }
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let spool = || Spool::at(directory.path().join("spool"));
+    let first = spooling(&backend.url, PATIENCE, 100, Some(spool()));
+    spans(&first, 5);
+    let status = awaited(&first, |status| status.trouble.is_some());
+    assert_eq!(
+        (status.spooled, status.dropped_failed),
+        (5, 0),
+        "{status:?}"
+    );
+    let tried = backend.requests.load(Ordering::SeqCst);
+    assert!(tried < 5, "it is left in peace, too: {tried}");
+    let (done, ended) = mpsc::channel();
+    first
+        .shut_down(PATIENCE, move |result| done.send(result.is_ok()).unwrap())
+        .unwrap();
+    assert!(ended.recv_timeout(PATIENCE).unwrap(), "nothing is lost");
+    RIGHT.store(true, Ordering::SeqCst);
+    let second = spooling(&backend.url, PATIENCE, 100, Some(spool()));
+    let status = awaited(&second, |status| status.exported == 5);
+    assert_eq!((status.exported, status.spooled), (5, 0), "{status:?}");
 }
