@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::record::AuditRecord;
 #[derive(Debug)]
 pub(crate) struct Transaction<DB: AuditDatabase> {
     connection: Connection<DB>,
-    /// Its name, which dies with it.
+    /// Its name, where the database gives it none.
     token: Uuid,
     /// What its record is to be sealed with, if it is.
     pad: Option<Pad>,
@@ -40,8 +41,10 @@ impl<DB: AuditDatabase> Store<DB> {
         let pad = self.pads.pad();
         loop {
             let mut connection = self.connections.lend().await.map_err(Error::Begin)?;
-            let statement = self.dialect.begin(token, pad.as_ref());
-            let statement = AssertSqlSafe(statement).into_sql_str();
+            let statement = match self.dialect.begin(pad.as_ref()) {
+                Cow::Borrowed(statement) => statement.into_sql_str(),
+                Cow::Owned(statement) => AssertSqlSafe(statement).into_sql_str(),
+            };
             let began = Instant::now();
             let begun = async {
                 // It counts one where a message committed that it knows nothing of.
@@ -120,21 +123,18 @@ impl<DB: AuditDatabase> Store<DB> {
                 .await
                 .map_err(|_| Error::TransactionEnded)?;
         }
-        let token = token.to_string();
         let writing = match (records, &self.statements.by_columns) {
             ([record], Some(statements)) => {
                 DB::run(connection, Arc::clone(&statements.one), |put| {
                     columns(record, put);
-                    put(token.as_str().into());
                 })
             }
             (_, Some(statements)) => DB::run(connection, Arc::clone(&statements.several), |put| {
                 columns_of_several(records, put);
-                put(token.as_str().into());
             }),
             (_, None) => DB::run(connection, Arc::clone(&self.statements.insert), |put| {
                 put(as_json(records).as_str().into());
-                put(token.as_str().into());
+                put(token.to_string().as_str().into());
             }),
         };
         let written = writing.await.map_err(Error::not_written)?;

@@ -12,4 +12,4 @@ SELECT
     $11, $12, $13, $14, $15,
     $16, $17::smallint, $18, $19,
     $20, $21, $22, $23, $24, $25, $26, $27
-WHERE starts_with(current_setting('platform_audit.transaction', true), $28)
+WHERE current_setting('platform_audit.transaction', true) = 'on'

@@ -15,4 +15,4 @@ SELECT
     $20, $21, $22, $23, $24, $25, $26, $27
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[], $7::jsonb[])
     AS given (id, action, resource_type, resource_id, changes, details, cut)
-WHERE starts_with(current_setting('platform_audit.transaction', true), $28)
+WHERE current_setting('platform_audit.transaction', true) = 'on'

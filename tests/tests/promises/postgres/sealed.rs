@@ -71,7 +71,7 @@ async fn the_drivers_log_never_holds_a_pad() {
         .filter_map(|flight| {
             flight
                 .query?
-                .split_once(" x")
+                .split_once("'x")
                 .map(|it| it.1[..64].to_owned())
         })
         .collect();
@@ -87,16 +87,10 @@ async fn nothing_is_opened_outside_the_transaction_it_was_sealed_for() {
     let sealed = "SELECT ledger_audit.write_sealed(X'7B7B')";
     for (before, expected) in [
         ("", "AU003"),
-        ("SET LOCAL platform_audit.transaction = 'mine'; ", "AU003"),
+        ("SET LOCAL platform_audit.transaction = 'on'; ", "AU003"),
         // Opened with another pad it is no record, and what is shorter than the record opens nothing.
-        (
-            "SET LOCAL platform_audit.transaction = 'mine x0001'; ",
-            "22P02",
-        ),
-        (
-            "SET LOCAL platform_audit.transaction = 'mine x00'; ",
-            "22026",
-        ),
+        ("SET LOCAL platform_audit.pad = 'x0001'; ", "22P02"),
+        ("SET LOCAL platform_audit.pad = 'x00'; ", "22026"),
     ] {
         let mut connection = service.pool.acquire().await.unwrap().detach();
         let refused = sqlx::raw_sql(AssertSqlSafe(format!("BEGIN; {before}{sealed}; COMMIT")))

@@ -50,6 +50,26 @@ async fn an_audited_request_of_one_statement_makes_no_more_round_trips_than_it_m
     );
 }
 
+/// `pg_stat_statements` keeps a statement without its constants; but before Postgres 18, one that is
+/// neither a query nor a change with them, so that each would be another and drive all else out.
+#[tokio::test]
+async fn no_two_requests_send_different_statements() {
+    let (service, wire) = behind_a_wire().await;
+    let mut seen = Vec::new();
+    for n in 0..2 {
+        wire.reset();
+        assert_eq!(service.send("/entries", &Entry::new(n)).await.status(), 201);
+        let queries = wire.flights().into_iter().filter_map(|it| it.query);
+        let statements: Vec<String> = queries
+            .flat_map(|it| it.split("; ").map(str::to_owned).collect::<Vec<_>>())
+            .filter(|it| !it.starts_with("SELECT "))
+            .collect();
+        seen.push(statements);
+    }
+    assert!(seen[0].len() >= 2, "BEGIN and COMMIT: {seen:?}");
+    assert_eq!(seen[0], seen[1]);
+}
+
 #[tokio::test]
 async fn many_records_of_one_call_take_one_statement() {
     let (service, wire) = behind_a_wire().await;

@@ -90,9 +90,8 @@ CREATE TYPE {schema}.written_records AS (
 CREATE FUNCTION {schema}.write_sealed(sealed varbit) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    -- The setting holds the transaction's name and, behind a space, its pad.
     opened text := convert_from(substring(varbit_send(sealed # substring(
-        NULLIF(split_part(current_setting('platform_audit.transaction', true), ' ', 2), '')::varbit
+        NULLIF(current_setting('platform_audit.pad', true), '')::varbit
         FROM 1 FOR length(sealed))) FROM 5), 'UTF8');
     one {schema}.written_record;
     given {schema}.written_records;
