@@ -27,6 +27,8 @@ pub enum FindingKind {
     AppendOnlyNotAlways,
     /// The service's role is a superuser, or may become one.
     AppSuperuser,
+    /// The service connects as a superuser or the owner, and only acts as a weaker role.
+    RoleAssumed,
     /// The service's role owns a table, and so may take its guard.
     AppOwnsTable,
     /// The service's role owns the audit schema, or what the guard in it is made of.
@@ -196,6 +198,14 @@ impl Found {
             Kind::AppSuperuser => (
                 format!("the service's role {role} may become the superuser {detail}"),
                 format!("REVOKE {} FROM {role};", quoted(&detail)),
+            ),
+            Kind::RoleAssumed => (
+                format!(
+                    "the service connects as {object}, which is a superuser or may become the owner, and acts as {role}: any statement may go back by RESET ROLE"
+                ),
+                format!(
+                    "ALTER ROLE {role} LOGIN; -- and let the service connect as {role}, or as a member of it that has no other rights"
+                ),
             ),
             Kind::AppOwnsTable => (
                 format!(

@@ -63,6 +63,12 @@ WITH app AS (
     -- What follows from being a superuser, or the owner, is not said again.
     UNION ALL SELECT 'app_owns_table', name, relowner::regrole::text FROM owned, app
         WHERE NOT rolsuper AND pg_has_role(app.oid, relowner, 'MEMBER')
+    -- RESET ROLE is open to every statement.
+    UNION ALL SELECT 'role_assumed', session_user, '' FROM pg_roles AS session
+        WHERE $1::text = current_user AND session.rolname = session_user AND session_user <> current_user
+            AND (session.rolsuper OR EXISTS (
+                SELECT FROM (SELECT relowner FROM owned UNION SELECT owner FROM made) AS owner (role)
+                WHERE pg_has_role(session.oid, role, 'MEMBER')))
     UNION ALL SELECT 'app_owns_schema', '{schema}', string_agg(format('%s the_owner_role;', change), ' ' ORDER BY change) FROM made, app
         WHERE NOT rolsuper AND pg_has_role(app.oid, owner, 'MEMBER') HAVING count(*) > 0
     UNION ALL SELECT 'app_creates_roles', app.rolname, role.rolname FROM app, pg_roles AS role

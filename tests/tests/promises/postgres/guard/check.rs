@@ -3,6 +3,7 @@
 use platform_audit::check::{FindingKind, Report};
 use platform_audit::{Audit, Error};
 use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 
 use super::Guarded;
 
@@ -118,6 +119,42 @@ found! {
     append_only_trigger_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record" => AppendOnlyMissing at "ledger_audit.record";
     truncate_trigger_of_a_record_partition_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record_default" => AppendOnlyMissing at "ledger_audit.record_default";
     append_only_trigger_disabled: "ALTER TABLE ledger_audit.record_default DISABLE TRIGGER record_append_only" => AppendOnlyNotAlways at "ledger_audit.record_default";
+}
+
+#[tokio::test]
+async fn a_role_that_is_only_assumed_protects_nothing() {
+    let mut guarded = clean().await;
+    let member = guarded.database.role("member", "LOGIN").await;
+    guarded
+        .as_superuser(&format!("GRANT {} TO {member}", guarded.app))
+        .await;
+    let weak = guarded.database.url_as(&member);
+    let owner = guarded.database.url_as(&guarded.owner);
+    guarded
+        .as_superuser(&format!(
+            "ALTER ROLE {0} LOGIN; GRANT {1} TO {0}",
+            guarded.owner, guarded.app
+        ))
+        .await;
+    for (url, found) in [
+        (guarded.database.url(), true),
+        (&owner, true),
+        (&weak, false),
+    ] {
+        let options: PgConnectOptions = url.parse().unwrap();
+        let pool = PgPool::connect_with(options.options([("role", &guarded.app)]))
+            .await
+            .unwrap();
+        let started = Audit::new(pool, "ledger").start().await.map(drop);
+        match started {
+            Err(Error::Unsafe(report)) if found => {
+                let kinds: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
+                assert_eq!(kinds, [FindingKind::RoleAssumed], "{report}");
+            }
+            Ok(()) if !found => {}
+            other => panic!("{url}: {other:?}"),
+        }
+    }
 }
 
 /// From Postgres 16 on, it takes a right on the role that is given.
