@@ -218,6 +218,7 @@ DECLARE
     persistence "char";
     qualified text := {schema}.qualified(relation);
     wanted record;
+    part regclass;
     changed boolean := false;
 BEGIN
     SELECT relkind, relpersistence INTO kind, persistence FROM pg_class WHERE oid = relation;
@@ -236,6 +237,12 @@ BEGIN
             IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = wanted.tab AND tgname = wanted.name) THEN
                 EXECUTE format('DROP TRIGGER %I ON %s', wanted.name, wanted.tab);
             END IF;
+            -- A partition that was guarded by itself gets that of the whole instead, which has the same name.
+            FOR part IN SELECT relid FROM pg_partition_tree(wanted.tab) JOIN pg_trigger ON tgrelid = relid
+                WHERE relid <> wanted.tab AND wanted.name = '{schema}_guard' AND tgname = wanted.name AND tgparentid = 0
+            LOOP
+                EXECUTE format('DROP TRIGGER %I ON %s', wanted.name, part);
+            END LOOP;
             EXECUTE wanted.definition;
         END IF;
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', wanted.tab, wanted.name);

@@ -269,6 +269,28 @@ async fn write_record_keeps_the_limits_and_the_database_user() {
     guarded.accepts(Superuser, &[RECORD]).await;
 }
 
+#[tokio::test]
+async fn a_partition_that_was_guarded_by_itself_is_guarded_with_the_whole() {
+    let guarded = Guarded::new().await;
+    for statement in [
+        "CREATE TABLE visit (id int) PARTITION BY RANGE (id)",
+        "CREATE TABLE visit_1 PARTITION OF visit FOR VALUES FROM (0) TO (10)",
+        "SELECT ledger_audit.guard('visit_1')",
+        "SELECT ledger_audit.guard('visit')",
+    ] {
+        guarded.as_superuser(statement).await;
+    }
+    let mut connection = guarded.connect(Superuser).await;
+    for change in [
+        "INSERT INTO visit VALUES (1)",
+        "INSERT INTO visit_1 VALUES (2)",
+    ] {
+        let refused = run(&mut connection, change).await.unwrap_err();
+        let refused = refused.as_database_error().unwrap();
+        assert_eq!(refused.code().as_deref(), Some("AU002"), "{change}");
+    }
+}
+
 /// The bounds of a month go through text.
 #[tokio::test]
 async fn partitions_are_months_wherever_the_session_believes_to_be() {
