@@ -218,14 +218,7 @@ fn nobody_waits_at_the_end() {
     let providers = providers(&format!("http://{closed}/"), Duration::from_secs(600), 100);
     let ledgers = providers.ledgers.clone();
     spans(&providers, 3);
-    let (done, ended) = mpsc::channel();
-    providers
-        .shut_down(PATIENCE, move |result| done.send(result.is_err()).unwrap())
-        .unwrap();
-    assert!(
-        ended.recv_timeout(PATIENCE).unwrap(),
-        "what is lost is told"
-    );
+    assert!(stopped(providers).is_err(), "what is lost is told");
     let status = ledgers.status().traces;
     assert_eq!(status.dropped_failed, 3, "{status:?}");
     balanced(&status, 3);
@@ -248,11 +241,7 @@ fn an_endpoint_that_asks_for_patience_at_the_end_is_asked_once() {
     let providers = started(&all, None);
     let ledgers = providers.ledgers.clone();
     spans(&providers, 3);
-    let (done, ended) = mpsc::channel();
-    providers
-        .shut_down(PATIENCE, move |result| done.send(result.is_err()).unwrap())
-        .unwrap();
-    assert!(ended.recv_timeout(PATIENCE).unwrap());
+    stopped(providers).unwrap_err();
     balanced(&ledgers.status().traces, 3);
     assert_eq!(backend.requests.load(Ordering::SeqCst), 1);
 }
@@ -271,11 +260,7 @@ fn slow_metrics_have_as_long_as_the_shutdown_is_given() {
     let ledgers = providers.ledgers.clone();
     let meter = providers.meter.as_ref().unwrap().meter("test");
     meter.u64_counter("work").build().add(1, &[]);
-    let (done, ended) = mpsc::channel();
-    providers
-        .shut_down(PATIENCE, move |result| done.send(result).unwrap())
-        .unwrap();
-    ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    stopped(providers).unwrap();
     assert!(ledgers.status().metrics.exported > 0);
 }
 

@@ -23,6 +23,7 @@ use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::trace::Sampler;
 
 use super::{Providers, SignalStatus, Spool};
+use crate::Error;
 use crate::config::{Batches, Compression, Destination, Destinations, Endpoint, Limits, Tls};
 
 /// Long enough for anything that should happen.
@@ -178,6 +179,14 @@ fn awaited(providers: &Providers, settled: impl Fn(&SignalStatus) -> bool) -> Si
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Stops `providers`, and waits for what comes of it.
+fn stopped(providers: Providers) -> Result<(), Error> {
+    let (done, ended) = mpsc::channel();
+    let stopping = providers.shut_down(PATIENCE, move |result| done.send(result).unwrap());
+    stopping.unwrap();
+    ended.recv_timeout(PATIENCE).unwrap()
 }
 
 #[track_caller]

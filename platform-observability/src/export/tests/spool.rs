@@ -34,11 +34,7 @@ fn what_is_spooled_outlives_the_process_and_arrives() {
         "{status:?}"
     );
     balanced(&status, 15);
-    let (done, ended) = mpsc::channel();
-    first
-        .shut_down(PATIENCE, move |result| done.send(result.is_ok()).unwrap())
-        .unwrap();
-    assert!(ended.recv_timeout(PATIENCE).unwrap(), "nothing is lost");
+    stopped(first).expect("nothing is lost");
 
     // What is on disk is for nobody else.
     #[cfg(unix)]
@@ -272,11 +268,7 @@ fn a_wrong_token_empties_no_spool() {
     );
     let tried = backend.requests.load(Ordering::SeqCst);
     assert!(tried < 5, "it is left in peace, too: {tried}");
-    let (done, ended) = mpsc::channel();
-    first
-        .shut_down(PATIENCE, move |result| done.send(result.is_ok()).unwrap())
-        .unwrap();
-    assert!(ended.recv_timeout(PATIENCE).unwrap(), "nothing is lost");
+    stopped(first).expect("nothing is lost");
     RIGHT.store(true, Ordering::SeqCst);
     let second = spooling(&backend.url, PATIENCE, 100, Some(spool()));
     let status = awaited(&second, |status| status.exported == 5);

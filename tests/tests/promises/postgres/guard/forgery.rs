@@ -3,7 +3,7 @@
 use sqlx::{Connection, PgConnection, Row};
 
 use super::Who::{App, Owner, Superuser};
-use super::{Guarded, RECORD, run};
+use super::{Guarded, RECORD, refusal, run};
 
 const CHANGE: &str = "INSERT INTO entry VALUES (3, 30)";
 const MANY: &str = "INSERT INTO entry SELECT i, i FROM generate_series(100, 30000) AS i";
@@ -71,9 +71,7 @@ async fn settings_forged_after_an_audited_transaction() {
         "UPDATE entry SET amount = 1",
         "DELETE FROM entry WHERE id = 1",
     ] {
-        let refused = run(&mut connection, change).await.unwrap_err();
-        let refused = refused.as_database_error().unwrap();
-        assert_eq!(refused.code().as_deref(), Some("AU002"), "{change}");
+        assert_eq!(refusal(&mut connection, change).await, "AU002", "{change}");
     }
 }
 
@@ -90,16 +88,8 @@ async fn many_rows_after_a_prepared_transaction_of_the_same_session() {
     run(&mut connection, "SET platform_audit.obliged = 'on'")
         .await
         .unwrap();
-    let refused = run(
-        &mut connection,
-        "INSERT INTO entry SELECT i, i FROM generate_series(40000, 80000) AS i",
-    )
-    .await
-    .unwrap_err();
-    assert_eq!(
-        refused.as_database_error().unwrap().code().as_deref(),
-        Some("AU002")
-    );
+    let many = "INSERT INTO entry SELECT i, i FROM generate_series(40000, 80000) AS i";
+    assert_eq!(refusal(&mut connection, many).await, "AU002");
     run(&mut connection, &format!("COMMIT PREPARED '{name}'"))
         .await
         .unwrap();
@@ -126,12 +116,8 @@ async fn many_rows_after_an_immediate_check_and_a_prepared_transaction() {
         ] {
             run(&mut connection, step).await.expect(step);
         }
-        let refused = run(&mut connection, "UPDATE entry SET amount = 0").await;
-        let refused = refused.expect_err(oblige);
-        assert_eq!(
-            refused.as_database_error().unwrap().code().as_deref(),
-            Some("AU002")
-        );
+        let update = "UPDATE entry SET amount = 0";
+        assert_eq!(refusal(&mut connection, update).await, "AU002", "{oblige}");
         run(&mut connection, &format!("COMMIT PREPARED '{name}'"))
             .await
             .unwrap();
@@ -156,11 +142,7 @@ async fn a_record_whose_writer_seems_to_come_later() {
              VALUES (gen_random_uuid(), '{xid}', now(), 'ledger', 'user', 'ada', 'entry.create', 'success')"
         ))
         .await;
-    let refused = run(&mut connection, "COMMIT").await.unwrap_err();
-    assert_eq!(
-        refused.as_database_error().unwrap().code().as_deref(),
-        Some("AU002")
-    );
+    assert_eq!(refusal(&mut connection, "COMMIT").await, "AU002");
 }
 
 /// Fills the log with records that hold the number of a transaction to come, as a dump of a

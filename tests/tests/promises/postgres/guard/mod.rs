@@ -182,6 +182,13 @@ impl Guarded {
     }
 }
 
+/// The SQLSTATE that `statement` is refused with.
+async fn refusal(connection: &mut PgConnection, statement: &str) -> String {
+    let refused = run(connection, statement).await.expect_err(statement);
+    let refused = refused.as_database_error().expect(statement);
+    refused.code().expect(statement).into_owned()
+}
+
 async fn run(connection: &mut PgConnection, statements: &str) -> sqlx::Result<()> {
     let statements = AssertSqlSafe(statements.to_owned());
     sqlx::raw_sql(statements)

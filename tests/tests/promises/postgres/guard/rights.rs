@@ -5,7 +5,7 @@ use platform_audit::{Actor, Audit, AuditTx, Error};
 use sqlx::{PgPool, Row};
 
 use super::Who::{App, Owner, Superuser};
-use super::{Guarded, RECORD, run};
+use super::{Guarded, RECORD, refusal, run};
 
 async fn app_pool(guarded: &Guarded) -> PgPool {
     PgPool::connect(&guarded.database.url_as(&guarded.app))
@@ -285,9 +285,7 @@ async fn a_partition_that_was_guarded_by_itself_is_guarded_with_the_whole() {
         "INSERT INTO visit VALUES (1)",
         "INSERT INTO visit_1 VALUES (2)",
     ] {
-        let refused = run(&mut connection, change).await.unwrap_err();
-        let refused = refused.as_database_error().unwrap();
-        assert_eq!(refused.code().as_deref(), Some("AU002"), "{change}");
+        assert_eq!(refusal(&mut connection, change).await, "AU002", "{change}");
     }
 }
 
@@ -333,8 +331,10 @@ async fn what_the_application_may_do_with_the_sequence_is_taken_from_it() {
         "SELECT setval('ledger_audit.obliged', 5)",
         "SELECT nextval('ledger_audit.obliged')",
     ] {
-        let refused = run(&mut connection, forgery).await.unwrap_err();
-        let refused = refused.as_database_error().unwrap();
-        assert_eq!(refused.code().as_deref(), Some("42501"), "{forgery}");
+        assert_eq!(
+            refusal(&mut connection, forgery).await,
+            "42501",
+            "{forgery}"
+        );
     }
 }
