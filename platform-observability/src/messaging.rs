@@ -52,7 +52,7 @@ use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::trace::{Status, TraceContextExt};
 use opentelemetry::{Context, global};
 use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_opentelemetry::{OpenTelemetrySpanExt, SetParentError};
 
 use crate::propagation;
 
@@ -307,10 +307,15 @@ pub fn consumer_child_span<'a>(
     destination: impl Into<Destination<'a>>,
     producer: &Context,
 ) -> Span {
-    let span = processing(destination.into());
-    // Without an OpenTelemetry layer there is no parent to set.
-    let _ = span.set_parent(producer.clone());
+    let (span, _) = child(destination.into(), producer);
     span
+}
+
+/// Without an OpenTelemetry layer, or where the span is off, it has no parent.
+fn child(destination: Destination<'_>, producer: &Context) -> (Span, Result<(), SetParentError>) {
+    let span = processing(destination);
+    let set = span.set_parent(producer.clone());
+    (span, set)
 }
 
 fn processing(destination: Destination<'_>) -> Span {

@@ -90,7 +90,8 @@ impl Redaction {
 
     /// Appends the query, without what is not to be recorded.
     pub(crate) fn write(&self, query: &str, to: &mut String) {
-        // Some servers take `;` for `&`. Whoever does not sees more values redacted, never less.
+        // Some servers take `;` for `&`, and for others it is a part of the value.
+        let mut in_redacted = false;
         for piece in query.split_inclusive(['&', ';']) {
             let (parameter, separator) = match piece.strip_suffix(['&', ';']) {
                 Some(parameter) => (parameter, &piece[parameter.len()..]),
@@ -98,15 +99,21 @@ impl Redaction {
             };
             match parameter.split_once('=') {
                 _ if parameter.is_empty() => {}
+                _ if in_redacted => to.push_str(REDACTED),
                 Some((name, _)) if !self.allows(name) => {
                     to.push_str(name);
                     to.push('=');
                     to.push_str(REDACTED);
+                    in_redacted = true;
                 }
                 // What has no name may be a value.
-                None if !self.allows(parameter) => to.push_str(REDACTED),
+                None if !self.allows(parameter) => {
+                    to.push_str(REDACTED);
+                    in_redacted = true;
+                }
                 _ => to.push_str(parameter),
             }
+            in_redacted &= separator != "&";
             to.push_str(separator);
         }
     }
@@ -155,7 +162,7 @@ mod tests {
         for (query, expected) in [
             ("", ""),
             ("a=1", "a=REDACTED"),
-            ("a=1&b=2;c=3", "a=REDACTED&b=REDACTED;c=REDACTED"),
+            ("a=1&b=2;c=3", "a=REDACTED&b=REDACTED;REDACTED"),
             ("a=b=c", "a=REDACTED"),
             ("a=", "a=REDACTED"),
             ("jane", "REDACTED"),
@@ -181,6 +188,8 @@ mod tests {
             ("token=x", "token=REDACTED"),
             ("token", "REDACTED"),
             ("page=2;token=x", "page=2;token=REDACTED"),
+            ("token=x;page=y&page=3", "token=REDACTED;REDACTED&page=3"),
+            ("token=x;page", "token=REDACTED;REDACTED"),
         ] {
             assert_eq!(written(&redaction, query), expected, "{query}");
         }
@@ -197,6 +206,10 @@ mod tests {
             ),
             "q=1&SIG=REDACTED&t%6Fken=REDACTED&AWSAccessKeyId=REDACTED&x-goog-signature=REDACTED\
              &code=REDACTED&password=REDACTED"
+        );
+        assert_eq!(
+            written(&redaction, "password=hunter;2&token=v1;abcdef;;&q=1;2"),
+            "password=REDACTED;REDACTED&token=REDACTED;REDACTED;;&q=1;2"
         );
         redaction.set_sensitive(vec!["patient".into()]);
         assert_eq!(

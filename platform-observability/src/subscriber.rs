@@ -230,17 +230,58 @@ pub(crate) fn exported(metadata: &Metadata<'_>) -> bool {
 
 /// Fields on standard error: of those that tell OpenTelemetry about a span only the name.
 fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
+    // What comes from elsewhere neither acts on a terminal nor begins a line.
+    let value = console::escaped(&format!("{value:?}"), usize::MAX);
     match field.name() {
-        "message" => write!(writer, "{value:?}"),
-        "otel.name" => write!(writer, "{}", format!("{value:?}").trim_matches('"')),
+        "message" => writer.write_str(&value),
+        "otel.name" => writer.write_str(value.trim_matches('"')),
         name if name.starts_with("otel.") => Ok(()),
-        name => write!(writer, " {name}={value:?}"),
+        name => write!(writer, " {name}={value}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Filter;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::format::debug_fn;
+
+    use super::{Filter, show};
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_logged_neither_acts_on_a_terminal_nor_begins_a_line() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .fmt_fields(debug_fn(show))
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let name = "a\x1b]0;owned\x07\n2026 ERROR forged";
+            tracing::info!(by = %name, "no account {name}");
+        });
+        let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let escaped = r"a\u{1b}]0;owned\u{7}\n2026 ERROR forged";
+        assert!(
+            written.ends_with(&format!("no account {escaped} by={escaped}\n")),
+            "{written}"
+        );
+        assert_eq!(written.lines().count(), 1, "{written}");
+    }
 
     #[test]
     fn a_filter_is_changed_while_it_is_used() {

@@ -258,7 +258,9 @@ async fn whatever_hangs_is_cut_at_the_deadline_and_counted() {
     }
     let logged = lines.text();
     assert!(
-        logged.contains("4 requests are unfinished after 50ms"),
+        logged.contains(
+            "after 50ms, 4 requests are unfinished; cutting the connections that are open: 5"
+        ),
         "{logged}"
     );
     assert!(

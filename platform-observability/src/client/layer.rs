@@ -8,7 +8,7 @@ use tower_layer::Layer;
 use super::HttpClientService;
 use super::hosts::Hosts;
 use super::in_flight::InFlight;
-use super::target::Target;
+use super::target::{Host, Target};
 use crate::http::Methods;
 use crate::propagation::{self, Propagation, TRACESTATE};
 use crate::query::Redaction;
@@ -61,7 +61,8 @@ impl HttpClientLayer {
 
     /// Sends the trace's context and the baggage, by `OTEL_PROPAGATORS`, to these hosts also:
     /// `api.example.org` is that host, `.example.org` all hosts below it, but not itself. On any
-    /// port, in any case of letters. By default it is sent to none.
+    /// port, in any case of letters. By default it is sent to none. The host is the URL's: a request
+    /// without one, which goes over a connection of the service's own, tells nobody.
     ///
     /// What is no host, such as a URL, matches nothing and is logged as a warning.
     #[must_use]
@@ -118,10 +119,11 @@ impl HttpClientLayer {
     /// Starts to record a request, and tells its host the context if it may.
     pub(super) fn start(&self, target: &Target<'_>) -> (InFlight, Option<Injection<'_>>) {
         let in_flight = InFlight::start(Arc::clone(&self.shared), target);
-        let told = target
-            .host
-            .as_ref()
-            .is_some_and(|host| self.shared.hosts.contain(host.name()));
+        // Not by a `Host` header, which a service that passes requests on has from its caller.
+        let told = match &target.host {
+            Some(Host::Url(host, _)) => self.shared.hosts.contain(host),
+            Some(Host::Header(_)) | None => false,
+        };
         let injection = told.then(|| Injection {
             propagator: &self.shared.propagator,
             context: in_flight.context(),

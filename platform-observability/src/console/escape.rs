@@ -35,7 +35,7 @@ impl Write for Escaped {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for char in text.chars() {
             // At most `\u{10ffff}`.
-            if self.is_cut || self.text.len() + 10 > self.most {
+            if self.is_cut || self.text.len().saturating_add(10) > self.most {
                 self.is_cut = true;
                 break;
             }
@@ -51,7 +51,7 @@ impl Write for Escaped {
 }
 
 /// As [`Escaped`], whole.
-pub(super) fn escaped(text: &str, most: usize) -> String {
+pub(crate) fn escaped(text: &str, most: usize) -> String {
     let mut escaped = Escaped::new(most);
     // It never fails.
     let _ = escaped.write_str(text);

@@ -25,6 +25,7 @@ mod tests;
 pub(crate) use colour::is_coloured;
 pub(crate) use ended::RequestEnds;
 pub(crate) use entry::is_audit;
+pub(crate) use escape::escaped;
 pub(crate) use layer::Console;
 
 use std::time::Duration;

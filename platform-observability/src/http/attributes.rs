@@ -86,8 +86,17 @@ fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
 pub(super) fn client<'a, B>(request: &'a Request<B>, options: &Options) -> (Client<'a>, Scheme) {
     let peer = || peer(request).map(|peer| peer.ip());
     let client = options.proxies.client(request.headers(), peer);
-    let scheme = match client.scheme.or_else(|| request.uri().scheme_str()) {
-        Some(scheme) if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
+    // In HTTP/1 a target with a scheme is meant for a proxy: a client may write there what it likes.
+    let asked = || match request.version() {
+        Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11 => None,
+        _ => request.uri().scheme_str(),
+    };
+    let is_https = |scheme: &str| {
+        // As proxies write it of WebSockets, too.
+        scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss")
+    };
+    let scheme = match client.scheme.or_else(asked) {
+        Some(scheme) if is_https(scheme) => Scheme::Https,
         _ => Scheme::Http,
     };
     (client, scheme)
@@ -115,7 +124,8 @@ fn list<'a>(values: impl IntoIterator<Item = &'a str>) -> Value {
 }
 
 fn text(address: IpAddr) -> Arc<str> {
-    Arc::from(address.to_string())
+    // A listener for both families sees IPv4 inside IPv6.
+    Arc::from(address.to_canonical().to_string())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,13 +162,13 @@ fn original_uri<B>(request: &Request<B>) -> &Uri {
     }
 }
 
-/// Host and port that the client asked for: as proxies `told`, else of the `Host` header, or of
-/// what stands for it in HTTP/2.
+/// Host and port that the client asked for: as proxies `told`, else of the target (`:authority` in
+/// HTTP/2), before which the `Host` header does not count (RFC 9112, 3.2.2), else of that.
 fn server<'a, B>(request: &'a Request<B>, told: Option<&'a str>) -> Option<(&'a str, Option<u16>)> {
     told.and_then(host_and_port).or_else(|| {
-        let authority = match request.headers().get(header::HOST) {
-            Some(host) => host.to_str().ok()?,
-            None => request.uri().authority()?.as_str(),
+        let authority = match request.uri().authority() {
+            Some(authority) => authority.as_str(),
+            None => request.headers().get(header::HOST)?.to_str().ok()?,
         };
         host_and_port(authority)
     })

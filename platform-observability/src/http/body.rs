@@ -12,7 +12,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::exchange::{Exchange, Size, content_length};
+use super::exchange::{Exchange, content_length};
 
 pin_project! {
     /// The body of a service's response, whose end ends the exchange.
@@ -21,7 +21,7 @@ pin_project! {
         #[pin]
         body: Option<B>,
         exchange: Exchange,
-        // How many bytes the response announced.
+        // How many bytes the response announced, or the body says it has.
         announced: Option<u64>,
         // Whether the body knows its size, and so is ready: nothing of the service runs for it.
         is_ready: bool,
@@ -61,6 +61,7 @@ where
             _ if is_over => 0,
             Some(bytes) if !exchange.is_watched() => bytes,
             // A server does not ask for a body that was announced to be empty.
+            Some(0) => 0,
             None if content_length(&parts.headers) == Some(0) => 0,
             _ => return true,
         };
@@ -72,7 +73,7 @@ where
         None => axum::body::Body::new(body),
         Some(exchange) => axum::body::Body::new(Measured {
             body: Some(body),
-            announced: content_length(&parts.headers),
+            announced: content_length(&parts.headers).or(size),
             is_ready: size.is_some(),
             exchange,
         }),
@@ -80,10 +81,12 @@ where
     Response::from_parts(parts, body)
 }
 
-/// What a panic is answered with: a problem of ours (RFC 9457).
+/// What a panic is answered with (RFC 9457).
+pub(super) const PROBLEM: &[u8] =
+    br#"{"type":"about:blank","title":"Internal Server Error","status":500}"#;
+
+/// [`PROBLEM`] as a response.
 pub(super) fn problem() -> Response<axum::body::Body> {
-    const PROBLEM: &[u8] =
-        br#"{"type":"about:blank","title":"Internal Server Error","status":500}"#;
     let mut response = Response::new(axum::body::Body::from(Bytes::from_static(PROBLEM)));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     let json = HeaderValue::from_static("application/problem+json");
@@ -121,9 +124,10 @@ impl<B: Body<Data = Bytes>> Body for Measured<B> {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     let sent = exchange.sent(data.remaining() as u64);
-                    // The server may not ask again then.
                     complete = announced.is_some_and(|bytes| sent >= bytes);
                 }
+                // The server may not ask again then, whatever the body says.
+                complete |= frame.is_trailers();
                 complete |= body
                     .as_ref()
                     .as_pin_ref()
@@ -149,30 +153,30 @@ impl<B: Body<Data = Bytes>> Body for Measured<B> {
     }
 }
 
-/// How large the body of `request` is: as its `Content-Length` says, `announced`, or else as far
-/// as it is read, which needs a body of axum's.
-pub(super) fn request_size<B: 'static>(request: &mut Request<B>, announced: Option<u64>) -> Size {
-    if let Some(length) = announced {
-        return Size::Known(length);
-    }
+/// How much of the body of `request` will have been read, which needs a body of axum's; none if there
+/// is no body. What the client `announced` is not asked: it may send less, and lie.
+pub(super) fn request_size<B: 'static>(
+    request: &mut Request<B>,
+    announced: Option<u64>,
+) -> Option<Arc<AtomicU64>> {
     let request: &mut dyn Any = request;
-    let Some(request) = request.downcast_mut::<Request<axum::body::Body>>() else {
-        return Size::Unknown;
-    };
-    if request.body().is_end_stream() {
-        // There is none.
-        return Size::Unknown;
+    let request = request.downcast_mut::<Request<axum::body::Body>>()?;
+    let is_empty = request.body().is_end_stream();
+    if is_empty && announced.is_none() {
+        return None;
     }
     let bytes = Arc::new(AtomicU64::new(0));
-    let body = std::mem::take(request.body_mut());
-    *request.body_mut() = axum::body::Body::new(Counted {
-        body,
-        bytes: Arc::clone(&bytes),
-    });
-    Size::Counted(bytes)
+    if !is_empty {
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = axum::body::Body::new(Counted {
+            body,
+            bytes: Arc::clone(&bytes),
+        });
+    }
+    Some(bytes)
 }
 
-/// The body of a request that does not say its length.
+/// The body of a request.
 struct Counted {
     body: axum::body::Body,
     bytes: Arc<AtomicU64>,

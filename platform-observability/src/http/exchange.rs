@@ -8,6 +8,7 @@ use axum::extract::MatchedPath;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use opentelemetry::KeyValue;
+use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{
     Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, Tracer,
 };
@@ -36,7 +37,8 @@ pub(super) struct Exchange {
     version: Version,
     /// None once the response has it.
     request_id: Option<HeaderValue>,
-    request_size: Size,
+    /// How many bytes of its body were read.
+    request_size: Option<Arc<AtomicU64>>,
     response_size: u64,
     started: Instant,
     /// When the head of the response was ready, and its status.
@@ -44,25 +46,6 @@ pub(super) struct Exchange {
     ended: bool,
     /// Whether the service has the control; if it is not given back, the service has panicked.
     running: bool,
-}
-
-/// The size of a request's body, in bytes.
-#[derive(Clone, Debug)]
-pub(super) enum Size {
-    Unknown,
-    Known(u64),
-    /// As far as it was read.
-    Counted(Arc<AtomicU64>),
-}
-
-impl Size {
-    fn bytes(&self) -> Option<u64> {
-        match self {
-            Self::Unknown => None,
-            Self::Known(bytes) => Some(*bytes),
-            Self::Counted(bytes) => Some(bytes.load(Ordering::Relaxed)),
-        }
-    }
 }
 
 impl Exchange {
@@ -250,7 +233,7 @@ impl Exchange {
         }
         let measured = Measured {
             duration,
-            request_size: self.request_size.bytes(),
+            request_size: (self.request_size.as_ref()).map(|bytes| bytes.load(Ordering::Relaxed)),
             response_size: self.head.map(|_| self.response_size),
         };
         self.shared
@@ -277,8 +260,11 @@ fn trace(
 ) -> Option<opentelemetry::Context> {
     let Some(tracer) = &shared.tracer else {
         // Nothing is traced here, but what came goes on to whoever is called.
-        let caller = caller.filter(|_| !shared.options.public_endpoint)?;
-        return Some(root.with_remote_span_context(caller));
+        let caller = caller.filter(|_| !shared.options.public_endpoint);
+        return match caller {
+            Some(caller) => Some(root.with_remote_span_context(caller)),
+            None => (!root.baggage().is_empty()).then_some(root),
+        };
     };
     let mut builder =
         SpanBuilder::from_name(endpoint.span_name.clone()).with_kind(SpanKind::Server);

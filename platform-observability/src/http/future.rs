@@ -91,6 +91,9 @@ where
             Some(Poll::Pending) | None => {
                 let mut response = body::problem();
                 exchange.answered(&mut response);
+                if !*this.is_head {
+                    exchange.sent(body::PROBLEM.len() as u64);
+                }
                 exchange.panicked();
                 Ok(response)
             }

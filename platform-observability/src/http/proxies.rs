@@ -1,6 +1,6 @@
 //! What the proxies in front of the service say of the client, where they are trusted to.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName};
@@ -75,7 +75,9 @@ impl Proxies {
 
     fn x_forwarded<'a>(&self, headers: &'a HeaderMap, peer: IpAddr) -> Client<'a> {
         let mut last = peer;
+        let mut hops = 0;
         for hop in from_the_nearest(headers, &X_FORWARDED_FOR) {
+            hops += 1;
             // What is not an address (`unknown`) hides all before it.
             let Some(hop) = address(hop) else { break };
             last = hop;
@@ -83,14 +85,12 @@ impl Proxies {
                 break;
             }
         }
-        let first = |name| {
-            let value = headers.get(name)?.to_str().ok()?;
-            value.split(',').next().map(str::trim)
-        };
+        // As many as there are trusted proxies, if each writes one: before them is the client's own.
+        let farthest = |name| from_the_nearest(headers, name).take(hops.max(1)).last();
         Client {
             address: Some(last),
-            scheme: first(X_FORWARDED_PROTO),
-            authority: first(X_FORWARDED_HOST),
+            scheme: farthest(&X_FORWARDED_PROTO),
+            authority: farthest(&X_FORWARDED_HOST),
         }
     }
 
@@ -140,10 +140,16 @@ fn address(node: &str) -> Option<IpAddr> {
     let bare = node
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
-    bare.unwrap_or(node)
-        .parse()
-        .ok()
-        .or_else(|| node.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+    let whole = bare.unwrap_or(node).parse().ok();
+    // The port may be a word (`_port`, RFC 7239, 6.3).
+    whole.or_else(|| {
+        let (host, _port) = node.rsplit_once(':')?;
+        let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        match bare {
+            Some(bare) => bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+            None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -239,6 +245,8 @@ mod tests {
             ("203.0.113.9", "203.0.113.9"),
             ("203.0.113.9:1234", "203.0.113.9"),
             ("[2001:db8::1]:80", "2001:db8::1"),
+            ("203.0.113.9:_port", "203.0.113.9"),
+            ("[2001:db8::1]:_port", "2001:db8::1"),
             ("1.1.1.1, unknown, 10.2.0.7", "10.2.0.7"),
             ("10.3.0.1, 10.2.0.7", "10.3.0.1"),
             ("", "10.0.0.1"),
@@ -283,6 +291,27 @@ mod tests {
             ],
         );
         assert_eq!(seen, some("https", "shop.example:8443"));
+        // Proxies that write behind what the client sent: one, and one behind another.
+        for (addresses, protocols, hosts) in [
+            ("203.0.113.9", "http, https", "forged, shop.example:8443"),
+            ("", "http, https", "forged, shop.example:8443"),
+            (
+                "1.1.1.1, 203.0.113.9, 10.2.0.7",
+                "ftp, https, http",
+                "forged, shop.example:8443, inner",
+            ),
+        ] {
+            let (_, seen) = told(
+                ForwardedBy::XForwarded,
+                "10.0.0.1",
+                &[
+                    ("x-forwarded-for", addresses),
+                    ("x-forwarded-proto", protocols),
+                    ("x-forwarded-host", hosts),
+                ],
+            );
+            assert_eq!(seen, some("https", "shop.example:8443"), "{addresses}");
+        }
         let element = "For=1.1.1.1;proto=ftp;host=forged, \
             for=\"[2001:db8::1]:47011\";by=10.0.0.2;Proto=https;HOST=\"shop.example:8443\", \
             for=10.0.0.2;proto=http;host=inner";

@@ -3,13 +3,12 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use opentelemetry::context::FutureExt;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry::{Context, KeyValue, global};
 use tracing::{Instrument, Span};
 
-use super::{
-    Destination, Headers, consumer_child_span, consumer_span, failed, inject, producer_span,
-};
+use super::{Destination, Headers, child, consumer_span, failed, inject, producer_span};
 use crate::telemetry::SCOPE;
 
 static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
@@ -145,8 +144,16 @@ pub async fn process_child<'a, T, E>(
     processing: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let destination = destination.into();
-    let span = consumer_child_span(destination, producer);
-    process_by(&Instruments::installed(), destination, span, processing).await
+    let (span, set) = child(destination, producer);
+    let instruments = Instruments::installed();
+    match set {
+        Ok(()) => process_by(&instruments, destination, span, processing).await,
+        // Where nothing is traced, what came goes on to whoever is sent to.
+        Err(_) => {
+            let processing = processing.with_context(producer.clone());
+            process_by(&instruments, destination, span, processing).await
+        }
+    }
 }
 
 pub(crate) async fn process_by<T, E>(

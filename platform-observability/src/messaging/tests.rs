@@ -8,7 +8,7 @@ use tracing::Span;
 use super::measured::{Instruments, process_by, send_by};
 use super::{
     Destination, Headers, consumer_child_span, consumer_span, extract, failed, inject,
-    producer_span,
+    process_child, producer_span,
 };
 use crate::propagation::Propagation;
 use crate::testing::Capture;
@@ -268,6 +268,22 @@ fn processing_continues_the_producers_trace_where_that_is_asked_for() {
         producer.span().span_context().trace_id()
     );
     assert!(span.links.is_empty());
+}
+
+#[tokio::test]
+async fn where_nothing_is_traced_the_producers_trace_goes_on() {
+    let captured = capture();
+    let _none = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
+    let producer = received();
+    let processed = process_child("entries.booked", &producer, async {
+        let mut headers = HeaderMap::new();
+        inject(&mut headers);
+        Ok::<_, ()>(headers)
+    });
+    let headers = processed.await.unwrap();
+    assert_eq!(headers["traceparent"], PARENT);
+    assert_eq!(headers["baggage"], "tenant=t1");
+    drop(captured);
 }
 
 #[test]

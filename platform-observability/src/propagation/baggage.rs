@@ -57,17 +57,35 @@ fn parsed(member: &str) -> Option<KeyValueMetadata> {
     }
     // What is not UTF-8 becomes U+FFFD (section 3.3.1.3).
     let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
-    let properties: Vec<_> = properties
-        .split(';')
-        .map(|property| property.trim_matches([' ', '\t']))
-        .filter(|property| !property.is_empty())
-        .collect();
-    let properties = properties.join(";");
     Some(KeyValueMetadata::new(
         key.to_owned(),
         value,
-        properties.as_str(),
+        well_formed(properties).as_str(),
     ))
+}
+
+/// Those of the properties that are `key` or `key "=" value`, without white space.
+fn well_formed(properties: &str) -> String {
+    let mut kept = String::new();
+    for property in properties.split(';') {
+        let (key, value) = match property.split_once('=') {
+            Some((key, value)) => (key, Some(value.trim_matches([' ', '\t']))),
+            None => (property, None),
+        };
+        let key = key.trim_matches([' ', '\t']);
+        if !is_token(key) || !value.unwrap_or_default().bytes().all(is_octet) {
+            continue;
+        }
+        if !kept.is_empty() {
+            kept.push(';');
+        }
+        kept.push_str(key);
+        if let Some(value) = value {
+            kept.push('=');
+            kept.push_str(value);
+        }
+    }
+    kept
 }
 
 /// RFC 9110's `token`.
@@ -90,9 +108,10 @@ pub(super) fn write(context: &Context, injector: &mut dyn Injector) {
     for (count, (key, (value, properties))) in baggage.iter().enumerate() {
         let value = utf8_percent_encode(value.as_str(), ENCODED);
         let mut member = format!("{key}={value}");
-        if !properties.as_str().is_empty() {
+        let properties = well_formed(properties.as_str());
+        if !properties.is_empty() {
             member.push(';');
-            member.push_str(properties.as_str());
+            member.push_str(&properties);
         }
         let longer = text.len() + usize::from(!text.is_empty()) + member.len();
         if longer > BYTES || count == MEMBERS || !is_token(key.as_str()) {

@@ -440,7 +440,7 @@ fn members(context: &Context) -> Vec<String> {
 
 #[test]
 fn baggage() {
-    let cases: [(&str, &[&str], &[&str]); 14] = [
+    let cases: [(&str, &[&str], &[&str]); 15] = [
         ("one", &["a=1"], &["a=1|"]),
         (
             "several lines are one",
@@ -453,6 +453,11 @@ fn baggage() {
         ("= in a value", &["a=1=2"], &["a=1=2|"]),
         ("an empty value", &["a="], &["a=|"]),
         ("properties", &["a=1; p ;q=2;;"], &["a=1|p;q=2"]),
+        (
+            "properties that are none",
+            &["a=1;b c;x=\"y\";q = 2;=3;r="],
+            &["a=1|q=2;r="],
+        ),
         ("no =", &["a,b=2"], &["b=2|"]),
         ("no key", &["=1,b=2"], &["b=2|"]),
         ("a key that is no token", &["a b=1,c(=2,d=3"], &["d=3|"]),
@@ -483,6 +488,15 @@ fn baggage_is_limited_and_comes_back_as_it_went() {
         KeyValueMetadata::from(KeyValue::new("odd", "a b,c;d\\\"%é=")),
         KeyValueMetadata::new("with", "2", "p;q=3"),
     ]);
+    let forged = Context::new().with_baggage([
+        KeyValueMetadata::new("one", "1", "p,two=2"),
+        KeyValueMetadata::new("three", "3", "p=\r\n;q"),
+    ]);
+    let mut carrier = HashMap::new();
+    Propagation::new(true, true).inject_context(&forged, &mut carrier);
+    let mut sent: Vec<_> = carrier["baggage"].split(',').collect();
+    sent.sort_unstable();
+    assert_eq!(sent, ["one=1", "three=3;q"], "no property adds a member");
     let mut carrier = HashMap::new();
     Propagation::new(true, true).inject_context(&context, &mut carrier);
     let sent = &carrier["baggage"];

@@ -10,10 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::request::{Count, Counted};
+
 /// A listener all of whose connections end when `cut` is cancelled.
 pub(super) struct Cuttable {
     pub(super) listener: TcpListener,
     pub(super) cut: CancellationToken,
+    /// How many of them are open.
+    pub(super) open: Count,
 }
 
 impl Listener for Cuttable {
@@ -31,6 +35,7 @@ impl Listener for Cuttable {
             cut_read: Box::pin(cut.clone().cancelled_owned()),
             cut_write: Box::pin(cut.clone().cancelled_owned()),
             cut,
+            _open: self.open.one(),
         };
         (connection, client)
     }
@@ -45,6 +50,7 @@ pub(super) struct Connection {
     cut_read: Pin<Box<WaitForCancellationFutureOwned>>,
     cut_write: Pin<Box<WaitForCancellationFutureOwned>>,
     cut: CancellationToken,
+    _open: Counted,
 }
 
 impl Connection {

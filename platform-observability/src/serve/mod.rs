@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use connection::Cuttable;
 pub use error::ServeError;
-use request::{Connected, Unfinished};
+use request::{Connected, Count};
 use signals::Signals;
 
 use crate::health::Health;
@@ -70,7 +70,9 @@ pub fn serve(listener: TcpListener, router: Router) -> Serve {
 /// below what the process is given before it is killed, which on Kubernetes is
 /// `terminationGracePeriodSeconds`, 30 by default.
 ///
-/// Upgraded connections, such as WebSockets, are not waited for; they are cut after step 3.
+/// Upgraded connections, such as WebSockets, are not waited for; they are cut after step 3. But
+/// over HTTP/2 a WebSocket is a stream among others, whose connection is open until the deadline of
+/// that step, as is one on which a client has sent half a request.
 #[must_use = "nothing is served before `run`"]
 pub struct Serve {
     listener: TcpListener,
@@ -153,7 +155,7 @@ impl Serve {
         if let Ok(address) = self.listener.local_addr() {
             tracing::info!("listening on {address}");
         }
-        let unfinished = Unfinished::default();
+        let (unfinished, open) = (Count::default(), Count::default());
         let accepting = CancellationToken::new();
         let cut = CancellationToken::new();
         let _cut_when_dropped = cut.clone().drop_guard();
@@ -161,6 +163,7 @@ impl Serve {
             Cuttable {
                 listener: self.listener,
                 cut: cut.clone(),
+                open: open.clone(),
             },
             Connected {
                 router: self.router,
@@ -190,9 +193,10 @@ impl Serve {
             let drained = timeout(self.drain_within, &mut server).await.is_ok();
             if !drained {
                 tracing::warn!(
-                    "cutting the connections, {} requests are unfinished after {:?}",
-                    unfinished.count(),
-                    self.drain_within
+                    "after {:?}, {} requests are unfinished; cutting the connections that are open: {}",
+                    self.drain_within,
+                    unfinished.now(),
+                    open.now(),
                 );
             }
             cut.cancel();

@@ -22,23 +22,23 @@ use tower_service::Service;
 
 use super::connection::Cuttable;
 
-/// How many requests have come whose responses have not ended.
+/// How many there are: requests whose responses have not ended, connections that are open.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unfinished(Arc<AtomicUsize>);
+pub(super) struct Count(Arc<AtomicUsize>);
 
-impl Unfinished {
-    pub(super) fn count(&self) -> usize {
+impl Count {
+    pub(super) fn now(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 
-    fn start(&self) -> Counted {
+    pub(super) fn one(&self) -> Counted {
         self.0.fetch_add(1, Ordering::SeqCst);
         Counted(self.clone())
     }
 }
 
 /// One of them, until it is dropped.
-struct Counted(Unfinished);
+pub(super) struct Counted(Count);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -51,7 +51,7 @@ impl Drop for Counted {
 #[derive(Clone)]
 pub(super) struct Connected {
     pub(super) router: Router,
-    pub(super) unfinished: Unfinished,
+    pub(super) unfinished: Count,
 }
 
 impl Service<IncomingStream<'_, Cuttable>> for Connected {
@@ -77,7 +77,7 @@ impl Service<IncomingStream<'_, Cuttable>> for Connected {
 #[derive(Clone)]
 pub(super) struct Connection {
     router: Router,
-    unfinished: Unfinished,
+    unfinished: Count,
     client: SocketAddr,
     cut: CancellationToken,
 }
@@ -93,7 +93,7 @@ impl Service<Request> for Connection {
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         request.extensions_mut().insert(ConnectInfo(self.client));
-        let counted = self.unfinished.start();
+        let counted = self.unfinished.one();
         let response = self.router.call(request);
         let cut = self.cut.clone();
         Box::pin(async move {

@@ -46,6 +46,19 @@ async fn a_host_header_does_not_change_who_is_told() {
     let mut sent = request(format!("http://127.0.0.1:{port}/"));
     sent.headers_mut()
         .insert("host", "api.example.org".parse().unwrap());
+    // Without a URL, as over a connection of the service's own, the header is all there is; a service
+    // that passes requests on may have it from its caller.
+    let told = tower::service_fn(async |request: http::Request<String>| {
+        let told = request.headers().contains_key("traceparent");
+        Ok::<_, std::convert::Infallible>(http::Response::new(told.to_string()))
+    });
+    let mut short = http::Request::new(String::new());
+    short
+        .headers_mut()
+        .insert("host", "api.example.org".parse().unwrap());
+    let told = layer.layer(told).oneshot(short).await.unwrap();
+    assert_eq!(told.body(), "false");
+    let capture = Capture::start();
     client(&layer).oneshot(sent).await.unwrap();
     let headers = heard.lock().unwrap().pop().unwrap();
     assert_eq!(headers["host"], "api.example.org");

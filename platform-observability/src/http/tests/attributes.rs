@@ -7,7 +7,7 @@ async fn a_request_is_a_server_span_by_the_conventions() {
     let capture = Capture::start();
     let entries = Router::new().route(
         "/entries/{id}",
-        post(async || (StatusCode::CREATED, "made")),
+        post(async |_: Bytes| (StatusCode::CREATED, "made")),
     );
     let mut sent = with(
         request("POST", "/v1/entries/7?page=2&token=secret"),
@@ -308,4 +308,40 @@ async fn routes_beyond_those_that_are_kept_are_measured_all_the_same() {
     assert_eq!(capture.spans().len(), 1030);
     capture.span("GET /1029").has("http.route", "/1029");
     assert_eq!(active(&capture), 0.0);
+}
+
+#[tokio::test]
+async fn the_authority_goes_before_the_host_header() {
+    for version in [axum::http::Version::HTTP_2, axum::http::Version::HTTP_11] {
+        let capture = Capture::start();
+        let mut sent = request("GET", "http://ledger.example:444/");
+        *sent.version_mut() = version;
+        sent.headers_mut()
+            .insert("host", "evil.example".parse().unwrap());
+        send(capture.layer(), Router::new(), sent).await;
+        only_span(&capture)
+            .has("server.address", "ledger.example")
+            .has("server.port", 444);
+    }
+}
+
+#[tokio::test]
+async fn a_target_in_absolute_form_does_not_choose_the_scheme_of_http_1() {
+    let capture = Capture::start();
+    let sent = request("GET", "https://ledger.example/");
+    send(capture.layer(), Router::new(), sent).await;
+    only_span(&capture).has("url.scheme", "http");
+    duration(&capture).has("url.scheme", "http");
+}
+
+#[tokio::test]
+async fn a_client_has_one_address_however_the_listener_sees_it() {
+    let capture = Capture::start();
+    let mut sent = request("GET", "/");
+    let peer: std::net::SocketAddr = "[::ffff:203.0.113.9]:5123".parse().unwrap();
+    sent.extensions_mut().insert(ConnectInfo(peer));
+    send(capture.layer(), Router::new(), sent).await;
+    only_span(&capture)
+        .has("client.address", "203.0.113.9")
+        .has("network.peer.address", "203.0.113.9");
 }

@@ -60,12 +60,18 @@ async fn where_nothing_is_traced_the_callers_trace_goes_on_unless_anybody_may_ca
         Propagation::new(true, true).inject_context(&context, &mut sent);
         format!("{:?} {:?}", sent.get("traceparent"), sent.get("baggage"))
     };
-    for (layer, expected) in [
-        (untraced(), format!("Some({PARENT:?}) Some(\"tenant=t1\")")),
-        (untraced().public_endpoint(), "None None".to_owned()),
+    let both = [("traceparent", PARENT), ("baggage", "tenant=t1")];
+    let baggage = Some("tenant=t1");
+    for (layer, sent, expected) in [
+        (
+            untraced(),
+            &both[..],
+            format!("Some({PARENT:?}) {baggage:?}"),
+        ),
+        (untraced(), &both[1..], format!("None {baggage:?}")),
+        (untraced().public_endpoint(), &both, "None None".to_owned()),
     ] {
-        let sent = [("traceparent", PARENT), ("baggage", "tenant=t1")];
-        let sent = with(request("GET", "/"), &sent);
+        let sent = with(request("GET", "/"), sent);
         let (_, seen) = send(layer, Router::new().route("/", get(inside)), sent).await;
         assert_eq!(seen, expected);
     }
@@ -171,9 +177,55 @@ async fn a_request_that_is_not_sampled_is_measured_and_still_has_a_context() {
 async fn a_caller_that_was_not_sampled_is_followed() {
     let capture = Capture::sampled_by(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
     let parent = PARENT.replace("-01", "-00");
-    let sent = with(request("GET", "/"), &[("traceparent", &parent)]);
-    send(capture.layer(), Router::new(), sent).await;
-    assert!(capture.spans().is_empty());
+    // Where the layer knows of the sampler, it makes no span to begin with.
+    for layer in [capture.layer(), capture.layer().parent_based()] {
+        let inside = get(async || {
+            let context = opentelemetry::Context::current();
+            let (mut sent, span) = (HashMap::new(), context.span());
+            Propagation::new(true, true).inject_context(&context, &mut sent);
+            assert!(!span.is_recording());
+            format!(
+                "{} {} {}",
+                sent["traceparent"], sent["tracestate"], sent["baggage"]
+            )
+        });
+        let sent = [
+            ("traceparent", &*parent),
+            ("tracestate", "vendor=1"),
+            ("baggage", "tenant=t1"),
+        ];
+        let sent = with(request("GET", "/"), &sent);
+        let (_, seen) = send(layer, Router::new().route("/", inside), sent).await;
+        let (trace, rest) = seen.split_at(36);
+        assert_eq!(trace, &parent[..36], "its trace");
+        assert_ne!(rest[..16], parent[36..52], "and another span");
+        assert_eq!(&rest[16..], "-00 vendor=1 tenant=t1");
+        assert!(capture.spans().is_empty());
+    }
+    assert_eq!(capture.point(DURATION).count, 2);
+}
+
+#[tokio::test]
+async fn what_a_sampler_keeps_is_described_whole_whether_or_not_the_layer_knows_of_it() {
+    let capture = Capture::sampled_by(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
+    for layer in [capture.layer(), capture.layer().parent_based()] {
+        for headers in [&[("traceparent", PARENT)][..], &[]] {
+            send(layer.clone(), hello(), with(request("GET", "/"), headers)).await;
+        }
+    }
+    let mut described: Vec<_> = capture
+        .spans()
+        .into_iter()
+        .map(|span| {
+            let names = span.0.attributes.iter().map(|each| each.key.to_string());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            names
+        })
+        .collect();
+    assert_eq!(described.len(), 4);
+    described.dedup();
+    assert_eq!(described.len(), 1, "{described:?}");
 }
 
 #[tokio::test]

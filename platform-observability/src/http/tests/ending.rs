@@ -130,6 +130,21 @@ async fn a_panic_of_the_handler_is_answered_and_logged_without_its_message() {
 }
 
 #[tokio::test]
+async fn a_panics_answer_is_measured() {
+    async fn panics() {
+        panic!("as the test wants");
+    }
+    for (method, sent) in [("GET", true), ("HEAD", false)] {
+        let capture = Capture::start();
+        let router = Router::new().route("/", get(panics));
+        let (_, body) = send(capture.layer(), router, request(method, "/")).await;
+        let size = capture.point(RESPONSE_SIZE);
+        let expected = if sent { body.len() as f64 } else { 0.0 };
+        assert_eq!((size.count, size.sum), (1, expected), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_panics_before_its_future_is_answered_too() {
     let capture = Capture::start();
     let service = tower::service_fn(
@@ -284,4 +299,84 @@ async fn a_stream_that_nobody_watches_ends_with_its_body() {
     answer.into_body().collect().await.unwrap();
     assert_eq!(active(&capture), 0.0);
     assert_eq!(capture.point(RESPONSE_SIZE).sum, 5.0);
+}
+
+/// What the client sees is not what it says: only bytes that came are counted.
+#[tokio::test]
+async fn a_body_that_was_announced_and_not_read_has_no_size() {
+    async fn first(body: Body) {
+        body.into_data_stream().next().await.unwrap().unwrap();
+    }
+    let router = Router::new()
+        .route("/unread", post(async || StatusCode::UNAUTHORIZED))
+        .route("/first", post(first));
+    for (path, expected) in [("/unread", 0.0), ("/first", 3.0)] {
+        let capture = Capture::start();
+        let pieces = stream::iter(["abc", "defg"].map(Ok::<_, Infallible>));
+        let mut sent = with(
+            request("POST", path),
+            &[("content-length", "18446744073709551613")],
+        );
+        *sent.body_mut() = Body::from_stream(pieces);
+        send(capture.layer(), router.clone(), sent).await;
+        let size = capture.point(REQUEST_SIZE);
+        assert_eq!((size.count, size.sum), (1, expected), "{path}");
+    }
+}
+
+/// hyper asks for nothing behind them, and drops a body that did not say that it is over.
+#[tokio::test]
+async fn trailers_are_the_end_of_a_body() {
+    use http_body::Frame;
+    let capture = Capture::start();
+    let trailers = || {
+        let data = Frame::data(Bytes::from("data"));
+        let trailers = Frame::trailers(axum::http::HeaderMap::new());
+        let frames = stream::iter([data, trailers].map(Ok::<_, Infallible>));
+        Body::new(http_body_util::StreamBody::new(frames))
+    };
+    let router = Router::new().route("/", get(async move || trailers()));
+    let answer = router.layer(capture.layer()).oneshot(request("GET", "/"));
+    let mut body = answer.await.unwrap().into_body();
+    for _ in 0..2 {
+        body.frame().await.unwrap().unwrap();
+    }
+    drop(body);
+    capture.span("GET /").lacks("error.type");
+    duration(&capture).lacks("error.type");
+}
+
+/// A server of HTTP/1 stops asking once it has all the bytes that a body said it has.
+#[tokio::test]
+async fn a_body_is_over_once_it_gave_as_much_as_it_said_it_has() {
+    struct Exactly(Option<Bytes>);
+    impl http_body::Body for Exactly {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+            let data = self.0.take();
+            std::task::Poll::Ready(data.map(|data| Ok(http_body::Frame::data(data))))
+        }
+        fn size_hint(&self) -> http_body::SizeHint {
+            http_body::SizeHint::with_exact(self.0.as_ref().map_or(0, |data| data.len() as u64))
+        }
+    }
+    for text in ["exact", ""] {
+        let capture = Capture::start();
+        let answer = async move || Body::new(Exactly(Some(Bytes::from(text))));
+        let router = Router::new().route("/", get(answer));
+        let answer = router.layer(capture.layer()).oneshot(request("GET", "/"));
+        let mut body = answer.await.unwrap().into_body();
+        if !text.is_empty() {
+            body.frame().await.unwrap().unwrap();
+        }
+        drop(body);
+        capture.span("GET /").lacks("error.type");
+        duration(&capture).lacks("error.type");
+        let size = capture.point(RESPONSE_SIZE);
+        assert_eq!((size.count, size.sum), (1, text.len() as f64));
+    }
 }
