@@ -82,7 +82,8 @@ use proc_macro::TokenStream;
 /// # Options
 ///
 /// - `action = "entry.create"`: what the handler does, as `noun.verb`: at least two parts of
-///   lower-case ASCII letters, digits and underscores, joined by dots, at most 100 bytes.
+///   lower-case ASCII letters, digits and underscores, joined by dots, each beginning with a
+///   letter, at most 100 bytes.
 ///   Required.
 /// - `resource = "entry"`: the type of what it acts on, one such part.
 /// - `resource_id = id`: which one, an expression over the other parameters, shown with

@@ -17,7 +17,7 @@ pub(crate) fn check_action(action: &str) -> Result<(), String> {
         ));
     }
     let mut message = format!(
-        "malformed action `{action}`: write `noun.verb` in {CHARACTERS}, at least two parts joined by dots"
+        "malformed action `{action}`: write `noun.verb` in {CHARACTERS}, at least two parts joined by dots, each beginning with a letter"
     );
     let meant = resembling(action, true);
     if is_action(&meant) {
@@ -81,7 +81,12 @@ pub(crate) fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 fn is_action(action: &str) -> bool {
-    action.len() <= MAX_BYTES && action.contains('.') && action.split('.').all(is_segment)
+    action.len() <= MAX_BYTES && action.contains('.') && action.split('.').all(is_word)
+}
+
+/// The same rule as platform-audit applies to actions named at run time.
+fn is_word(word: &str) -> bool {
+    is_segment(word) && word.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
 fn is_segment(segment: &str) -> bool {
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_action_is_lower_case_words_joined_by_dots() {
-        for action in ["entry.create", "ledger_2.entry.close", "a.b", "1.2"] {
+        for action in ["entry.create", "ledger_2.entry.close", "a.b"] {
             assert_eq!(check_action(action), Ok(()), "{action}");
         }
         for action in [
@@ -151,6 +156,8 @@ mod tests {
             "Entry.create",
             "é.b",
             "a.b c",
+            "2fa.enable",
+            "_entry.create",
         ] {
             assert!(check_action(action).is_err(), "{action}");
         }

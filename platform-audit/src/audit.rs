@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use sqlx::Pool;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -180,11 +181,7 @@ impl<DB: AuditDatabase> Audit<DB> {
     {
         let action = action.into();
         check_action(&action).map_err(Error::InvalidAction)?;
-        let tx = self.begin(Unit::new(actor, action)).await?;
-        let mut lent = Lent {
-            audit: self,
-            tx: Some(tx),
-        };
+        let mut lent = self.begin(Unit::new(actor, action)).await?;
         let Some(tx) = lent.tx.as_mut() else {
             return Err(Error::TransactionEnded.into());
         };
@@ -211,15 +208,29 @@ impl<DB: AuditDatabase> Audit<DB> {
         }
     }
 
-    async fn begin(&self, unit: Unit) -> Result<AuditTx<DB>, Error> {
+    async fn begin(&self, unit: Unit) -> Result<Lent<DB>, Error> {
         let work = self.work.clone();
+        let abandoned = CancellationToken::new();
+        let _abandoned = abandoned.clone().drop_guard();
         let begun = self.uncut(async move {
-            match work.begin(unit).await {
-                Ok(tx) => Ok(tx),
-                Err((unit, error)) => {
+            let begun = tokio::select! {
+                biased;
+                // Cut off, the connection is closed. Nobody hears of the error.
+                () = abandoned.cancelled() => {
                     work.core
-                        .record_attempt(&unit, Outcome::Failed, None, "begin_failed")
+                        .record_attempt(&unit, Outcome::TimedOut, None, "cancelled")
                         .await;
+                    return Err(Error::TransactionEnded);
+                }
+                begun = work.store.begin(unit.id) => begun,
+            };
+            match begun {
+                Ok(transaction) => Ok(Lent {
+                    tx: Some(AuditTx::new(transaction, unit)),
+                    work,
+                }),
+                Err(error) => {
+                    (work.core).record_later(unit, Outcome::Failed, None, "begin_failed");
                     Err(error)
                 }
             }
@@ -240,15 +251,15 @@ impl<DB: AuditDatabase> Audit<DB> {
 }
 
 /// Records the attempt if the work's future is dropped half-way.
-struct Lent<'a, DB: AuditDatabase> {
-    audit: &'a Audit<DB>,
+struct Lent<DB: AuditDatabase> {
+    work: Work<DB>,
     tx: Option<AuditTx<DB>>,
 }
 
-impl<DB: AuditDatabase> Drop for Lent<'_, DB> {
+impl<DB: AuditDatabase> Drop for Lent<DB> {
     fn drop(&mut self) {
         let Some(tx) = self.tx.take() else { return };
-        let work = self.audit.work.clone();
+        let work = self.work.clone();
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 let tasks = work.core.tasks.clone();

@@ -1,7 +1,7 @@
 //! How a resource shows itself to the audit log: its name, its id and its fields.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -173,8 +173,8 @@ impl<T: Auditable + ?Sized> HoldsResources for T {
     }
 }
 
-/// Containers, and pointers to them. `Box` and `&` are spelt out by what they hold, as coherence
-/// lets other crates implement [`Auditable`] for a `Box` of their own types.
+/// Containers and pointers, each also behind a `Box` and a `&`: spelt out by what these hold, as
+/// coherence lets other crates implement [`Auditable`] for a `Box` of their own types.
 macro_rules! holding {
     ($([$($generics:tt)*] $container:ty, |$this:ident| $shown:expr;)*) => {$(
         impl<$($generics)*> HoldsResources for $container {
@@ -183,44 +183,35 @@ macro_rules! holding {
                 $shown
             }
         }
-    )*};
-}
-holding! {
-    [T: HoldsResources] Option<T>, |this| optional(this.as_ref());
-    [T: HoldsResources] Box<Option<T>>, |this| optional(this.as_ref().as_ref());
-    [T: HoldsResources] &Option<T>, |this| optional(this.as_ref());
-    [T: HoldsResources] [T], |this| list(this);
-    [T: HoldsResources] Box<[T]>, |this| list(this.iter());
-    [T: HoldsResources] &[T], |this| list(this.iter());
-    [T: HoldsResources, const N: usize] [T; N], |this| list(this);
-    [T: HoldsResources] Vec<T>, |this| list(this);
-    [T: HoldsResources] Box<Vec<T>>, |this| list(this.iter());
-    [T: HoldsResources] &Vec<T>, |this| list(this.iter());
-    [T: HoldsResources] VecDeque<T>, |this| list(this);
-    [T: HoldsResources] BTreeSet<T>, |this| list(this);
-    [T: HoldsResources, S] HashSet<T, S>, |this| list(this);
-    [K: ToString, T: HoldsResources] BTreeMap<K, T>, |this| map(this);
-    [K: ToString, T: HoldsResources] Box<BTreeMap<K, T>>, |this| map(this.iter());
-    [K: ToString, T: HoldsResources, S] HashMap<K, T, S>, |this| map(this);
-    [K: ToString, T: HoldsResources, S] Box<HashMap<K, T, S>>, |this| map(this.iter());
-}
 
-/// Pointers whose contents may be anything that holds resources.
-macro_rules! pointing {
-    ($($pointer:ty),*) => {$(
-        impl<T: HoldsResources + ?Sized> HoldsResources for $pointer {
+        impl<$($generics)*> HoldsResources for Box<$container> {
             fn shown_value(&self) -> FieldValue {
-                (**self).shown_value()
+                <$container>::shown_value(self)
+            }
+        }
+
+        impl<$($generics)*> HoldsResources for &$container {
+            fn shown_value(&self) -> FieldValue {
+                <$container>::shown_value(self)
             }
         }
     )*};
 }
-pointing!(Rc<T>, Arc<T>);
-
-impl<T: HoldsResources + ToOwned + ?Sized> HoldsResources for Cow<'_, T> {
-    fn shown_value(&self) -> FieldValue {
-        (**self).shown_value()
-    }
+holding! {
+    [T: HoldsResources] Option<T>, |this| optional(this.as_ref());
+    [T: HoldsResources] [T], |this| list(this);
+    [T: HoldsResources, const N: usize] [T; N], |this| list(this);
+    [T: HoldsResources] Vec<T>, |this| list(this);
+    [T: HoldsResources] VecDeque<T>, |this| list(this);
+    [T: HoldsResources] LinkedList<T>, |this| list(this);
+    [T: HoldsResources] BinaryHeap<T>, |this| list(this);
+    [T: HoldsResources] BTreeSet<T>, |this| list(this);
+    [T: HoldsResources, S] HashSet<T, S>, |this| list(this);
+    [K: ToString, T: HoldsResources] BTreeMap<K, T>, |this| map(this);
+    [K: ToString, T: HoldsResources, S] HashMap<K, T, S>, |this| map(this);
+    [T: HoldsResources + ?Sized] Rc<T>, |this| (**this).shown_value();
+    [T: HoldsResources + ?Sized] Arc<T>, |this| (**this).shown_value();
+    [T: HoldsResources + ToOwned + ?Sized] Cow<'_, T>, |this| (**this).shown_value();
 }
 
 fn optional<T: HoldsResources>(value: Option<&T>) -> FieldValue {

@@ -192,6 +192,24 @@ impl Core {
         Some(unit.id)
     }
 
+    /// As [`record_attempt`](Self::record_attempt), on a task of its own, which nobody waits for.
+    pub(crate) fn record_later(
+        self: &Arc<Self>,
+        unit: Unit,
+        outcome: Outcome,
+        status: Option<u16>,
+        error_type: &'static str,
+    ) -> Option<Uuid> {
+        let admitted = self.flood.admits(unit.anonymous.as_deref());
+        let recorded = admitted.then_some(unit.id);
+        let core = Arc::clone(self);
+        self.tasks.spawn(async move {
+            core.record_attempt(&unit, outcome, status, error_type)
+                .await
+        });
+        recorded
+    }
+
     /// Writes `record` in a transaction of its own, within [`ATTEMPT_TIMEOUT`], or says why not.
     pub(crate) async fn write_alone(&self, record: &AuditRecord) -> Result<(), String> {
         let records = std::slice::from_ref(record);

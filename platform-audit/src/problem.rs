@@ -97,6 +97,14 @@ pub(crate) fn not_committed(id: Option<Uuid>) -> Response {
     )
 }
 
+pub(crate) fn ended(id: Option<Uuid>) -> Response {
+    problem(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "The request failed, because its handler ended the transaction by itself; some of the change may have been made.",
+        id,
+    )
+}
+
 pub(crate) fn not_begun(id: Option<Uuid>) -> Response {
     problem(
         StatusCode::SERVICE_UNAVAILABLE,

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::__private::ActionSpec;
 use crate::context::{Core, RequestFacts, TraceIds, Unit, now};
 use crate::flood::Anonymous;
-use crate::record::Actor;
+use crate::record::{Actor, ActorKind};
 use crate::routing::{Catalogue, Requirement};
 
 /// One request under the guard; a handle to it travels in the request's extensions.
@@ -29,22 +29,25 @@ pub(crate) struct AuditedRequest {
     request_id: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     client_address: Option<SocketAddr>,
-    /// Known to the guard when it is inside the router, else told by what is.
-    route: OnceLock<Route>,
-    catalogue: OnceLock<Arc<Catalogue>>,
+    /// The template as matched, known to the guard when it is inside the router, else told by what is.
+    route: OnceLock<String>,
+    catalogue: OnceLock<Told>,
     state: Mutex<State>,
 }
 
-/// The route as matched, and the part of it that belongs to routers outside ours.
-#[derive(Debug)]
-struct Route {
-    template: String,
-    outside: String,
+/// What the typed router says of its routes; travels in the request's extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) catalogue: Arc<Catalogue>,
+    /// The part of a route that belongs to routers outside of it.
+    pub(crate) outside: Option<NestedPath>,
 }
 
 /// How far an audited handler got.
 #[derive(Debug)]
 pub(crate) enum State {
+    /// A guard of another `Audit`, inside this one, has taken it over.
+    Elsewhere,
     /// No audited handler was reached; who acts, if that was known outside the guard.
     Untouched(Option<Actor>),
     /// An audited handler was reached, and one of its extractors is at work or refused.
@@ -136,16 +139,10 @@ impl AuditedRequest {
     /// Keeps the route and the catalogue if `extensions` know them.
     pub(crate) fn learn_route(&self, extensions: &Extensions) {
         if let Some(matched) = extensions.get::<MatchedPath>() {
-            self.route.get_or_init(|| Route {
-                template: matched.as_str().to_owned(),
-                outside: extensions
-                    .get::<NestedPath>()
-                    .map_or("", NestedPath::as_str)
-                    .to_owned(),
-            });
+            self.route.get_or_init(|| matched.as_str().to_owned());
         }
-        if let Some(catalogue) = extensions.get::<Arc<Catalogue>>() {
-            let _ = self.catalogue.set(Arc::clone(catalogue));
+        if let Some(told) = extensions.get::<Told>() {
+            self.catalogue.get_or_init(|| told.clone());
         }
     }
 
@@ -154,20 +151,19 @@ impl AuditedRequest {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the typed router knows of the route, although no handler was reached.
-    pub(crate) fn catalogued(&self) -> Option<&Requirement> {
-        let route = self.route.get()?;
-        let path = route
-            .template
-            .strip_prefix(route.outside.trim_end_matches('/'));
-        let path = path.unwrap_or(&route.template);
-        let entry = self.catalogue.get()?.find(&self.method, path)?;
-        Some(&entry.requirement)
+    /// What the typed router knows of the route, although no handler was reached, and for which
+    /// method.
+    pub(crate) fn catalogued(&self) -> Option<(&str, &Requirement)> {
+        let (route, told) = (self.route.get()?, self.catalogue.get()?);
+        let outside = told.outside.as_ref().map_or("", NestedPath::as_str);
+        let path = route.strip_prefix(outside.trim_end_matches('/'));
+        let entry = told.catalogue.find(&self.method, path.unwrap_or(route))?;
+        Some((&entry.method, &entry.requirement))
     }
 
     /// The route's template, for events: it holds no data of the client's.
     pub(crate) fn route(&self) -> &str {
-        self.route.get().map_or("", |route| &route.template)
+        self.route.get().map_or("", |route| route)
     }
 
     /// A unit of work of this request.
@@ -194,7 +190,7 @@ impl AuditedRequest {
         RequestFacts {
             request_id: self.request_id.as_ref().map(text),
             method: self.method.as_str().to_owned(),
-            route: self.route.get().map(|route| route.template.clone()),
+            route: self.route.get().cloned(),
             path: self.uri.path().to_owned(),
             client_address: self.client_address.map(|address| address.ip().to_string()),
             user_agent: self.user_agent.as_ref().map(text),
@@ -203,15 +199,14 @@ impl AuditedRequest {
 
     /// Who acts, by what authenticated the request or by the service's [`ActorSource`](crate::ActorSource).
     pub(crate) fn actor(&self, parts: &Parts) -> Option<Actor> {
-        let known = parts.extensions.get::<Actor>().cloned();
+        // Whoever says that nobody is known has not said who acts.
+        let is_known = |actor: &Actor| actor.kind != ActorKind::Anonymous && !actor.id.is_empty();
+        let known = parts.extensions.get::<Actor>().cloned().filter(is_known);
         let noted = || self.noted_actor();
         let derived = || {
             let source = self.core.actors.as_ref()?;
-            source.0.actor(parts)
+            source.0.actor(parts).filter(is_known)
         };
-        known
-            .or_else(noted)
-            .or_else(derived)
-            .filter(|actor| !actor.id.is_empty())
+        known.or_else(noted).or_else(derived)
     }
 }

@@ -161,6 +161,10 @@ impl<DB: AuditDatabase> AuditTx<DB> {
     /// The records of this work's success.
     pub(crate) fn take_records(&mut self, core: &Core, status: Option<u16>) -> Vec<AuditRecord> {
         let drafts = std::mem::take(&mut self.drafts);
+        if let Some(first) = drafts.first() {
+            self.unit.resource_type = Some(first.resource_type.clone());
+            self.unit.resource_id = Some(first.resource_id.clone());
+        }
         let base = core.record(&self.unit, Outcome::Success, status);
         // `vec!` moves it into its last place, and copies it for the others only.
         let mut records = vec![base; drafts.len().max(1)];
@@ -171,8 +175,10 @@ impl<DB: AuditDatabase> AuditTx<DB> {
             if let Some(action) = draft.action {
                 record.action = action.into_owned();
             }
-            record.resource_type = Some(draft.resource_type.into_owned());
-            record.resource_id = Some(draft.resource_id);
+            if at > 0 {
+                record.resource_type = Some(draft.resource_type.into_owned());
+                record.resource_id = Some(draft.resource_id);
+            }
             record.changes = draft.changes;
             record.details.extend(draft.details);
         }

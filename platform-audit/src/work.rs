@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::context::{Core, Unit};
+use crate::context::Core;
 use crate::error::Error;
 use crate::record::Outcome;
 use crate::store::{AuditDatabase, NotCommitted, Store};
@@ -40,14 +40,6 @@ impl<DB: AuditDatabase> Clone for Work<DB> {
 }
 
 impl<DB: AuditDatabase> Work<DB> {
-    /// Begins, or answers with the unit for its attempt.
-    pub(crate) async fn begin(&self, unit: Unit) -> Result<AuditTx<DB>, (Unit, Error)> {
-        match self.store.begin(unit.id).await {
-            Ok(transaction) => Ok(AuditTx::new(transaction, unit)),
-            Err(error) => Err((unit, error)),
-        }
-    }
-
     /// Writes the records of `tx` and commits. Must not be cut in two.
     pub(crate) async fn commit(&self, mut tx: AuditTx<DB>, status: Option<u16>) -> Committed {
         let records = tx.take_records(&self.core, status);

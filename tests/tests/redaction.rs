@@ -2,10 +2,15 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::box_collection,
+    clippy::redundant_allocation,
+    clippy::linkedlist,
     reason = "what goes wrong fails the test"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use platform_audit::{Actor, Audit, AuditRecord, AuditTx, Auditable};
@@ -15,7 +20,7 @@ use proptest::strategy::ValueTree;
 use serde::Serialize;
 use sqlx::{Sqlite, SqlitePool};
 
-#[derive(Clone, Debug, Auditable, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Auditable, Serialize)]
 #[audit(resource = "account")]
 struct Account {
     #[audit(id)]
@@ -46,6 +51,76 @@ struct Person {
     shared: Arc<Option<Vec<Account>>>,
     #[audit(rename = "given_name")]
     name: String,
+}
+
+/// A resource with a field of each type that holds an account, by itself, in a `Box` and behind a `&`.
+macro_rules! everything {
+    ($($name:ident: $type:ty = $make:expr;)*) => {
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+        #[derive(Auditable, Serialize)]
+        #[audit(resource = "bare")]
+        struct Bare {
+            #[audit(id)]
+            id: u64,
+            $($name: $type,)*
+        }
+
+        #[derive(Auditable, Serialize)]
+        #[audit(resource = "boxed")]
+        struct Boxed {
+            #[audit(id)]
+            id: u64,
+            $($name: Box<$type>,)*
+        }
+
+        #[derive(Auditable, Serialize)]
+        #[audit(resource = "lent")]
+        struct Lent<'a> {
+            #[audit(id)]
+            id: u64,
+            $($name: &'a $type,)*
+        }
+
+        impl Bare {
+            fn new() -> Self {
+                Self { id: 1, $($name: $make,)* }
+            }
+
+            fn lent(&self) -> Lent<'_> {
+                Lent { id: self.id, $($name: &self.$name,)* }
+            }
+
+            fn boxed(self) -> Boxed {
+                Boxed { id: self.id, $($name: Box::new(self.$name),)* }
+            }
+        }
+    };
+}
+everything! {
+    optional: Option<Account> = Some(secret());
+    array: [Account; 2] = [secret(), secret()];
+    vec: Vec<Account> = vec![secret()];
+    deque: VecDeque<Account> = VecDeque::from([secret()]);
+    linked: LinkedList<Account> = LinkedList::from([secret()]);
+    heap: BinaryHeap<Account> = BinaryHeap::from([secret()]);
+    ordered: BTreeSet<Account> = BTreeSet::from([secret()]);
+    hashed: HashSet<Account> = HashSet::from([secret()]);
+    by_order: BTreeMap<u64, Account> = BTreeMap::from([(1, secret())]);
+    by_hash: HashMap<u64, Account> = HashMap::from([(1, secret())]);
+    shared: Arc<Account> = Arc::new(secret());
+    counted: Rc<Account> = Rc::new(secret());
+    clone_on_write: Cow<'static, Account> = Cow::Owned(secret());
+    nested: Arc<Option<Vec<Box<[Account; 1]>>>> = Arc::new(Some(vec![Box::new([secret()])]));
+}
+
+fn secret() -> Account {
+    Account {
+        number: 1,
+        iban: format!("{SECRET}iban"),
+        owner: Some(format!("{SECRET}owner")),
+        balance: 0,
+    }
 }
 
 /// Every secret starts with this, and nothing else does.
@@ -90,6 +165,20 @@ prop_compose! {
 
 /// The records of creating, changing and deleting a person.
 async fn records(before: Person, after: Person) -> Vec<AuditRecord> {
+    records_of(async |tx| {
+        tx.created(&before);
+        tx.updated(&before, &after);
+        tx.deleted(&after);
+        assert!(
+            !format!("{tx:?}").contains(SECRET),
+            "in the transaction's Debug"
+        );
+    })
+    .await
+}
+
+/// The records of what `work` says.
+async fn records_of(work: impl AsyncFn(&mut AuditTx<Sqlite>)) -> Vec<AuditRecord> {
     let database = TestDatabase::sqlite();
     let pool = SqlitePool::connect(database.url()).await.unwrap();
     let audit = Audit::new(pool.clone(), "people")
@@ -102,13 +191,7 @@ async fn records(before: Person, after: Person) -> Vec<AuditRecord> {
             Actor::system("test"),
             "person.change",
             async |tx: &mut AuditTx<Sqlite>| {
-                tx.created(&before);
-                tx.updated(&before, &after);
-                tx.deleted(&after);
-                assert!(
-                    !format!("{tx:?}").contains(SECRET),
-                    "in the transaction's Debug"
-                );
+                work(tx).await;
                 Ok::<_, std::convert::Infallible>(())
             },
         )
@@ -152,6 +235,25 @@ proptest! {
         prop_assert_eq!(&main["balance"], before.main.balance);
         prop_assert_eq!(&main["iban"], "[redacted]");
         prop_assert_eq!(&main["holder"], "[redacted]");
+    }
+}
+
+#[test]
+fn whatever_holds_a_resource_keeps_its_secrets() {
+    let records = run(records_of(async |tx| {
+        let bare = Bare::new();
+        tx.created(&bare);
+        tx.created(&bare.lent());
+        tx.created(&bare.boxed());
+    }));
+    assert_eq!(records.len(), 3);
+    for record in records {
+        let shown = serde_json::to_string(&record).unwrap();
+        assert!(!shown.contains(SECRET), "{shown}");
+        for name in NAMES {
+            let after = record.changes[*name].after.as_ref().unwrap().to_string();
+            assert!(after.contains("[redacted]"), "{name}: {after}");
+        }
     }
 }
 

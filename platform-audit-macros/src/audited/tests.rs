@@ -61,7 +61,7 @@ fn a_malformed_action_is_refused() {
     assert_eq!(
         messages("action = \"Entry.Create\"", HANDLER),
         [
-            "malformed action `Entry.Create`: write `noun.verb` in lower-case ASCII letters, digits and underscores, at least two parts joined by dots; perhaps \"entry.create\""
+            "malformed action `Entry.Create`: write `noun.verb` in lower-case ASCII letters, digits and underscores, at least two parts joined by dots, each beginning with a letter; perhaps \"entry.create\""
         ]
     );
 }

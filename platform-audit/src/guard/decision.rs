@@ -10,7 +10,7 @@ use crate::handler::ExemptResponse;
 use crate::problem::{self, named};
 use crate::record::{Actor, Outcome};
 use crate::request::{AuditedRequest, Caller, State};
-use crate::routing::Requirement;
+use crate::routing::{ANY, Requirement};
 
 /// What the guard answers.
 pub(super) enum Judged {
@@ -46,6 +46,7 @@ pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged
             }
             false
         }
+        State::Elsewhere => return Judged::Now(response),
         State::Untouched(actor) => {
             let exempt = response.extensions().get::<ExemptResponse>().is_some();
             if request.method.is_safe() || exempt {
@@ -56,10 +57,13 @@ pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
             );
             match request.catalogued() {
-                // Also where a layer answered in place of the handler.
-                Some(Requirement::Exempt(_)) => return Judged::Now(response),
+                // Also where a layer answered in place of the handler. But a handler of any method may
+                // stand beside one of axum's for this method, of which nothing is known.
+                Some((method, Requirement::Exempt(_))) if !(succeeded && method == ANY) => {
+                    return Judged::Now(response);
+                }
                 _ if succeeded => true,
-                Some(Requirement::Audited(spec)) if !nothing_there => {
+                Some((_, Requirement::Audited(spec))) if !nothing_there => {
                     let unit = attempt(request, spec, actor.clone(), TraceIds::current());
                     return record(request, unit, response);
                 }
@@ -70,8 +74,18 @@ pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged
     Judged::Now(violation(request, response, untouched))
 }
 
-/// The request ended without an answer: the client hung up, or a panic passes through.
-pub(super) fn dropped(request: &Arc<AuditedRequest>) {
+/// How a request ended that got no answer from what is inside the guard.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unanswered {
+    HungUp,
+    /// Whoever catches it outside may answer.
+    Panicked,
+    /// With an error that something outside turns into an answer.
+    Failed,
+}
+
+/// Records the attempt if an audited handler was reached and did not begin.
+pub(super) fn unanswered(request: &Arc<AuditedRequest>, ended: Unanswered) {
     let unit = match &*request.state() {
         State::Reached { spec, actor, trace } => {
             attempt(request, spec, actor.clone(), trace.clone())
@@ -79,10 +93,10 @@ pub(super) fn dropped(request: &Arc<AuditedRequest>) {
         // Running: the task records it. Anything else: nothing audited was reached, or it ended.
         _ => return,
     };
-    let (outcome, status, error_type) = if std::thread::panicking() {
-        (Outcome::Panicked, Some(500), "panic")
-    } else {
-        (Outcome::Failed, None, "client_disconnected")
+    let (outcome, status, error_type) = match ended {
+        Unanswered::Panicked => (Outcome::Panicked, Some(500), "panic"),
+        Unanswered::HungUp => (Outcome::Failed, None, "client_disconnected"),
+        Unanswered::Failed => (Outcome::Failed, None, "service_failed"),
     };
     let core = Arc::clone(&request.core);
     match tokio::runtime::Handle::try_current() {

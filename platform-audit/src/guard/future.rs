@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 
-use super::decision;
+use super::decision::{self, Unanswered};
 use crate::request::AuditedRequest;
 
 pin_project! {
@@ -16,14 +16,21 @@ pin_project! {
         inner: F,
         // Gone once the request was judged, or where another guard judges.
         request: Option<Arc<AuditedRequest>>,
+        // Whether what is inside has the control; if it does not give it back, it has panicked.
+        running: bool,
         // The attempt being recorded before the answer leaves.
         recording: Option<BoxFuture<'static, Response>>,
     }
 
     impl<F> PinnedDrop for GuardFuture<F> {
         fn drop(this: Pin<&mut Self>) {
-            if let Some(request) = this.project().request.take() {
-                decision::dropped(&request);
+            let this = this.project();
+            if let Some(request) = this.request.take() {
+                let ended = match *this.running {
+                    true => Unanswered::Panicked,
+                    false => Unanswered::HungUp,
+                };
+                decision::unanswered(&request, ended);
             }
         }
     }
@@ -34,6 +41,7 @@ impl<F> GuardFuture<F> {
         Self {
             inner,
             request: Some(request),
+            running: false,
             recording: None,
         }
     }
@@ -42,6 +50,7 @@ impl<F> GuardFuture<F> {
         Self {
             inner,
             request: None,
+            running: false,
             recording: None,
         }
     }
@@ -57,14 +66,21 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if this.recording.is_none() {
-            let response = match ready!(this.inner.poll(cx)) {
+            *this.running = true;
+            let polled = this.inner.poll(cx);
+            *this.running = false;
+            let answer = ready!(polled);
+            let Some(request) = this.request.take() else {
+                return Poll::Ready(answer.map(R::into_response));
+            };
+            let response = match answer {
                 Ok(response) => response.into_response(),
                 // Nothing to judge, and nothing to answer with: what turns the error into an
                 // answer is outside.
-                Err(error) => return Poll::Ready(Err(error)),
-            };
-            let Some(request) = this.request.take() else {
-                return Poll::Ready(Ok(response));
+                Err(error) => {
+                    decision::unanswered(&request, Unanswered::Failed);
+                    return Poll::Ready(Err(error));
+                }
             };
             match decision::judge(&request, response) {
                 decision::Judged::Now(response) => return Poll::Ready(Ok(response)),

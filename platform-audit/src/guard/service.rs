@@ -7,7 +7,7 @@ use tower_service::Service;
 
 use super::GuardFuture;
 use crate::context::Core;
-use crate::request::{AuditedRequest, Handle};
+use crate::request::{AuditedRequest, Handle, State};
 
 /// The [request guard](crate::guard) around `S`.
 #[derive(Clone, Debug)]
@@ -30,9 +30,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // Under another guard the outer one judges; two would each miss what the other saw.
-        if request.extensions().get::<Handle>().is_some() {
-            return GuardFuture::transparent(self.inner.call(request));
+        if let Some(Handle(outer)) = request.extensions().get::<Handle>() {
+            // Two guards of one `Audit` would each miss what the other saw: the outer one judges.
+            if Arc::ptr_eq(&outer.core, &self.core) {
+                return GuardFuture::transparent(self.inner.call(request));
+            }
+            // That of another one has another store, so what is inside is this one's to judge.
+            *outer.state() = State::Elsewhere;
         }
         let (mut parts, body) = request.into_parts();
         let audited = Arc::new(AuditedRequest::new(

@@ -11,6 +11,7 @@ use super::caller::{Body, abandoned, abandoned_as, uncut, until_abandoned};
 use super::{Audited, Call};
 use crate::__private::AuditedAction;
 use crate::context::Unit;
+use crate::error::Error;
 use crate::problem;
 use crate::record::Outcome;
 use crate::request::{AuditedRequest, Caller, State};
@@ -102,9 +103,8 @@ where
         Ok(transaction) => AuditTx::new(transaction, unit),
         Err(error) => {
             tracing::error!(record_id = %id, action = %unit.action, %error, "an audited request could not begin");
-            let recorded = core
-                .record_attempt(&unit, Outcome::Failed, Some(503), "begin_failed")
-                .await;
+            // That it waits for a connection too is no reason to let the client wait for it.
+            let recorded = core.record_later(unit, Outcome::Failed, Some(503), "begin_failed");
             return failed(recorded, problem::not_begun(recorded));
         }
     };
@@ -121,6 +121,11 @@ where
             }
             match work.commit(tx, Some(status.as_u16())).await {
                 Committed::Both => committed(response),
+                // What it did until then may be committed, without a record.
+                Committed::Neither(Error::TransactionEnded, recorded) => {
+                    core.meters.violation();
+                    failed(recorded, problem::ended(recorded))
+                }
                 Committed::Neither(_, recorded) => {
                     failed(recorded, problem::not_committed(recorded))
                 }
@@ -174,8 +179,10 @@ where
                 }
                 Err(error) => {
                     tracing::error!(record_id = %unit.id, action = %unit.action, %error, "what was read is withheld, as its audit record could not be written");
-                    // The answer names what the event names.
-                    failed(Some(unit.id), problem::not_committed(Some(unit.id)))
+                    let recorded = core
+                        .record_attempt(unit, Outcome::Failed, Some(500), "record_refused")
+                        .await;
+                    failed(recorded, problem::not_committed(recorded))
                 }
             }
         }

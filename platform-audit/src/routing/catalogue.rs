@@ -42,6 +42,9 @@ fn action_name<S: serde::Serializer>(spec: &ActionSpec, serializer: S) -> Result
     serializer.serialize_str(spec.action)
 }
 
+/// The method of an entry whose handler is for any.
+pub(crate) const ANY: &str = "*";
+
 impl Catalogue {
     /// The entries, in the order of their routes.
     pub fn iter(&self) -> impl Iterator<Item = &CatalogueEntry> {
@@ -55,7 +58,7 @@ impl Catalogue {
                 .iter()
                 .find(|entry| entry.method == name && entry.path == path)
         };
-        of(method.as_str()).or_else(|| of("*"))
+        of(method.as_str()).or_else(|| of(ANY))
     }
 
     pub(super) fn add(&mut self, path: &str, handlers: &[MarkedMethod]) {

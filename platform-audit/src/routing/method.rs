@@ -8,7 +8,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::AuditedHandler;
-use super::catalogue::MarkedMethod;
+use super::catalogue::{ANY, MarkedMethod};
 use crate::handler::Marked;
 
 /// The handlers of one path, by method; axum's, with the audited ones known.
@@ -101,7 +101,7 @@ where
     MethodRouter {
         inner: routing::any(handler),
         handlers: vec![MarkedMethod {
-            method: "*",
+            method: ANY,
             mark: H::Output::MARK,
         }],
     }

@@ -14,6 +14,7 @@ mod handler;
 mod method;
 mod router;
 
+pub(crate) use catalogue::ANY;
 pub use catalogue::{Catalogue, CatalogueEntry, Requirement};
 pub use handler::AuditedHandler;
 pub use method::{MethodRouter, any, delete, get, head, on, options, patch, post, put, trace};

@@ -2,8 +2,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::extract::Request;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::extract::{NestedPath, Request};
 use axum::handler::Handler;
 use axum::response::IntoResponse;
 use axum::routing::{IntoMakeService, Route};
@@ -11,7 +11,7 @@ use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
 
 use super::{Catalogue, MethodRouter};
-use crate::request::Handle;
+use crate::request::{Handle, Told};
 
 /// axum's router, which knows the action of every state-changing route.
 ///
@@ -214,7 +214,11 @@ impl<S: Service<Request>> Service<Request> for TellCatalogue<S> {
     }
 
     fn call(&mut self, mut request: Request) -> S::Future {
-        request.extensions_mut().insert(Arc::clone(&self.catalogue));
+        let told = Told {
+            catalogue: Arc::clone(&self.catalogue),
+            outside: request.extensions().get::<NestedPath>().cloned(),
+        };
+        request.extensions_mut().insert(told);
         if let Some(Handle(audited)) = request.extensions().get::<Handle>() {
             audited.learn_route(request.extensions());
         }

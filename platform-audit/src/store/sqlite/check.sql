@@ -1,7 +1,7 @@
 -- What lets a change be committed without its record, or a record be changed.
 WITH business AS (
     SELECT name FROM sqlite_schema
-    WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND substr(name, 1, length('{schema}_')) <> '{schema}_'
+    WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT IN ('{schema}_record', '{schema}_obligation', '{schema}_exemption', '{schema}_migration')
         AND name <> '_sqlx_migrations' -- the migrator's own bookkeeping
         AND name NOT IN (SELECT relation FROM {schema}_exemption)
 ), event (name) AS (VALUES ('insert'), ('update'), ('delete')), guards AS (

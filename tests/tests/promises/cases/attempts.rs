@@ -257,11 +257,128 @@ async fn a_panicking_extractor_is_recorded() {
         "nothing catches that panic for the client: {answer:?}"
     );
     service.wait_for_records(1).await;
+    // Telemetry, outside of the guard, answers for it, and drops the request only then.
+    let telemetry = platform_observability::testing::Capture::start();
+    let app = Router::new()
+        .route("/guess", routing::post(guess))
+        .layer(service.audit.layer())
+        .layer(telemetry.layer());
+    let address = serve(app.into()).await;
+    let url = format!("http://{address}/guess");
+    let answer = service.client.post(url).header("x-user", "ada");
+    assert_eq!(answer.send().await.unwrap().status(), 500);
+    service.wait_for_records(2).await;
+    for record in service.all_records().await {
+        assert_eq!(
+            (record.action.as_str(), record.outcome, record.status),
+            ("entry.guess", Outcome::Panicked, Some(500))
+        );
+        assert_eq!(record.error_type.as_deref(), Some("panic"));
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_what_is_inside_the_guard_is_no_client_that_hung_up() {
+    use tower::ServiceExt;
+    #[audited(action = "entry.guess")]
+    async fn guess(tx: &mut Tx, _body: String) -> StatusCode {
+        tx.details("reached", true);
+        StatusCode::OK
+    }
+    let service = Service::start().await;
+    let router: axum::Router = Router::new().route("/guess", routing::post(guess)).into();
+    // As of a time-out that is answered outside, while an extractor is at work.
+    let failing = tower::service_fn(move |request: Request| {
+        let mut answer = Box::pin(router.clone().oneshot(request));
+        async move {
+            assert!(futures_util::poll!(&mut answer).is_pending());
+            Err::<Response, _>(std::io::Error::other("as the test wants"))
+        }
+    });
+    let guarded = tower::Layer::layer(&service.audit.layer(), failing);
+    let endless = futures_util::stream::pending::<Result<String, std::io::Error>>();
+    let sent = Request::post("/guess")
+        .header("x-user", "ada")
+        .body(axum::body::Body::from_stream(endless))
+        .unwrap();
+    assert!(guarded.oneshot(sent).await.is_err());
+    service.wait_for_records(1).await;
     let record = service.only_record().await;
     assert_eq!(
-        (record.action.as_str(), record.outcome),
-        ("entry.guess", Outcome::Panicked)
+        (record.outcome, record.error_type.as_deref()),
+        (Outcome::Failed, Some("service_failed"))
     );
+}
+
+#[tokio::test]
+async fn whoever_is_said_to_be_nobody_is_nobody() {
+    let service = Service::with(
+        |b| b,
+        |router| router.layer(axum::Extension(Actor::anonymous())),
+    )
+    .await;
+    let url = format!("http://{}/entries", service.address);
+    let nobody = service.client.post(&url).json(&Entry::new(1));
+    let answer = nobody.send().await.unwrap();
+    attempted(&service, &answer, 401, Outcome::Denied).await;
+    assert_eq!(service.entries().await, 0);
+    // And hides nobody who is known otherwise.
+    let answer = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(answer.status(), 201);
+    assert_eq!(service.record_of(&answer).await.actor.id, "ada");
+}
+
+#[tokio::test]
+async fn the_action_is_that_of_the_nested_route_also_where_the_guard_is_nested() {
+    #[audited(action = "entry.archive")]
+    async fn archive(tx: &mut Tx) -> StatusCode {
+        tx.details("reached", true);
+        StatusCode::OK
+    }
+    async fn refuse(_: Request, _: Next) -> StatusCode {
+        StatusCode::FORBIDDEN
+    }
+    let service = Service::start().await;
+    let inner = Router::new()
+        .route("/entries", routing::post(archive))
+        .layer(from_fn(refuse))
+        .layer(service.audit.layer());
+    let outer = Router::new()
+        .route("/entries", routing::post(super::create))
+        .nest("/archive", inner);
+    let app = axum::Router::new().nest("/v1", outer.into());
+    let address = serve(app).await;
+    let url = format!("http://{address}/v1/archive/entries");
+    let sent = service.client.post(url).header("x-user", "ada");
+    let answer = sent.send().await.unwrap();
+    let record = attempted(&service, &answer, 403, Outcome::Denied).await;
+    assert_eq!(record.action, "entry.archive");
+    assert_eq!(record.route.as_deref(), Some("/v1/archive/entries"));
+}
+
+#[tokio::test]
+async fn a_request_that_could_not_begin_is_answered_before_its_attempt_is_recorded() {
+    let service = Service::on_pool(
+        |options| options.acquire_timeout(std::time::Duration::from_secs(3)),
+        |builder| builder.max_connections(1),
+    )
+    .await;
+    let entry = Entry::new(1);
+    let holding = service.send("/wait", &entry);
+    let refused = async {
+        service.gates.inside.notified().await;
+        let answer = service.send("/entries", &Entry::new(2)).await;
+        assert_eq!(answer.status(), 503);
+        // The attempt still waits for the connection, which is free only now.
+        service.gates.go_on.notify_one();
+        answer
+    };
+    let (held, refused) = futures_util::future::join(holding, refused).await;
+    assert_eq!(held.status(), 201);
+    service.wait_for_records(2).await;
+    let record = service.record_of(&refused).await;
+    assert_eq!(record.error_type.as_deref(), Some("begin_failed"));
+    assert_eq!(service.audit.status().lost_attempts, 0);
 }
 
 #[tokio::test]

@@ -86,6 +86,36 @@ async fn work_whose_future_is_dropped_is_rolled_back_and_recorded() {
 }
 
 #[tokio::test]
+async fn work_that_is_dropped_before_it_began_is_recorded_and_costs_no_connection() {
+    let service = Service::with(|builder| builder.max_connections(1), |router| router).await;
+    let held = service.post("/wait").json(&Entry::new(1)).send();
+    let dropped = async {
+        service.gates.inside.notified().await;
+        for _ in 0..3 {
+            let work = service.audit.transaction(
+                Actor::system("job"),
+                "entry.stall",
+                async |tx: &mut Tx| insert(tx, &Entry::new(1)).await,
+            );
+            let late = tokio::time::timeout(Duration::from_millis(20), work).await;
+            assert!(late.is_err(), "there was a second connection");
+        }
+        service.gates.go_on.notify_one();
+    };
+    let (held, ()) = futures_util::future::join(held, dropped).await;
+    assert_eq!(held.unwrap().status(), 201);
+    service.wait_for_records(4).await;
+    let records = service.all_records().await;
+    let attempts: Vec<_> = records
+        .iter()
+        .filter(|record| record.action == "entry.stall")
+        .map(|record| (record.outcome, record.error_type.as_deref()))
+        .collect();
+    assert_eq!(attempts, [(Outcome::TimedOut, Some("cancelled")); 3]);
+    assert_eq!(service.entries().await, 1);
+}
+
+#[tokio::test]
 async fn work_that_panics_is_recorded_and_panics_on() {
     let service = Service::start().await;
     let audit = service.audit.clone();

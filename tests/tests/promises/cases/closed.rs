@@ -38,13 +38,41 @@ async fn what_was_read_is_withheld_without_its_record() {
     let entry = Entry::new(1);
     service.send("/entries", &entry).await;
     service.break_records().await;
+    let events = platform_tests::events::capture();
     let answer = service
         .request(reqwest::Method::GET, &format!("/entries/{}", entry.id))
         .send()
         .await
         .unwrap();
     assert_eq!(answer.status(), 500);
+    // The attempt is lost too, and loud, with all that is known of it.
+    assert_eq!(service.audit.status().lost_attempts, 1);
+    let id = record_id(&answer).to_string();
     assert!(!answer.text().await.unwrap().contains(IBAN));
+    let events = events.text();
+    let record = events
+        .lines()
+        .find(|line| line.contains("entry.read") && line.contains("ada"));
+    assert!(record.is_some_and(|line| line.contains(&id)), "{events}");
+}
+
+#[tokio::test]
+async fn of_work_that_ended_its_transaction_nobody_says_that_nothing_was_changed() {
+    #[audited(action = "entry.cheat")]
+    async fn cheat(tx: &mut Tx) -> Result<StatusCode, Failure> {
+        insert(tx, &Entry::new(1)).await?;
+        sqlx::raw_sql("COMMIT").execute(&mut *tx).await?;
+        Ok(StatusCode::CREATED)
+    }
+    let service = Service::with(|b| b, |router| router.route("/cheat", routing::post(cheat))).await;
+    let answer = service.post("/cheat").send().await.unwrap();
+    assert_eq!(answer.status(), 500);
+    assert_eq!(service.entries().await, 1, "it did change something");
+    let body = answer.text().await.unwrap();
+    assert!(!body.contains("nothing was changed"), "{body}");
+    assert_eq!(service.audit.status().violations, 1);
+    let record = service.only_record().await;
+    assert_eq!(record.error_type.as_deref(), Some("transaction_ended"));
 }
 
 #[tokio::test]
@@ -251,4 +279,59 @@ async fn two_guards_judge_once() {
     assert_eq!(answer.status(), 201);
     assert_eq!(service.records().await, 1);
     assert_eq!(service.audit.status().violations, 0);
+}
+
+/// Two services in one: each with a store of its own, and the guard of one around all.
+#[tokio::test]
+async fn what_is_inside_of_another_guard_is_that_ones_to_judge() {
+    let service = Service::start().await;
+    let other = platform_audit::Audit::new(service.pool.clone(), "other")
+        .actor_from(who)
+        .development(true)
+        .start()
+        .await
+        .unwrap();
+    let shared = || Shared {
+        pool: service.pool.clone(),
+    };
+    let inner = with_forgotten(routes())
+        .layer(other.layer())
+        .with_state(shared());
+    let outer = routes().with_state(shared()).nest("/other", inner);
+    let address = serve(outer.layer(service.audit.layer()).into()).await;
+    let send = async |path: &str| {
+        let url = format!("http://{address}{path}");
+        let sent = service.client.post(url).header("x-user", "ada");
+        sent.json(&Entry::new(1)).send().await.unwrap()
+    };
+    let answer = send("/other/entries").await;
+    assert_eq!(answer.status(), 201);
+    let record = other.record(record_id(&answer)).await.unwrap().unwrap();
+    assert_eq!(
+        (&*record.service, &*record.action),
+        ("other", "entry.create")
+    );
+    assert_eq!(service.records().await, 0);
+    assert_eq!(send("/other/forgotten").await.status(), 500);
+    assert_eq!(other.status().violations, 1);
+    assert_eq!(send("/entries").await.status(), 201);
+    assert_eq!(service.records().await, 1);
+    assert_eq!(service.audit.status().violations, 0);
+}
+
+/// axum lets a handler of any method and one for a method of the same path stand side by side.
+#[tokio::test]
+async fn an_exempt_handler_of_any_method_exempts_no_other() {
+    let service = Service::with(
+        |b| b,
+        |router| with_forgotten(router.route("/forgotten", routing::any(super::preview))),
+    )
+    .await;
+    let answer = service.send("/forgotten", &Entry::new(1)).await;
+    assert_eq!(answer.status(), 500);
+    assert_eq!(service.audit.status().violations, 1);
+    let put = service.request(reqwest::Method::PUT, "/forgotten");
+    let answer = put.json(&Entry::new(2)).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "4", "the exempt one");
+    assert_eq!(service.audit.status().violations, 1);
 }

@@ -23,6 +23,7 @@ use platform_audit::{
 };
 use platform_tests::database::TestDatabase;
 use serde::{Deserialize, Serialize};
+use sqlx::pool::PoolOptions;
 use sqlx::{AssertSqlSafe, Pool};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -314,7 +315,28 @@ impl Service {
         set: impl FnOnce(AuditBuilder<Db>) -> AuditBuilder<Db>,
         inside: impl FnOnce(Router<Shared>) -> Router<Shared>,
     ) -> Self {
-        let pool = Pool::<Db>::connect(url)
+        Self::made(database, url, |options| options, set, inside).await
+    }
+
+    /// Starts it with changed settings, of its pool too.
+    pub(super) async fn on_pool(
+        options: impl FnOnce(PoolOptions<Db>) -> PoolOptions<Db>,
+        set: impl FnOnce(AuditBuilder<Db>) -> AuditBuilder<Db>,
+    ) -> Self {
+        let database = database().await;
+        let url = database.url().to_owned();
+        Self::made(database, &url, options, set, |router| router).await
+    }
+
+    async fn made(
+        database: TestDatabase,
+        url: &str,
+        options: impl FnOnce(PoolOptions<Db>) -> PoolOptions<Db>,
+        set: impl FnOnce(AuditBuilder<Db>) -> AuditBuilder<Db>,
+        inside: impl FnOnce(Router<Shared>) -> Router<Shared>,
+    ) -> Self {
+        let pool = options(PoolOptions::new())
+            .connect(url)
             .await
             .expect("the test's database opens");
         let table = format!(

@@ -158,4 +158,6 @@ async fn a_deferred_constraint_that_fails_at_commit_is_not_reported_as_committed
         (record.outcome, record.error_type.as_deref()),
         (Outcome::Failed, Some("commit_refused"))
     );
+    assert_eq!(record.resource_type.as_deref(), Some("entry"));
+    assert!(record.resource_id.is_some(), "of what was to be changed");
 }

@@ -297,3 +297,28 @@ async fn each_harm_is_found_alone() {
     assert_eq!(report.findings.len(), 1, "{report}");
     assert_eq!(report.findings[0].kind, FindingKind::ForeignKeysOff);
 }
+
+#[tokio::test]
+async fn a_table_is_the_services_also_if_its_name_begins_as_the_logs_do() {
+    let guarded = Guarded::new().await;
+    for (schema, table) in [
+        ("ledger_audit", "ledger_audit_note"),
+        ("entry", "entry_note"),
+    ] {
+        let create = format!("CREATE TABLE {table} (id INTEGER PRIMARY KEY)");
+        sqlx::query(AssertSqlSafe(create))
+            .execute(&guarded.pool)
+            .await
+            .unwrap();
+        let error = guarded.builder().schema(schema).start().await.unwrap_err();
+        let Error::Unsafe(report) = error else {
+            panic!("{error}")
+        };
+        let found = report.findings.iter();
+        let found: Vec<_> = found
+            .map(|finding| (finding.kind, &*finding.object))
+            .filter(|(_, object)| *object == table)
+            .collect();
+        assert_eq!(found, [(FindingKind::TableUnguarded, table)]);
+    }
+}
