@@ -49,6 +49,21 @@ pub enum Error {
         "there is no table `{0}` to guard or exempt: make it before the service starts, or correct its name (on Postgres with its schema, such as accounting.entry)"
     )]
     UnknownTable(String),
+    /// A schema whose tables all have to be guarded or exempt does not exist.
+    #[error(
+        "there is no schema `{0}` in this database, in which every table would have to be guarded or exempt: correct its name, or make it first"
+    )]
+    UnknownSchema(String),
+    /// The schema was migrated by a newer version.
+    #[error(
+        "the audit schema `{schema}` has migration {}, which this version of platform-audit does not know: use the version that was deployed last, or a newer one", listed(.versions)
+    )]
+    SchemaAhead {
+        /// The schema, or the prefix of the tables.
+        schema: String,
+        /// The migrations that are not known.
+        versions: Vec<i64>,
+    },
     /// The database would not hold the promise, and this is not
     /// [development](crate::AuditBuilder::development).
     #[error(
@@ -211,4 +226,9 @@ pub(crate) fn kind(error: &sqlx::Error) -> String {
         sqlx::Error::WorkerCrashed => "the database's worker ended".to_owned(),
         _ => "driver error".to_owned(),
     }
+}
+
+fn listed(versions: &[i64]) -> String {
+    let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
+    versions.join(", ")
 }

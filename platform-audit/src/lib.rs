@@ -96,7 +96,6 @@ pub mod export;
 mod flood;
 pub mod guard;
 mod handler;
-#[cfg(feature = "explorer")]
 mod hidden;
 mod meters;
 mod problem;

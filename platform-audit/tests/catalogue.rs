@@ -147,3 +147,23 @@ async fn what_was_recorded_is_put_beside_the_routes_on_sqlite() {
 async fn what_was_recorded_is_put_beside_the_routes_on_postgres() {
     what_was_recorded_is_put_beside_the_routes(TestDatabase::postgres().await).await;
 }
+
+#[tokio::test]
+async fn where_not_all_actions_were_looked_at_none_are_said_to_be_listed() {
+    let database = TestDatabase::sqlite();
+    log(&database).await;
+    let pool = AnyPool::connect(database.url()).await.unwrap();
+    let many = "INSERT INTO ledger_audit_record (id, xid, occurred_at, service, actor_kind, actor_id, action, outcome)
+        WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000)
+        SELECT printf('%036d', n), 'x', '2026-11-23T00:00:00Z', 'ledger', 'user', 'ada', printf('a.n%d', n), 'success' FROM n";
+    sqlx::query(many).execute(&pool).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("routes.json");
+    std::fs::write(&file, serde_json::to_string(routes().catalogue()).unwrap()).unwrap();
+    let path = file.to_str().unwrap();
+    let (status, said) = run(&database, &["--routes", path]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("only the first 1000"), "{said}");
+    let (status, said) = run(&database, &["--routes", path, "--action", "entry.*"]);
+    assert_eq!(status, Some(0), "{said}");
+}

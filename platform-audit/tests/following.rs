@@ -29,7 +29,17 @@ struct Tail {
 impl Tail {
     /// Follows what `ada` does, and has told of something when this ends.
     async fn begin(database: &TestDatabase, pool: &PgPool, format: &str) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
+        let command = env!("CARGO_BIN_EXE_platform-audit");
+        Self::begin_by(Command::new(command), database, pool, format).await
+    }
+
+    async fn begin_by(
+        mut command: Command,
+        database: &TestDatabase,
+        pool: &PgPool,
+        format: &str,
+    ) -> Self {
+        let mut process = command
             .args(["tail", "--service", "ledger", "--as", "grace"])
             .args(["--actor", "ada", "--every", "0.1", "--format", format])
             .args(["--database-url", database.url()])
@@ -226,4 +236,24 @@ async fn what_was_told_is_recorded_though_its_reader_has_had_enough() {
     };
     assert_eq!(status.code(), Some(141));
     assert!(recorded(&pool).await > 0);
+}
+
+/// As under `nohup`, when the terminal is closed.
+#[tokio::test]
+async fn a_signal_that_is_to_be_ignored_ends_nothing() {
+    let (database, pool) = log().await;
+    let mut ignoring = Command::new("sh");
+    ignoring
+        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_platform-audit"));
+    let mut tail = Tail::begin_by(ignoring, &database, &pool, "jsonl").await;
+    tail.signal("-HUP");
+    write(&pool, "afterwards").await;
+    tail.wait_for("\"afterwards\"");
+    tail.signal("-TERM");
+    assert_eq!(tail.ended().0, Some(0));
+    let mut tail = Tail::begin(&database, &pool, "jsonl").await;
+    tail.signal("-HUP");
+    tail.told.clear();
+    assert_eq!(tail.ended().0, Some(0), "it is not ignored by default");
 }

@@ -21,6 +21,10 @@ def parquet(path):
         "types": {field.name: str(field.type) for field in file.schema_arrow},
         "rows": file.read().to_pylist(),
         "spans": spans,
+        "sorted": [
+            [column.column_index for column in file.metadata.row_group(at).sorting_columns]
+            for at in range(file.metadata.num_row_groups)
+        ],
     }
 
 

@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hidden::inert;
+
 /// Who can still bypass what, and how that is found out: the limits of what a database can hold
 /// its own administrators to. As text, a page; as JSON, the roles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,7 +40,7 @@ that was dropped and made again. Keep the file where only the service can write.
         }
         writeln!(f, "Superusers, whom nothing in the database stops:")?;
         for trusted in self.trusted.iter().filter(|it| it.owns.is_none()) {
-            writeln!(f, "  {}", trusted.role)?;
+            writeln!(f, "  {}", inert(&trusted.role))?;
         }
         writeln!(
             f,
@@ -50,7 +52,7 @@ Owners, who can take the guard from what they own:"
         )?;
         for trusted in &self.trusted {
             if let Some(owns) = &trusted.owns {
-                writeln!(f, "  {} owns {owns}", trusted.role)?;
+                writeln!(f, "  {} owns {}", inert(&trusted.role), inert(owns))?;
             }
         }
         write!(

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::store::literal;
+
 /// What is wrong. The word stored in JSON is the variant's name in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -108,10 +110,13 @@ impl Found {
             object,
             detail,
         } = self;
+        let shell = shell(role);
         let role = quoted(role);
-        let guard = format!("SELECT {schema}.guard('{object}');");
+        let grantee = literal(&role);
+        let own = quoted(&format!("{service}_app"));
+        let guard = format!("SELECT {schema}.guard({});", literal(&object));
         let migrate = format!(
-            "platform-audit migrate --service {service} --schema {schema} --app-role {role}"
+            "platform-audit migrate --service {service} --schema {schema} --app-role {shell}"
         );
         let (message, remedy) = match finding {
             Kind::MigrationBehind => (
@@ -130,7 +135,7 @@ impl Found {
             Kind::RightsMissing => (
                 format!("the role {role} may not write records into {object}"),
                 format!(
-                    "SELECT {schema}.grant_app('{role}'); -- if the service connects as {role}; else name its role: platform-audit check --app-role"
+                    "SELECT {schema}.grant_app({grantee}); -- if the service connects as {role}; else name its role: platform-audit check --app-role"
                 ),
             ),
             Kind::TableUnguarded => (
@@ -138,7 +143,8 @@ impl Found {
                     "the table {object} is neither guarded nor exempt, so it can be changed without a record"
                 ),
                 format!(
-                    "{guard} -- or, if it needs no records: SELECT {schema}.exempt('{object}', 'why');"
+                    "{guard} -- or, if it needs no records: SELECT {schema}.exempt({}, 'why');",
+                    literal(&object)
                 ),
             ),
             Kind::GuardMissing => (
@@ -192,7 +198,8 @@ impl Found {
                     "the service's role {role} is a superuser, whom nothing in the database stops"
                 ),
                 format!(
-                    "Let the service connect as a role of its own: CREATE ROLE {service}_app LOGIN; SELECT {schema}.grant_app('{service}_app'); or, if no administrator needs {role}: ALTER ROLE {role} NOSUPERUSER;"
+                    "Let the service connect as a role of its own: CREATE ROLE {own} LOGIN; SELECT {schema}.grant_app({}); or, if no administrator needs {role}: ALTER ROLE {role} NOSUPERUSER;",
+                    literal(&own)
                 ),
             ),
             Kind::AppSuperuser => (
@@ -220,7 +227,7 @@ impl Found {
                     "the service's role {role} owns the schema {object} or what the guard in it is made of, so it may change what the guard does"
                 ),
                 format!(
-                    "{detail} SELECT {schema}.grant_app('{role}'); -- the_owner_role is one that the service cannot become"
+                    "{detail} SELECT {schema}.grant_app({grantee}); -- the_owner_role is one that the service cannot become"
                 ),
             ),
             Kind::AppCreatesRoles => (
@@ -262,7 +269,7 @@ impl Found {
                     "the service's role {role} may fill {detail} of {object}, which is the database's word"
                 ),
                 format!(
-                    "REVOKE INSERT ON {object} FROM {role}; SELECT {schema}.grant_app('{role}');"
+                    "REVOKE INSERT ON {object} FROM {role}; SELECT {schema}.grant_app({grantee});"
                 ),
             ),
             Kind::ReplicationRoleGranted => (
@@ -295,11 +302,11 @@ impl Found {
             object,
             detail,
         } = self;
-        let guard = format!("Audit::new(…).guard([\"{object}\"]) before start");
+        let guard = format!("Audit::new(…).guard([{object:?}]) before start");
         let (message, remedy) = match finding {
             Kind::TableUnguarded => (
                 format!("the table {object} is neither guarded nor exempt, so it can be changed without a record"),
-                format!("{guard}; or, if it needs no records: .exempt(\"{object}\", \"why\")"),
+                format!("{guard}; or, if it needs no records: .exempt({object:?}, \"why\")"),
             ),
             Kind::GuardMissing => (
                 format!("the guard of {object} lacks its trigger {detail}, so some changes need no record"),
@@ -331,15 +338,28 @@ impl Found {
     }
 }
 
-/// An identifier as SQL takes it: in quotes where it needs them.
-fn quoted(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+/// Whether a name needs no quotes, neither in SQL nor in a shell.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name
             .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if plain {
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// An identifier as SQL takes it: in quotes where it needs them.
+fn quoted(name: &str) -> String {
+    if is_plain(name) {
         name.to_owned()
     } else {
         format!("\"{}\"", name.replace('"', "\"\""))
+    }
+}
+
+/// A word as a shell takes it.
+fn shell(word: &str) -> String {
+    if is_plain(word) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }

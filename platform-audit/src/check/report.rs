@@ -3,6 +3,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Finding;
+use crate::hidden::inert;
 
 /// What a check found. As text, a numbered list with remedies; as JSON, an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,8 +34,8 @@ impl fmt::Display for Report {
                 f,
                 "{}. {}\n   remedy: {}",
                 number + 1,
-                finding.message,
-                finding.remedy
+                inert(&finding.message),
+                inert(&finding.remedy)
             )?;
         }
         Ok(())

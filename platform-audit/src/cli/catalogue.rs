@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use platform_audit::query::{MOST_VALUES, RecordedAction};
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let routes = options.routes.as_deref().map(read).transpose()?;
     let reading = options.asker.reading().await?;
     let recorded = reading.actions(&options.filters.query()).await?;
-    if recorded.len() >= MOST_VALUES {
+    let is_cut = recorded.len() >= MOST_VALUES;
+    if is_cut {
         output::hint(format_args!(
             "only the first {MOST_VALUES} actions are shown, in the order of their names: there may be more, so name some with --action"
         ));
@@ -93,6 +94,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
     }
     let is_unlisted = lines.iter().any(|line| line.listed == Some(false));
+    if is_cut && !is_unlisted && routes.is_some() {
+        bail!("whether the others are listed was not looked at");
+    }
     Ok(ExitCode::from(u8::from(is_unlisted)))
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
+use jiff::Timestamp;
 use platform_audit::AuditRecord;
 use platform_audit::export::{Encoder, ExportFile, Format};
 use platform_audit::query::{AuditQuery, Direction, Export, Reading, SortBy};
@@ -117,6 +118,14 @@ async fn write(options: &Options) -> anyhow::Result<u64> {
     let shown: ProgressBar = counter();
     shown.set_position(file.records());
     let mut export = reading.export(&query, cursor).await?;
+    if !options.resume {
+        file.settled(export.is_settled());
+        if query.until.is_some_and(|until| until < Timestamp::now()) && !export.is_settled() {
+            output::hint(
+                "a transaction that was at work in this period has not ended (pg_stat_activity, backend_xid, of the whole server): what it records in it is not here, so export the period again once it has ended",
+            );
+        }
+    }
     let mut stop = interrupted()?;
     let written = async {
         while let Some(records) = next_page(&mut export, &mut stop).await? {

@@ -21,27 +21,39 @@ pub(crate) fn interrupted() -> anyhow::Result<impl Future<Output = ()> + Unpin> 
 }
 
 #[cfg(unix)]
-struct Signals([tokio::signal::unix::Signal; 3]);
+struct Signals(Vec<tokio::signal::unix::Signal>);
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ]))
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        let heard = kinds.into_iter().filter(|kind| !is_ignored(*kind));
+        Ok(Self(heard.map(signal).collect::<std::io::Result<_>>()?))
     }
 
     async fn next(&mut self) {
-        let Self([interrupted, terminated, hung_up]) = self;
-        tokio::select! {
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
-            _ = hung_up.recv() => {}
+        let signals = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
+        let signals: Vec<_> = signals.collect();
+        if signals.is_empty() {
+            return std::future::pending().await;
         }
+        futures_util::future::select_all(signals).await;
     }
+}
+
+/// Whether whoever started the command wants it to go on all the same, as `nohup` does. Known on
+/// Linux, elsewhere taken for not so.
+#[cfg(unix)]
+fn is_ignored(signal: tokio::signal::unix::SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.unwrap_or_default() >> (signal.as_raw_value() - 1) & 1 == 1
 }
 
 #[cfg(not(unix))]

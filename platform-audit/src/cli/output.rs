@@ -14,7 +14,7 @@ use platform_audit::export::{self, Encoder};
 use platform_audit::query::{Count, MOST_VALUES};
 use serde::Serialize;
 
-use crate::hidden::is_hidden;
+pub(crate) use crate::hidden::inert;
 
 /// How records are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -117,19 +117,6 @@ fn without_lines() -> Table {
 
 pub(crate) fn time(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%dT%H:%M:%S.%3f+00:00").to_string()
-}
-
-/// One line of text, in which nothing moves the cursor, hides or turns round.
-pub(crate) fn inert(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for it in text.chars() {
-        if is_hidden(it) {
-            shown.extend(it.escape_unicode());
-        } else {
-            shown.push(it);
-        }
-    }
-    shown
 }
 
 /// At most so many characters of it.

@@ -111,10 +111,15 @@ async fn follow(
             ));
             said = true;
         }
+        let pause = match tailed.more {
+            true => Duration::ZERO,
+            false => options.every,
+        };
         // Nowhere else, so that what was told is known.
         tokio::select! {
+            biased;
             () = &mut stop => return Ok(()),
-            () = tokio::time::sleep(options.every) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -1,5 +1,5 @@
-use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -69,8 +69,8 @@ impl ExportFile {
     ///
     /// # Errors
     ///
-    /// [`ExportError::Exists`] when there is one of that name or its manifest's; [`ExportError::File`] when it
-    /// cannot be made.
+    /// [`ExportError::Exists`] when there is one of that name or its manifest's; [`ExportError::Busy`] when
+    /// somebody else is writing it; [`ExportError::File`] when it cannot be made.
     pub fn create(
         path: &Path,
         format: Format,
@@ -82,8 +82,14 @@ impl ExportFile {
                 return Err(ExportError::Exists(taken.display().to_string()));
             }
         }
+        let partial = beside(path, PARTIAL);
+        // Whoever is at work on it holds its lock.
+        let _left = match File::open(&partial) {
+            Ok(left) => Some(locked(left, path)?),
+            Err(_) => None,
+        };
         remove(&beside(path, PROGRESS))?;
-        let hashed = Hashed::new(private(&beside(path, PARTIAL))?);
+        let hashed = Hashed::new(locked(private(&partial)?, path)?);
         Ok(Self {
             encoder: Encoder::new(format, hashed)?,
             manifest: Manifest::new(path, format, query.clone(), origin),
@@ -106,7 +112,7 @@ impl ExportFile {
         let progress_path = beside(path, PROGRESS);
         let text = match std::fs::read(&progress_path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(ExportError::NothingToResume(path.display().to_string()));
             }
             Err(source) => return Err(failed(&progress_path, source)),
@@ -136,11 +142,12 @@ impl ExportFile {
 
         let partial = beside(path, PARTIAL);
         let in_file = |source| failed(&partial, source);
-        let mut written = OpenOptions::new()
+        let written = OpenOptions::new()
             .read(true)
             .write(true)
             .open(&partial)
             .map_err(in_file)?;
+        let mut written = locked(written, path)?;
         if written.metadata().map_err(in_file)?.len() < manifest.bytes {
             return Err(damaged(&partial, "it is shorter than its progress says"));
         }
@@ -151,7 +158,7 @@ impl ExportFile {
 
         // Into a file of its own, so that a second break leaves the first whole.
         let again = beside(path, AGAIN);
-        let hashed = Hashed::new(private(&again)?);
+        let hashed = Hashed::new(locked(private(&again)?, path)?);
         let encoder = Encoder::continued(
             manifest.format,
             hashed,
@@ -169,6 +176,13 @@ impl ExportFile {
         std::fs::rename(&again, &partial).map_err(in_file)?;
         progress.keep(path)?;
         Ok((continued, query, cursor))
+    }
+
+    /// Says in the manifest whether no more records can come of what was asked for, which the
+    /// [export](crate::query::Export::is_settled) knows. Of one that is continued, what was said when it
+    /// began holds.
+    pub fn settled(&mut self, settled: bool) {
+        self.manifest.settled = settled;
     }
 
     /// How many records it holds.
@@ -207,7 +221,7 @@ impl ExportFile {
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write).
+    /// As [`write`](Self::write), and [`ExportError::Exists`] when there is a file of that name now.
     pub fn finish(self) -> Result<Manifest, ExportError> {
         let Self {
             path,
@@ -225,6 +239,9 @@ impl ExportFile {
             .into_inner()
             .map_err(|error| in_file(error.into_error()))?;
         file.sync_all().map_err(in_file)?;
+        if path.exists() {
+            return Err(ExportError::Exists(path.display().to_string()));
+        }
         manifest.bytes = bytes;
         manifest.sha256 = hex::encode(digest.finalize());
         manifest.finished_at = Timestamp::now();
@@ -259,12 +276,26 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// A new file in the place of one that may be left: whoever left it, whether it was a link and who might
+/// read it.
 fn private(path: &Path) -> Result<File, ExportError> {
+    remove(path)?;
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(|source| failed(path, source))
+}
+
+/// `file`, a part of the export to `path`, which nobody else writes from now on.
+fn locked(file: File, path: &Path) -> Result<File, ExportError> {
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ExportError::Busy(path.display().to_string())),
+        // Some file systems have no locks.
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(source)) => Err(failed(path, source)),
+    }
 }
 
 fn keep(path: &Path, text: &[u8]) -> Result<(), ExportError> {
@@ -276,7 +307,7 @@ fn keep(path: &Path, text: &[u8]) -> Result<(), ExportError> {
 
 fn remove(path: &Path) -> Result<(), ExportError> {
     match std::fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(failed(path, source)),
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(failed(path, source)),
         _ => Ok(()),
     }
 }

@@ -28,6 +28,10 @@ pub struct Manifest {
     pub continued_by: Vec<Origin>,
     /// What was asked.
     pub query: AuditQuery,
+    /// Whether the period was over when it began, and so was each transaction that was at work in it:
+    /// then no record can come any more that should be here.
+    #[serde(default)]
+    pub settled: bool,
     /// How many records it holds.
     pub records: u64,
     /// The first of them, if there is one.
@@ -64,6 +68,7 @@ impl Manifest {
             origin,
             continued_by: Vec::new(),
             query,
+            settled: false,
             records: 0,
             first: None,
             last: None,

@@ -46,6 +46,9 @@ pub enum ExportError {
     /// There is a file of that name already.
     #[error("`{0}` is there already: name another file, or move it away")]
     Exists(String),
+    /// Somebody else is writing it.
+    #[error("an export to `{0}` is under way: wait until it has ended, or name another file")]
+    Busy(String),
     /// There is nothing that could be continued.
     #[error("no export to `{0}` broke off that could be continued: begin it again")]
     NothingToResume(String),

@@ -11,7 +11,6 @@ use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
-    SortingColumn,
 };
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
@@ -60,12 +59,6 @@ message audit_record {
     required binary details (JSON);
     required binary cut (JSON);
 }";
-/// How an export is sorted: by `recorded_at`, the fourth column.
-const BY_TIME: SortingColumn = SortingColumn {
-    column_idx: 3,
-    descending: false,
-    nulls_first: false,
-};
 /// Columns in which few values repeat.
 const DISTINCT: [&str; 6] = ["id", "xid", "request_id", "trace_id", "span_id", "changes"];
 
@@ -102,8 +95,7 @@ impl<W: Write + Send> ParquetEncoder<W> {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_created_by(concat!("platform-audit ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_offset_index_disabled(true)
-            .set_sorting_columns(Some(vec![BY_TIME]));
+            .set_offset_index_disabled(true);
         for name in DISTINCT {
             properties = properties.set_column_dictionary_enabled(name.into(), false);
         }

@@ -3,6 +3,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{AuditQuery, Direction, SortBy};
@@ -39,6 +40,23 @@ impl Cursor {
             id: record.id,
             before,
         })
+    }
+
+    /// The record that it is beside.
+    pub(super) fn id(&self) -> Uuid {
+        self.0.id
+    }
+
+    /// When that was recorded.
+    pub(super) fn recorded_at(&self) -> Timestamp {
+        self.0.recorded_at
+    }
+
+    /// Its place, as the record of a reading tells it.
+    pub(super) fn told(&self) -> (&'static str, Value) {
+        let place =
+            json!({ "key": self.0.key, "recorded_at": self.0.recorded_at, "id": self.0.id });
+        (if self.0.before { "before" } else { "after" }, place)
     }
 
     /// Whether the page ends there, rather than begins.

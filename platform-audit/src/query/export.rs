@@ -1,4 +1,9 @@
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
 use super::reader::Reading;
+use super::statement::Statement;
 use super::{AuditQuery, Cursor};
 use crate::error::Error;
 use crate::record::AuditRecord;
@@ -7,6 +12,9 @@ use crate::store::AuditDatabase;
 /// How many records are read at once.
 const PAGE: u16 = 1_000;
 
+/// How long to wait for the transactions of a period that is over.
+const SETTLING: Duration = Duration::from_secs(5);
+
 /// All records of a query on their way out, page by page. See [`Reading::export`].
 #[derive(Debug)]
 #[must_use = "an export has to be ended, which records how many records it handed out"]
@@ -14,7 +22,9 @@ pub struct Export<DB: AuditDatabase> {
     reading: Reading<DB>,
     query: AuditQuery,
     place: Place,
-    continued: bool,
+    /// Where it goes on one that broke off, as its records tell it.
+    continued: Option<(&'static str, Value)>,
+    settled: bool,
     records: u64,
 }
 
@@ -33,29 +43,86 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// That it begins is recorded (`export`), and by [`Export::end`] how it ended (`exported`). A
     /// beginning without an end is one that was dropped, or whose process was killed.
     ///
+    /// Of a period that is over, it first waits, at most five seconds, until the transactions that were
+    /// at work in it have ended: see [`Export::is_settled`].
+    ///
     /// # Errors
     ///
-    /// [`Error::Reading`] when that cannot be recorded.
+    /// [`Error::Reading`] when that cannot be recorded; [`Error::InvalidQuery`] when the record beside
+    /// which `cursor` is is not in this log, as in that of another database.
     pub async fn export(
         &self,
         query: &AuditQuery,
         cursor: Option<Cursor>,
     ) -> Result<Export<DB>, Error> {
         let query = query.clone().limit(PAGE);
-        let continued = cursor.is_some();
-        let more = [("continued", continued)];
-        self.record_with("export", &query, 0, &more).await?;
-        Ok(Export {
+        if let Some(cursor) = &cursor {
+            self.holds(cursor).await?;
+        }
+        let mut export = Export {
             reading: self.clone(),
             query,
+            continued: cursor.as_ref().map(Cursor::told),
             place: cursor.map_or(Place::First, Place::After),
-            continued,
+            settled: false,
             records: 0,
-        })
+        };
+        export.record("export", None).await?;
+        export.settled = self.settled(&export.query).await?;
+        Ok(export)
+    }
+
+    /// Refuses a cursor of another log.
+    async fn holds(&self, cursor: &Cursor) -> Result<(), Error> {
+        let count = Statement::count(self.dialect());
+        let mut statement = Statement::select(self.dialect(), self.schema(), count);
+        let id = statement.argument(cursor.id().to_string(), "uuid");
+        let recorded_at = statement.moment(cursor.recorded_at());
+        statement.and(&format!(
+            "record.id = {id} AND record.recorded_at = {recorded_at}"
+        ));
+        if self.fetch::<u64>(statement).await? == [0] {
+            return Err(Error::InvalidQuery(format!(
+                "the record {} of {}, after which to go on, is not in this log: it is another database's, or was removed since",
+                cursor.id(),
+                cursor.recorded_at()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether what `query` asks for can have no more records than there are now: its period is over,
+    /// and so are the transactions that were at work in it.
+    async fn settled(&self, query: &AuditQuery) -> Result<bool, Error> {
+        let Some(until) = query.until else {
+            return Ok(false);
+        };
+        let first = self.horizon().await?;
+        if first.now < until {
+            return Ok(false);
+        }
+        // SQLite has one writer at a time, and that was us, with the record of this export.
+        let began = Instant::now();
+        let mut horizon = first.clone();
+        while horizon.xmin < first.xmax {
+            if began.elapsed() > SETTLING {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            horizon = self.horizon().await?;
+        }
+        Ok(true)
     }
 }
 
 impl<DB: AuditDatabase> Export<DB> {
+    /// Whether the period that was asked for is over, and so is each transaction that was at work in
+    /// it: then the same export has the same records whenever it is made. Otherwise, or without an end
+    /// of the period, a record may still be committed whose time lies before the last one's here.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// The next records, at most 1,000; `None` after the last.
     ///
     /// # Errors
@@ -81,11 +148,25 @@ impl<DB: AuditDatabase> Export<DB> {
     /// [`Error::ReadingEnd`] when it cannot be recorded.
     pub async fn end(self, complete: bool) -> Result<u64, Error> {
         let is_whole = complete && matches!(self.place, Place::Nowhere);
-        let more = [("complete", is_whole), ("continued", self.continued)];
-        let told = self
-            .reading
-            .record_with("exported", &self.query, self.records, &more);
-        told.await.map_err(Error::at_the_end)?;
+        let told = self.record("exported", Some(is_whole)).await;
+        told.map_err(Error::at_the_end)?;
         Ok(self.records)
+    }
+
+    async fn record(&self, kind: &str, complete: Option<bool>) -> Result<(), Error> {
+        let continued = ("continued", self.continued.is_some().into());
+        let ended = complete.map(|complete| {
+            [
+                ("complete", complete.into()),
+                ("settled", self.settled.into()),
+            ]
+        });
+        let more = [continued]
+            .into_iter()
+            .chain(self.continued.clone())
+            .chain(ended.into_iter().flatten());
+        self.reading
+            .record_with(kind, &self.query, self.records, more)
+            .await
     }
 }

@@ -214,7 +214,9 @@ impl AuditQuery {
     /// Only with this outcome, or another one that is named.
     #[must_use]
     pub fn outcome(mut self, outcome: Outcome) -> Self {
-        self.outcome.push(outcome);
+        if !self.outcome.contains(&outcome) {
+            self.outcome.push(outcome);
+        }
         self
     }
 

@@ -44,6 +44,7 @@ mod actions;
 mod cursor;
 mod export;
 mod filter;
+mod horizon;
 mod moment;
 mod reader;
 mod statement;

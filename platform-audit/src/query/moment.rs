@@ -13,8 +13,11 @@ pub fn moment(text: &str) -> Result<Timestamp, Error> {
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Ok(moment);
     }
-    let utc = |day: civil::Date| day.to_zoned(TimeZone::UTC);
-    if let Ok(moment) = text.parse::<civil::Date>().and_then(utc) {
+    // Also a time without an offset parses as its day.
+    if let Ok(day) = text.parse::<civil::Date>()
+        && day.to_string() == text
+        && let Ok(moment) = day.to_zoned(TimeZone::UTC)
+    {
         return Ok(moment.timestamp());
     }
     let now = Zoned::new(Timestamp::now(), TimeZone::UTC);
@@ -22,7 +25,43 @@ pub fn moment(text: &str) -> Result<Timestamp, Error> {
         .and_then(|ago| now.checked_sub(ago.abs()))
         .map(|moment| moment.timestamp())
         .map_err(|_| {
-            let what = "write how long ago, such as 7d or 12h, or a time, such as 2026-10-01 or 2026-10-01T08:00:00Z";
+            let what = "write how long ago, such as 7d or 12h, or a time, such as 2026-10-01 or, with its offset, 2026-10-01T08:00:00Z";
             Error::InvalidQuery(what.to_owned())
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moment;
+
+    #[test]
+    fn a_moment_is_a_day_a_time_with_its_offset_or_so_long_ago() {
+        for (text, expected) in [
+            ("2026-10-01", "2026-10-01T00:00:00Z"),
+            ("2026-10-01T18:00:00Z", "2026-10-01T18:00:00Z"),
+            ("2026-10-01T18:00+02:00", "2026-10-01T16:00:00Z"),
+            ("2026-10-01 18:00:00.5-05", "2026-10-01T23:00:00.5Z"),
+        ] {
+            assert_eq!(moment(text).unwrap().to_string(), expected, "{text}");
+        }
+        let ago = moment("12h").unwrap();
+        assert!(ago < jiff::Timestamp::now() - jiff::SignedDuration::from_hours(11));
+    }
+
+    #[test]
+    fn a_time_without_its_offset_is_no_day() {
+        for text in [
+            "2026-10-01T18:00",
+            "2026-10-01 18:00",
+            "2026-10-01T18:00:00",
+            "2026-10-01t18",
+            "2026-10-01[Europe/Berlin]",
+            "20261001",
+            "yesterday",
+            "",
+        ] {
+            let error = moment(text).expect_err(text).to_string();
+            assert!(error.contains("2026-10-01T08:00:00Z"), "{error}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sqlx::Pool;
 use uuid::Uuid;
 
@@ -225,8 +226,9 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// be recorded, and so nothing is handed out.
     pub async fn page(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> Result<Page, Error> {
         let page = self.unrecorded_page(query, cursor).await?;
-        self.record("page", query, page.records.len() as u64)
-            .await?;
+        let records = page.records.len() as u64;
+        let place = cursor.map(Cursor::told);
+        self.record_with("page", query, records, place).await?;
         Ok(page)
     }
 
@@ -236,7 +238,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         cursor: Option<&Cursor>,
     ) -> Result<Page, Error> {
         let size = query.page_size()?;
-        let mut records: Vec<AuditRecord> = self.fetch(self.statement(query, cursor)?).await?;
+        let mut records = self.fetch_records(self.statement(query, cursor)?).await?;
         let more = records.len() > size;
         records.truncate(size);
         let backwards = cursor.is_some_and(Cursor::is_before);
@@ -258,13 +260,15 @@ impl<DB: AuditDatabase> Reading<DB> {
         })
     }
 
-    /// The record of this id.
+    /// The record of this id; should somebody have written more of that id by hand, the first.
     ///
     /// # Errors
     ///
     /// As [`page`](Self::page).
     pub async fn find(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
-        let page = self.page(&AuditQuery::new().record_id(id), None).await?;
+        let query = AuditQuery::new().record_id(id);
+        let query = query.sort(SortBy::RecordedAt, Direction::Ascending);
+        let page = self.page(&query, None).await?;
         Ok(page.records.into_iter().next())
     }
 
@@ -327,7 +331,8 @@ impl<DB: AuditDatabase> Reading<DB> {
         let mut statement = self.statement(query, cursor)?;
         statement.text.insert_str(0, "EXPLAIN (ANALYZE) ");
         let plan = self.reader.texts(statement).await?;
-        self.record("explain", query, 0).await?;
+        let place = cursor.map(Cursor::told);
+        self.record_with("explain", query, 0, place).await?;
         Ok(plan)
     }
 
@@ -353,6 +358,18 @@ impl<DB: AuditDatabase> Reading<DB> {
             .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
     }
 
+    /// The records of a statement.
+    pub(super) async fn fetch_records(
+        &self,
+        statement: Statement,
+    ) -> Result<Vec<AuditRecord>, Error> {
+        let rows = self.reader.texts(statement).await?;
+        rows.iter()
+            .map(|row| AuditRecord::from_row(row))
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
+    }
+
     /// Leaves a record of this reading: `kind` of answer, the query and how many rows it has.
     pub(super) async fn record(
         &self,
@@ -360,7 +377,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         query: &AuditQuery,
         rows: u64,
     ) -> Result<(), Error> {
-        self.record_with(kind, query, rows, &[]).await
+        self.record_with(kind, query, rows, []).await
     }
 
     /// The same, and what else there is to say of it.
@@ -369,18 +386,23 @@ impl<DB: AuditDatabase> Reading<DB> {
         kind: &str,
         query: &AuditQuery,
         rows: u64,
-        more: &[(&str, bool)],
+        more: impl IntoIterator<Item = (&'static str, Value)>,
     ) -> Result<(), Error> {
         let mut record = self.of_reading();
         let query = serde_json::to_value(query).unwrap_or_default();
-        record.details.insert("query".to_owned(), query);
-        bound_record(&mut record);
-        // Afterwards: however long the query is, it is told what came of it.
         let details = &mut record.details;
+        details.insert("query".to_owned(), query);
         details.insert("answer".to_owned(), kind.into());
         details.insert("records".to_owned(), rows.into());
         for (name, value) in more {
-            details.insert((*name).to_owned(), (*value).into());
+            details.insert(name.to_owned(), value);
+        }
+        bound_record(&mut record);
+        // Or else the record would not say what was read.
+        if record.cut.iter().any(|name| name.starts_with("details")) {
+            return Err(Error::InvalidQuery(
+                "it is too long to be recorded, as each reading is: at most 4 KiB for each value, and 16 KiB in all".to_owned(),
+            ));
         }
         let text = serde_json::to_string(&[&record]).unwrap_or_default();
         let mut connection = self.reader.pool.acquire().await.map_err(Error::Reading)?;

@@ -28,6 +28,14 @@ impl Statement {
         }
     }
 
+    /// How many there are, as text.
+    pub(super) fn count(dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Postgres => "count(*)::text",
+            Dialect::Sqlite => "CAST(count(*) AS TEXT)",
+        }
+    }
+
     /// A place for an argument of a type: of Postgres, as SQLite has the types of its values.
     pub(super) fn argument(&mut self, value: impl Into<String>, kind: &str) -> String {
         self.arguments.push(value.into());

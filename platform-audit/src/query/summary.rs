@@ -140,11 +140,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// As [`summary`](Self::summary).
     pub async fn count(&self, query: &AuditQuery) -> Result<u64, Error> {
         let dialect = self.dialect();
-        let columns = match dialect {
-            Dialect::Postgres => "count(*)::text",
-            Dialect::Sqlite => "CAST(count(*) AS TEXT)",
-        };
-        let mut statement = Statement::select(dialect, self.schema(), columns);
+        let mut statement = Statement::select(dialect, self.schema(), Statement::count(dialect));
         statement.conditions(query)?;
         let counts: Vec<u64> = self.fetch(statement).await?;
         let count = counts.first().copied().unwrap_or_default();

@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
 use uuid::Uuid;
 
+use super::horizon::Horizon;
 use super::reader::Reading;
 use super::statement::Statement;
 use super::{AuditQuery, Direction, SortBy};
@@ -17,6 +17,13 @@ use crate::store::{AuditDatabase, Dialect};
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 /// How old a transaction may be that is still followed on Postgres.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many records a look on Postgres shows: a transaction that stayed open for hours holds up all
+/// that was committed meanwhile.
+const MOST: usize = 1_000;
+
+/// What a look found: the records, up to which transaction it went, what is left of it, and when.
+type Seen = (Vec<AuditRecord>, Option<u64>, Option<Rest>, Timestamp);
 
 /// How often it is recorded how many records a tail told, as long as it tells any.
 const RECORDED_EVERY: Duration = Duration::from_secs(60);
@@ -33,7 +40,9 @@ pub struct Tail<DB: AuditDatabase> {
     /// Postgres: what was committed before it began.
     before: String,
     /// Postgres: the first transaction that was not looked at.
-    next: String,
+    next: u64,
+    /// Postgres: a look that is not done, as there was much to see.
+    rest: Option<Rest>,
     /// SQLite: the last moment that was looked at, and what was seen about then.
     last: Timestamp,
     seen: BTreeSet<(Timestamp, Uuid)>,
@@ -42,11 +51,21 @@ pub struct Tail<DB: AuditDatabase> {
     recorded: Instant,
 }
 
+/// What is left of a look: from the record after the last that was seen, up to a transaction.
+#[derive(Clone, Debug)]
+struct Rest {
+    end: u64,
+    xid: String,
+    recorded_at: Timestamp,
+    id: Uuid,
+}
+
 /// What a look at the end of the log showed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Tailed {
-    /// The records that are new since the last look, each transaction's together. None is told
+    /// The records that are new since the last look, each transaction's together; on Postgres at most
+    /// 1,000. None is told
     /// twice, and none is missed, however late its transaction commits (on Postgres up to 24 hours
     /// after it began).
     pub records: Vec<AuditRecord>,
@@ -54,14 +73,8 @@ pub struct Tailed {
     /// any later one have to wait until it ends; while it stays the same, nothing new can be seen.
     /// `None` on SQLite.
     pub waiting_for: Option<String>,
-}
-
-/// Two ends of what can be seen.
-#[derive(Deserialize)]
-struct Horizon {
-    now: Timestamp,
-    xmin: String,
-    snapshot: String,
+    /// Whether the next look will find more at once.
+    pub more: bool,
 }
 
 impl<DB: AuditDatabase> Reading<DB> {
@@ -93,6 +106,7 @@ impl<DB: AuditDatabase> Reading<DB> {
             now,
             xmin,
             snapshot,
+            ..
         } = self.horizon().await?;
         let mut tail = Tail {
             reading: self.clone(),
@@ -100,6 +114,7 @@ impl<DB: AuditDatabase> Reading<DB> {
             began: now,
             before: snapshot,
             next: xmin,
+            rest: None,
             last: now,
             seen: BTreeSet::new(),
             told: 0,
@@ -112,17 +127,6 @@ impl<DB: AuditDatabase> Reading<DB> {
         }
         Ok(tail)
     }
-
-    async fn horizon(&self) -> Result<Horizon, Error> {
-        let mut statement = Statement::select(self.dialect(), self.schema(), "");
-        statement.text = match self.dialect() {
-            Dialect::Postgres => "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(pg_current_snapshot())::text, 'snapshot', pg_current_snapshot()::text)::text".to_owned(),
-            Dialect::Sqlite => "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', '', 'snapshot', '')".to_owned(),
-        };
-        let mut rows = self.fetch::<Horizon>(statement).await?;
-        rows.pop()
-            .ok_or_else(|| Error::Store(sqlx::Error::RowNotFound))
-    }
 }
 
 impl<DB: AuditDatabase> Tail<DB> {
@@ -133,11 +137,11 @@ impl<DB: AuditDatabase> Tail<DB> {
     /// [`Error::Store`] when the database cannot be asked, [`Error::Reading`] when it cannot be
     /// recorded how many were told; the next look goes on from the same place.
     pub async fn look(&mut self) -> Result<Tailed, Error> {
-        let (records, end, now) = match self.reading.dialect() {
+        let (records, end, rest, now) = match self.reading.dialect() {
             Dialect::Postgres => self.on_postgres().await?,
             Dialect::Sqlite => {
                 let Horizon { now, .. } = self.reading.horizon().await?;
-                (self.on_sqlite().await?, None, now)
+                (self.on_sqlite().await?, None, None, now)
             }
         };
         let told = self.told + records.iter().filter(|it| !is_of_a_tail(it)).count() as u64;
@@ -147,12 +151,16 @@ impl<DB: AuditDatabase> Tail<DB> {
             self.told = told;
         }
         self.saw(&records, now);
-        if let Some(end) = &end {
-            self.next.clone_from(end);
+        self.rest = rest;
+        if let Some(end) = end
+            && self.rest.is_none()
+        {
+            self.next = end;
         }
         Ok(Tailed {
             records,
-            waiting_for: end,
+            waiting_for: end.map(|end| end.to_string()),
+            more: self.rest.is_some(),
         })
     }
 
@@ -176,21 +184,39 @@ impl<DB: AuditDatabase> Tail<DB> {
 
     /// Takes the transactions up to the first that is still at work: all below it have ended, so
     /// no record of theirs can come any more.
-    async fn on_postgres(&self) -> Result<(Vec<AuditRecord>, Option<String>, Timestamp), Error> {
+    async fn on_postgres(&self) -> Result<Seen, Error> {
         let Horizon { xmin, now, .. } = self.reading.horizon().await?;
+        let end = self.rest.as_ref().map_or(xmin, |rest| rest.end);
         let mut statement = self.statement()?;
         let since = statement.moment(self.began - LONGEST);
-        let first = statement.argument(&self.next, "xid8");
-        let end = statement.argument(&xmin, "xid8");
+        let first = statement.argument(self.next.to_string(), "xid8");
+        let before_end = statement.argument(end.to_string(), "xid8");
         let before = statement.argument(&self.before, "pg_snapshot");
         statement.and(&format!(
-            "record.recorded_at >= {since} AND record.xid >= {first} AND record.xid < {end} AND NOT pg_visible_in_snapshot(record.xid, {before})"
+            "record.recorded_at >= {since} AND record.xid >= {first} AND record.xid < {before_end} AND NOT pg_visible_in_snapshot(record.xid, {before})"
         ));
-        statement
-            .text
-            .push_str(" ORDER BY record.xid, record.recorded_at, record.id");
-        let records = self.reading.fetch(statement).await?;
-        Ok((records, Some(xmin), now))
+        if let Some(rest) = &self.rest {
+            let xid = statement.argument(&rest.xid, "xid8");
+            let recorded_at = statement.moment(rest.recorded_at);
+            let id = statement.argument(rest.id.to_string(), "uuid");
+            statement.and(&format!(
+                "(record.xid, record.recorded_at, record.id) > ({xid}, {recorded_at}, {id})"
+            ));
+        }
+        statement.text.push_str(&format!(
+            " ORDER BY record.xid, record.recorded_at, record.id LIMIT {MOST}"
+        ));
+        let records = self.reading.fetch_records(statement).await?;
+        let rest = records
+            .last()
+            .filter(|_| records.len() == MOST)
+            .map(|last| Rest {
+                end,
+                xid: last.xid.clone().unwrap_or_default(),
+                recorded_at: last.recorded_at.unwrap_or_default(),
+                id: last.id,
+            });
+        Ok((records, Some(end), rest, now))
     }
 
     /// SQLite has one writer at a time, so records are committed in the order of their times, as
@@ -202,7 +228,7 @@ impl<DB: AuditDatabase> Tail<DB> {
         statement
             .text
             .push_str(" ORDER BY record.recorded_at, record.id");
-        let mut records: Vec<AuditRecord> = self.reading.fetch(statement).await?;
+        let mut records = self.reading.fetch_records(statement).await?;
         records.retain(|record| !self.seen.contains(&place(record)));
         Ok(records)
     }

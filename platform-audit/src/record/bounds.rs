@@ -279,12 +279,13 @@ mod tests {
         bound_record(&mut record);
         let written = serde_json::to_string(&record).unwrap();
         assert!(
-            (16_000..17_000).contains(&written.len()),
+            (15_900..17_000).contains(&written.len()),
             "{}",
             written.len()
         );
         assert_eq!(record.details["[cut]"], true);
-        assert_eq!(record.cut, ["details"]);
+        assert_eq!(record.cut.last().unwrap(), "details");
+        assert!(record.cut.len() <= 2, "{:?}", record.cut);
     }
 
     fn any_json() -> impl Strategy<Value = Value> {

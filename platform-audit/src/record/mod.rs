@@ -5,6 +5,7 @@ mod actor;
 mod bounds;
 mod change;
 mod outcome;
+mod stored;
 
 use std::collections::BTreeMap;
 

@@ -57,6 +57,13 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     /// Brings the schema up to date, whether or not this connection may.
     pub(crate) async fn migrate(&mut self) -> Result<(), Error> {
         let state = self.state().await?;
+        if state.migrated && state.readable {
+            let versions = self.drift().await?.ahead;
+            if !versions.is_empty() {
+                let schema = self.name.to_owned();
+                return Err(Error::SchemaAhead { schema, versions });
+            }
+        }
         migrate::run::<DB>(self.connection, self.dialect, self.name, !state.exists).await?;
         if self.dialect == Dialect::Postgres {
             let insert = format!(
@@ -175,6 +182,13 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         let state = self.state().await?;
         if let Some(role) = role {
             self.known(role).await?;
+        }
+        if self.dialect == Dialect::Postgres {
+            for schema in &tables.schemas {
+                let known = "SELECT nspname::text FROM pg_namespace WHERE nspname = $1";
+                let known = self.fetch(known.to_owned(), vec![schema.clone()]).await?;
+                known.ok_or_else(|| Error::UnknownSchema(schema.clone()))?;
+            }
         }
         let role = role.map_or(state.role.clone(), ToOwned::to_owned);
         let found = self.find(&state, &role, tables).await?;
@@ -336,6 +350,7 @@ fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn literal(text: &str) -> String {
+/// A text as SQL takes it.
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

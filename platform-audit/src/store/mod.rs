@@ -23,7 +23,7 @@ pub(crate) use argument::Argument;
 pub(crate) use connections::{Connection, Connections};
 pub use database::AuditDatabase;
 pub(crate) use dialect::Dialect;
-pub(crate) use guarding::{Schema, Tables};
+pub(crate) use guarding::{Schema, Tables, literal};
 pub(crate) use maintenance::maintain;
 pub(crate) use name::schema_name;
 pub(crate) use transaction::{NotCommitted, Transaction};
@@ -120,7 +120,7 @@ impl<DB: AuditDatabase> Store<DB> {
         let Some(text) = found.map_err(Error::Store)? else {
             return Ok(None);
         };
-        let record = serde_json::from_str(&text)
+        let record = AuditRecord::from_row(&text)
             .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))?;
         Ok(Some(record))
     }

@@ -259,3 +259,71 @@ fn a_word_that_is_no_format_is_named() {
         "{refused}"
     );
 }
+
+#[test]
+fn two_exports_to_one_file_do_not_mix() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.jsonl");
+    let begin = || ExportFile::create(&path, Format::JsonLines, &AuditQuery::new(), origin());
+    let mut first = begin().unwrap();
+    for n in 0..5_000 {
+        first.write(&record(None, "ada", n.into())).unwrap();
+    }
+    let busy = |error: ExportError| {
+        assert!(matches!(error, ExportError::Busy(_)), "{error}");
+    };
+    busy(begin().unwrap_err());
+    busy(ExportFile::resume(&path, &origin()).unwrap_err());
+    first.finish().unwrap();
+    assert_eq!(verify(&path).unwrap().records, 5_000);
+    // Nor does one that was begun before take the place of one that is there.
+    std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+    std::fs::remove_file(path.with_added_extension("manifest.json")).unwrap();
+    let second = begin().unwrap();
+    std::fs::write(&path, "of somebody else").unwrap();
+    let error = second.finish().unwrap_err();
+    assert!(matches!(error, ExportError::Exists(_)), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"of somebody else");
+    // What broke off is begun again.
+    std::fs::remove_file(&path).unwrap();
+    begin().unwrap().finish().unwrap();
+    assert_eq!(verify(&path).unwrap().records, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_stands_ready_in_its_place_gets_no_records() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.jsonl");
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::write(&elsewhere, "kept").unwrap();
+    for suffix in ["partial", "progress.json.draft", "manifest.json"] {
+        let name = path.with_added_extension(suffix);
+        match suffix {
+            // Of its name it must not be.
+            "manifest.json" => continue,
+            "partial" => symlink(&elsewhere, name).unwrap(),
+            _ => {
+                std::fs::write(&name, "").unwrap();
+                let all = std::fs::Permissions::from_mode(0o666);
+                std::fs::set_permissions(&name, all).unwrap();
+            }
+        }
+    }
+    let mut file =
+        ExportFile::create(&path, Format::JsonLines, &AuditQuery::new(), origin()).unwrap();
+    for n in 0..5_000 {
+        file.write(&record(None, "ada", n.into())).unwrap();
+    }
+    let progress = path.with_added_extension("progress.json");
+    let mode = |path: &std::path::Path| {
+        let kept = std::fs::symlink_metadata(path).unwrap();
+        assert!(kept.is_file());
+        kept.permissions().mode() & 0o777
+    };
+    assert_eq!(mode(&progress), 0o600);
+    file.finish().unwrap();
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(std::fs::read(&elsewhere).unwrap(), b"kept");
+}

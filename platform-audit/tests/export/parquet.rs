@@ -53,3 +53,13 @@ fn none_is_a_file_of_no_rows() {
     assert_eq!(found["rows"], json!([]));
     assert_eq!(found["types"].as_object().unwrap().len(), 29);
 }
+
+/// Readers trust what a file says of its order, and records come in any.
+#[test]
+fn no_order_is_claimed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.parquet");
+    std::fs::write(&path, encoded(Format::Parquet, &each_kind())).unwrap();
+    let found = readers::read("parquet", &path);
+    assert_eq!(found["sorted"], json!([[]]), "of its one row group");
+}

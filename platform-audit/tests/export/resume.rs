@@ -30,6 +30,16 @@ fn write(file: &mut ExportFile, records: &[AuditRecord]) {
     }
 }
 
+/// What is left of `file` when its process is killed: nothing is flushed that was not, and nobody
+/// holds it.
+fn killed(file: ExportFile, path: &Path) {
+    std::mem::forget(file);
+    let partial = path.with_added_extension("partial");
+    let left = path.with_added_extension("left");
+    std::fs::copy(&partial, &left).unwrap();
+    std::fs::rename(&left, &partial).unwrap();
+}
+
 /// Writes `records` whole, and again with breaks at `cuts`, after which it goes on with no less than
 /// `rests` records; answers with both files and their manifests.
 fn whole_and_cut(
@@ -50,7 +60,7 @@ fn whole_and_cut(
     for (cut, rest) in breaks {
         write(&mut file, &records[at..cut]);
         // As when the process is killed: nothing is flushed that was not.
-        std::mem::forget(file);
+        killed(file, &path);
         let (resumed, asked, _cursor) = ExportFile::resume(&path, &origin()).unwrap();
         assert_eq!(asked, query());
         at = usize::try_from(resumed.records()).unwrap();
@@ -110,7 +120,7 @@ fn what_cannot_go_on_says_so() {
     let record = record(None, "ada", json!(5));
     let mut file = ExportFile::create(&path, Format::JsonLines, &query(), origin()).unwrap();
     write(&mut file, &vec![record; 4_096]);
-    std::mem::forget(file);
+    killed(file, &path);
     let partial = folder.path().join("october.jsonl.partial");
     let whole = std::fs::read(&partial).unwrap();
     std::fs::write(&partial, &whole[..whole.len() - 1]).unwrap();

@@ -99,3 +99,31 @@ async fn what_was_committed_before_is_not_told_though_an_older_transaction_goes_
     }
     assert_eq!(told, ["after"]);
 }
+
+/// What is committed late lies in a period that an export of it has not seen.
+#[tokio::test]
+async fn an_export_waits_for_the_transactions_of_its_period_and_says_if_they_go_on() {
+    let log = Log::empty().await;
+    let pool = sqlx::PgPool::connect(log.database.url()).await.unwrap();
+    let mut late = pool.begin().await.unwrap();
+    sqlx::query("SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.write', reason => 'a test')")
+        .execute(&mut *late)
+        .await
+        .unwrap();
+    let query = AuditQuery::new()
+        .action("entry.write")
+        .until(jiff::Timestamp::now());
+    let mut export = log.reading.export(&query, None).await.unwrap();
+    assert!(!export.is_settled());
+    assert!(export.next_page().await.unwrap().unwrap().is_empty());
+    export.end(true).await.unwrap();
+
+    let committed = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        late.commit().await.unwrap();
+    };
+    let (export, ()) = tokio::join!(log.reading.export(&query, None), committed);
+    let mut export = export.unwrap();
+    assert_eq!(export.next_page().await.unwrap().unwrap().len(), 1);
+    export.end(true).await.unwrap();
+}

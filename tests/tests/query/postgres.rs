@@ -3,6 +3,9 @@
 use serde_json::Value;
 use sqlx::{PgPool, Postgres as Db};
 
+/// Whether a tail is told at most 1,000 records at once.
+const BIT_BY_BIT: bool = true;
+
 async fn database() -> platform_tests::database::TestDatabase {
     platform_tests::database::TestDatabase::postgres().await
 }

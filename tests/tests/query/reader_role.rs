@@ -64,26 +64,46 @@ async fn the_reader_role_reads_the_views_and_writes_its_readings_alone() {
         assert!(["42501", "55000"].contains(&&*code), "{statement}: {code}");
     }
     // Nothing that it claims breaks the view for the others.
-    run("SELECT ledger_audit.record_read('{\"id\": \"00000000-0000-0000-0000-000000000008\", \"occurred_at\": \"2026-01-01T00:00:00Z\",
-        \"service\": \"ledger\", \"actor_kind\": \"user\", \"actor_id\": \"eve\",
-        \"details\": {\"records\": \"[cut]\", \"complete\": \"x\", \"continued\": 7}}')")
+    let claim = |members: serde_json::Value| {
+        let mut claim =
+            serde_json::json!({"service": "ledger", "actor_kind": "user", "actor_id": "eve"});
+        let all = claim.as_object_mut().unwrap();
+        all.extend(members.as_object().unwrap().clone());
+        format!("SELECT ledger_audit.record_read('{claim}')")
+    };
+    run(&claim(serde_json::json!({"details": {"records": "[cut]", "complete": "x", "continued": 7, "settled": []}})))
         .await
         .unwrap();
     run("SELECT * FROM ledger_audit.readings").await.unwrap();
-    // Of what it claims in a reading, what makes another record does not count.
-    run("SELECT ledger_audit.record_read('{\"id\": \"00000000-0000-0000-0000-000000000009\", \"occurred_at\": \"2026-01-01T00:00:00Z\",
-        \"service\": \"ledger\", \"actor_kind\": \"user\", \"actor_id\": \"eve\", \"action\": \"entry.create\", \"outcome\": \"denied\",
-        \"resource_type\": \"entry\", \"changes\": {\"amount\": {\"after\": 1}}}')")
-        .await
-        .unwrap();
-    let forged = reading
-        .find(uuid::Uuid::from_u128(9))
-        .await
-        .unwrap()
-        .unwrap();
+    for odd in [
+        serde_json::json!({"details": [1]}),
+        serde_json::json!({"details": null, "cut": {"a": 1}}),
+        serde_json::json!({"cut": [1]}),
+    ] {
+        let refused = run(&claim(odd)).await.unwrap_err();
+        assert_eq!(
+            refused.as_database_error().unwrap().code().unwrap(),
+            "22023"
+        );
+    }
+    // Of what it claims in a reading, what makes another record does not count, and neither does what
+    // would let it pass for one, or hide one.
+    let forged = claim(serde_json::json!({
+        "id": uuid::Uuid::from_u128(1), "occurred_at": "infinity", "action": "entry.create", "outcome": "denied",
+        "resource_type": "entry", "changes": {"amount": {"after": 1}}, "reason": "forged",
+    }));
+    run(&forged).await.unwrap();
+    let first = reading.find(uuid::Uuid::from_u128(1)).await.unwrap();
+    assert_eq!(first.unwrap().actor.id, "ada");
+    let query = AuditQuery::new().actor("eve").limit(1);
+    let page = reading.page(&query, None).await.unwrap();
+    let forged = &page.records[0];
+    assert_eq!(forged.reason.as_deref(), Some("forged"));
     assert_eq!(forged.action, "audit.read");
     assert_eq!(forged.resource_type.as_deref(), Some("audit_record"));
     assert!(forged.changes.is_empty());
+    assert_eq!(forged.id.get_version_num(), 7);
+    assert!(forged.occurred_at > "2026-01-01T00:00:00Z".parse().unwrap());
     for missing in ["{}", "{\"actor_id\": \"\"}"] {
         assert!(
             run(&format!("SELECT ledger_audit.record_read('{missing}')"))
@@ -130,4 +150,65 @@ async fn whoever_was_shown_records_is_not_told_that_nothing_is_shown() {
         error.to_string().starts_with("records were handed out"),
         "{error}"
     );
+}
+
+/// A service may write what it likes into its own records, also by hand.
+#[tokio::test]
+async fn one_odd_record_hides_no_other() {
+    let log = Log::empty().await;
+    for n in 1..=3 {
+        insert(&log.pool, &record(n)).await;
+    }
+    let odd = |n: u32, column: &str, value: &str| {
+        let record = record(n).to_string();
+        let statement = format!(
+            "INSERT INTO ledger_audit.record SELECT (jsonb_populate_record(NULL::ledger_audit.record, '{record}'::jsonb)).* LIMIT 0; INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome, {column}) VALUES ('{}', '2025-01-01T00:00:0{n}.5Z', '2025-01-01', 'ledger', 'user', 'ada', 'entry.create', 'success', {value})",
+            uuid::Uuid::from_u128(100 + u128::from(n))
+        );
+        AssertSqlSafe(statement)
+    };
+    for (n, column, value) in [
+        (1, "changes", "'[]'"),
+        (
+            2,
+            "details",
+            "('[' || repeat('[', 200) || repeat(']', 200) || ']')::jsonb",
+        ),
+        (3, "status", "-1"),
+        (4, "cut", "'{}'"),
+        (5, "details", "'{\"n\": 1e400}'"),
+    ] {
+        sqlx::raw_sql(odd(n, column, value))
+            .execute(&log.pool)
+            .await
+            .unwrap();
+    }
+    let query = AuditQuery::new().actor("ada").limit(2);
+    let mut told = Vec::new();
+    let exported = log.reading.each(&query, |record| {
+        told.push((record.id.as_u128(), record.cut));
+        Ok::<_, platform_audit::Error>(())
+    });
+    assert_eq!(exported.await.unwrap(), 8);
+    for (id, cut) in told {
+        assert_eq!(cut.len(), usize::from(id > 100), "{id}");
+    }
+    let found = log.reading.find(uuid::Uuid::from_u128(102)).await.unwrap();
+    assert!(found.unwrap().details["[unreadable]"]["details"].is_string());
+    let changes = "SELECT count(*) FROM ledger_audit.changes";
+    sqlx::raw_sql(changes).execute(&log.pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_one_id_the_record_that_was_first_is_found() {
+    let log = Log::with(&[record(1)]).await;
+    let mut forged = record(1);
+    forged["recorded_at"] = "2026-02-01T00:00:00Z".into();
+    forged["actor_id"] = "eve".into();
+    insert(&log.pool, &forged).await;
+    let found = log.reading.find(uuid::Uuid::from_u128(1)).await.unwrap();
+    assert_eq!(found.unwrap().actor.id, "ada");
+    let all = AuditQuery::new().record_id(uuid::Uuid::from_u128(1));
+    let all = log.reading.page(&all, None).await.unwrap();
+    assert_eq!(all.records.len(), 2, "and both are shown to who asks");
 }

@@ -65,31 +65,110 @@ async fn each_reading_leaves_a_record_of_who_asked_what_and_how_many_came_back()
 }
 
 #[tokio::test]
-async fn however_long_a_query_is_its_record_says_what_came_of_it() {
+async fn a_query_that_is_too_long_to_be_recorded_is_refused() {
     let log = Log::with(&[record(1), record(2)]).await;
+    // Saying the same again says nothing.
     let mut query = AuditQuery::new().actor("ada");
     for _ in 0..2_500 {
         query = query.outcome(Outcome::Success);
     }
-    assert_eq!(
-        log.reading.page(&query, None).await.unwrap().records.len(),
-        2
-    );
-    let exported = log.reading.each(&query, |_| Ok::<_, Error>(())).await;
-    assert_eq!(exported.unwrap(), 2);
+    let page = log.reading.page(&query, None).await.unwrap();
+    assert_eq!(page.records.len(), 2);
+    let long = query.actor("x".repeat(5_000));
+    for error in [
+        log.reading.page(&long, None).await.unwrap_err(),
+        log.reading.export(&long, None).await.unwrap_err(),
+        log.reading.count(&long).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::InvalidQuery(_)), "{error}");
+    }
     let readings = AuditQuery::new().action("audit.read");
     let readings = log.reading.page(&readings, None).await.unwrap().records;
-    let told: Vec<_> = readings
+    assert_eq!(readings.len(), 1);
+    assert_eq!(readings[0].details["query"]["outcome"][0], "success");
+}
+
+#[tokio::test]
+async fn a_reading_says_beside_which_record_it_began() {
+    let log = Log::with(&[record(1), record(2), record(3)]).await;
+    let query = AuditQuery::new()
+        .actor("ada")
+        .sort(SortBy::ResourceId, Direction::Ascending)
+        .limit(1);
+    let first = log.reading.page(&query, None).await.unwrap();
+    let second = log.reading.page(&query, first.next.as_ref());
+    let second = second.await.unwrap();
+    log.reading
+        .page(&query, second.previous.as_ref())
+        .await
+        .unwrap();
+    let export = log.reading.export(&query, first.next).await.unwrap();
+    export.end(false).await.unwrap();
+    let readings = AuditQuery::new()
+        .action("audit.read")
+        .sort(SortBy::RecordedAt, Direction::Ascending);
+    let readings = log.reading.page(&readings, None).await.unwrap().records;
+    let places: Vec<_> = readings
         .iter()
-        .map(|it| {
-            assert!(!it.cut.is_empty(), "its query was too long: {:?}", it.cut);
-            (&it.details["answer"], &it.details["records"])
-        })
+        .map(|reading| ["after", "before"].map(|name| reading.details.get(name)))
         .collect();
-    let [export, exported, page] = ["export", "exported", "page"].map(Value::from);
-    let [none, two] = [0, 2].map(Value::from);
-    assert_eq!(told, [(&exported, &two), (&export, &none), (&page, &two)]);
-    assert_eq!(readings[0].details["complete"], true);
+    let beside = |n: u32| {
+        let id = Uuid::from_u128(u128::from(n)).to_string();
+        let at = jiff::Timestamp::from_second(1_735_689_600 + i64::from(n)).unwrap();
+        serde_json::json!({"key": "", "recorded_at": at, "id": id})
+    };
+    let (first, second) = (beside(1), beside(2));
+    assert_eq!(
+        places,
+        [
+            [None, None],
+            [Some(&first), None],
+            [None, Some(&second)],
+            [Some(&first), None],
+            [Some(&first), None],
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_export_goes_on_in_its_own_log_alone() {
+    let log = Log::with(&[record(1), record(2)]).await;
+    let other = Log::with(&[record(3)]).await;
+    let query = AuditQuery::new().actor("ada").limit(1);
+    let cursor = log.reading.page(&query, None).await.unwrap().next;
+    let error = other.reading.export(&query, cursor.clone()).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("is not in this log"), "{error}");
+    let mut export = log.reading.export(&query, cursor).await.unwrap();
+    assert_eq!(export.next_page().await.unwrap().unwrap().len(), 1);
+    export.end(true).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_export_is_settled_once_its_period_is_over() {
+    let log = Log::with(&[record(1)]).await;
+    let now = jiff::Timestamp::now();
+    let hour = jiff::SignedDuration::from_hours(1);
+    for (query, settled) in [
+        (AuditQuery::new().until(now - hour), true),
+        (AuditQuery::new().until(now + hour), false),
+        (AuditQuery::new(), false),
+    ] {
+        // Another test's transaction on this server may be at work.
+        let mut tries = 0;
+        let export = loop {
+            let export = log.reading.export(&query, None).await.unwrap();
+            tries += 1;
+            if export.is_settled() == settled || tries == 12 {
+                break export;
+            }
+        };
+        assert_eq!(export.is_settled(), settled);
+        export.end(false).await.unwrap();
+    }
+    let readings = AuditQuery::new().action("audit.read").limit(1);
+    let readings = log.reading.page(&readings, None).await.unwrap().records;
+    assert_eq!(readings[0].details["settled"], false);
 }
 
 /// What the records of exports say, oldest first: kind, records, `complete` and `continued`.

@@ -3,6 +3,9 @@
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Sqlite as Db, SqlitePool};
 
+/// One writer at a time holds nobody up.
+const BIT_BY_BIT: bool = false;
+
 async fn database() -> platform_tests::database::TestDatabase {
     platform_tests::database::TestDatabase::sqlite()
 }

@@ -135,3 +135,39 @@ async fn a_clock_that_was_set_back_hides_nothing() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].resource_id.as_deref(), Some("1"));
 }
+
+#[tokio::test]
+async fn however_much_was_held_up_it_is_told_once_and_bit_by_bit() {
+    let log = Log::empty().await;
+    let mut tail = log
+        .reading
+        .tail(&AuditQuery::new().actor("ada"))
+        .await
+        .unwrap();
+    let audit = Audit::new(log.pool.clone(), "ledger")
+        .development(true)
+        .start()
+        .await
+        .unwrap();
+    let written = audit.transaction(Actor::user("ada"), "entry.create", async |tx| {
+        for n in 0..2_500 {
+            tx.record("entry", n);
+        }
+        Ok::<_, sqlx::Error>(())
+    });
+    written.await.unwrap();
+    let (mut told, mut most) = (std::collections::BTreeSet::new(), 0);
+    let began = std::time::Instant::now();
+    while told.len() < 2_500 && began.elapsed() < PATIENCE {
+        let tailed = tail.look().await.unwrap();
+        most = most.max(tailed.records.len());
+        let full = tailed.records.len() == 1_000;
+        assert_eq!(tailed.more, full && super::BIT_BY_BIT);
+        for record in tailed.records {
+            assert!(told.insert(record.resource_id.unwrap()), "told twice");
+        }
+    }
+    assert_eq!(told.len(), 2_500);
+    assert_eq!(most, if super::BIT_BY_BIT { 1_000 } else { 2_500 });
+    assert!(tail.look().await.unwrap().records.is_empty());
+}

@@ -1,3 +1,11 @@
+-- A UUID version 7: milliseconds since 1970, then random.
+CREATE FUNCTION {schema}.new_id() RETURNS uuid
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+        PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+        52, 1), 53, 1), 'hex')::uuid
+$$;
+
 -- Writes a success record from plain SQL: for a data migration, or a repair by hand. Its id is
 -- returned. The limits are those of AuditRecord; the database user is kept in the details beside
 -- the actor that is claimed.
@@ -9,10 +17,7 @@ CREATE FUNCTION {schema}.write_record(
 ) RETURNS uuid
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    -- UUID version 7: milliseconds since 1970, then random.
-    new_id uuid := encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
-        PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
-        52, 1), 53, 1), 'hex')::uuid;
+    new_id uuid := {schema}.new_id();
     named text[];
     given record;
 BEGIN

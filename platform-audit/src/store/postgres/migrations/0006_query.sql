@@ -15,7 +15,9 @@ COMMENT ON VIEW {schema}.records IS
 CREATE VIEW {schema}.changes AS
     SELECT recorded_at, id, service, actor_kind, actor_id, action, resource_type, resource_id,
         change.key AS field, change.value -> 'before' AS before, change.value -> 'after' AS after, reason
-    FROM {schema}.record CROSS JOIN LATERAL jsonb_each(changes) AS change
+    FROM {schema}.record CROSS JOIN LATERAL
+        -- A service may write what are no changes.
+        jsonb_each(CASE WHEN jsonb_typeof(changes) = 'object' THEN changes ELSE '{}' END) AS change
     WHERE outcome = 'success';
 COMMENT ON VIEW {schema}.changes IS
     'What was changed, from what to what: one row a changed field of a successful record; JSON null and no value are told apart.';
@@ -36,26 +38,34 @@ CREATE VIEW {schema}.readings AS
         details -> 'query' AS query, CASE WHEN details ->> 'records' ~ '^[0-9]{1,18}$' THEN (details ->> 'records')::bigint END AS records,
         CASE WHEN jsonb_typeof(details -> 'complete') = 'boolean' THEN (details ->> 'complete')::boolean END AS complete,
         CASE WHEN jsonb_typeof(details -> 'continued') = 'boolean' THEN (details ->> 'continued')::boolean END AS continued,
+        CASE WHEN jsonb_typeof(details -> 'settled') = 'boolean' THEN (details ->> 'settled')::boolean END AS settled,
+        COALESCE(details -> 'after', details -> 'before') AS place,
         details ->> 'database_user' AS database_user
     FROM {schema}.record WHERE action = 'audit.read';
 COMMENT ON VIEW {schema}.readings IS
-    'Who read the audit log itself: one row an answer, what was asked, how many records came back, of an export that ended whether these were all that it was to bring, and whether it continued one that broke off.';
+    'Who read the audit log itself: one row an answer, what was asked, how many records came back, of an export that ended whether these were all that it was to bring, whether it continued one that broke off, whether no more can come, and beside which record a page or a continued export began.';
 
 -- Leaves the record of a reading. The reader role may call it, and can write nothing else: of what
--- it is given, action, outcome, resource and changes do not count, and the database user is kept beside
--- the reader that is claimed.
+-- it is given, id, time, action, outcome, resource and changes do not count, and the database user is kept
+-- beside the reader that is claimed: it can neither pass for another record nor hide one.
 CREATE FUNCTION {schema}.record_read(reading jsonb) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    new_id uuid := {schema}.new_id();
     given record;
 BEGIN
     SELECT * INTO given FROM jsonb_to_record(reading) AS it (
-        id uuid, occurred_at timestamptz, service text, actor_kind text, actor_id text, actor_session text, actor_tenant text,
+        service text, actor_kind text, actor_id text, actor_session text, actor_tenant text,
         actor_on_behalf_of text, reason text, request_id text, method text, route text, path text, client_address text,
         user_agent text, trace_id text, span_id text, details jsonb, cut jsonb);
-    IF COALESCE(given.actor_id, '') = '' OR given.id IS NULL OR given.service IS NULL OR given.occurred_at IS NULL THEN
-        RAISE EXCEPTION 'record_read: id, occurred_at, service or actor_id is missing'
+    IF COALESCE(given.actor_id, '') = '' OR given.service IS NULL THEN
+        RAISE EXCEPTION 'record_read: service or actor_id is missing'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Say who reads.';
+    ELSIF jsonb_typeof(given.details) <> 'object' OR jsonb_typeof(given.cut) <> 'array'
+        OR jsonb_path_exists(given.cut, '$[*] ? (@.type() != "string")')
+    THEN
+        RAISE EXCEPTION 'record_read: details or cut have the wrong form'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Write {"details": {"name": "value"}, "cut": ["name"]}.';
     ELSIF octet_length(reading::text) > 32768 THEN
         RAISE EXCEPTION 'record_read: the reading is % bytes long, and may be 32768', octet_length(reading::text)
             USING ERRCODE = 'string_data_right_truncation';
@@ -64,12 +74,12 @@ BEGIN
         id, occurred_at, service, actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
         action, resource_type, outcome, reason, request_id, method, route, path, client_address, user_agent, trace_id, span_id, details, cut)
     VALUES (
-        given.id, given.occurred_at, given.service, given.actor_kind, given.actor_id, given.actor_session, given.actor_tenant, given.actor_on_behalf_of,
+        new_id, clock_timestamp(), given.service, given.actor_kind, given.actor_id, given.actor_session, given.actor_tenant, given.actor_on_behalf_of,
         'audit.read', 'audit_record', 'success', given.reason, given.request_id, given.method, given.route, given.path, given.client_address,
         given.user_agent, given.trace_id, given.span_id,
         COALESCE(given.details, '{}') || jsonb_build_object('database_user', session_user),
-        CASE WHEN jsonb_typeof(given.cut) = 'array' THEN given.cut ELSE '[]' END);
-    RETURN given.id;
+        COALESCE(given.cut, '[]'));
+    RETURN new_id;
 END
 $$;
 REVOKE ALL ON FUNCTION {schema}.record_read FROM PUBLIC;

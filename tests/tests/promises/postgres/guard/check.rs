@@ -95,6 +95,8 @@ found! {
     trigger_that_is_not_always: "ALTER TABLE entry ENABLE TRIGGER ledger_audit_guard" => GuardNotAlways at "entry";
     trigger_of_replicas_only: "ALTER TABLE entry ENABLE REPLICA TRIGGER ledger_audit_guard" => GuardNotAlways at "entry";
     bare_table: "CREATE TABLE another (id int); ALTER TABLE another OWNER TO MINE" => TableUnguarded at "public.another";
+    bare_table_whose_name_is_sql: "CREATE TABLE \"');SELECT ledger_audit.unguard('entry','x')--\" (id int); ALTER TABLE \"');SELECT ledger_audit.unguard('entry','x')--\" OWNER TO MINE" => TableUnguarded at "public.\"');SELECT ledger_audit.unguard('entry','x')--\"";
+    bare_table_with_an_apostrophe: "CREATE TABLE \"o'brien\" (id int); ALTER TABLE \"o'brien\" OWNER TO MINE" => TableUnguarded at "public.\"o'brien\"";
     bare_partitioned_table: "CREATE TABLE another (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF another DEFAULT; ALTER TABLE another OWNER TO MINE; ALTER TABLE part OWNER TO MINE" => TableUnguarded at "public.another";
     detached_partition: "ALTER TABLE measure DETACH PARTITION measure_3; DROP TRIGGER ledger_audit_guard_truncate ON measure_3" => TableUnguarded at "public.measure_3";
     renamed_exempt_table: "ALTER TABLE parent RENAME TO elder" => TableUnguarded at "public.elder";
@@ -236,6 +238,10 @@ async fn migrations_behind_and_ahead() {
         start_as_app(&guarded, false).await,
         Err(Error::Unsafe(_))
     ));
+    let older = Audit::new(guarded.owner_pool().await, "ledger");
+    let error = older.migrate().await.unwrap_err();
+    assert!(matches!(error, Error::SchemaAhead { .. }), "{error}");
+    assert!(error.to_string().contains("migration 99"), "{error}");
 
     guarded
         .as_superuser("DELETE FROM ledger_audit.migration WHERE version IN (5, 99)")
@@ -304,4 +310,44 @@ async fn a_report_is_text_and_json() {
             .unwrap()
             .starts_with("REVOKE TRUNCATE")
     );
+}
+
+#[tokio::test]
+async fn a_schema_that_is_not_there_is_no_clean_one() {
+    let guarded = clean().await;
+    let pool = guarded.owner_pool().await;
+    for (schema, known) in [("public", true), ("ledgr", false)] {
+        let checked = Audit::new(pool.clone(), "ledger")
+            .tables_in(["public", schema])
+            .check()
+            .await;
+        match checked {
+            Ok(_) => assert!(known, "{schema}"),
+            Err(error) => {
+                assert!(
+                    matches!(&error, Error::UnknownSchema(it) if it == schema),
+                    "{error}"
+                );
+                assert!(!known, "{schema}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_in_a_report_does_nothing_to_a_terminal() {
+    let guarded = clean().await;
+    let name = "\u{1b}[2Jx\n1. nothing found\u{202e}";
+    guarded
+        .as_superuser(&format!("CREATE TABLE \"{name}\" (id int)"))
+        .await;
+    let report = check(&guarded).await;
+    assert_eq!(report.findings.len(), 1);
+    assert!(
+        report.findings[0].object.contains('\u{1b}'),
+        "in JSON as it is"
+    );
+    let text = report.to_string();
+    assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+    assert_eq!(text.lines().count(), 2, "{text}");
 }

@@ -79,6 +79,7 @@ async fn each_role_has_exactly_its_rights() {
             "maintain",
             "may_set_replication_role",
             "needs_check",
+            "new_id",
             "qualified",
             "record_read",
             "write_record",
