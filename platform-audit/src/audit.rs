@@ -395,7 +395,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     }
 
     /// The role that the service connects as, for a [`check`](Self::check) by somebody else.
-    /// Postgres only.
+    /// [`start`](Self::start) checks the one that it connects as itself. Postgres only.
     pub fn app_role(mut self, role: impl Into<String>) -> Self {
         self.app_role = Some(role.into());
         self
@@ -497,9 +497,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         store.create_partitions().await?;
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
-        let report = audited
-            .check(self.app_role.as_deref(), &self.tables)
-            .await?;
+        let report = audited.check(None, &self.tables).await?;
         connection.keep();
         let unusable = report.findings.iter().any(Finding::is_fatal);
         if !report.is_clean() && (unusable || !self.development) {

@@ -155,16 +155,25 @@ async fn run_to_commit<DB: AuditDatabase>(
     let Err(error) = ended else { return Ok(()) };
     Err(match &error {
         // The first statement is the records'; a lost connection may have lost the answer to both.
-        sqlx::Error::Database(_) if done == 0 && !connection_failed(&error) => {
-            NotCommitted::Record(Error::not_written(error))
-        }
+        _ if done == 0 && is_refusal(&error) => NotCommitted::Record(Error::not_written(error)),
         _ => NotCommitted::of_commit(error),
     })
 }
 
+/// Whether the database itself says that it did not do it. A pooler tells of a server that was lost
+/// meanwhile as of an internal (XX) or system error (58).
+fn is_refusal(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(refused) = error else {
+        return false;
+    };
+    let code = refused.code();
+    let is_of_a_pooler = |code: &str| code.starts_with("XX") || code.starts_with("58");
+    !connection_failed(error) && !code.is_some_and(|code| is_of_a_pooler(&code))
+}
+
 impl NotCommitted {
     fn of_commit(error: sqlx::Error) -> Self {
-        if matches!(error, sqlx::Error::Database(_)) && !connection_failed(&error) {
+        if is_refusal(&error) {
             Self::Commit(error)
         } else {
             Self::Unknown(error)

@@ -1,8 +1,9 @@
 //! Telemetry on disk, while an endpoint does not take it.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,8 +45,8 @@ impl Spool {
         }
     }
 
-    /// How many bytes it may hold of each signal; by default 64 MiB. Beyond, the oldest are
-    /// dropped, and counted.
+    /// How many bytes it may hold of each signal, of which each request takes whole blocks of 4 KiB; by
+    /// default 64 MiB. Beyond, the oldest are dropped, and counted.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
@@ -126,12 +127,11 @@ impl OpenSpool {
             remedy: "name a directory that the process may make or write to",
         })?;
         Ok(SignalSpool {
+            held: Mutex::new(Held::of(&directory)),
             directory,
             max_bytes: self.settings.max_bytes,
             max_age: self.settings.max_age,
             next: AtomicU64::new(0),
-            claimed: Mutex::default(),
-            left_behind: Mutex::default(),
             _lock: Arc::clone(&self._lock),
         })
     }
@@ -145,20 +145,30 @@ pub(super) struct SignalSpool {
     max_bytes: u64,
     max_age: Duration,
     next: AtomicU64,
-    /// The request that is being sent, which is not to be dropped meanwhile.
-    claimed: Mutex<Option<PathBuf>>,
-    /// Those that were done with, but whose files cannot be removed.
-    left_behind: Mutex<HashSet<PathBuf>>,
+    held: Mutex<Held>,
     _lock: Arc<File>,
 }
+
+/// What is in the directory, which is listed once: nobody else has it.
+#[derive(Debug, Default)]
+struct Held {
+    /// By the names of their files, and so the oldest first.
+    requests: BTreeMap<String, Kept>,
+    bytes: u64,
+    /// The request that is being sent, which is not to be dropped meanwhile.
+    claimed: Option<String>,
+}
+
+/// What a file takes on most disks, at least.
+const BLOCK: u64 = 4096;
 
 /// How requests are compressed, and how the names of their files end.
 const ENCODINGS: [(&str, &str); 2] = [("gzip", ".gz"), ("zstd", ".zst")];
 
 /// A request that is kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Kept {
-    path: PathBuf,
+    name: String,
     at: Duration,
     pub(super) items: usize,
     /// The value of `Content-Encoding`.
@@ -169,7 +179,7 @@ pub(super) struct Kept {
 impl SignalSpool {
     /// How many items it holds.
     pub(super) fn items(&self) -> usize {
-        self.kept().iter().map(|kept| kept.items).sum()
+        self.held().requests.values().map(|kept| kept.items).sum()
     }
 
     /// Keeps a request. Answers how many items had to go for it.
@@ -179,60 +189,64 @@ impl SignalSpool {
         encoding: Option<&str>,
         body: &[u8],
     ) -> io::Result<usize> {
-        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        if length > self.max_bytes {
+        let bytes = blocks(u64::try_from(body.len()).unwrap_or(u64::MAX));
+        if bytes > self.max_bytes {
             return Err(io::Error::other("it is larger than the spool may be"));
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let nanoseconds = since_1970().as_nanos();
+        let at = since_1970();
         let known = ENCODINGS.iter().find(|(name, _)| Some(*name) == encoding);
         let suffix = known.map_or("", |(_, suffix)| suffix);
-        let name = format!("{nanoseconds:020}-{number:010}-{items}{suffix}");
+        let name = format!("{:020}-{number:010}-{items}{suffix}", at.as_nanos());
         // Whole or not at all. Nothing has to go for what does not get there.
         let partial = self.directory.join("partial");
         fs::write(&partial, body)?;
-        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut others = self.kept();
-        let path = self.directory.join(name);
-        fs::rename(partial, &path)?;
-        let mut bytes = length + others.iter().map(|kept| kept.bytes).sum::<u64>();
+        let mut held = self.held();
+        fs::rename(partial, self.directory.join(&name))?;
         let mut dropped = 0;
-        others.reverse();
-        while bytes > self.max_bytes
-            && let Some(oldest) = others.pop()
+        while held.bytes.saturating_add(bytes) > self.max_bytes
+            && let Some(oldest) = held.oldest_unclaimed()
         {
-            if claimed.as_deref() == Some(&oldest.path) {
-                continue;
-            }
-            bytes -= oldest.bytes;
             dropped += oldest.items;
-            self.remove(&oldest);
+            self.discard(&mut held, &oldest);
         }
+        held.add(Kept {
+            name,
+            at,
+            items,
+            encoding: known.map(|(name, _)| *name),
+            bytes,
+        });
         Ok(dropped)
     }
 
     /// The oldest request that is not too old, and how many items were, which are gone. It stays
     /// until it is [removed](Self::remove) or [released](Self::release).
     pub(super) fn oldest(&self) -> (Option<(Kept, Vec<u8>)>, usize) {
-        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held();
         let mut dropped = 0;
         let now = since_1970();
-        for kept in self.kept() {
+        let mut next = held.after(Bound::Unbounded);
+        while let Some(kept) = next {
             if now.saturating_sub(kept.at) > self.max_age {
                 dropped += kept.items;
-                self.remove(&kept);
-                continue;
-            }
-            match fs::read(&kept.path) {
-                Ok(body) => {
-                    *claimed = Some(kept.path.clone());
-                    return (Some((kept, body)), dropped);
+                self.discard(&mut held, &kept);
+            } else {
+                match fs::read(self.directory.join(&kept.name)) {
+                    Ok(body) => {
+                        held.claimed = Some(kept.name.clone());
+                        return (Some((kept, body)), dropped);
+                    }
+                    // Somebody took it away.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        dropped += kept.items;
+                        held.forget(&kept);
+                    }
+                    // It may be read later, where files or memory are short, until it is too old.
+                    Err(_) => {}
                 }
-                // Somebody took it away.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => dropped += kept.items,
-                // It may be read later, where files or memory are short, until it is too old.
-                Err(_) => {}
             }
+            next = held.after(Bound::Excluded(&kept.name));
         }
         (None, dropped)
     }
@@ -240,40 +254,66 @@ impl SignalSpool {
     /// Has done with a request. If its file cannot be removed, it is sent again only by the next
     /// process.
     pub(super) fn remove(&self, kept: &Kept) {
-        let Err(error) = fs::remove_file(&kept.path) else {
-            return;
-        };
-        if error.kind() == io::ErrorKind::NotFound {
-            return;
-        }
-        self.left_behind().insert(kept.path.clone());
-        tracing::warn!(target: "platform_observability::export", "{} was sent or dropped, but cannot be removed from the spool ({error}): remove it, or the next process sends it again", kept.path.display());
+        self.discard(&mut self.held(), kept);
     }
 
-    fn left_behind(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
-        self.left_behind
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn discard(&self, held: &mut Held, kept: &Kept) {
+        held.forget(kept);
+        let path = self.directory.join(&kept.name);
+        let Err(error) = fs::remove_file(&path) else {
+            return;
+        };
+        if error.kind() != io::ErrorKind::NotFound {
+            tracing::warn!(target: "platform_observability::export", "{} was sent or dropped, but cannot be removed from the spool ({error}): remove it, or the next process sends it again", path.display());
+        }
     }
 
     /// The request that was being sent is kept on.
     pub(super) fn release(&self) {
-        *self.claimed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.held().claimed = None;
     }
 
-    /// The oldest first.
-    fn kept(&self) -> Vec<Kept> {
-        let entries = fs::read_dir(&self.directory).into_iter().flatten();
-        let left_behind = self.left_behind();
-        let mut kept: Vec<_> = entries
-            .flatten()
-            .map(|it| it.path())
-            .filter(|path| !left_behind.contains(path))
-            .filter_map(|path| Kept::of(&path))
-            .collect();
-        kept.sort_by(|one, other| one.path.cmp(&other.path));
-        kept
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Held {
+    fn of(directory: &Path) -> Self {
+        let mut held = Self::default();
+        let entries = fs::read_dir(directory).into_iter().flatten();
+        for kept in entries.flatten().filter_map(|it| Kept::of(&it.path())) {
+            held.add(kept);
+        }
+        held
+    }
+
+    fn add(&mut self, kept: Kept) {
+        self.bytes += kept.bytes;
+        self.requests.insert(kept.name.clone(), kept);
+    }
+
+    fn forget(&mut self, kept: &Kept) {
+        if self.requests.remove(&kept.name).is_some() {
+            self.bytes -= kept.bytes;
+        }
+    }
+
+    fn after(&self, name: Bound<&str>) -> Option<Kept> {
+        let mut rest = self.requests.range::<str, _>((name, Bound::Unbounded));
+        rest.next().map(|(_, kept)| kept.clone())
+    }
+
+    fn oldest_unclaimed(&self) -> Option<Kept> {
+        let mut unclaimed = self.requests.values();
+        unclaimed
+            .find(|kept| self.claimed.as_ref() != Some(&kept.name))
+            .cloned()
+    }
+}
+
+fn blocks(bytes: u64) -> u64 {
+    bytes.div_ceil(BLOCK).saturating_mul(BLOCK)
 }
 
 impl Kept {
@@ -294,8 +334,8 @@ impl Kept {
             at: Duration::from_nanos(at.parse().ok()?),
             items: items.parse().ok()?,
             encoding,
-            bytes: metadata.len(),
-            path: path.to_owned(),
+            bytes: blocks(metadata.len()),
+            name: name.to_owned(),
         })
     }
 }

@@ -161,3 +161,23 @@ async fn a_deferred_constraint_that_fails_at_commit_is_not_reported_as_committed
     assert_eq!(record.resource_type.as_deref(), Some("entry"));
     assert!(record.resource_id.is_some(), "of what was to be changed");
 }
+
+/// As a pooler tells of a server that it lost in the middle of a COMMIT, of which nobody knows whether it
+/// was done.
+#[tokio::test]
+async fn an_internal_error_at_commit_is_no_refusal() {
+    let service = Service::start().await;
+    sqlx::raw_sql(
+        "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'lost' USING ERRCODE = 'XX000'; END $$;
+         CREATE CONSTRAINT TRIGGER lose AFTER INSERT ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lose()",
+    )
+    .execute(&service.pool)
+    .await
+    .unwrap();
+    let answer = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(answer.status(), 503);
+    let id = record_id(&answer);
+    assert!(answer.text().await.unwrap().contains("if and only if"));
+    assert!(service.audit.record(id).await.unwrap().is_none());
+    assert_eq!(service.entries().await, 0);
+}

@@ -351,3 +351,16 @@ async fn a_name_in_a_report_does_nothing_to_a_terminal() {
     assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
     assert_eq!(text.lines().count(), 2, "{text}");
 }
+
+#[tokio::test]
+async fn a_start_is_judged_by_whoever_connects_whatever_it_says() {
+    let guarded = clean().await;
+    let pool = PgPool::connect(guarded.database.url()).await.unwrap();
+    let started = Audit::new(pool, "ledger").app_role(&guarded.app).start();
+    let error = started.await.unwrap_err();
+    let Error::Unsafe(report) = error else {
+        panic!("{error}")
+    };
+    let kinds: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
+    assert_eq!(kinds, [FindingKind::AppSuperuser], "{report}");
+}
