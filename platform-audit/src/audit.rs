@@ -1,12 +1,14 @@
 //! Starting the auditing of a service, and work without a request.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::request::Parts;
 use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +17,7 @@ use uuid::Uuid;
 
 use crate::__private::{AuditedAction, Call};
 use crate::check::{Explanation, Finding, Report};
-use crate::context::{ActorSource, Actors, Core, Unit};
+use crate::context::{ActorSource, Actors, ClientAddresses, Core, Unit};
 use crate::error::{Error, TransactionError};
 #[cfg(feature = "explorer")]
 use crate::explorer::{Access, Explorer};
@@ -73,6 +75,7 @@ impl<DB: AuditDatabase> Audit<DB> {
             service_version: None,
             schema: None,
             actors: None,
+            client_addresses: None,
             observe_only: false,
             grace: GRACE,
             anonymous_attempts: PER_MINUTE,
@@ -287,6 +290,7 @@ pub struct AuditBuilder<DB: AuditDatabase> {
     service_version: Option<String>,
     schema: Option<String>,
     actors: Option<Actors>,
+    client_addresses: Option<ClientAddresses>,
     observe_only: bool,
     grace: Duration,
     anonymous_attempts: NonZeroU32,
@@ -316,6 +320,29 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         self
     }
 
+    /// Tells the client's address behind proxies, which records keep and attempts are limited by; else,
+    /// and where it tells none, it is that of the connection (axum's `ConnectInfo<SocketAddr>`), so the
+    /// proxy's. Believe no header that a client can send: `platform_observability::http::TrustedProxies`
+    /// knows which.
+    ///
+    /// ```
+    /// # #[cfg(feature = "postgres")]
+    /// # fn example(audit: platform_audit::AuditBuilder<sqlx::Postgres>) -> Result<(), Box<dyn std::error::Error>> {
+    /// use platform_observability::http::{ForwardedBy, TrustedProxies};
+    ///
+    /// let proxies = TrustedProxies::new(["10.0.0.0/8".parse()?], ForwardedBy::XForwarded);
+    /// let audit = audit.client_address_from(move |request| proxies.client_address(request));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn client_address_from(
+        mut self,
+        source: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.client_addresses = Some(ClientAddresses(Arc::new(source)));
+        self
+    }
+
     /// Reports what the guard would refuse, and lets it pass: for adopting it in an old service.
     ///
     /// It concerns unaudited changes and missing actors. What an audited handler does is never
@@ -338,8 +365,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// it is only counted: in one record a minute of the action `attempt.suppress`, and in
     /// [`AuditStatus::suppressed_attempts`]. Its answer has no `Audit-Record-Id`.
     ///
-    /// The address is that of `ConnectInfo<SocketAddr>`. Clients without one share a limit, and
-    /// so do those behind one proxy. Successes and attempts by a known actor have no limit.
+    /// The address is that of [`client_address_from`](Self::client_address_from). Clients without one
+    /// share a limit. Successes and attempts by a known actor have no limit.
     pub fn anonymous_attempts(mut self, per_minute: NonZeroU32) -> Self {
         self.anonymous_attempts = per_minute;
         self
@@ -516,6 +543,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             service_version: self.service_version,
             store: Arc::clone(&store) as Arc<dyn AnyStore>,
             actors: self.actors,
+            client_addresses: self.client_addresses,
             observe_only: self.observe_only,
             grace: self.grace,
             meters: Meters::new(),

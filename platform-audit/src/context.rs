@@ -1,6 +1,7 @@
 //! What every part of one service's auditing shares, whichever database it is.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub(crate) struct Core {
     pub(crate) service_version: Option<String>,
     pub(crate) store: Arc<dyn AnyStore>,
     pub(crate) actors: Option<Actors>,
+    pub(crate) client_addresses: Option<ClientAddresses>,
     pub(crate) observe_only: bool,
     pub(crate) grace: Duration,
     pub(crate) meters: Meters,
@@ -54,6 +56,18 @@ pub(crate) struct Actors(pub(crate) Arc<dyn ActorSource>);
 impl std::fmt::Debug for Actors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Actors(..)")
+    }
+}
+
+/// Who the client of a request is, behind the service's proxies.
+#[derive(Clone)]
+pub(crate) struct ClientAddresses(pub(crate) Arc<ClientAddressOf>);
+
+type ClientAddressOf = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
+
+impl std::fmt::Debug for ClientAddresses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientAddresses(..)")
     }
 }
 

@@ -1,18 +1,18 @@
 //! What the guard, the handler and the routing tell each other about one request.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::extract::{ConnectInfo, MatchedPath, NestedPath, OriginalUri};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{Extensions, HeaderValue, Method, Request, StatusCode, Uri, header};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::__private::ActionSpec;
-use crate::context::{Core, RequestFacts, TraceIds, Unit, now};
+use crate::context::{ClientAddresses, Core, RequestFacts, TraceIds, Unit, now};
 use crate::flood::Anonymous;
 use crate::record::{Actor, ActorKind};
 use crate::routing::{Catalogue, Requirement};
@@ -28,7 +28,7 @@ pub(crate) struct AuditedRequest {
     uri: Uri,
     request_id: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
-    client_address: Option<SocketAddr>,
+    client_address: Option<IpAddr>,
     /// The template as matched, known to the guard when it is inside the router, else told by what is.
     route: OnceLock<String>,
     catalogue: OnceLock<Told>,
@@ -83,14 +83,23 @@ pub(crate) enum Caller {
 pub(crate) struct Handle(pub(crate) Arc<AuditedRequest>);
 
 impl AuditedRequest {
-    pub(crate) fn new(
-        core: Arc<Core>,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-        extensions: &Extensions,
-    ) -> Self {
+    pub(crate) fn new(core: Arc<Core>, parts: &Parts) -> Self {
+        let Parts {
+            method,
+            uri,
+            headers,
+            extensions,
+            ..
+        } = parts;
+        let peer = || {
+            let info = extensions.get::<ConnectInfo<SocketAddr>>();
+            info.map(|ConnectInfo(peer)| peer.ip())
+        };
+        let told = core.client_addresses.as_ref();
+        let told = told.and_then(|ClientAddresses(source)| source(parts));
         let request = Self {
+            // A listener for both families sees IPv4 inside IPv6.
+            client_address: told.or_else(peer).map(|address| address.to_canonical()),
             core,
             record_id: Uuid::now_v7(),
             method: method.clone(),
@@ -100,9 +109,6 @@ impl AuditedRequest {
                 .map_or_else(|| uri.clone(), |uri| uri.0.clone()),
             request_id: headers.get("x-request-id").cloned(),
             user_agent: headers.get(header::USER_AGENT).cloned(),
-            client_address: extensions
-                .get::<ConnectInfo<SocketAddr>>()
-                .map(|info| info.0),
             route: OnceLock::new(),
             catalogue: OnceLock::new(),
             state: Mutex::new(State::Untouched(None)),
@@ -113,13 +119,9 @@ impl AuditedRequest {
 
     /// Work that no HTTP request asked for, such as a test that calls a handler.
     pub(crate) fn without_request(core: Arc<Core>) -> Self {
-        Self::new(
-            core,
-            &Method::POST,
-            &Uri::default(),
-            &HeaderMap::new(),
-            &Extensions::new(),
-        )
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = Method::POST;
+        Self::new(core, &parts)
     }
 
     /// Keeps who acts, in case the request is refused before its handler can ask.
@@ -169,11 +171,10 @@ impl AuditedRequest {
     /// A unit of work of this request.
     pub(crate) fn unit(&self, spec: &ActionSpec, actor: Actor, trace: Option<TraceIds>) -> Unit {
         let action = Cow::Borrowed(spec.action);
-        let address = self.client_address.map(|address| address.ip());
         Unit {
             id: self.record_id,
             occurred_at: self.occurred_at,
-            anonymous: Anonymous::of(&actor, action.clone(), address),
+            anonymous: Anonymous::of(&actor, action.clone(), self.client_address),
             actor,
             action,
             resource_type: spec.resource.map(Cow::Borrowed),
@@ -192,7 +193,7 @@ impl AuditedRequest {
             method: self.method.as_str().to_owned(),
             route: self.route.get().cloned(),
             path: self.uri.path().to_owned(),
-            client_address: self.client_address.map(|address| address.ip().to_string()),
+            client_address: self.client_address.map(|address| address.to_string()),
             user_agent: self.user_agent.as_ref().map(text),
         }
     }

@@ -39,13 +39,7 @@ where
             *outer.state() = State::Elsewhere;
         }
         let (mut parts, body) = request.into_parts();
-        let audited = Arc::new(AuditedRequest::new(
-            Arc::clone(&self.core),
-            &parts.method,
-            &parts.uri,
-            &parts.headers,
-            &parts.extensions,
-        ));
+        let audited = Arc::new(AuditedRequest::new(Arc::clone(&self.core), &parts));
         if !parts.method.is_safe() {
             audited.note_actor(&parts);
         }

@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use super::HttpService;
 use super::endpoint::Endpoints;
 use super::methods::Methods;
-use super::proxies::{ForwardedBy, Proxies};
+use super::proxies::{ForwardedBy, TrustedProxies};
 use super::request_id::X_REQUEST_ID;
 use crate::propagation::Propagation;
 use crate::query::Redaction;
@@ -53,7 +53,7 @@ pub(crate) struct Sampling {
 pub(super) struct Options {
     pub(super) public_endpoint: bool,
     pub(super) answers_trace: bool,
-    pub(super) proxies: Proxies,
+    pub(super) proxies: TrustedProxies,
     pub(super) query: Redaction,
     /// With the attribute's name of each.
     pub(super) request_headers: Vec<(HeaderName, String)>,

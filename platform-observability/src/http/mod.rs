@@ -52,7 +52,7 @@ pub use ipnet::IpNet;
 pub use layer::HttpLayer;
 pub(crate) use layer::Sampling;
 pub(crate) use methods::{Methods, OTHER};
-pub use proxies::ForwardedBy;
+pub use proxies::{ForwardedBy, TrustedProxies};
 pub use service::HttpService;
 
 /// The target of the requests' spans.

@@ -1,8 +1,10 @@
 //! What the proxies in front of the service say of the client, where they are trusted to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use axum::extract::ConnectInfo;
 use http::header::FORWARDED;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
@@ -22,9 +24,12 @@ pub enum ForwardedBy {
     Forwarded,
 }
 
-/// The proxies that are trusted.
+/// The proxies in front of a service that are trusted on who the client is. Default: there are none.
+///
+/// [`HttpLayer::trusted_proxies`](super::HttpLayer::trusted_proxies) is for telemetry; with this, what
+/// else has to know the client's address tells the same: an audit log, a rate limit.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Proxies {
+pub struct TrustedProxies {
     networks: Vec<IpNet>,
     /// None where there are no proxies.
     header: Option<ForwardedBy>,
@@ -41,7 +46,26 @@ pub(super) struct Client<'a> {
     pub(super) authority: Option<&'a str>,
 }
 
-impl Proxies {
+impl TrustedProxies {
+    /// Those in `networks`, such as `10.0.0.0/8`, which write the headers `by`.
+    #[must_use]
+    pub fn new(networks: impl IntoIterator<Item = IpNet>, by: ForwardedBy) -> Self {
+        let mut proxies = Self::default();
+        proxies.trust(networks, by);
+        proxies
+    }
+
+    /// The client's address: the last one that no trusted proxy has, of the connection's other end and
+    /// what the proxies wrote before it. `None` where the connection is not known, by axum's
+    /// `ConnectInfo<SocketAddr>`.
+    #[must_use]
+    pub fn client_address(&self, request: &Parts) -> Option<IpAddr> {
+        let info = request.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = info.map(|ConnectInfo(peer)| peer.ip())?;
+        let client = self.client(&request.headers, || Some(peer));
+        Some(client.address.unwrap_or(peer).to_canonical())
+    }
+
     pub(super) fn trust(&mut self, networks: impl IntoIterator<Item = IpNet>, by: ForwardedBy) {
         self.networks.extend(networks);
         self.header = Some(by);
@@ -156,7 +180,7 @@ fn address(node: &str) -> Option<IpAddr> {
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{Client, ForwardedBy, Proxies};
+    use super::{Client, ForwardedBy, TrustedProxies};
 
     fn client(by: ForwardedBy, peer: &str, headers: &[(&'static str, &str)]) -> String {
         let (client, _) = told(by, peer, headers);
@@ -176,7 +200,7 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        let mut proxies = Proxies::default();
+        let mut proxies = TrustedProxies::default();
         let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
         proxies.trust(networks, by);
         let Client {
@@ -211,10 +235,10 @@ mod tests {
                 (HeaderName::from_static(name), value)
             })
             .collect();
-        let nobody = Proxies::default();
+        let nobody = TrustedProxies::default();
         let client = nobody.client(&all, || "10.0.0.1".parse().ok());
         assert_eq!(client, Client::default());
-        let mut somebody = Proxies::default();
+        let mut somebody = TrustedProxies::default();
         somebody.trust(["10.0.0.0/8".parse().unwrap()], ForwardedBy::XForwarded);
         assert_eq!(somebody.client(&all, || None), Client::default());
     }
@@ -322,5 +346,34 @@ mod tests {
         );
         assert_eq!(address, "2001:db8::1");
         assert_eq!(seen, some("https", "shop.example:8443"));
+    }
+
+    #[test]
+    fn the_clients_address_is_told_to_others_too() {
+        let networks = || ["10.0.0.0/8".parse().unwrap()];
+        let proxies = TrustedProxies::new(networks(), ForwardedBy::XForwarded);
+        let told = |proxies: &TrustedProxies, peer: Option<&str>| {
+            let request = http::Request::builder().header("x-forwarded-for", "203.0.113.9");
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            if let Some(peer) = peer {
+                let peer: std::net::SocketAddr = peer.parse().unwrap();
+                parts.extensions.insert(axum::extract::ConnectInfo(peer));
+            }
+            let address = proxies.client_address(&parts);
+            address.map(|address| address.to_string())
+        };
+        let some = |address: &str| Some(address.to_owned());
+        assert_eq!(told(&proxies, Some("10.0.0.1:1")), some("203.0.113.9"));
+        assert_eq!(
+            told(&proxies, Some("[::ffff:10.0.0.1]:1")),
+            some("203.0.113.9")
+        );
+        assert_eq!(
+            told(&proxies, Some("[::ffff:192.0.2.7]:1")),
+            some("192.0.2.7")
+        );
+        assert_eq!(told(&proxies, None), None);
+        let none = TrustedProxies::default();
+        assert_eq!(told(&none, Some("10.0.0.1:1")), some("10.0.0.1"));
     }
 }

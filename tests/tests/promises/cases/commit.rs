@@ -381,3 +381,21 @@ async fn savepoints_of_the_work_stay_inside_the_transaction() {
     assert_eq!(service.entries().await, 1);
     assert_eq!(service.records().await, 1);
 }
+
+#[tokio::test]
+async fn behind_proxies_the_clients_address_is_the_one_that_they_tell() {
+    use platform_observability::http::{ForwardedBy, TrustedProxies};
+    for (network, expected) in [("127.0.0.0/8", "203.0.113.9"), ("10.0.0.0/8", "127.0.0.1")] {
+        let proxies = TrustedProxies::new([network.parse().unwrap()], ForwardedBy::XForwarded);
+        let service = Service::with(
+            move |builder| builder.client_address_from(move |it| proxies.client_address(it)),
+            |router| router,
+        )
+        .await;
+        let sent = service.post("/entries").json(&Entry::new(1));
+        let sent = sent.header("x-forwarded-for", "1.1.1.1, 203.0.113.9");
+        let answer = sent.send().await.unwrap();
+        let record = service.record_of(&answer).await;
+        assert_eq!(record.client_address.as_deref(), Some(expected));
+    }
+}
