@@ -134,7 +134,9 @@ impl<DB: AuditDatabase> Audit<DB> {
 
     /// Waits until no audited work is under way, such as that of clients who hung up, and then
     /// writes the last summary of [suppressed attempts](AuditBuilder::anonymous_attempts); call
-    /// it after the server has stopped, lest attempts end unrecorded.
+    /// it after the server has stopped, lest attempts end unrecorded. It takes at most as long as work may
+    /// go on ([`abandoned_after`](AuditBuilder::abandoned_after), 30 seconds by default), and some seconds for
+    /// what is recorded of it: whoever waits for less (`platform_observability::Serve::close_within`: 5 seconds) waits longer, or shortens that.
     pub async fn shutdown(&self) {
         let tasks = &self.work.core.tasks;
         tasks.close();
@@ -390,7 +392,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     }
 
     /// Starts also on a database that would let changes go unaudited, and logs a warning for each
-    /// finding: for a developer's own machine, `development(cfg!(debug_assertions))`.
+    /// finding: for a developer's own machine, `development(cfg!(debug_assertions))`. Not where no record
+    /// could be written: with a schema that is missing or behind, or without rights to it.
     pub fn development(mut self, development: bool) -> Self {
         self.development = development;
         self

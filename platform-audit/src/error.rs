@@ -1,7 +1,7 @@
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::check::Report;
+use crate::check::{Finding, Report};
 use crate::record::InvalidAction;
 
 /// What can go wrong while the toolkit starts or does a unit of work.
@@ -54,6 +54,16 @@ pub enum Error {
         "there is no schema `{0}` in this database, in which every table would have to be guarded or exempt: correct its name, or make it first"
     )]
     UnknownSchema(String),
+    /// The connection's user may not look at what is to be checked.
+    #[error(
+        "nothing was checked, as `{user}` may not look into the audit schema `{schema}`: connect as its owner, as the service's own role, or as an administrator"
+    )]
+    NotChecked {
+        /// The schema.
+        schema: String,
+        /// Who asked.
+        user: String,
+    },
     /// The schema was migrated by a newer version.
     #[error(
         "the audit schema `{schema}` has migration {}, which this version of platform-audit does not know: use the version that was deployed last, or a newer one", listed(.versions)
@@ -67,7 +77,7 @@ pub enum Error {
     /// The database would not hold the promise, and this is not
     /// [development](crate::AuditBuilder::development).
     #[error(
-        "the service was not started, as the database would let changes go unaudited; mend this, or call AuditBuilder::development(true) where it does not matter:\n{0}"
+        "the service was not started, as {why}:\n{0}", why = unsafe_why(.0)
     )]
     Unsafe(Report),
     /// A guarded table was changed without an audit record in the same transaction, so the
@@ -231,4 +241,12 @@ pub(crate) fn kind(error: &sqlx::Error) -> String {
 fn listed(versions: &[i64]) -> String {
     let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
     versions.join(", ")
+}
+
+fn unsafe_why(report: &Report) -> &'static str {
+    if report.findings.iter().any(Finding::is_fatal) {
+        "no records could be written to the database as it is; mend this"
+    } else {
+        "the database would let changes go unaudited; mend this, or call AuditBuilder::development(true) where it does not matter"
+    }
 }

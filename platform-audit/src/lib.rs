@@ -73,6 +73,12 @@
 //! attached since, which do not inherit them as they do the others. `unguard('…', 'why')` takes
 //! it, and leaves a record of it. Data-only restores into guarded tables need `--disable-triggers`.
 //!
+//! # Features
+//!
+//! `postgres` (default) and `sqlite`: the stores, at least one. `any`: sqlx's driver that chooses by the
+//! URL. `export`: records in files. `review`: questions with the answer that is expected. `explorer`: the
+//! page for compliance. `cli`: the command `platform-audit`, with all of these.
+//!
 //! Where things are: [`Audit`] starts it; [`check`] finds what would break the promise; [`AuditTx`] is what a handler is lent; [`guard`] is the
 //! request guard; [`routing`] the typed router; [`AuditRecord`] what is written, and [`query`] how it is read.
 

@@ -17,7 +17,7 @@ Examples:
   platform-audit review reviews.toml --service accounting --as nightly
   platform-audit review reviews.toml --service accounting --review erased-outside-office-hours --since 30d
 
-In reviews.toml, a table is a review; its conditions are the options of `query`, with underscores:
+In reviews.toml, a table is a review; its conditions are the filters of `query`, with underscores:
   [denied-service-accounts]
   description = \"Service accounts are refused nothing\"
   actor_kind = \"service\"

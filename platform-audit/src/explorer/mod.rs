@@ -1,5 +1,7 @@
 //! The page that compliance looks at: the records as HTML, over [`query`](crate::query).
 //!
+//! Feature `explorer`.
+//!
 //! A service mounts its router where it likes, and says who may look:
 //!
 //! ```

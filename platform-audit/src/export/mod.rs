@@ -1,6 +1,8 @@
 //! Records in files that others can read and check: JSON, JSON Lines, CSV, Parquet, OCSF events and FHIR
 //! AuditEvents, each with a manifest.
 //!
+//! Feature `export`.
+//!
 //! [`Encoder`] writes records one by one, in constant memory; [`ExportFile`] puts them into a file that
 //! is there whole or not at all, beside a [`Manifest`] that says what was asked, what came, and the SHA-256
 //! of it. What broke off can be continued ([`ExportFile::resume`]).

@@ -42,8 +42,8 @@ pub struct AuditQuery {
     /// The tenant that was acted in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// The service that wrote the record.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The service that wrote the record; the command's `--written-by`.
+    #[serde(alias = "written_by", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// The client's address.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -60,6 +60,7 @@ pub async fn unite<DB: AuditDatabase>(
         let union = parts.join(" UNION ALL ");
         // Not dropped, so that who may read it still may.
         statements += &format!("CREATE OR REPLACE VIEW compliance.audit_records AS {union};");
+        statements += "COMMENT ON VIEW compliance.audit_records IS 'Who did what, in any service of this database: the records of all audit schemas, as platform-audit unite found them.';";
         if let Some(role) = reader {
             let role = role.replace('"', "\"\"");
             statements += &format!(

@@ -86,6 +86,8 @@ pub struct AuditRecord {
     pub changes: BTreeMap<String, Change>,
     /// What else the service wanted to keep, at most 16 KiB.
     pub details: Map<String, Value>,
-    /// Names of the fields that were longer than their bound and were cut.
+    /// Names of the fields that are not as they were: longer than their bound and cut, without a NUL
+    /// that they held, or, read back, what is no such field and so is shown in `details`, under
+    /// `[unreadable]`.
     pub cut: Vec<String>,
 }

@@ -1,5 +1,7 @@
 //! Reviews: questions with the answer that is expected, which a nightly job asks.
 //!
+//! Feature `review`.
+//!
 //! ```toml
 //! [denied-service-accounts]
 //! description = "Service accounts are refused nothing"

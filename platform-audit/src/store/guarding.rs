@@ -36,6 +36,8 @@ struct State {
     exists: bool,
     migrated: bool,
     readable: bool,
+    /// Whether it is a reader of records.
+    reads: bool,
     may_migrate: bool,
 }
 
@@ -189,6 +191,13 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
                 let known = self.fetch(known.to_owned(), vec![schema.clone()]).await?;
                 known.ok_or_else(|| Error::UnknownSchema(schema.clone()))?;
             }
+        }
+        // Whoever may not look can say nothing of another role.
+        if !state.readable && (state.reads || role.is_some_and(|role| role != state.role)) {
+            return Err(Error::NotChecked {
+                schema: self.name.to_owned(),
+                user: state.role,
+            });
         }
         let role = role.map_or(state.role.clone(), ToOwned::to_owned);
         let found = self.find(&state, &role, tables).await?;

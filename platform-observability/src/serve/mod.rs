@@ -26,7 +26,7 @@ use crate::{Readiness, Telemetry};
 /// stays below the 30 seconds after which Kubernetes kills, in all but the worst case.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// How long each closure may take.
+/// How long each closure may take, unless the service says otherwise.
 const CLOSURE: Duration = Duration::from_secs(5);
 
 /// How long requests that were cut have for their destructors.
@@ -45,6 +45,7 @@ pub fn serve(listener: TcpListener, router: Router) -> Serve {
         readiness: None,
         not_ready_for: Duration::ZERO,
         drain_within: DRAIN,
+        close_within: CLOSURE,
         stop: Box::pin(std::future::pending()),
         closures: Vec::new(),
         telemetry: None,
@@ -60,8 +61,8 @@ pub fn serve(listener: TcpListener, router: Router) -> Serve {
 /// 3. stops accepting, closes idle connections, and waits for requests to end, bodies included,
 ///    [at most so long](Self::drain_within); then it cuts the connections that are left,
 /// 4. sends the telemetry there is, so that it is safe whatever comes next,
-/// 5. runs what is to be done [on shutdown](Self::on_shutdown), such as closing a pool, each for at
-///    most 5 seconds,
+/// 5. runs what is to be done [on shutdown](Self::on_shutdown), such as closing a pool, each
+///    [at most so long](Self::close_within),
 /// 6. shuts telemetry down; with step 4 at most for as long as
 ///    [it was given](crate::TelemetryBuilder::shutdown_within).
 ///
@@ -80,6 +81,7 @@ pub struct Serve {
     readiness: Option<Readiness>,
     not_ready_for: Duration,
     drain_within: Duration,
+    close_within: Duration,
     stop: Boxed<()>,
     closures: Vec<Closure>,
     telemetry: Option<Telemetry>,
@@ -112,10 +114,16 @@ impl Serve {
         self
     }
 
+    /// How long each closure may take that is run [on shutdown](Self::on_shutdown); by default 5 seconds.
+    pub fn close_within(mut self, deadline: Duration) -> Self {
+        self.close_within = deadline;
+        self
+    }
+
     /// Runs `closure` when no request is left, such as to close a pool.
     ///
-    /// Closures run in the order in which they were added. One that panics, or takes more than 5
-    /// seconds, is logged and does not keep the others from running.
+    /// Closures run in the order in which they were added. One that panics, or takes
+    /// [too long](Self::close_within), is logged and does not keep the others from running.
     pub fn on_shutdown<F, R>(mut self, closure: F) -> Self
     where
         F: FnOnce() -> R + Send + 'static,
@@ -207,7 +215,7 @@ impl Serve {
                 telemetry.flush().await;
             }
             for (index, closure) in self.closures.into_iter().enumerate() {
-                close(index + 1, closure).await;
+                close(index + 1, closure, self.close_within).await;
             }
             if let Some(telemetry) = telemetry.take() {
                 tracing::info!("stopped");
@@ -225,15 +233,15 @@ impl Serve {
     }
 }
 
-async fn close(number: usize, closure: Closure) {
+async fn close(number: usize, closure: Closure, deadline: Duration) {
     // In a task of its own, where it may panic.
     let mut task = tokio::spawn(async move { closure().await });
-    match timeout(CLOSURE, &mut task).await {
+    match timeout(deadline, &mut task).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => tracing::error!("closure {number} of the shutdown panicked"),
         Err(_) => {
             task.abort();
-            tracing::error!("closure {number} of the shutdown was stopped after {CLOSURE:?}");
+            tracing::error!("closure {number} of the shutdown was stopped after {deadline:?}");
         }
     }
 }
@@ -246,6 +254,7 @@ impl fmt::Debug for Serve {
             .field("readiness", &self.readiness)
             .field("not_ready_for", &self.not_ready_for)
             .field("drain_within", &self.drain_within)
+            .field("close_within", &self.close_within)
             .field("telemetry", &self.telemetry)
             .finish_non_exhaustive()
     }

@@ -1,2 +1,2 @@
-SELECT json_object('role', '', 'exists', json('true'), 'readable', json('true'), 'may_migrate', json('true'),
+SELECT json_object('role', '', 'exists', json('true'), 'readable', json('true'), 'reads', json('false'), 'may_migrate', json('true'),
     'migrated', json(iif(EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '{schema}_migration'), 'true', 'false')))

@@ -364,3 +364,24 @@ async fn a_start_is_judged_by_whoever_connects_whatever_it_says() {
     let kinds: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
     assert_eq!(kinds, [FindingKind::AppSuperuser], "{report}");
 }
+
+#[tokio::test]
+async fn whoever_may_not_look_finds_nothing_wrong_with_others() {
+    let mut guarded = clean().await;
+    let reader = guarded.database.role("compliance", "LOGIN").await;
+    Audit::new(guarded.owner_pool().await, "ledger")
+        .grant(None, Some(&reader))
+        .await
+        .unwrap();
+    let pool = PgPool::connect(&guarded.database.url_as(&reader))
+        .await
+        .unwrap();
+    for of_the_service in [true, false] {
+        let mut audit = Audit::new(pool.clone(), "ledger");
+        if of_the_service {
+            audit = audit.app_role(&guarded.app);
+        }
+        let error = audit.check().await.unwrap_err();
+        assert!(matches!(error, Error::NotChecked { .. }), "{error}");
+    }
+}
