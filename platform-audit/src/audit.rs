@@ -34,6 +34,9 @@ use crate::work::{Committed, Work};
 /// How long an abandoned handler may still take, unless the service says otherwise.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// How long a COMMIT may take to be answered, unless the service says otherwise.
+const COMMIT: Duration = Duration::from_secs(60);
+
 /// The auditing of one service: makes the [request guard](crate::guard), runs audited work that
 /// no request asked for, and reads records back. Cheap to clone.
 pub struct Audit<DB: AuditDatabase> {
@@ -78,6 +81,7 @@ impl<DB: AuditDatabase> Audit<DB> {
             client_addresses: None,
             observe_only: false,
             grace: GRACE,
+            commit_within: COMMIT,
             anonymous_attempts: PER_MINUTE,
             max_connections: None,
             one_message: None,
@@ -135,8 +139,8 @@ impl<DB: AuditDatabase> Audit<DB> {
     /// Waits until no audited work is under way, such as that of clients who hung up, and then
     /// writes the last summary of [suppressed attempts](AuditBuilder::anonymous_attempts); call
     /// it after the server has stopped, lest attempts end unrecorded. It takes at most as long as work may
-    /// go on ([`abandoned_after`](AuditBuilder::abandoned_after), 30 seconds by default), and some seconds for
-    /// what is recorded of it: whoever waits for less (`platform_observability::Serve::close_within`: 5 seconds) waits longer, or shortens that.
+    /// go on ([`abandoned_after`](AuditBuilder::abandoned_after), 30 seconds by default) and then take to be
+    /// [committed](AuditBuilder::commit_within) or recorded, which where the database answers is soon: whoever waits for less (`platform_observability::Serve::close_within`: 5 seconds) waits longer, or shortens that.
     pub async fn shutdown(&self) {
         let tasks = &self.work.core.tasks;
         tasks.close();
@@ -295,6 +299,7 @@ pub struct AuditBuilder<DB: AuditDatabase> {
     client_addresses: Option<ClientAddresses>,
     observe_only: bool,
     grace: Duration,
+    commit_within: Duration,
     anonymous_attempts: NonZeroU32,
     max_connections: Option<u32>,
     one_message: Option<bool>,
@@ -359,6 +364,14 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// ends it at once.
     pub fn abandoned_after(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// How long the database may take to write the records and commit, before nobody waits for its answer
+    /// any more and the outcome counts as unknown (503, [`Error::OutcomeUnknown`]); 60 seconds by default. A
+    /// synchronous standby may hold a COMMIT up; a server that vanished without a word would for ever.
+    pub fn commit_within(mut self, deadline: Duration) -> Self {
+        self.commit_within = deadline;
         self
     }
 
@@ -524,7 +537,10 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         let mut audited = store.schema(&mut connection, &self.service);
         audited.bring_up_to_date(&self.tables).await?;
         connection.keep();
-        store.create_partitions().await?;
+        // A dump holds the locks for hours; whether one is missing that is needed soon, the check says.
+        if let Err(error) = store.create_partitions().await {
+            store.warn_of_partitions(&error);
+        }
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         let report = audited.check(None, &self.tables).await?;
@@ -549,6 +565,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             client_addresses: self.client_addresses,
             observe_only: self.observe_only,
             grace: self.grace,
+            commit_within: self.commit_within,
             meters: Meters::new(),
             flood: Flood::new(self.anonymous_attempts),
             tasks: TaskTracker::new(),

@@ -29,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) client_addresses: Option<ClientAddresses>,
     pub(crate) observe_only: bool,
     pub(crate) grace: Duration,
+    /// How long a COMMIT may take to be answered.
+    pub(crate) commit_within: Duration,
     pub(crate) meters: Meters,
     pub(crate) flood: Flood,
     /// What must not be cut off, and what a shutdown waits for.
@@ -245,7 +247,11 @@ impl Core {
     ) -> Result<(), Error> {
         let mut record = self.record(unit, Outcome::Success, Some(status.as_u16()));
         bound_record(&mut record);
-        self.store.write(&[record]).await?;
+        let records = [record];
+        let writing = self.store.write(&records);
+        tokio::time::timeout(ATTEMPT_TIMEOUT, writing)
+            .await
+            .map_err(|_| Error::Record(sqlx::Error::PoolTimedOut))??;
         self.meters.committed(1);
         Ok(())
     }

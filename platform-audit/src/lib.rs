@@ -71,7 +71,8 @@
 //!
 //! `guard()` again repairs a guard; it also gives TRUNCATE triggers to partitions that were
 //! attached since, which do not inherit them as they do the others. `unguard('…', 'why')` takes
-//! it, and leaves a record of it. Data-only restores into guarded tables need `--disable-triggers`.
+//! it, and leaves a record of it. A data-only restore into a guarded table needs a record
+//! of its own, in the same transaction.
 //!
 //! # Features
 //!

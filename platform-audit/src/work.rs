@@ -44,7 +44,14 @@ impl<DB: AuditDatabase> Work<DB> {
     pub(crate) async fn commit(&self, mut tx: AuditTx<DB>, status: Option<u16>) -> Committed {
         let records = tx.take_records(&self.core, status);
         let first = &records[0];
-        let (error, error_type) = match self.store.commit(tx.transaction(), &records).await {
+        let committing = self.store.commit(tx.transaction(), &records);
+        let committed = tokio::time::timeout(self.core.commit_within, committing).await;
+        let silent = |_| {
+            Err(NotCommitted::Unknown(
+                std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
+            ))
+        };
+        let (error, error_type) = match committed.unwrap_or_else(silent) {
             Ok(()) => {
                 tracing::debug!(record_id = %first.id, action = %first.action, records = records.len(), "audited");
                 self.core.meters.committed(records.len());
@@ -95,12 +102,19 @@ impl<DB: AuditDatabase> Work<DB> {
         status: Option<u16>,
         error_type: &str,
     ) -> Option<Uuid> {
-        let rolled_back =
-            tokio::time::timeout(ROLLBACK_TIMEOUT, tx.transaction().roll_back()).await;
+        let ending = async {
+            tx.transaction().roll_back().await?;
+            // Or else it would fail all that comes, until it reaches its age.
+            match outcome {
+                Outcome::Failed => self.store.is_writable(tx.transaction()).await,
+                _ => Ok(true),
+            }
+        };
+        let usable = tokio::time::timeout(ROLLBACK_TIMEOUT, ending).await;
         let (transaction, unit) = tx.into_parts();
-        match rolled_back {
-            Ok(Ok(())) => transaction.keep(),
-            Ok(Err(_)) | Err(_) => transaction.discard(),
+        match usable {
+            Ok(Ok(true)) => transaction.keep(),
+            Ok(Ok(false) | Err(_)) | Err(_) => transaction.discard(),
         }
         self.core
             .record_attempt(&unit, outcome, status, error_type)

@@ -128,6 +128,13 @@ impl Wire {
         self.shared.held.send_replace(held);
     }
 
+    /// Carries nothing any more of the connections that there are, and cuts none: as a server that vanished
+    /// without a word. New ones are carried.
+    pub fn freeze(&self) {
+        let opened = *self.shared.opened.lock().unwrap();
+        self.shared.frozen_before.send_replace(opened);
+    }
+
     /// Makes each message to the server this much late.
     pub fn delay(&self, late: Duration) {
         *self.shared.delay.lock().unwrap() = late;
@@ -144,12 +151,18 @@ struct Shared {
     flights: Mutex<Vec<Flight>>,
     trap: Mutex<Option<Trap>>,
     held: watch::Sender<bool>,
+    /// How many connections there were.
+    opened: Mutex<usize>,
+    /// Those of lower numbers are frozen.
+    frozen_before: watch::Sender<usize>,
     delay: Mutex<Duration>,
 }
 
 impl Shared {
-    async fn pass(&self) {
-        // The sender is at hand, so this cannot fail.
+    async fn pass(&self, connection: usize) {
+        // The senders are at hand, so this cannot fail.
+        let mut frozen = self.frozen_before.subscribe();
+        let _ = frozen.wait_for(|before| connection >= *before).await;
         let _ = self.held.subscribe().wait_for(|held| !held).await;
     }
 
@@ -184,6 +197,7 @@ async fn accept(
         let Ok((client, _)) = listener.accept().await else {
             return;
         };
+        *shared.opened.lock().unwrap() = connection + 1;
         let (server, shared, mut cut) = (server.clone(), Arc::clone(&shared), cuts.subscribe());
         tokio::spawn(async move {
             tokio::select! {
@@ -240,6 +254,7 @@ async fn upstream(
     shared: &Shared,
     state: &Mutex<State>,
 ) -> std::io::Result<()> {
+    let connection = state.lock().unwrap().connection;
     loop {
         let kind = from.read_u8().await?;
         let message = packet(&mut from, Some(kind)).await?;
@@ -247,7 +262,7 @@ async fn upstream(
         if cut == Some(Cut::BeforeServer) {
             return Ok(());
         }
-        shared.pass().await;
+        shared.pass(connection).await;
         let late = *shared.delay.lock().unwrap();
         if !late.is_zero() {
             tokio::time::sleep(late).await;
@@ -262,6 +277,7 @@ async fn downstream(
     shared: &Shared,
     state: &Mutex<State>,
 ) -> std::io::Result<()> {
+    let connection = state.lock().unwrap().connection;
     loop {
         let kind = from.read_u8().await?;
         let message = packet(&mut from, Some(kind)).await?;
@@ -278,7 +294,7 @@ async fn downstream(
             silenced
         };
         if !silenced {
-            shared.pass().await;
+            shared.pass(connection).await;
             to.write_all(&message).await?;
         }
     }

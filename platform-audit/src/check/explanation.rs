@@ -61,7 +61,8 @@ Owners, who can take the guard from what they own:"
       Found out by: the audit record that each leaves (action table.unguard, table.exempt).
   - DISABLE TRIGGER, DROP TRIGGER, CREATE OR REPLACE FUNCTION in {schema}, DETACH PARTITION, DROP TABLE
       Found out by: `platform-audit check` while it lasts; a trigger that was dropped and made again
-      within one transaction, and a function that was replaced, only by the server's log.
+      within one transaction, a function that was replaced, and what was dropped, only by the
+      server's log.
   - UPDATE and DELETE of records, once the append-only triggers are off
       Found out by: `platform-audit check` while they are off; not afterwards, as records are not sealed yet.
 Let the owner be a NOLOGIN role that only the deployment may become.

@@ -35,6 +35,8 @@ pub enum FindingKind {
     AppOwnsTable,
     /// The service's role owns the audit schema, or what the guard in it is made of.
     AppOwnsSchema,
+    /// The service's role owns the schema of guarded tables, and so may drop them.
+    AppOwnsTablesSchema,
     /// The service's role may give itself any other, such as the owner's.
     AppCreatesRoles,
     /// The service's role may say that large changes have their record.
@@ -51,6 +53,10 @@ pub enum FindingKind {
     ReplicationRoleGranted,
     /// There is no partition for next month's records.
     PartitionMissing,
+    /// Records of a month, or the default ones, are not a part of the log any more.
+    PartitionDetached,
+    /// The database takes no writes.
+    ReadOnly,
     /// The connection does not enforce foreign keys, which the guard on SQLite is made of.
     ForeignKeysOff,
 }
@@ -75,7 +81,7 @@ impl Finding {
     pub(crate) fn is_fatal(&self) -> bool {
         matches!(
             self.kind,
-            FindingKind::MigrationBehind | FindingKind::RightsMissing
+            FindingKind::MigrationBehind | FindingKind::RightsMissing | FindingKind::ReadOnly
         )
     }
 }
@@ -229,6 +235,32 @@ impl Found {
                 format!(
                     "{detail} SELECT {schema}.grant_app({grantee}); -- the_owner_role is one that the service cannot become"
                 ),
+            ),
+            Kind::AppOwnsTablesSchema => (
+                format!(
+                    "the service's role {role} owns the schema {object} (as {detail}), so it may drop its guarded tables and make others in their place"
+                ),
+                format!(
+                    "ALTER SCHEMA {object} OWNER TO the_owner_role; -- one that the service cannot become"
+                ),
+            ),
+            Kind::PartitionDetached => (
+                format!(
+                    "the records in {object} are not a part of the log, so nobody finds them, and they can be changed"
+                ),
+                format!(
+                    "ALTER TABLE {schema}.record ATTACH PARTITION {object} {detail}; ALTER TABLE {object} ENABLE ALWAYS TRIGGER record_append_only; -- and find out who detached it, and what was changed since"
+                ),
+            ),
+            Kind::ReadOnly => (
+                format!(
+                    "the database {object} takes no writes: {}",
+                    match detail.as_str() {
+                        "standby" => "this server is a standby",
+                        _ => "transactions are read-only by a setting",
+                    }
+                ),
+                "Connect to the primary; or, where default_transaction_read_only is on for this role or database, reset it.".to_owned(),
             ),
             Kind::AppCreatesRoles => (
                 format!(

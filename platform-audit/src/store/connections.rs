@@ -13,7 +13,14 @@ use crate::error::Error;
 /// also each time one is taken; and it may hand out a connection on which a cancelled `begin`
 /// left a transaction open. Connections that only this crate touches need neither question,
 /// which leaves four round trips for a request, and no open transaction can come from elsewhere.
-pub(crate) struct Connections<DB: AuditDatabase>(managed::Pool<Manager<DB>>);
+pub(crate) struct Connections<DB: AuditDatabase> {
+    pool: managed::Pool<Manager<DB>>,
+    /// How long the service's pool waits for a connection.
+    acquire_timeout: Duration,
+}
+
+/// How long a connection that was used before may take to answer, before another one is taken.
+const STALE: Duration = Duration::from_secs(5);
 
 /// Makes connections through the service's own pool, so that its options and its
 /// `after_connect` hold for them too, and keeps them.
@@ -55,13 +62,16 @@ impl<DB: AuditDatabase> Connections<DB> {
             .queue_mode(QueueMode::Lifo)
             .runtime(deadpool::Runtime::Tokio1)
             .build()
-            .map(Self)
+            .map(|pool| Self {
+                pool,
+                acquire_timeout: timeout,
+            })
             .map_err(|error| Error::Store(sqlx::Error::Configuration(Box::new(error))))
     }
 
     /// Waits for a free connection, or makes one.
     pub(crate) async fn lend(&self) -> Result<Connection<DB>, sqlx::Error> {
-        match self.0.get().await {
+        match self.pool.get().await {
             Ok(object) => Ok(Connection {
                 object: Some(object),
             }),
@@ -72,17 +82,27 @@ impl<DB: AuditDatabase> Connections<DB> {
         }
     }
 
+    /// How long a connection may take to begin a transaction.
+    pub(crate) fn patience(&self, reused: bool) -> Duration {
+        if reused {
+            self.acquire_timeout.min(STALE)
+        } else {
+            self.acquire_timeout
+        }
+    }
+
     /// Closes the connections that are idle for longer than the service's pool allows.
     pub(crate) fn close_idle(&self) {
-        let manager = self.0.manager();
-        self.0.retain(|_, metrics| !manager.is_worn_out(&metrics));
+        let manager = self.pool.manager();
+        self.pool
+            .retain(|_, metrics| !manager.is_worn_out(&metrics));
     }
 }
 
 impl<DB: AuditDatabase> std::fmt::Debug for Connections<DB> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Connections")
-            .field(&self.0.status())
+            .field(&self.pool.status())
             .finish()
     }
 }

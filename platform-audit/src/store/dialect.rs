@@ -44,7 +44,7 @@ impl Dialect {
         }
     }
 
-    /// Answers one row, true, on a connection that is in no transaction.
+    /// Answers `idle` on a connection that is in no transaction.
     pub(crate) fn is_idle(self) -> Option<&'static str> {
         match self {
             // now() is when the transaction began, statement_timestamp() when this message came.
@@ -52,6 +52,30 @@ impl Dialect {
                 Some("SELECT CASE WHEN now() = statement_timestamp() THEN 'idle' ELSE 'busy' END")
             }
             // BEGIN fails inside a transaction.
+            Self::Sqlite => None,
+        }
+    }
+
+    /// A statement that tells the next transaction there will be, and one that says whether all before
+    /// that of its argument have ended.
+    pub(crate) fn settled(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Postgres => Some((
+                "SELECT pg_snapshot_xmax(pg_current_snapshot())::text",
+                "SELECT (pg_snapshot_xmin(pg_current_snapshot()) >= $1::xid8)::text",
+            )),
+            // It has one writer at a time, whose locks a reader sees.
+            Self::Sqlite => None,
+        }
+    }
+
+    /// Answers `writable` on a server that takes writes: not on a standby, as the writer of
+    /// yesterday may be after a failover.
+    pub(crate) fn is_writable(self) -> Option<&'static str> {
+        match self {
+            Self::Postgres => {
+                Some("SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'writable' END")
+            }
             Self::Sqlite => None,
         }
     }

@@ -52,6 +52,8 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         }
         if behind {
             self.migrate().await?;
+        } else if state.may_migrate {
+            self.register().await?;
         }
         self.apply(tables).await
     }
@@ -67,14 +69,26 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             }
         }
         migrate::run::<DB>(self.connection, self.dialect, self.name, !state.exists).await?;
-        if self.dialect == Dialect::Postgres {
-            let insert = format!(
-                "INSERT INTO {}.service (name) VALUES ($1) ON CONFLICT DO NOTHING",
-                self.name
-            );
-            self.run(insert, vec![self.service.to_owned()]).await?;
+        self.register().await
+    }
+
+    /// Says which service writes here, for records that are written by hand; if it may.
+    async fn register(&mut self) -> Result<(), Error> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(());
         }
-        Ok(())
+        let may = format!(
+            "SELECT has_table_privilege('{}.service', 'INSERT')::text",
+            self.name
+        );
+        if self.fetch(may, Vec::new()).await?.as_deref() != Some("true") {
+            return Ok(());
+        }
+        let insert = format!(
+            "INSERT INTO {}.service (name) VALUES ($1) ON CONFLICT DO NOTHING",
+            self.name
+        );
+        self.run(insert, vec![self.service.to_owned()]).await
     }
 
     /// Guards and exempts the tables that the service names, as far as this connection may.

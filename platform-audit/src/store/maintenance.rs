@@ -2,6 +2,9 @@ use std::borrow::Cow;
 use std::sync::Weak;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::{AuditDatabase, Dialect, Store};
 use crate::error::Error;
 
@@ -14,7 +17,20 @@ const REAP_EVERY: Duration = Duration::from_secs(60);
 /// How many of those periods lie between two looks at the partitions: six hours.
 const PARTITIONS_EVERY: u32 = 360;
 
+/// How long such a look may take.
+const LOOK: Duration = Duration::from_secs(60);
+
 impl<DB: AuditDatabase> Store<DB> {
+    /// Says that partitions could not be made, which loses nothing: the default one takes what has none
+    /// of its own.
+    pub(crate) fn warn_of_partitions(&self, error: &dyn std::fmt::Display) {
+        tracing::warn!(
+            schema = self.schema,
+            error = %error,
+            "the next months' audit partitions could not be made; records go to the default partition"
+        );
+    }
+
     /// Makes the partitions of this month and the next ones where they are missing, and points
     /// the guard at this month's.
     ///
@@ -23,25 +39,37 @@ impl<DB: AuditDatabase> Store<DB> {
         if self.dialect() == Dialect::Sqlite {
             return Ok(());
         }
-        let mut tries = 1;
-        loop {
-            let statement = format!("SELECT {}.maintain({MONTHS_AHEAD})", self.schema);
-            match self.run_raw(statement).await {
-                Err(Error::Store(error)) if tries < TRIES && is_lock_timeout(&error) => tries += 1,
-                Err(Error::Store(error)) if is_not_for_us(&error) => return Ok(()),
-                done => return done,
+        // Apart and first, as the guard is slow until it asks this month's partition, and the locks for
+        // new ones may have to be waited for.
+        for function in ["point_guard()", &format!("maintain({MONTHS_AHEAD})")] {
+            let mut tries = 1;
+            loop {
+                let statement = format!("SELECT {}.{function}", self.schema);
+                match self.run_raw(statement).await {
+                    Err(Error::Store(error)) if tries < TRIES && is_held_up(&error) => tries += 1,
+                    Err(Error::Store(error)) if is_not_for_us(&error) => break,
+                    done => break done?,
+                }
             }
         }
+        Ok(())
     }
+}
+
+/// This month (UTC), as the partitions have it.
+fn month() -> (i16, i8) {
+    let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    (now.year(), now.month())
 }
 
 /// How often the partitions are tried when other work holds their locks. Each try gives up soon,
 /// lest writers queue behind it.
 const TRIES: u32 = 5;
 
-/// Postgres' `lock_not_available`.
-fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    code(error).as_deref() == Some("55P03")
+/// Postgres' `lock_not_available`, `deadlock_detected`, and `query_canceled`, where the service's statements
+/// have less time than the lock.
+fn is_held_up(error: &sqlx::Error) -> bool {
+    matches!(code(error).as_deref(), Some("55P03" | "40P01" | "57014"))
 }
 
 /// Postgres' `insufficient_privilege`, `invalid_schema_name` and `undefined_function`.
@@ -53,22 +81,22 @@ fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error()?.code()
 }
 
-/// Looks after idle connections and partitions until the store is dropped. A failure loses
-/// nothing, since the default partition takes what has none of its own; it is reported and
+/// Looks after idle connections and partitions until the store is dropped. A failure is reported and
 /// tried again.
 pub(crate) async fn maintain<DB: AuditDatabase>(store: Weak<Store<DB>>) {
+    let mut looked_in = month();
     for round in 1_u32.. {
         tokio::time::sleep(REAP_EVERY).await;
         let Some(store) = store.upgrade() else { return };
         store.connections.close_idle();
-        if round % PARTITIONS_EVERY == 0
-            && let Err(error) = store.create_partitions().await
-        {
-            tracing::warn!(
-                schema = store.schema,
-                error = %error,
-                "the next months' audit partitions could not be made; records go to the default partition"
-            );
+        // In a new month at once, as the guard asks the partition of the last one until then.
+        if round % PARTITIONS_EVERY == 0 || looked_in != month() {
+            let looking = tokio::time::timeout(LOOK, store.create_partitions());
+            match looking.await {
+                Ok(Ok(())) => looked_in = month(),
+                Ok(Err(error)) => store.warn_of_partitions(&error),
+                Err(_) => store.warn_of_partitions(&"the database does not answer"),
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod transaction;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sqlx::{AssertSqlSafe, Pool, SqlSafeStr};
@@ -57,6 +58,9 @@ struct ByColumns {
     one: Arc<str>,
     several: Arc<str>,
 }
+
+/// How long a record that is not there is waited for.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// What the request guard needs of a store, whichever database it is.
 pub(crate) trait AnyStore: Send + Sync + std::fmt::Debug {
@@ -111,18 +115,63 @@ impl<DB: AuditDatabase> Store<DB> {
         self.dialect
     }
 
-    /// Reads one record back.
+    /// Reads one record back. What is not there may be about to be, where the answer to its COMMIT was
+    /// lost: on Postgres it waits, at most [`SETTLING`], until the transactions of this moment have ended.
     pub(crate) async fn find(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
-        let mut connection = self.connections.lend().await.map_err(Error::Store)?;
+        if let Some(record) = self.find_now(id).await? {
+            return Ok(Some(record));
+        }
+        let Some((next, ended)) = self.dialect.settled() else {
+            return Ok(None);
+        };
+        let began = Instant::now();
+        let Some(next) = self.fetch_text(Arc::from(next), Vec::new()).await? else {
+            return Ok(None);
+        };
+        let ended: Arc<str> = Arc::from(ended);
+        while began.elapsed() < SETTLING {
+            let ended = self
+                .fetch_text(Arc::clone(&ended), vec![next.clone()])
+                .await?;
+            if ended.as_deref() == Some("true") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.find_now(id).await
+    }
+
+    async fn find_now(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
         let statement = Arc::clone(&self.statements.find);
-        let found = DB::fetch_text(&mut connection, statement, vec![id.to_string()]).await;
-        connection.keep_if_ok(&found);
-        let Some(text) = found.map_err(Error::Store)? else {
+        let Some(text) = self.fetch_text(statement, vec![id.to_string()]).await? else {
             return Ok(None);
         };
         let record = AuditRecord::from_row(&text)
             .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))?;
         Ok(Some(record))
+    }
+
+    /// The text that a statement answers, asked again where a stale connection never took it.
+    async fn fetch_text(
+        &self,
+        statement: Arc<str>,
+        arguments: Vec<String>,
+    ) -> Result<Option<String>, Error> {
+        loop {
+            let mut connection = self.connections.lend().await.map_err(Error::Store)?;
+            let reused = connection.was_reused();
+            let asking = DB::fetch_text(&mut connection, Arc::clone(&statement), arguments.clone());
+            let patience = self.connections.patience(reused);
+            let silent = |_| Err(sqlx::Error::PoolTimedOut);
+            let found = tokio::time::timeout(patience, asking).await;
+            let found = found.unwrap_or_else(silent);
+            connection.keep_if_ok(&found);
+            match found {
+                Err(sqlx::Error::PoolTimedOut) if reused => {}
+                Err(error) if reused && connection_failed(&error) => {}
+                found => return found.map_err(Error::Store),
+            }
+        }
     }
 
     pub(crate) async fn run_raw(&self, statement: String) -> Result<(), Error> {
@@ -154,6 +203,8 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
                     Ok(_) => return Ok(()),
                     // A stale connection never took the statement; a fresh one may be had.
                     Err(error) if reused && connection_failed(&error) => {}
+                    // Of two that overlap, a serializable database takes one.
+                    Err(error) if was_rolled_back(&error) => {}
                     Err(error) => return Err(Error::Record(error)),
                 }
             }
@@ -169,6 +220,13 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
 fn as_json(records: &[AuditRecord]) -> String {
     // Every key is a string and every value is JSON already, so this cannot fail.
     serde_json::to_string(records).unwrap_or_default()
+}
+
+/// Postgres' class `transaction_rollback`: what was refused for what others did, and may be tried again.
+fn was_rolled_back(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    let code = error.and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("40"))
 }
 
 /// Whether the connection, rather than the statement, failed.

@@ -36,7 +36,8 @@ pub(crate) enum NotCommitted {
 
 impl<DB: AuditDatabase> Store<DB> {
     /// Begins a transaction named by `token`, on a connection that turns out to be alive: BEGIN
-    /// is the liveness test, so a stale connection costs nothing but a try.
+    /// is the liveness test, so a stale connection costs nothing but a try. A server that vanished without
+    /// a word answers nothing at all: one that was heard before has less time for it.
     pub(crate) async fn begin(&self, token: Uuid) -> Result<Transaction<DB>, Error> {
         let pad = self.pads.pad();
         loop {
@@ -45,6 +46,8 @@ impl<DB: AuditDatabase> Store<DB> {
                 Cow::Borrowed(statement) => statement.into_sql_str(),
                 Cow::Owned(statement) => AssertSqlSafe(statement).into_sql_str(),
             };
+            let reused = connection.was_reused();
+            let patience = self.connections.patience(reused);
             let began = Instant::now();
             let begun = async {
                 // It counts one where a message committed that it knows nothing of.
@@ -56,7 +59,15 @@ impl<DB: AuditDatabase> Store<DB> {
             };
             // The driver tells subscribers the text of what it runs, and the pad is a secret. (A subscriber
             // of its own would have to be registered with every callsite, each time.)
-            match begun.with_subscriber(Dispatch::none()).await {
+            let begun = begun.with_subscriber(Dispatch::none());
+            let Ok(begun) = tokio::time::timeout(patience, begun).await else {
+                connection.discard();
+                if reused {
+                    continue;
+                }
+                return Err(Error::Begin(sqlx::Error::PoolTimedOut));
+            };
+            match begun {
                 Ok(()) => {
                     self.pads.begun(began.elapsed());
                     return Ok(Transaction {
@@ -66,7 +77,7 @@ impl<DB: AuditDatabase> Store<DB> {
                     });
                 }
                 // Each stale connection is discarded, so this ends at a fresh one.
-                Err(error) if connection.was_reused() && connection_failed(&error) => {
+                Err(error) if reused && connection_failed(&error) => {
                     connection.discard();
                 }
                 Err(error) => {
@@ -110,6 +121,19 @@ impl<DB: AuditDatabase> Store<DB> {
         DB::TransactionManager::commit(connection)
             .await
             .map_err(NotCommitted::of_commit)
+    }
+
+    /// Whether the server of an ended transaction takes writes.
+    pub(crate) async fn is_writable(
+        &self,
+        transaction: &mut Transaction<DB>,
+    ) -> Result<bool, sqlx::Error> {
+        let Some(question) = self.dialect.is_writable() else {
+            return Ok(true);
+        };
+        let question = question.into_sql_str();
+        let answer = DB::fetch_raw_text(&mut transaction.connection, question).await?;
+        Ok(answer == "writable")
     }
 
     async fn write_in_transaction(

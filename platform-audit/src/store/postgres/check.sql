@@ -71,6 +71,12 @@ WITH app AS (
                 WHERE pg_has_role(session.oid, role, 'MEMBER')))
     UNION ALL SELECT 'app_owns_schema', '{schema}', string_agg(format('%s the_owner_role;', change), ' ' ORDER BY change) FROM made, app
         WHERE NOT rolsuper AND pg_has_role(app.oid, owner, 'MEMBER') HAVING count(*) > 0
+    -- Who owns a schema may drop its tables.
+    UNION ALL SELECT DISTINCT 'app_owns_tables_schema', format('%I', nspname), nspowner::regrole::text
+        FROM app, pg_namespace JOIN pg_class AS class ON relnamespace = pg_namespace.oid
+        WHERE class.oid IN (SELECT oid FROM guarded) AND NOT rolsuper AND pg_has_role(app.oid, nspowner, 'MEMBER')
+            -- It follows from becoming a superuser, who owns what others do not.
+            AND NOT EXISTS (SELECT FROM pg_roles AS role WHERE role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER'))
     UNION ALL SELECT 'app_creates_roles', app.rolname, role.rolname FROM app, pg_roles AS role
         WHERE NOT app.rolsuper AND role.rolcreaterole AND NOT role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER')
             -- From Postgres 16 on it takes a right on the role that is given.
@@ -95,13 +101,26 @@ WITH app AS (
         WHERE NOT (has_schema_privilege(app.oid, '{schema}', 'USAGE')
             AND has_column_privilege(app.oid, '{schema}.record', 'id', 'INSERT')
             AND has_table_privilege(app.oid, '{schema}.record', 'SELECT')
-            AND has_function_privilege(app.oid, '{schema}.maintain(integer)', 'EXECUTE'))
+            AND has_function_privilege(app.oid, '{schema}.maintain(integer)', 'EXECUTE')
+            AND has_function_privilege(app.oid, '{schema}.point_guard()', 'EXECUTE')
+            AND has_function_privilege(app.oid, '{schema}.write_sealed(varbit)', 'EXECUTE'))
+    UNION ALL SELECT 'read_only', current_database(), CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'setting' END
+        WHERE pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean
+    -- What is not a part of the log any more, nobody reads, and nothing keeps from being changed.
+    UNION ALL SELECT 'partition_detached', {schema}.qualified(oid), CASE WHEN relname = 'record_default' THEN 'DEFAULT' ELSE format(
+            'FOR VALUES FROM (%L) TO (%L)', to_date(right(relname, 7), 'YYYY_MM') || ' 00:00+00', (to_date(right(relname, 7), 'YYYY_MM') + interval '1 month')::date || ' 00:00+00') END
+        FROM pg_class
+        WHERE relnamespace = '{schema}'::regnamespace AND relkind = 'r' AND relname ~ '^record_([0-9]{4}_[0-9]{2}|default)$'
+            AND oid NOT IN (SELECT tab FROM records)
     -- Postgres 15 can grant it; before, only superusers can set it.
     UNION ALL SELECT 'replication_role_granted', rolname, '' FROM app
         WHERE NOT rolsuper AND {schema}.may_set_replication_role(app.oid)
+    -- Unless its records are in the default partition already, where they stay.
     UNION ALL SELECT 'partition_missing', '{schema}.' || part, '' FROM (
-        SELECT 'record_' || to_char((now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY_MM') AS part
-    ) AS next WHERE to_regclass('{schema}.' || part) IS NULL
+        SELECT 'record_' || to_char(starts AT TIME ZONE 'UTC', 'YYYY_MM') AS part, starts, starts + interval '1 month' AS ends
+        FROM (SELECT date_trunc('month', now() AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC' AS starts) AS it
+    ) AS next WHERE to_regclass('{schema}.' || part) IS NULL AND NOT EXISTS (
+        SELECT FROM {schema}.record WHERE recorded_at >= starts AND recorded_at < ends)
 )
 SELECT COALESCE(json_agg(json_build_object('finding', finding, 'object', object, 'detail', detail) ORDER BY finding, object, detail), '[]')::text
 FROM findings

@@ -328,7 +328,7 @@ impl Service {
         Self::made(database, &url, options, set, |router| router).await
     }
 
-    async fn made(
+    pub(super) async fn made(
         database: TestDatabase,
         url: &str,
         options: impl FnOnce(PoolOptions<Db>) -> PoolOptions<Db>,

@@ -181,3 +181,139 @@ async fn an_internal_error_at_commit_is_no_refusal() {
     assert!(service.audit.record(id).await.unwrap().is_none());
     assert_eq!(service.entries().await, 0);
 }
+
+/// A service whose connections can vanish without a word, as by a power failure of their server: nothing
+/// is refused, nothing closed.
+async fn vanishing(bounded: Duration) -> (Wire, Service) {
+    let database = database().await;
+    let url = database.url().to_owned();
+    let wire = Wire::before(&url).await;
+    let through = wire.through(&url);
+    let service = Service::made(
+        database,
+        &through,
+        |options| options.acquire_timeout(Duration::from_secs(2)),
+        |builder| builder.max_connections(1).commit_within(bounded),
+        |router| router,
+    );
+    let service = service.await;
+    (wire, service)
+}
+
+/// Sends until it is done: each connection that is idle in the service's own pool is given up, too, one at
+/// a time, as sqlx does.
+async fn sent_at_last(service: &Service) -> reqwest::Response {
+    for _ in 0..10 {
+        let answer = service.send("/entries", &Entry::new(2)).await;
+        if answer.status() == 201 {
+            return answer;
+        }
+        assert_eq!(answer.status(), 503);
+    }
+    panic!("no connection comes back");
+}
+
+#[tokio::test]
+async fn a_server_that_vanished_costs_seconds_and_no_connection_for_ever() {
+    let (wire, service) = vanishing(Duration::from_secs(60)).await;
+    service.send("/entries", &Entry::new(1)).await;
+    // No client gives up.
+    wire.freeze();
+    let id = record_id(&sent_at_last(&service).await);
+    // Nor does who asks for a record.
+    wire.freeze();
+    wait_until(|| async { matches!(service.audit.record(id).await, Ok(Some(_))) }).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_is_never_answered_is_an_unknown_outcome() {
+    let (wire, service) = vanishing(Duration::from_secs(1)).await;
+    let entry = Entry::new(1);
+    let frozen = async {
+        service.gates.inside.notified().await;
+        wire.freeze();
+        service.gates.go_on.notify_one();
+    };
+    let (answer, ()) = tokio::join!(service.send("/wait", &entry), frozen);
+    assert_eq!(answer.status(), 503);
+    let id = record_id(&answer);
+    assert!(answer.text().await.unwrap().contains("if and only if"));
+    sent_at_last(&service).await;
+    assert!(service.audit.record(id).await.unwrap().is_none());
+}
+
+/// What is not there may be about to be.
+#[tokio::test]
+async fn a_record_that_is_asked_for_while_its_transaction_commits_is_waited_for() {
+    let service = Service::start().await;
+    let mut late = service.pool.begin().await.unwrap();
+    let id: String = sqlx::query_scalar("SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.write', reason => 'a test')::text")
+        .fetch_one(&mut *late)
+        .await
+        .unwrap();
+    let committed = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        late.commit().await.unwrap();
+    };
+    let (found, ()) = tokio::join!(service.audit.record(id.parse().unwrap()), committed);
+    assert!(found.unwrap().is_some());
+}
+
+/// After a failover, the writer of before may be a standby, and answer.
+#[tokio::test]
+async fn a_connection_to_a_server_that_takes_no_writes_is_not_kept() {
+    #[audited(action = "entry.fail")]
+    async fn fail(tx: &mut Tx) -> Result<String, Failure> {
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut *tx)
+            .await?;
+        tx.details("pid", pid);
+        Err(Failure(StatusCode::INTERNAL_SERVER_ERROR))
+    }
+    let service = Service::with(
+        |builder| builder.max_connections(1),
+        |router| router.route("/fail-of-its-own", post(fail)),
+    )
+    .await;
+    let pids = async || {
+        let mut pids = Vec::new();
+        for _ in 0..2 {
+            let answer = service.post("/fail-of-its-own").send().await.unwrap();
+            assert_eq!(answer.status(), 500);
+            pids.push(service.record_of(&answer).await.details["pid"].clone());
+        }
+        pids
+    };
+    let kept = pids().await;
+    assert_eq!(kept[0], kept[1]);
+    // No standby is at hand; so the function says what it would say there.
+    sqlx::raw_sql("CREATE SCHEMA there; CREATE FUNCTION there.pg_is_in_recovery() RETURNS boolean LANGUAGE sql AS 'SELECT true'")
+        .execute(&service.pool)
+        .await
+        .unwrap();
+    let standby = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = there, pg_catalog, public', current_database()); END $$";
+    sqlx::raw_sql(standby).execute(&service.pool).await.unwrap();
+    service
+        .scalar("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        .await;
+    let given_up = pids().await;
+    assert_ne!(given_up[0], given_up[1]);
+}
+
+/// Of two attempts that overlap, a serializable database takes one at a time.
+#[tokio::test]
+async fn attempts_that_overlap_are_all_recorded_where_transactions_are_serializable() {
+    let database = database().await;
+    let url = format!(
+        "{}?options=-c%20default_transaction_isolation%3Dserializable",
+        database.url()
+    );
+    let service = Service::on(database, &url, |builder| builder, |router| router).await;
+    let attempts = (0..64).map(|n| {
+        let path = if n % 2 == 0 { "/fail/409" } else { "/panic" };
+        service.post(path).json(&Entry::new(n)).send()
+    });
+    futures_util::future::join_all(attempts).await;
+    service.wait_for_records(64).await;
+    assert_eq!(service.audit.status().lost_attempts, 0);
+}

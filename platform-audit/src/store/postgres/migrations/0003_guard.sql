@@ -50,7 +50,8 @@ BEGIN
             -- The number is still to come: its writer was long before.
         END;
     END LOOP;
-    SELECT relnamespace::regnamespace::text AS schema, relname AS name INTO changed FROM pg_class WHERE oid = relation;
+    SELECT nspname AS schema, relname AS name INTO changed
+        FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = relation;
     RAISE EXCEPTION 'unaudited change: this transaction changed %.% and wrote no audit record', changed.schema, changed.name
         USING ERRCODE = 'AU002', SCHEMA = changed.schema, TABLE = changed.name,
               DETAIL = 'The table is guarded, so nothing of the transaction was committed.',
@@ -63,12 +64,43 @@ $$;
 CREATE FUNCTION {schema}.demand_record() RETURNS trigger
 LANGUAGE plpgsql AS $$ BEGIN RAISE 'maintain() was never called'; END $$;
 
+-- Points demand_record() at the partition of this month (UTC), if it does not ask that already.
+CREATE FUNCTION {schema}.point_guard() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $point$
+DECLARE
+    month text := 'record_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM');
+BEGIN
+    IF to_regclass('{schema}.' || month) IS NULL THEN
+        month := 'record_default';
+    END IF;
+    IF strpos((SELECT prosrc FROM pg_proc WHERE oid = '{schema}.demand_record()'::regprocedure), '{schema}.' || month || ' ') > 0 THEN
+        RETURN;
+    END IF;
+    -- One at a time, however many instances of the service start together.
+    PERFORM pg_advisory_xact_lock(hashtextextended('{schema}.record', 0));
+    -- STABLE, as it needs no snapshot of its own: that of the COMMIT sees the whole transaction. It
+    -- names each operator's schema instead of a search path, which would be set and reset each time.
+    EXECUTE format($function$
+        CREATE OR REPLACE FUNCTION {schema}.demand_record() RETURNS trigger
+        LANGUAGE plpgsql STABLE SECURITY DEFINER AS $body$
+        BEGIN
+            PERFORM FROM {schema}.%I WHERE xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
+                AND outcome OPERATOR(pg_catalog.=) 'success'
+                AND xmin OPERATOR(pg_catalog.=) xid::pg_catalog.xid;
+            IF NOT FOUND THEN
+                PERFORM {schema}.demand_anywhere(TG_RELID);
+            END IF;
+            RETURN NULL;
+        END
+        $body$ $function$, month);
+END
+$point$;
+
 -- Makes the partitions of this month and the `ahead` next ones (0 to 24), and points
 -- demand_record() at this month's. Returns how many partitions it made.
 CREATE FUNCTION {schema}.maintain(ahead integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $maintain$
 DECLARE
-    month text := 'record_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM');
     made integer;
 BEGIN
     IF ahead IS NULL OR ahead NOT BETWEEN 0 AND 24 THEN
@@ -76,26 +108,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     made := {schema}.create_partitions(ahead);
-    IF to_regclass('{schema}.' || month) IS NULL THEN
-        month := 'record_default';
-    END IF;
-    IF strpos((SELECT prosrc FROM pg_proc WHERE oid = '{schema}.demand_record()'::regprocedure), '{schema}.' || month || ' ') = 0 THEN
-        -- STABLE, as it needs no snapshot of its own: that of the COMMIT sees the whole transaction. It
-        -- names each operator's schema instead of a search path, which would be set and reset each time.
-        EXECUTE format($function$
-            CREATE OR REPLACE FUNCTION {schema}.demand_record() RETURNS trigger
-            LANGUAGE plpgsql STABLE SECURITY DEFINER AS $body$
-            BEGIN
-                PERFORM FROM {schema}.%I WHERE xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
-                    AND outcome OPERATOR(pg_catalog.=) 'success'
-                    AND xmin OPERATOR(pg_catalog.=) xid::pg_catalog.xid;
-                IF NOT FOUND THEN
-                    PERFORM {schema}.demand_anywhere(TG_RELID);
-                END IF;
-                RETURN NULL;
-            END
-            $body$ $function$, month);
-    END IF;
+    PERFORM {schema}.point_guard();
     RETURN made;
 END
 $maintain$;
@@ -206,7 +219,14 @@ $$;
 
 CREATE FUNCTION {schema}.qualified(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
-    SELECT format('%I.%I', relnamespace::regnamespace, relname) FROM pg_class WHERE oid = relation
+    SELECT format('%I.%I', nspname, relname)
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = relation
+$$;
+
+-- The service that a table's guard is recorded under: the first, where several share the schema.
+CREATE FUNCTION {schema}.writer() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT COALESCE(min(name), '{schema}') FROM {schema}.service
 $$;
 
 -- Makes every transaction that changes `relation` need an audit record; again, it repairs what
@@ -222,7 +242,7 @@ DECLARE
     changed boolean := false;
 BEGIN
     SELECT relkind, relpersistence INTO kind, persistence FROM pg_class WHERE oid = relation;
-    IF relation IS NULL OR kind NOT IN ('r', 'p') OR persistence = 't' OR qualified LIKE '{schema}.%' THEN
+    IF relation IS NULL OR kind NOT IN ('r', 'p') OR persistence = 't' OR starts_with(qualified, '{schema}.') THEN
         RAISE EXCEPTION 'guard(%): only a permanent table of the service can be guarded', COALESCE(qualified, 'NULL')
             USING ERRCODE = 'wrong_object_type',
                   HINT = 'Guard the tables that a view reads; exempt a foreign table, and audit its changes where they are made.';
@@ -249,7 +269,7 @@ BEGIN
     END LOOP;
     DELETE FROM {schema}.exemption AS exempted WHERE exempted.relation = qualified;
     IF changed OR FOUND THEN
-        PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', action => 'table.guard',
+        PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', service => {schema}.writer(), action => 'table.guard',
             resource_type => 'table', resource_id => qualified, reason => 'guard() was called');
     END IF;
 END
@@ -272,7 +292,7 @@ BEGIN
         EXECUTE format('DROP TRIGGER %I ON %s', found.name, found.tab);
     END LOOP;
     IF changed THEN
-        PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', action => 'table.unguard',
+        PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', service => {schema}.writer(), action => 'table.unguard',
             resource_type => 'table', resource_id => {schema}.qualified(relation), reason => reason);
     END IF;
 END
@@ -294,7 +314,7 @@ BEGIN
     INSERT INTO {schema}.exemption AS given (relation, reason) VALUES (qualified, exempt.reason)
         ON CONFLICT ON CONSTRAINT exemption_pkey
         DO UPDATE SET reason = EXCLUDED.reason, exempted_by = DEFAULT, exempted_at = DEFAULT;
-    PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', action => 'table.exempt',
+    PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', service => {schema}.writer(), action => 'table.exempt',
         resource_type => 'table', resource_id => qualified, reason => reason);
 END
 $$;

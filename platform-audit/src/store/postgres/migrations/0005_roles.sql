@@ -18,7 +18,7 @@ BEGIN
         SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
         WHERE attrelid = '{schema}.record'::regclass AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('xid', 'recorded_at')
     ), role);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.write_record, {schema}.write_sealed, {schema}.record_read, {schema}.maintain, {schema}.guard_triggers, {schema}.qualified, {schema}.may_set_replication_role TO %s', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.write_record, {schema}.write_sealed, {schema}.record_read, {schema}.maintain, {schema}.point_guard, {schema}.guard_triggers, {schema}.qualified, {schema}.may_set_replication_role TO %s', role);
 END
 $$;
 

@@ -107,6 +107,8 @@ found! {
     app_owns_a_table: "ALTER TABLE entry OWNER TO APP" => AppOwnsTable at "public.entry";
     app_owns_what_decides: "ALTER FUNCTION ledger_audit.demand_record() OWNER TO APP" => AppOwnsSchema at "ledger_audit";
     app_owns_the_audit_schema: "ALTER SCHEMA ledger_audit OWNER TO APP; GRANT USAGE ON SCHEMA ledger_audit TO MINE" => AppOwnsSchema at "ledger_audit";
+    app_owns_the_schema_of_its_tables: "ALTER SCHEMA public OWNER TO APP" => AppOwnsTablesSchema at "public";
+    a_part_of_the_log_is_detached: "ALTER TABLE ledger_audit.record DETACH PARTITION ledger_audit.record_default" => PartitionDetached at "ledger_audit.record_default";
     app_owns_the_obligations: "ALTER TABLE ledger_audit.obligation OWNER TO APP" => AppOwnsSchema at "ledger_audit";
     app_owns_the_sequence: "ALTER SEQUENCE ledger_audit.obliged OWNER TO APP" => AppOwnsSchema at "ledger_audit";
     app_may_say_that_it_is_obliged: "GRANT USAGE ON SEQUENCE ledger_audit.obliged TO APP" => ObligationForgeable at "ledger_audit.obliged";
@@ -383,5 +385,97 @@ async fn whoever_may_not_look_finds_nothing_wrong_with_others() {
         }
         let error = audit.check().await.unwrap_err();
         assert!(matches!(error, Error::NotChecked { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_starts_nothing() {
+    let guarded = clean().await;
+    let frozen = format!(
+        "ALTER ROLE {} SET default_transaction_read_only = on",
+        guarded.app
+    );
+    guarded.as_superuser(&frozen).await;
+    for development in [false, true] {
+        let error = start_as_app(&guarded, development).await.unwrap_err();
+        let Error::Unsafe(report) = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(report.findings.len(), 1, "{report}");
+        assert_eq!(report.findings[0].kind, FindingKind::ReadOnly);
+        assert!(!error.to_string().contains("development(true)"), "{error}");
+    }
+}
+
+/// As when a server's clock was ahead for one record.
+#[tokio::test]
+async fn a_month_whose_records_are_in_the_default_partition_misses_none() {
+    let guarded = clean().await;
+    let next: String = sqlx::query_scalar(
+        "SELECT 'ledger_audit.record_' || to_char((now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY_MM')",
+    )
+    .fetch_one(&guarded.owner_pool().await)
+    .await
+    .unwrap();
+    guarded
+        .as_superuser(&format!(
+            "ALTER TABLE ledger_audit.record DETACH PARTITION {next}; DROP TABLE {next}"
+        ))
+        .await;
+    let report = check(&guarded).await;
+    assert_eq!(report.findings[0].kind, FindingKind::PartitionMissing);
+    guarded.as_superuser("INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome)
+        VALUES (gen_random_uuid(), date_trunc('month', now() AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC' + interval '1 hour', now(), 'ledger', 'user', 'ada', 'entry.create', 'success')").await;
+    let report = check(&guarded).await;
+    assert!(report.is_clean(), "{report}");
+}
+
+#[tokio::test]
+async fn names_that_need_quotes_are_guarded_as_they_are() {
+    let guarded = clean().await;
+    guarded
+        .as_superuser(
+            "CREATE SCHEMA \"order\"; CREATE TABLE \"order\".\"Line_1\" (id int PRIMARY KEY)",
+        )
+        .await;
+    let check = async || {
+        let audit = Audit::new(guarded.owner_pool().await, "ledger").app_role(&guarded.app);
+        audit.tables_in(["public", "order"]).check().await.unwrap()
+    };
+    let report = check().await;
+    assert_eq!(report.findings.len(), 1, "{report}");
+    assert_eq!(report.findings[0].object, "\"order\".\"Line_1\"");
+    guarded.as_superuser(&report.findings[0].remedy).await;
+    assert!(check().await.is_clean());
+    let named: String = sqlx::query_scalar(
+        "SELECT resource_id FROM ledger_audit.record WHERE action = 'table.guard' ORDER BY recorded_at DESC LIMIT 1",
+    )
+    .fetch_one(&guarded.owner_pool().await)
+    .await
+    .unwrap();
+    assert_eq!(named, "\"order\".\"Line_1\"");
+}
+
+#[tokio::test]
+async fn where_several_services_share_the_log_tables_are_guarded_all_the_same() {
+    let guarded = clean().await;
+    Audit::new(guarded.owner_pool().await, "billing")
+        .schema("ledger_audit")
+        .development(true)
+        .start()
+        .await
+        .unwrap();
+    let services: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM ledger_audit.service ORDER BY 1")
+            .fetch_all(&guarded.owner_pool().await)
+            .await
+            .unwrap();
+    assert_eq!(services, ["billing", "ledger"]);
+    for statement in [
+        "CREATE TABLE invoice (id int); SELECT ledger_audit.guard('invoice')",
+        "SELECT ledger_audit.unguard('invoice', 'a test')",
+        "SELECT ledger_audit.exempt('invoice', 'a test')",
+    ] {
+        guarded.as_superuser(statement).await;
     }
 }

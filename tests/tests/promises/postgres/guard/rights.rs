@@ -80,6 +80,7 @@ async fn each_role_has_exactly_its_rights() {
             "may_set_replication_role",
             "needs_check",
             "new_id",
+            "point_guard",
             "qualified",
             "record_read",
             "write_record",
