@@ -429,13 +429,14 @@ async fn a_reader_that_has_had_enough_is_no_failure_of_the_command() {
         "export --database-url {} --service a --as grace --format jsonl --out -",
         "completions bash",
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let command = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
             .args(arguments.split(' ').map(|it| it.replace("{}", url)))
-            .stdout(Stdio::piped())
+            .stdout(writer)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        drop(command.stdout.take());
         let output = command.wait_with_output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(141), "{arguments}: {err}");

@@ -97,6 +97,8 @@ impl Drop for Page {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
+        // Which it would have removed itself, had it not been killed.
+        std::fs::remove_file(&self.password_file).ok();
     }
 }
 

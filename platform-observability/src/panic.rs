@@ -43,8 +43,14 @@ mod tests {
     #[test]
     fn a_panic_is_logged_with_its_place_and_without_data() {
         let capture = Capture::start();
-        // The test's process is its own, whose hook nobody else needs.
-        std::panic::set_hook(Box::new(log));
+        // Others may panic meanwhile, where a process has many tests.
+        let (before, own) = (std::panic::take_hook(), std::thread::current().id());
+        std::panic::set_hook(Box::new(move |panic| {
+            match std::thread::current().id() == own {
+                true => log(panic),
+                false => before(panic),
+            }
+        }));
         let iban = "DE02120300000000202051";
         std::panic::catch_unwind(|| panic!("a literal")).unwrap_err();
         std::panic::catch_unwind(|| panic!("of {iban}")).unwrap_err();

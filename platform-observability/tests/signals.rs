@@ -65,6 +65,11 @@ async fn service() {
     }
 }
 
+/// Whether it would change what is logged, and where.
+fn is_a_setting(name: &str) -> bool {
+    name.starts_with("OTEL_") || name.starts_with("AXIOM_") || name == "RUST_LOG"
+}
+
 struct Service {
     child: Child,
     input: ChildStdin,
@@ -76,6 +81,8 @@ impl Service {
     async fn start(collector: SocketAddr) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "service", "--nocapture"])
+            .env_clear()
+            .envs(std::env::vars().filter(|(name, _)| !is_a_setting(name)))
             .env(COLLECTOR, format!("http://{collector}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

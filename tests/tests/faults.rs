@@ -56,6 +56,8 @@ fn a_minute_of_faults_leaves_no_orphan() {
         "CutAfterCommit",
         "FillPool",
         "clients that hung up",
+        // Connections were indeed lost inside of COMMIT.
+        "Unknown",
     ] {
         assert!(number(&text, kind) > 0, "no {kind}: {text}");
     }

@@ -31,7 +31,10 @@ async fn collected(variables: &[(&str, &str)]) -> (Receiver, Seen) {
 async fn probe(variables: &[(&str, &str)]) -> Seen {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_telemetry_probe"));
     for (name, _) in std::env::vars() {
-        if name.starts_with("OTEL_") || name.starts_with("AXIOM_") || name == "RUST_LOG" {
+        if name.starts_with("OTEL_")
+            || name.starts_with("AXIOM_")
+            || ["RUST_LOG", "CLICOLOR_FORCE"].contains(&&*name)
+        {
             command.env_remove(name);
         }
     }

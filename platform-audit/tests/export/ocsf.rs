@@ -174,7 +174,9 @@ const OBJECTS: [Rule; 15] = [
 impl Rule {
     /// In what the value breaks the rule, which `wider` lets have more.
     fn broken(&self, value: &Value, wider: Option<&Rule>) -> Option<String> {
-        let members = value.as_object()?;
+        let Some(members) = value.as_object() else {
+            return Some(format!("{} is no object: {value}", self.of));
+        };
         for name in self.required {
             if !members.contains_key(*name) {
                 return Some(format!("{} lacks {name}", self.of));
@@ -209,11 +211,14 @@ fn broken(event: &Value) -> Option<String> {
     if let Some(name) = BASE.required.iter().find(missing) {
         return Some(format!("lacks {name}"));
     }
-    let activity = event["activity_id"].as_u64()?;
-    if event["type_uid"].as_u64() != Some(event["class_uid"].as_u64()? * 100 + activity) {
+    let numbers = [&event["activity_id"], &event["class_uid"]].map(Value::as_u64);
+    let [Some(activity), Some(class_uid)] = numbers else {
+        return Some("activity_id or class_uid is no number".to_owned());
+    };
+    if event["type_uid"].as_u64() != Some(class_uid * 100 + activity) {
         return Some("type_uid is not of the class and the activity".to_owned());
     }
-    if event["category_uid"].as_u64() != Some(event["class_uid"].as_u64()? / 1000) {
+    if event["category_uid"].as_u64() != Some(class_uid / 1000) {
         return Some("category_uid is not the class's".to_owned());
     }
     if !matches!(activity, 0..=4 | 99) || (activity == 99 && event.get("activity_name").is_none()) {

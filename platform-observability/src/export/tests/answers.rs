@@ -68,8 +68,13 @@ fn a_busy_backend_is_asked_again_when_it_says() {
         _ => answer(&stream, "200 OK", "", b""),
     });
     let providers = providers(&backend.url, PATIENCE, 100);
+    let began = std::time::Instant::now();
     spans(&providers, 3);
     let status = flushed(&providers);
+    assert!(
+        began.elapsed() >= Duration::from_secs(1),
+        "it was told to wait"
+    );
     assert_eq!((status.exported, status.retries), (3, 2), "{status:?}");
     assert_eq!(status.trouble, None, "it is over");
     balanced(&status, 3);

@@ -69,8 +69,8 @@ fn backend_for(authority: &Authority) -> String {
     url
 }
 
-fn with(url: &str, tls: &Tls) -> Providers {
-    let mut all = destinations(url, Duration::from_millis(700), 100, Limits::default());
+fn with(url: &str, tls: &Tls, patience: Duration) -> Providers {
+    let mut all = destinations(url, patience, 100, Limits::default());
     all.metrics = Destination::Nowhere;
     all.logs = Destination::Nowhere;
     if let Destination::Otlp(endpoint) = &mut all.traces {
@@ -97,7 +97,12 @@ fn an_endpoint_is_trusted_by_the_authority_that_is_named_and_shown_the_certifica
             authorities,
             client,
         };
-        let providers = with(&url, &tls);
+        // What is refused is tried again until then.
+        let patience = match taken {
+            1 => PATIENCE,
+            _ => Duration::from_millis(700),
+        };
+        let providers = with(&url, &tls, patience);
         spans(&providers, 1);
         let status = flushed(&providers);
         assert_eq!((status.exported, status.dropped_failed), (taken, 1 - taken));

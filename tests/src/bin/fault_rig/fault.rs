@@ -73,9 +73,9 @@ impl Stage {
                 self.service.start().await?;
             }
             Fault::StopService => {
-                self.service.signal("-STOP").await;
+                self.service.signal("-STOP").await?;
                 tokio::time::sleep(a_while).await;
-                self.service.signal("-CONT").await;
+                self.service.signal("-CONT").await?;
             }
             Fault::CrashPostgres => {
                 self.server.crash()?;
@@ -98,7 +98,10 @@ impl Stage {
             Fault::CutBeforeCommit => self.cut_in_commit(Cut::BeforeServer).await,
             Fault::CutAfterCommit => self.cut_in_commit(Cut::BeforeClient).await,
             Fault::FillPool => self.fill_pool(a_while).await?,
-            Fault::ShiftClock => self.service.shift_clock(random.i64(-86_400..86_400)),
+            Fault::ShiftClock => {
+                let seconds = random.i64(-86_400..86_400);
+                self.service.shift_clock(seconds)?;
+            }
         }
         Ok(())
     }

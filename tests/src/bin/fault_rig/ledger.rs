@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 
 use crate::load::{Answer, Sent};
+use crate::subject::SEVERAL;
 
 /// What a round came to.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub(crate) struct Tally {
     pub(crate) unknown_not_committed: u64,
     pub(crate) unanswered_committed: u64,
     pub(crate) unanswered_not_committed: u64,
-    /// Transactions that changed something and hold no success record.
+    /// Transactions that changed something and do not hold the success records that belong to it.
     pub(crate) orphan_changes: u64,
     /// Success records whose transaction changed nothing.
     pub(crate) orphan_records: u64,
@@ -51,23 +52,23 @@ impl Tally {
     }
 }
 
-/// Waits until nothing is under way, and then compares; `url` is the server's own.
-pub(crate) async fn settle(url: &str, round: u64, sent: Vec<Sent>) -> Result<Tally, String> {
+/// Waits until nothing is under way, and then compares what requests did whose keys are like `keys`;
+/// `url` is the server's own.
+pub(crate) async fn settle(url: &str, keys: &str, sent: Vec<Sent>) -> Result<Tally, String> {
     let failed = |error: sqlx::Error| format!("the tables could not be compared: {error}");
     let mut connection = PgConnection::connect(url).await.map_err(failed)?;
     wait_for_quiet(&mut connection).await?;
 
-    let prefix = format!("{round}-%");
     let rows: Vec<(String, String)> =
         sqlx::query_as("SELECT DISTINCT key, xid::text FROM entry WHERE key LIKE $1")
-            .bind(&prefix)
+            .bind(keys)
             .fetch_all(&mut connection)
             .await
             .map_err(failed)?;
-    let records: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT id::text, xid::text, outcome FROM ledger_audit.record WHERE action = 'entry.work' AND (resource_id LIKE $1 OR resource_id IS NULL)",
+    let records: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
+        "SELECT id::text, xid::text, outcome, resource_id FROM ledger_audit.record WHERE action = 'entry.work' AND (resource_id LIKE $1 OR resource_id IS NULL)",
     )
-    .bind(&prefix)
+    .bind(keys)
     .fetch_all(&mut connection)
     .await
     .map_err(failed)?;
@@ -75,7 +76,11 @@ pub(crate) async fn settle(url: &str, round: u64, sent: Vec<Sent>) -> Result<Tal
 
     let successes: Vec<_> = records.iter().filter(|it| it.2 == "success").collect();
     let success_ids: HashSet<&str> = successes.iter().map(|it| it.0.as_str()).collect();
-    let success_xids: HashSet<&str> = successes.iter().map(|it| it.1.as_str()).collect();
+    let mut success_xids: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (_, xid, _, resource) in &successes {
+        let resources = success_xids.entry(xid.as_str()).or_default();
+        resources.push(resource.as_deref().unwrap_or_default());
+    }
     let changed: HashMap<&str, &str> = rows
         .iter()
         .map(|(key, xid)| (key.as_str(), xid.as_str()))
@@ -86,8 +91,14 @@ pub(crate) async fn settle(url: &str, round: u64, sent: Vec<Sent>) -> Result<Tal
         changes: changed_xids.len() as u64,
         records: successes.len() as u64,
         attempts: (records.len() - successes.len()) as u64,
-        orphan_changes: changed_xids.difference(&success_xids).count() as u64,
-        orphan_records: success_xids.difference(&changed_xids).count() as u64,
+        orphan_changes: rows
+            .iter()
+            .filter(|(key, xid)| !is_recorded(key, success_xids.get(xid.as_str())))
+            .count() as u64,
+        orphan_records: success_xids
+            .keys()
+            .filter(|xid| !changed_xids.contains(**xid))
+            .count() as u64,
         ..Tally::default()
     };
     for request in sent {
@@ -127,6 +138,18 @@ pub(crate) async fn settle(url: &str, round: u64, sent: Vec<Sent>) -> Result<Tal
         }
     }
     Ok(tally)
+}
+
+/// Whether `resources`, of a transaction's success records, are what the request of this key had to write:
+/// one of itself, or one for each of several lines, and nothing else.
+fn is_recorded(key: &str, resources: Option<&Vec<&str>>) -> bool {
+    let Some(resources) = resources else {
+        return false;
+    };
+    let mut resources = resources.clone();
+    resources.sort_unstable();
+    let several: Vec<String> = (1..=SEVERAL).map(|line| format!("{key}/{line}")).collect();
+    resources == [key] || resources == several
 }
 
 /// Until no transaction of the service's is open or waited for: twice, half a second apart, as an

@@ -128,22 +128,22 @@ impl Service {
         }
     }
 
-    pub(crate) async fn signal(&self, signal: &str) {
-        if let Some(id) = self.child.as_ref().and_then(Child::id) {
-            let _ = Command::new("kill")
-                .args([signal, &id.to_string()])
-                .status()
-                .await;
+    pub(crate) async fn signal(&self, signal: &str) -> Result<(), String> {
+        let id = self.child.as_ref().and_then(Child::id);
+        let id = id.ok_or("the service is not there to be signalled")?;
+        let mut kill = Command::new("kill");
+        let sent = kill.args([signal, &id.to_string()]).status().await;
+        match sent {
+            Ok(status) if status.success() => Ok(()),
+            other => Err(format!("kill {signal}: {other:?}")),
         }
     }
 
     /// Shifts its time of day by this many seconds from the true one.
-    pub(crate) fn shift_clock(&self, seconds: i64) {
-        if let Some(clock) = &self.clock {
-            let _ = std::fs::write(
-                clock.folder.path().join("offset"),
-                format!("{seconds:+}s\n"),
-            );
-        }
+    pub(crate) fn shift_clock(&self, seconds: i64) -> Result<(), String> {
+        let clock = self.clock.as_ref().ok_or("there is no clock to shift")?;
+        let offset = clock.folder.path().join("offset");
+        std::fs::write(offset, format!("{seconds:+}s\n"))
+            .map_err(|error| format!("the clock could not be shifted: {error}"))
     }
 }

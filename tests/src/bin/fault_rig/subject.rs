@@ -56,6 +56,9 @@ impl IntoResponse for Failure {
     }
 }
 
+/// How many rows, and records, the job of several has.
+pub(crate) const SEVERAL: i32 = 5;
+
 const INSERT: &str =
     "INSERT INTO entry (key, line) SELECT $1, i FROM generate_series($2::int, $3::int) AS i";
 
@@ -67,7 +70,7 @@ async fn work(
 ) -> Result<StatusCode, Failure> {
     let rows = match job.mode {
         Mode::Bulk => 200,
-        Mode::Several => 5,
+        Mode::Several => SEVERAL,
         _ => 1,
     };
     if job.mode == Mode::Unaudited {

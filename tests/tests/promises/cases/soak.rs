@@ -169,17 +169,16 @@ async fn changes_and_success_records_are_one_to_one_under_fire() {
     for (_, status) in &answers {
         *statuses.entry(*status).or_insert(0) += 1;
     }
-    let entries = service.entries().await;
-    let successes = service
-        .scalar(&format!(
-            "SELECT count(*) FROM {RECORD} WHERE outcome = 'success' AND action = 'entry.soak'"
-        ))
-        .await;
-    let joined = service
-        .scalar(&format!(
-            "SELECT count(*) FROM entry JOIN {RECORD} AS record ON record.resource_id = entry.id AND {JOINED} WHERE record.outcome = 'success'"
-        ))
-        .await;
+    // Whoever hung up may still begin; and all in one statement, as of one moment.
+    service.audit.shutdown().await;
+    let (entries, successes, joined): (i64, i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT (SELECT count(*) FROM entry),
+            (SELECT count(*) FROM {RECORD} WHERE outcome = 'success' AND action = 'entry.soak'),
+            (SELECT count(*) FROM entry JOIN {RECORD} AS record ON record.resource_id = entry.id AND {JOINED} WHERE record.outcome = 'success')"
+    )))
+    .fetch_one(&service.pool)
+    .await
+    .unwrap();
     println!("{:?}", service.audit.status());
     println!(
         "{} requests: answers {statuses:?}; {entries} changes, {successes} success records, {joined} joined; {} reached a handler, {unrecorded} of them unrecorded, {twice} recorded twice",
