@@ -39,6 +39,8 @@ pub enum FindingKind {
     AppOwnsTablesSchema,
     /// The service's role may give itself any other, such as the owner's.
     AppCreatesRoles,
+    /// The service's role may write the server's files or run programs there, as good as a superuser.
+    AppWritesFiles,
     /// The service's role may say that large changes have their record.
     ObligationForgeable,
     /// The service's role may put triggers on a guarded table, the records or what the guard is made of.
@@ -267,6 +269,12 @@ impl Found {
                     "the service's role {role} may give itself the owner's role (CREATEROLE of {detail})"
                 ),
                 format!("ALTER ROLE {} NOCREATEROLE;", quoted(&detail)),
+            ),
+            Kind::AppWritesFiles => (
+                format!(
+                    "the service's role {role} may write files of the server or run programs there ({detail}), and so do all that a superuser can"
+                ),
+                format!("REVOKE {detail} FROM {role};"),
             ),
             Kind::ObligationForgeable => (
                 format!(

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
 
 use super::{AuditDatabase, Dialect};
 use crate::error::Error;
@@ -117,5 +118,21 @@ pub(crate) async fn run<DB: AuditDatabase>(
         schema: schema.to_owned(),
         source,
     };
+    // sqlx has a lock for Postgres only. The first writer keeps the others waiting; dropped, or after an
+    // error, all of it is rolled back.
+    if dialect == Dialect::Sqlite {
+        let begin = "BEGIN IMMEDIATE".into_sql_str();
+        DB::TransactionManager::begin(connection, Some(begin))
+            .await
+            .map_err(|error| failed(error.into()))?;
+        if let Err(error) = DB::migrate(connection, &migrator).await {
+            // What it says is why the migration failed.
+            let _ = DB::TransactionManager::rollback(connection).await;
+            return Err(failed(error));
+        }
+        return DB::TransactionManager::commit(connection)
+            .await
+            .map_err(|error| failed(error.into()));
+    }
     DB::migrate(connection, &migrator).await.map_err(failed)
 }

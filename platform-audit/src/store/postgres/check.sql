@@ -81,6 +81,9 @@ WITH app AS (
         WHERE NOT app.rolsuper AND role.rolcreaterole AND NOT role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER')
             -- From Postgres 16 on it takes a right on the role that is given.
             AND current_setting('server_version_num')::int < 160000
+    UNION ALL SELECT 'app_writes_files', app.rolname, role.rolname FROM app, pg_roles AS role
+        WHERE NOT app.rolsuper AND role.rolname IN ('pg_execute_server_program', 'pg_write_server_files')
+            AND pg_has_role(app.oid, role.oid, 'MEMBER')
     UNION ALL SELECT 'obligation_forgeable', '{schema}.obliged', '' FROM app, pg_class AS sequence
         WHERE sequence.oid = '{schema}.obliged'::regclass AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER')
             AND has_sequence_privilege(app.oid, sequence.oid, 'USAGE, UPDATE')

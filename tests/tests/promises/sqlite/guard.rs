@@ -322,3 +322,20 @@ async fn a_table_is_the_services_also_if_its_name_begins_as_the_logs_do() {
         assert_eq!(found, [(FindingKind::TableUnguarded, table)]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn instances_that_first_start_together_wait_for_each_other() {
+    for _ in 0..10 {
+        let database = TestDatabase::sqlite();
+        let starts = (0..6).map(|_| {
+            let url = database.url().to_owned();
+            tokio::spawn(async move {
+                let pool = SqlitePool::connect(&url).await.unwrap();
+                Audit::new(pool, "ledger").migrate().await
+            })
+        });
+        for started in futures_util::future::join_all(starts).await {
+            started.unwrap().expect("each finds it done, or does it");
+        }
+    }
+}

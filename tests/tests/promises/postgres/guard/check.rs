@@ -104,6 +104,7 @@ found! {
     obligation_with_its_trigger_disabled: "ALTER TABLE ledger_audit.obligation DISABLE TRIGGER obligation_demands_record" => ObligationUnchecked at "ledger_audit.obligation";
     app_superuser: "ALTER ROLE APP SUPERUSER" => AppSuperuser at "APP";
     app_member_of_a_superuser: "GRANT postgres TO APP" => AppSuperuser at "APP";
+    app_may_write_files: "GRANT pg_write_server_files TO APP" => AppWritesFiles at "APP";
     app_owns_a_table: "ALTER TABLE entry OWNER TO APP" => AppOwnsTable at "public.entry";
     app_owns_what_decides: "ALTER FUNCTION ledger_audit.demand_record() OWNER TO APP" => AppOwnsSchema at "ledger_audit";
     app_owns_the_audit_schema: "ALTER SCHEMA ledger_audit OWNER TO APP; GRANT USAGE ON SCHEMA ledger_audit TO MINE" => AppOwnsSchema at "ledger_audit";
