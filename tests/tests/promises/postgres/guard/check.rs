@@ -480,3 +480,34 @@ async fn where_several_services_share_the_log_tables_are_guarded_all_the_same() 
         guarded.as_superuser(statement).await;
     }
 }
+
+/// A dump reads all partitions for as long as it takes, and new ones cannot be made meanwhile.
+#[tokio::test]
+async fn a_dump_keeps_no_service_from_starting() {
+    let guarded = clean().await;
+    let owner = guarded.owner_pool().await;
+    let last: String = sqlx::query_scalar(
+        "SELECT 'ledger_audit.record_' || to_char((now() AT TIME ZONE 'UTC') + interval '3 months', 'YYYY_MM')",
+    )
+    .fetch_one(&owner)
+    .await
+    .unwrap();
+    let drop =
+        format!("ALTER TABLE ledger_audit.record DETACH PARTITION {last}; DROP TABLE {last}");
+    guarded.as_superuser(&drop).await;
+    let mut dump = owner.begin().await.unwrap();
+    sqlx::query("LOCK TABLE ledger_audit.record_default IN ACCESS SHARE MODE")
+        .execute(&mut *dump)
+        .await
+        .unwrap();
+    start_as_app(&guarded, false).await.expect("it starts");
+    let made = format!("SELECT to_regclass('{last}') IS NOT NULL");
+    let made = async || {
+        let made = sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(made.clone()));
+        made.fetch_one(&owner).await.unwrap()
+    };
+    assert!(!made().await, "the dump held nothing up");
+    dump.rollback().await.unwrap();
+    start_as_app(&guarded, false).await.unwrap();
+    assert!(made().await);
+}
