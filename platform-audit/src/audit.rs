@@ -138,9 +138,11 @@ impl<DB: AuditDatabase> Audit<DB> {
 
     /// Waits until no audited work is under way, such as that of clients who hung up, and then
     /// writes the last summary of [suppressed attempts](AuditBuilder::anonymous_attempts); call
-    /// it after the server has stopped, lest attempts end unrecorded. It takes at most as long as work may
-    /// go on ([`abandoned_after`](AuditBuilder::abandoned_after), 30 seconds by default) and then take to be
-    /// [committed](AuditBuilder::commit_within) or recorded, which where the database answers is soon: whoever waits for less (`platform_observability::Serve::close_within`: 5 seconds) waits longer, or shortens that.
+    /// it after the server has stopped, lest attempts end unrecorded.
+    ///
+    /// It takes as long as work may go on ([`abandoned_after`](AuditBuilder::abandoned_after), 30 seconds by
+    /// default) and then takes to be [committed](AuditBuilder::commit_within) or recorded. Give it that time
+    /// (`platform_observability::Serve::close_within` is 5 seconds by default), or shorten the former.
     pub async fn shutdown(&self) {
         let tasks = &self.work.core.tasks;
         tasks.close();

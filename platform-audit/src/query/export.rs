@@ -7,13 +7,10 @@ use super::statement::Statement;
 use super::{AuditQuery, Cursor};
 use crate::error::Error;
 use crate::record::AuditRecord;
-use crate::store::AuditDatabase;
+use crate::store::{AuditDatabase, SETTLING};
 
 /// How many records are read at once.
 const PAGE: u16 = 1_000;
-
-/// How long to wait for the transactions of a period that is over.
-const SETTLING: Duration = Duration::from_secs(5);
 
 /// All records of a query on their way out, page by page. See [`Reading::export`].
 #[derive(Debug)]

@@ -351,11 +351,8 @@ impl<DB: AuditDatabase> Reading<DB> {
         &self,
         statement: Statement,
     ) -> Result<Vec<T>, Error> {
-        let rows = self.reader.texts(statement).await?;
-        rows.iter()
-            .map(|row| serde_json::from_str(row))
-            .collect::<Result<_, _>>()
-            .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
+        self.fetch_by(statement, |row| serde_json::from_str(row))
+            .await
     }
 
     /// The records of a statement.
@@ -363,9 +360,17 @@ impl<DB: AuditDatabase> Reading<DB> {
         &self,
         statement: Statement,
     ) -> Result<Vec<AuditRecord>, Error> {
+        self.fetch_by(statement, AuditRecord::from_row).await
+    }
+
+    async fn fetch_by<T>(
+        &self,
+        statement: Statement,
+        read: impl Fn(&str) -> serde_json::Result<T>,
+    ) -> Result<Vec<T>, Error> {
         let rows = self.reader.texts(statement).await?;
         rows.iter()
-            .map(|row| AuditRecord::from_row(row))
+            .map(|row| read(row))
             .collect::<Result<_, _>>()
             .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
     }

@@ -64,10 +64,9 @@ struct Rest {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Tailed {
-    /// The records that are new since the last look, each transaction's together; on Postgres at most
-    /// 1,000. None is told
-    /// twice, and none is missed, however late its transaction commits (on Postgres up to 24 hours
-    /// after it began).
+    /// The records that are new since the last look, transaction by transaction; on Postgres at most
+    /// 1,000. None is told twice, and none is missed, however late its transaction commits (on Postgres
+    /// up to 24 hours after it began).
     pub records: Vec<AuditRecord>,
     /// The oldest transaction that is still at work, anywhere on the server. Records of it and of
     /// any later one have to wait until it ends; while it stays the same, nothing new can be seen.

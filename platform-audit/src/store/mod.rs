@@ -59,8 +59,8 @@ struct ByColumns {
     several: Arc<str>,
 }
 
-/// How long a record that is not there is waited for.
-const SETTLING: Duration = Duration::from_secs(5);
+/// How long the transactions of a moment are waited for, after which nothing of them can appear any more.
+pub(crate) const SETTLING: Duration = Duration::from_secs(5);
 
 /// What the request guard needs of a store, whichever database it is.
 pub(crate) trait AnyStore: Send + Sync + std::fmt::Debug {

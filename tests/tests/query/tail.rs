@@ -4,10 +4,16 @@ use platform_audit::query::{AuditQuery, Direction, SortBy};
 use platform_audit::{Actor, Audit};
 
 use super::cases::{Log, but, record};
-use super::insert;
+use super::{Db, insert};
 
 /// Long enough for anything that should happen.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What writes into the log.
+async fn service(log: &Log) -> Audit<Db> {
+    let audit = Audit::new(log.pool.clone(), "ledger").development(true);
+    audit.start().await.unwrap()
+}
 
 #[tokio::test]
 async fn a_tail_tells_each_new_record_once() {
@@ -17,11 +23,7 @@ async fn a_tail_tells_each_new_record_once() {
         .tail(&AuditQuery::new().actor("ada"))
         .await
         .unwrap();
-    let audit = Audit::new(log.pool.clone(), "ledger")
-        .development(true)
-        .start()
-        .await
-        .unwrap();
+    let audit = service(&log).await;
     assert!(tail.look().await.unwrap().records.is_empty());
     let mut seen = Vec::new();
     for round in 0..3 {
@@ -61,11 +63,7 @@ async fn a_tail_takes_no_period_and_leaves_a_record_of_what_it_told() {
         let refused = log.reading.tail(&query).await.unwrap_err().to_string();
         assert!(refused.contains(name), "{refused}");
     }
-    let audit = Audit::new(log.pool.clone(), "ledger")
-        .development(true)
-        .start()
-        .await
-        .unwrap();
+    let audit = service(&log).await;
     let nobody = AuditQuery::new().actor("nobody");
     let silent = log.reading.tail(&nobody).await.unwrap();
     let mut tails = Vec::new();
@@ -144,11 +142,7 @@ async fn however_much_was_held_up_it_is_told_once_and_bit_by_bit() {
         .tail(&AuditQuery::new().actor("ada"))
         .await
         .unwrap();
-    let audit = Audit::new(log.pool.clone(), "ledger")
-        .development(true)
-        .start()
-        .await
-        .unwrap();
+    let audit = service(&log).await;
     let written = audit.transaction(Actor::user("ada"), "entry.create", async |tx| {
         for n in 0..2_500 {
             tx.record("entry", n);
