@@ -313,7 +313,7 @@ impl Held {
 }
 
 fn blocks(bytes: u64) -> u64 {
-    bytes.div_ceil(BLOCK).saturating_mul(BLOCK)
+    bytes.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
 }
 
 impl Kept {
