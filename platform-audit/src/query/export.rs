@@ -94,19 +94,26 @@ impl<DB: AuditDatabase> Reading<DB> {
         let Some(until) = query.until else {
             return Ok(false);
         };
-        let first = self.horizon().await?;
-        if first.now < until {
+        if self.horizon().await?.now < until {
             return Ok(false);
         }
-        // SQLite has one writer at a time, and that was us, with the record of this export.
+        let Some((now, ended)) = self.dialect().settled() else {
+            // It has one writer at a time, and that was us, with the record of this export.
+            return Ok(true);
+        };
         let began = Instant::now();
-        let mut horizon = first.clone();
-        while horizon.xmin < first.xmax {
+        let now = Statement::of(self.dialect(), now);
+        let now = self.fetch::<u64>(now).await?;
+        loop {
+            let mut asked = Statement::of(self.dialect(), ended);
+            asked.arguments.extend(now.iter().map(u64::to_string));
+            if self.fetch::<bool>(asked).await? == [true] {
+                break;
+            }
             if began.elapsed() > SETTLING {
                 return Ok(false);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
-            horizon = self.horizon().await?;
         }
         Ok(true)
     }

@@ -7,23 +7,21 @@ use crate::error::Error;
 use crate::store::{AuditDatabase, Dialect};
 
 /// How far the log can be seen, by the database's clock and its transactions.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Horizon {
     pub(super) now: Timestamp,
     /// The oldest transaction that is still at work, anywhere on the server. On SQLite 0.
     pub(super) xmin: u64,
-    /// The next transaction there will be. On SQLite 0.
-    pub(super) xmax: u64,
     pub(super) snapshot: String,
 }
 
 impl<DB: AuditDatabase> Reading<DB> {
     pub(super) async fn horizon(&self) -> Result<Horizon, Error> {
-        let mut statement = Statement::select(self.dialect(), self.schema(), "");
-        statement.text = match self.dialect() {
-            Dialect::Postgres => "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(it)::text::numeric, 'xmax', pg_snapshot_xmax(it)::text::numeric, 'snapshot', it::text)::text FROM pg_current_snapshot() AS it".to_owned(),
-            Dialect::Sqlite => "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', 0, 'xmax', 0, 'snapshot', '')".to_owned(),
+        let text = match self.dialect() {
+            Dialect::Postgres => "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(it)::text::numeric, 'snapshot', it::text)::text FROM pg_current_snapshot() AS it",
+            Dialect::Sqlite => "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', 0, 'snapshot', '')",
         };
+        let statement = Statement::of(self.dialect(), text);
         let mut rows = self.fetch::<Horizon>(statement).await?;
         rows.pop()
             .ok_or_else(|| Error::Store(sqlx::Error::RowNotFound))

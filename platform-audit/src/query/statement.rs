@@ -21,9 +21,17 @@ impl Statement {
     /// Selects `columns` of the records of `schema`.
     pub(super) fn select(dialect: Dialect, schema: &str, columns: &str) -> Self {
         let records = dialect.records(schema);
+        Self::of(
+            dialect,
+            format!("SELECT {columns} FROM {records} AS record WHERE true"),
+        )
+    }
+
+    /// One that asks for something else than records.
+    pub(super) fn of(dialect: Dialect, text: impl Into<String>) -> Self {
         Self {
             dialect,
-            text: format!("SELECT {columns} FROM {records} AS record WHERE true"),
+            text: text.into(),
             arguments: Vec::new(),
         }
     }

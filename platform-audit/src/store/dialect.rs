@@ -56,13 +56,16 @@ impl Dialect {
         }
     }
 
-    /// A statement that tells the next transaction there will be, and one that says whether all before
-    /// that of its argument have ended.
+    /// A statement that numbers a transaction of its own, and one that says whether all before that of
+    /// its argument have ended.
+    ///
+    /// The end of a snapshot would not do for the first: it is the number after the last transaction
+    /// that *ended*, which one that is at work may bear.
     pub(crate) fn settled(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Postgres => Some((
-                "SELECT pg_snapshot_xmax(pg_current_snapshot())::text",
-                "SELECT (pg_snapshot_xmin(pg_current_snapshot()) >= $1::xid8)::text",
+                "SELECT pg_current_xact_id()::text",
+                "SELECT (pg_snapshot_xmin(pg_current_snapshot()) > $1::xid8)::text",
             )),
             // It has one writer at a time, whose locks a reader sees.
             Self::Sqlite => None,

@@ -121,17 +121,17 @@ impl<DB: AuditDatabase> Store<DB> {
         if let Some(record) = self.find_now(id).await? {
             return Ok(Some(record));
         }
-        let Some((next, ended)) = self.dialect.settled() else {
+        let Some((now, ended)) = self.dialect.settled() else {
             return Ok(None);
         };
         let began = Instant::now();
-        let Some(next) = self.fetch_text(Arc::from(next), Vec::new()).await? else {
+        let Some(now) = self.fetch_text(Arc::from(now), Vec::new()).await? else {
             return Ok(None);
         };
         let ended: Arc<str> = Arc::from(ended);
         while began.elapsed() < SETTLING {
             let ended = self
-                .fetch_text(Arc::clone(&ended), vec![next.clone()])
+                .fetch_text(Arc::clone(&ended), vec![now.clone()])
                 .await?;
             if ended.as_deref() == Some("true") {
                 break;
