@@ -77,12 +77,14 @@ pub(super) fn on_request<B>(
 }
 
 /// The connection's other end.
+#[inline]
 fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
     let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
     info.map(|ConnectInfo(peer)| *peer)
 }
 
 /// What proxies say of the client, and the scheme that it asked with, as far as that is known.
+#[inline]
 pub(super) fn client<'a, B>(request: &'a Request<B>, options: &Options) -> (Client<'a>, Scheme) {
     let peer = || peer(request).map(|peer| peer.ip());
     let client = options.proxies.client(request.headers(), peer);

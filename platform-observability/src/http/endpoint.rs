@@ -150,8 +150,9 @@ impl Endpoints {
         }
     }
 
+    #[inline]
     pub(super) fn of(&self, method: &'static str, route: Option<&str>) -> Found {
-        let hash = FixedState::default().hash_one((method, route));
+        let hash = FixedState::default().hash_one(route);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "any of its bits say a place"
@@ -173,6 +174,7 @@ impl Endpoints {
     }
 
     /// Counts one more (`1`) or one less (`-1`) request of `endpoint` as active.
+    #[inline]
     pub(super) fn active(&self, endpoint: &Endpoint, scheme: Scheme, change: i64) {
         let active = endpoint.active[usize::from(scheme == Scheme::Https)].get_or_init(|| {
             self.instruments.active.bind(&[
@@ -184,6 +186,7 @@ impl Endpoints {
     }
 
     /// Counts what a request of `endpoint` came to.
+    #[inline]
     pub(super) fn record(&self, endpoint: &Endpoint, outcome: Outcome, measured: Measured) {
         let make = || {
             let attributes = endpoint.attributes(outcome);
@@ -251,6 +254,7 @@ impl Outcome {
 }
 
 impl Measures {
+    #[inline]
     fn record(&self, measured: Measured, instruments: &Instruments) {
         self.duration.record(measured.duration.as_secs_f64());
         for (size, bound, instrument) in [

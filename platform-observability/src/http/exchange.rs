@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Ve
 use opentelemetry::KeyValue;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{
-    Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, Tracer,
+    Link, Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, Tracer,
 };
 use tracing::Span;
 
@@ -19,7 +19,7 @@ use super::endpoint::{Endpoint, ErrorType, Found, Measured, Outcome};
 use super::layer::Shared;
 use super::request_id::{self, X_REQUEST_ID};
 use super::{ACCESS, SPAN, body};
-use crate::propagation::Headers;
+use crate::propagation::{Caller, Headers};
 
 const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
@@ -31,6 +31,8 @@ pub(super) struct Exchange {
     endpoint: Found,
     /// OpenTelemetry's context with the request's span; none where nothing is traced.
     context: Option<opentelemetry::Context>,
+    /// Whether that span is recorded.
+    is_recording: bool,
     /// What the console shows of the request.
     line: Option<Box<Span>>,
     scheme: Scheme,
@@ -77,7 +79,7 @@ impl Exchange {
         shared.endpoints.active(&endpoint, scheme, 1);
         let attributes =
             || attributes::on_request(request, &endpoint, client, &request_id, &shared.options);
-        let context = trace(shared, &endpoint, attributes, (caller, root));
+        let (context, is_recording) = trace(shared, &endpoint, attributes, (caller, root));
         let line = shared.shows_requests.then(|| {
             Box::new(tracing::info_span!(target: SPAN, parent: None, "request", otel.name = &*endpoint.span_name))
         });
@@ -85,6 +87,7 @@ impl Exchange {
             shared: Arc::clone(shared),
             endpoint,
             context,
+            is_recording,
             line,
             scheme,
             version: request.version(),
@@ -99,6 +102,7 @@ impl Exchange {
     }
 
     /// Runs a piece of the service inside the request's span.
+    #[inline]
     pub(super) fn run<T>(&mut self, piece: impl FnOnce() -> T) -> T {
         self.running = true;
         let outcome = self.inside(piece);
@@ -107,6 +111,7 @@ impl Exchange {
     }
 
     /// The same for a piece that has nothing to do with the span.
+    #[inline]
     pub(super) fn run_outside<T>(&mut self, piece: impl FnOnce() -> T) -> T {
         self.running = true;
         let outcome = piece();
@@ -115,6 +120,7 @@ impl Exchange {
     }
 
     /// The same for what is not the service's: what is dropped, what is said of a panic.
+    #[inline]
     pub(super) fn inside<T>(&self, piece: impl FnOnce() -> T) -> T {
         let _attached = self.context.clone().map(opentelemetry::Context::attach);
         let _entered = self.line.as_deref().map(Span::enter);
@@ -122,35 +128,38 @@ impl Exchange {
     }
 
     /// Whether somebody sees when the body ends.
+    #[inline]
     pub(super) fn is_watched(&self) -> bool {
-        let recorded = |context: &opentelemetry::Context| context.span().is_recording();
-        self.line.is_some() || self.context.as_ref().is_some_and(recorded)
+        self.is_recording || self.line.is_some()
     }
 
+    #[inline]
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }
 
     /// The head of the response is ready. It gets the request's id.
+    #[inline]
     pub(super) fn answered<B>(&mut self, response: &mut Response<B>) {
         let status = response.status();
         self.head = Some((self.started.elapsed(), status));
-        if let Some(context) = &self.context {
-            let span = context.span();
-            if self.shared.options.answers_trace
-                && let Some(header) = traceresponse(span.span_context())
-            {
-                response.headers_mut().insert(TRACERESPONSE, header);
-            }
-            if span.is_recording() {
-                let code = i64::from(status.as_u16());
-                span.set_attribute(KeyValue::new(RESPONSE_STATUS_CODE, code));
-                let chosen = &self.shared.options.response_headers;
-                if !chosen.is_empty() {
-                    let mut found = Vec::new();
-                    attributes::headers(response.headers(), chosen, &mut found);
-                    span.set_attributes(found);
-                }
+        let span = self.context.as_ref().map(TraceContextExt::span);
+        if self.shared.options.answers_trace
+            && let Some(span) = &span
+            && let Some(header) = traceresponse(span.span_context())
+        {
+            response.headers_mut().insert(TRACERESPONSE, header);
+        }
+        if self.is_recording
+            && let Some(span) = &span
+        {
+            let code = i64::from(status.as_u16());
+            span.set_attribute(KeyValue::new(RESPONSE_STATUS_CODE, code));
+            let chosen = &self.shared.options.response_headers;
+            if !chosen.is_empty() {
+                let mut found = Vec::new();
+                attributes::headers(response.headers(), chosen, &mut found);
+                span.set_attributes(found);
             }
         }
         if let Some(id) = self.request_id.take() {
@@ -159,12 +168,14 @@ impl Exchange {
     }
 
     /// Some more bytes of the response went out.
+    #[inline]
     pub(super) fn sent(&mut self, bytes: u64) -> u64 {
         self.response_size = self.response_size.saturating_add(bytes);
         self.response_size
     }
 
     /// The response has gone out whole.
+    #[inline]
     pub(super) fn completed(&mut self) {
         let failed = self
             .head
@@ -189,6 +200,7 @@ impl Exchange {
         self.end(Some(ErrorType::Named(PANIC)));
     }
 
+    #[inline]
     fn end(&mut self, error: Option<ErrorType>) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -206,11 +218,11 @@ impl Exchange {
             Some((until_head, _)) => until_head,
             None => self.started.elapsed(),
         };
-        if let Some(context) = &self.context {
+        if self.is_recording
+            && let Some(context) = &self.context
+        {
             let span = context.span();
-            if let Some(error) = outcome.error_type()
-                && span.is_recording()
-            {
+            if let Some(error) = outcome.error_type() {
                 span.set_attribute(KeyValue::new(ERROR_TYPE, error));
                 // The error's type says all: by the conventions, no description then.
                 span.set_status(Status::error(""));
@@ -251,63 +263,57 @@ impl Drop for Exchange {
     }
 }
 
-/// The request's span, in a context of its own, below what came from the caller.
+/// The request's span, in a context of its own, below what came from the caller; and whether it is
+/// recorded.
+#[inline]
 fn trace(
     shared: &Shared,
     endpoint: &Endpoint,
     attributes: impl Fn() -> Vec<KeyValue>,
-    (caller, root): (Option<SpanContext>, opentelemetry::Context),
-) -> Option<opentelemetry::Context> {
+    (caller, root): (Option<Caller>, opentelemetry::Context),
+) -> (Option<opentelemetry::Context>, bool) {
     let Some(tracer) = &shared.tracer else {
         // Nothing is traced here, but what came goes on to whoever is called.
         let caller = caller.filter(|_| !shared.options.public_endpoint);
-        return match caller {
-            Some(caller) => Some(root.with_remote_span_context(caller)),
+        let context = match caller {
+            Some(caller) => Some(root.with_remote_span_context(caller.into())),
             None => (!root.baggage().is_empty()).then_some(root),
         };
+        return (context, false);
     };
+    let follows = shared.sampling.follows_callers && !shared.options.public_endpoint;
+    if follows && caller.as_ref().is_some_and(|it| !it.flags.is_sampled()) {
+        let context = caller.map(|caller| root.with_remote_span_context(dropped(caller)));
+        return (context, false);
+    }
     let mut builder =
         SpanBuilder::from_name(endpoint.span_name.clone()).with_kind(SpanKind::Server);
-    let (parent, likely) = if shared.options.public_endpoint {
-        if let Some(caller) = caller {
-            builder = builder.with_links(vec![Link::with_context(caller)]);
+    let (parent, likely) = match caller {
+        Some(caller) if shared.options.public_endpoint => {
+            builder = builder.with_links(vec![Link::with_context(caller.into())]);
+            (root, shared.sampling.keeps_roots)
         }
-        (root, shared.sampling.keeps_roots)
-    } else {
-        match caller {
-            Some(caller) if shared.sampling.follows_callers && !caller.is_sampled() => {
-                return Some(root.with_remote_span_context(dropped(&caller)));
-            }
-            Some(caller) => {
-                let likely = shared.sampling.follows_callers;
-                (root.with_remote_span_context(caller), likely)
-            }
-            None => (root, shared.sampling.keeps_roots),
-        }
+        Some(caller) => (root.with_remote_span_context(caller.into()), follows),
+        None => (root, shared.sampling.keeps_roots),
     };
     if likely {
         // They become the span's own as they are.
         builder = builder.with_attributes(attributes());
     }
     let span = tracer.build_with_context(builder, &parent);
+    let is_recording = span.is_recording();
     let context = parent.with_span(span);
-    if !likely && context.span().is_recording() {
+    if !likely && is_recording {
         context.span().set_attributes(attributes());
     }
-    Some(context)
+    (Some(context), is_recording)
 }
 
 /// The span of a request that its caller did not sample: it has a number, and is not recorded.
-fn dropped(caller: &SpanContext) -> SpanContext {
+#[inline]
+fn dropped(caller: Caller) -> SpanContext {
     let span_id = SpanId::from_bytes(fastrand::u64(1..).to_be_bytes());
-    let state = caller.trace_state().clone();
-    SpanContext::new(
-        caller.trace_id(),
-        span_id,
-        caller.trace_flags(),
-        false,
-        state,
-    )
+    SpanContext::new(caller.trace_id, span_id, caller.flags, false, caller.state)
 }
 
 fn traceresponse(span: &SpanContext) -> Option<HeaderValue> {

@@ -36,6 +36,14 @@ pin_project! {
 }
 
 impl<F> HttpFuture<F> {
+    pub(super) fn of(exchange: Exchange, is_head: bool, inner: F) -> Self {
+        Self {
+            inner: Some(inner),
+            exchange: Some(exchange),
+            is_head,
+        }
+    }
+
     /// Of the future that `call` makes, inside the request's span.
     pub(super) fn new(exchange: Exchange, is_head: bool, call: impl FnOnce() -> F) -> Self {
         let mut this = Self {

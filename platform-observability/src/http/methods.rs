@@ -36,6 +36,7 @@ impl Methods {
         Self(methods.leak())
     }
 
+    #[inline]
     pub(crate) fn name(self, method: &Method) -> &'static str {
         let known = self.0.iter().find(|known| *known == method);
         known.map_or(OTHER, Method::as_str)

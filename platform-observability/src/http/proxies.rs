@@ -73,6 +73,7 @@ impl TrustedProxies {
 
     /// What they say in `headers`, of a connection whose other end is `peer`; that is asked for
     /// only where there are proxies.
+    #[inline]
     pub(super) fn client<'a>(
         &self,
         headers: &'a HeaderMap,

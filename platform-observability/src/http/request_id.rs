@@ -15,12 +15,14 @@ pub(super) struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
+    #[inline]
     pub(super) fn add(&mut self, id: &'a HeaderValue) {
         self.are_several = self.first.is_some();
         self.first = self.first.or(Some(id));
     }
 
     /// The only one, unless it is unusable.
+    #[inline]
     pub(super) fn usable(self) -> Option<HeaderValue> {
         let id = self.first.filter(|id| !self.are_several && is_usable(id));
         id.cloned()
@@ -28,6 +30,7 @@ impl<'a> Given<'a> {
 }
 
 /// A new id, which the request gets.
+#[inline]
 pub(super) fn make(headers: &mut HeaderMap) -> HeaderValue {
     // To be told apart, not to be unguessable: it stands in every answer.
     let random = fastrand::u128(..).to_ne_bytes();
@@ -42,6 +45,7 @@ pub(super) fn make(headers: &mut HeaderMap) -> HeaderValue {
 }
 
 /// As uuid's own, in a third of the instructions.
+#[inline]
 fn hyphenated(id: Uuid) -> [u8; Hyphenated::LENGTH] {
     let mut digits = [0; 32];
     // There is room for them, so this cannot fail.
@@ -56,6 +60,7 @@ fn hyphenated(id: Uuid) -> [u8; Hyphenated::LENGTH] {
 }
 
 /// Says the request's id on the response.
+#[inline]
 pub(super) fn answer(headers: &mut HeaderMap, id: HeaderValue) {
     headers.insert(NAME, id);
 }

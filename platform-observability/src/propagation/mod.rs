@@ -8,16 +8,18 @@ mod baggage;
 mod tests;
 mod trace_context;
 
+use std::iter;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::trace::TraceContextExt;
 
 use self::baggage::BAGGAGE;
 use self::trace_context::TRACEPARENT;
-pub(crate) use self::trace_context::TRACESTATE;
+pub(crate) use self::trace_context::{Caller, TRACESTATE};
 
 /// The formats that a service speaks.
 #[derive(Clone, Debug)]
@@ -43,16 +45,20 @@ impl Propagation {
     }
 
     /// The caller's span, if the headers name one; without any copy of them.
-    pub(crate) fn caller(&self, headers: &Headers<'_>) -> Option<SpanContext> {
+    #[inline]
+    pub(crate) fn caller(&self, headers: &Headers<'_>) -> Option<Caller> {
         if !self.trace_context {
             return None;
         }
-        let states = headers.tracestates.then_some(headers.all);
-        let states = || states.into_iter().flat_map(|all| texts(all, &TRACESTATE));
-        trace_context::read(headers.traceparent?.as_bytes(), states)
+        let traceparent = headers.traceparent?.as_bytes();
+        if !headers.tracestates {
+            return trace_context::read(traceparent, iter::empty);
+        }
+        trace_context::read(traceparent, || texts(headers.all, &TRACESTATE))
     }
 
     /// A context with the caller's baggage, if there is any.
+    #[inline]
     pub(crate) fn with_baggage(&self, headers: &Headers<'_>) -> Context {
         let context = Context::new();
         if !self.baggage || !headers.baggage {
@@ -75,6 +81,7 @@ pub(crate) struct Headers<'a> {
 impl<'a> Headers<'a> {
     /// In one pass, which takes less than to look up each name, as that hashes it letter by
     /// letter. `other` sees the names that are not about context.
+    #[inline]
     pub(crate) fn of(all: &'a HeaderMap, mut other: impl FnMut(&str, &'a HeaderValue)) -> Self {
         let (mut traceparent, mut traceparents) = (None, 0);
         let (mut tracestates, mut baggage) = (false, false);
@@ -134,7 +141,7 @@ impl TextMapPropagator for Propagation {
             && let (Some(Some(only)), None) = (traceparents.next(), traceparents.next())
             && let Some(caller) = trace_context::read(only.as_bytes(), || texts(&TRACESTATE))
         {
-            context = context.with_remote_span_context(caller);
+            context = context.with_remote_span_context(caller.into());
         }
         if self.baggage {
             let members = baggage::read(texts(&BAGGAGE));

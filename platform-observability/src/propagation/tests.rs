@@ -29,7 +29,7 @@ fn read(case: &str, lines: &[(&str, &str)]) -> Context {
     let propagation = Propagation::new(true, true);
     let found = Headers::of(&headers, |_, _| {});
     let mut direct = propagation.with_baggage(&found);
-    if let Some(caller) = propagation.caller(&found) {
+    if let Some(caller) = propagation.caller(&found).map(SpanContext::from) {
         direct = direct.with_remote_span_context(caller);
     }
     let carried = propagation.extract_with_context(&Context::new(), &HeaderExtractor(&headers));

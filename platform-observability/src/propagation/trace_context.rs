@@ -13,15 +13,41 @@ const KNOWN_FLAGS: u8 = 0b11;
 /// How many members a `tracestate` may have (section 3.3.1.1).
 const MEMBERS: usize = 32;
 
+/// The caller's span, as its headers tell it.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+    pub(crate) flags: TraceFlags,
+    pub(crate) state: TraceState,
+}
+
+impl From<Caller> for SpanContext {
+    fn from(caller: Caller) -> Self {
+        let Caller {
+            trace_id,
+            span_id,
+            flags,
+            state,
+        } = caller;
+        Self::new(trace_id, span_id, flags, true, state)
+    }
+}
+
 /// The caller's span, by the only `traceparent` there is. If it is malformed there is none, and
 /// its `tracestate` means nothing; a malformed `tracestate` alone is left out.
+#[inline]
 pub(super) fn read<'a, I: Iterator<Item = Option<&'a str>>>(
     traceparent: &[u8],
     tracestates: impl FnOnce() -> I,
-) -> Option<SpanContext> {
+) -> Option<Caller> {
     let (trace_id, span_id, flags) = parent(traceparent)?;
-    let state = state(tracestates()).unwrap_or_default();
-    Some(SpanContext::new(trace_id, span_id, flags, true, state))
+    Some(Caller {
+        trace_id,
+        span_id,
+        flags,
+        state: state(tracestates()).unwrap_or_default(),
+    })
 }
 
 /// `version "-" trace-id "-" parent-id "-" trace-flags`, in lower-case hexadecimal digits; what
@@ -47,6 +73,7 @@ fn parent(mut text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
     is_valid.then_some((trace_id, span_id, TraceFlags::new(flags & KNOWN_FLAGS)))
 }
 
+#[inline]
 fn hexadecimal<const BYTES: usize>(digits: &[u8]) -> Option<[u8; BYTES]> {
     let mut bytes = [0; BYTES];
     let mut seen = 0;
@@ -59,6 +86,7 @@ fn hexadecimal<const BYTES: usize>(digits: &[u8]) -> Option<[u8; BYTES]> {
 }
 
 /// Of a digit; that of anything else is above 15. A table would take more instructions.
+#[inline]
 fn value(digit: u8) -> u8 {
     let number = digit.wrapping_sub(b'0');
     let letter = digit.wrapping_sub(b'a');

@@ -228,6 +228,32 @@ async fn what_a_sampler_keeps_is_described_whole_whether_or_not_the_layer_knows_
     assert_eq!(described.len(), 1, "{described:?}");
 }
 
+/// A route of axum's is called outside of the span, as it calls what is in it when it is polled.
+#[tokio::test]
+async fn a_service_is_called_inside_the_span_whether_it_is_a_route_or_not() {
+    let called = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&called);
+    let service = tower::service_fn(move |_: Request<Body>| {
+        let context = opentelemetry::Context::current();
+        *seen.lock().unwrap() = context.span().span_context().span_id().to_string();
+        std::future::ready(Ok::<_, Infallible>(Response::new(Body::empty())))
+    });
+    for is_route in [false, true] {
+        let capture = Capture::start();
+        let layer = capture.layer();
+        let sent = request("GET", "/");
+        let _ = if is_route {
+            let router = Router::new().route_service("/", service.clone());
+            router.layer(layer).oneshot(sent).await.unwrap()
+        } else {
+            let service = tower_layer::Layer::layer(&layer, service.clone());
+            service.oneshot(sent).await.unwrap()
+        };
+        let span = only_span(&capture).0.span_context.span_id().to_string();
+        assert_eq!(*called.lock().unwrap(), span, "{is_route}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_dropped_with_a_request_is_dropped_inside_its_span() {
     #[derive(Clone)]

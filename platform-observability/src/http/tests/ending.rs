@@ -152,9 +152,15 @@ async fn a_service_that_panics_before_its_future_is_answered_too() {
             panic!("as the test wants")
         },
     );
-    let service = tower_layer::Layer::layer(&capture.layer(), service);
-    let answer = service.oneshot(request("GET", "/")).await.unwrap();
+    let layered = tower_layer::Layer::layer(&capture.layer(), service);
+    let answer = layered.oneshot(request("GET", "/")).await.unwrap();
     assert_eq!(answer.status(), 500);
+    only_span(&capture).has("error.type", "panic");
+
+    let capture = Capture::start();
+    let router = Router::new().route_service("/", service);
+    let (status, _) = send(capture.layer(), router, request("GET", "/")).await;
+    assert_eq!(status, 500);
     only_span(&capture).has("error.type", "panic");
 }
 
