@@ -18,8 +18,12 @@ pub(super) struct Horizon {
 impl<DB: AuditDatabase> Reading<DB> {
     pub(super) async fn horizon(&self) -> Result<Horizon, Error> {
         let text = match self.dialect() {
-            Dialect::Postgres => "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(it)::text::numeric, 'snapshot', it::text)::text FROM pg_current_snapshot() AS it",
-            Dialect::Sqlite => "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', 0, 'snapshot', '')",
+            Dialect::Postgres => {
+                "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(it)::text::numeric, 'snapshot', it::text)::text FROM pg_current_snapshot() AS it"
+            }
+            Dialect::Sqlite => {
+                "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', 0, 'snapshot', '')"
+            }
         };
         let statement = Statement::of(self.dialect(), text);
         let mut rows = self.fetch::<Horizon>(statement).await?;
