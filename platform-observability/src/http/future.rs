@@ -36,6 +36,7 @@ pin_project! {
 }
 
 impl<F> HttpFuture<F> {
+    /// Of a future that was made outside of the span.
     pub(super) fn of(exchange: Exchange, is_head: bool, inner: F) -> Self {
         Self {
             inner: Some(inner),
