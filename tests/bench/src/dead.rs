@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::apart;
 use crate::machine::resident;
+use crate::spread::Spread;
 
 /// How a child process is told that it is one: for how many seconds to serve, and where to spool.
 const SECONDS: &str = "PLATFORM_BENCH_SECONDS";
@@ -24,7 +25,7 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
     if let Ok(seconds) = std::env::var(SECONDS) {
         serve(seconds.parse().unwrap());
     }
-    let (rounds, seconds) = if quick { (1, 8) } else { (2, 60) };
+    let (rounds, seconds) = if quick { (1, 8) } else { (3, 60) };
     // Connections are established, and nothing more.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
@@ -33,8 +34,10 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
         f64::from(CLIENTS) / PAUSE.as_secs_f64()
     );
     let mut seen: [Vec<Value>; 3] = Default::default();
-    for _ in 0..rounds {
-        for (way, seen) in seen.iter_mut().enumerate() {
+    for round in 0..rounds {
+        for turn in 0..seen.len() {
+            // In another order each time, as the machine changes.
+            let way = (round + turn) % seen.len();
             let spool = tempfile::tempdir().unwrap();
             let mut child = apart::command(["dead"]);
             child.env(SECONDS, seconds.to_string());
@@ -45,7 +48,7 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
             if way == 2 {
                 child.env(SPOOL, spool.path().join("spool"));
             }
-            seen.push(apart::run(&mut child).1);
+            seen[way].push(apart::run(&mut child).1);
         }
     }
     report(&seen)
@@ -53,10 +56,15 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
 
 fn report(seen: &[Vec<Value>; 3]) -> Map<String, Value> {
     let mut figures = Map::new();
-    let middle = |of: &[Value], key: &str| {
-        let mut values: Vec<f64> = of.iter().filter_map(|it| it[key].as_f64()).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
+    let each = |of: &[Value], key: &str| -> Vec<f64> {
+        of.iter().filter_map(|it| it[key].as_f64()).collect()
+    };
+    let middle = |of: &[Value], key: &str| Spread::of(each(of, key)).median;
+    // Within a round the machine's noise is nearly the same.
+    let against_off = |of: &[Value]| {
+        let off = each(&seen[0], "p99");
+        let ratios = each(of, "p99").into_iter().zip(off);
+        Spread::of(ratios.map(|(it, off)| it / off).collect()).median
     };
     println!(
         "{:<22} {:>9} {:>9} {:>9} {:>10}   spans",
@@ -94,13 +102,13 @@ fn report(seen: &[Vec<Value>; 3]) -> Map<String, Value> {
             );
         }
     }
-    let ratio = middle(&seen[1], "p99") / middle(&seen[0], "p99");
+    let ratio = against_off(&seen[1]);
     println!(
         "\np99 with a dead endpoint: {ratio:.2} of that with telemetry off; every span is accounted for, and with a spool none dropped"
     );
     figures.insert("dead.p99_vs_off".to_owned(), ratio.into());
-    let spooled = middle(&seen[2], "p99") / middle(&seen[0], "p99");
-    figures.insert("dead.spooling_p99_vs_off".to_owned(), spooled.into());
+    let spooling = against_off(&seen[2]);
+    figures.insert("dead.spooling_p99_vs_off".to_owned(), spooling.into());
     for (key, of) in [
         ("off", &seen[0]),
         ("dead", &seen[1]),

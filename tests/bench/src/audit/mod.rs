@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::http::Request;
 use platform_tests::database::TestDatabase;
 use platform_tests::wire::Wire;
-use schemes::{ENTRY, HANDWRITTEN, SCHEMES, Scheme};
+use schemes::{ENTRY, GUARDED, HANDWRITTEN, SCHEMES, Scheme};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
@@ -313,7 +313,10 @@ fn report(
         .map(|of| of.iter().map(|turn| turn.rate).collect())
         .collect();
     let worked: Vec<Option<[f64; 2]>> = turns.iter().map(|of| cpu_of_a_request(of)).collect();
-    let percentiles: Vec<[f64; 2]> = turns.into_iter().map(percentiles).collect();
+    let percentiles: Vec<Vec<[f64; 2]>> = turns
+        .iter()
+        .map(|of| of.iter().map(percentiles).collect())
+        .collect();
     println!(
         "Postgres {place}, {}, {clients} clients: against (b); CPU of the service with its clients, and of Postgres\n{:<36} {:>9} {:>7} {:>16} {:>8} {:>7} {:>8} {:>7} {:>16}",
         change.replace('_', " "),
@@ -329,11 +332,14 @@ fn report(
     );
     for (at, scheme) in SCHEMES.iter().enumerate() {
         let rate = Spread::of(rates[at].clone());
-        // Within a round the neighbours' noise is nearly the same.
-        let ratios = rates[at].iter().zip(&rates[HANDWRITTEN]);
-        let ratio = Spread::of(ratios.map(|(it, by_hand)| it / by_hand).collect());
-        let [p50, p99] = percentiles[at];
-        let [by_hand_p50, by_hand_p99] = percentiles[HANDWRITTEN];
+        let ratio = by_round(&rates[at], &rates[HANDWRITTEN]);
+        let guarded_ratio = by_round(&rates[GUARDED], &rates[at]).median;
+        let [(p50, p50_ratio), (p99, p99_ratio)] = [0, 1].map(|which| {
+            let of =
+                |at: usize| -> Vec<f64> { percentiles[at].iter().map(|of| of[which]).collect() };
+            let ratio = by_round(&of(at), &of(HANDWRITTEN));
+            (Spread::of(of(at)).median, ratio.median)
+        });
         let cpu = worked[at].map_or(String::new(), |[service, server]| {
             format!("{service:.0} + {server:.0}")
         });
@@ -344,9 +350,9 @@ fn report(
             ratio.median,
             format!("{:.2} to {:.2}", ratio.low, ratio.high),
             p50,
-            p50 / by_hand_p50,
+            p50_ratio,
             p99,
-            p99 / by_hand_p99,
+            p99_ratio,
         );
         let key = format!("audit.{place}.{change}.{clients}.{}", scheme.key);
         let mut put = |name: &str, value: f64| {
@@ -356,8 +362,9 @@ fn report(
         put("throughput_vs_handwritten", ratio.median);
         put("p50_us", p50.round());
         put("p99_us", p99.round());
-        put("p50_vs_handwritten", p50 / by_hand_p50);
-        put("p99_vs_handwritten", p99 / by_hand_p99);
+        put("p50_vs_handwritten", p50_ratio);
+        put("p99_vs_handwritten", p99_ratio);
+        put("guarded_throughput_vs", guarded_ratio);
         if let Some([service, server]) = worked[at] {
             put("service_cpu_us", service.round());
             put("postgres_cpu_us", server.round());
@@ -375,9 +382,15 @@ fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
-/// The middle and the 99th percentile of all requests of all turns.
-fn percentiles(turns: Vec<Turn>) -> [f64; 2] {
-    let mut all: Vec<f64> = turns.into_iter().flat_map(|turn| turn.latencies).collect();
+/// How `those` are to `these`; within a round the neighbours' noise is nearly the same.
+fn by_round(those: &[f64], these: &[f64]) -> Spread {
+    let pairs = those.iter().zip(these);
+    Spread::of(pairs.map(|(that, this)| that / this).collect())
+}
+
+/// The middle and the 99th percentile of the requests of a turn.
+fn percentiles(turn: &Turn) -> [f64; 2] {
+    let mut all = turn.latencies.clone();
     all.sort_by(f64::total_cmp);
     let at = |hundredth: usize| all[(all.len() - 1) * hundredth / 100];
     [at(50), at(99)]
@@ -398,13 +411,7 @@ fn headline(figures: &mut Map<String, Value>) {
     };
     let throughput = "throughput_vs_handwritten";
     let guarded = worst("near", "guarded", throughput, f64::min);
-    let against = |scheme: &str| {
-        let of = |clients: usize, scheme: &str| {
-            figure(format!("audit.near.one_row.{clients}.{scheme}.throughput"))
-        };
-        let ratio = |clients: usize| of(clients, "guarded") / of(clients, scheme);
-        rounded(ratio(CLIENTS[1]).min(ratio(CLIENTS[2])))
-    };
+    let against = |scheme: &str| worst("near", scheme, "guarded_throughput_vs", f64::min);
     let heads = [
         ("audit.guarded_vs_handwritten.throughput", guarded),
         (

@@ -26,8 +26,9 @@ pub(crate) struct Scheme {
     pub(crate) service: fn(PgPool) -> BoxFuture<'static, Router>,
 }
 
-/// The one that the others are compared with comes second.
+/// The one that the others are compared with comes second, the one that is judged fourth.
 pub(crate) const HANDWRITTEN: usize = 1;
+pub(crate) const GUARDED: usize = 3;
 pub(crate) const SCHEMES: [Scheme; 7] = [
     unaudited::SCHEME,
     handwritten::SCHEME,
