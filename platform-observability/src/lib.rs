@@ -72,6 +72,7 @@ mod subscriber;
 mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod tracer;
 
 pub use build_info::BuildInfo;
 pub use config::{Axiom, Limits, Signal};

@@ -203,6 +203,8 @@ pub struct Destination<'a> {
     name: &'a str,
     template: Option<&'a str>,
     temporary: bool,
+    server: Option<(&'a str, u16)>,
+    group: Option<&'a str>,
 }
 
 impl<'a> Destination<'a> {
@@ -213,6 +215,8 @@ impl<'a> Destination<'a> {
             name: subject,
             template: None,
             temporary: subject.starts_with(INBOX),
+            server: None,
+            group: None,
         }
     }
 
@@ -225,6 +229,18 @@ impl<'a> Destination<'a> {
     /// It lives only as long as somebody waits, as an inbox does, and names no span.
     pub fn temporary(mut self) -> Self {
         self.temporary = true;
+        self
+    }
+
+    /// The server, `server.address` and `server.port`: the client does not tell.
+    pub fn server(mut self, address: &'a str, port: u16) -> Self {
+        self.server = Some((address, port));
+        self
+    }
+
+    /// The queue group that receives, `messaging.consumer.group.name`.
+    pub fn consumer_group(mut self, name: &'a str) -> Self {
+        self.group = Some(name);
         self
     }
 
@@ -242,8 +258,8 @@ impl<'a> Destination<'a> {
     }
 
     /// What of it is one of few, for metrics.
-    fn few(&self) -> Option<KeyValue> {
-        match self.template {
+    fn few(&self) -> impl Iterator<Item = KeyValue> {
+        let destination = match self.template {
             Some(template) => {
                 let template = template.to_owned();
                 Some(KeyValue::new("messaging.destination.template", template))
@@ -253,7 +269,20 @@ impl<'a> Destination<'a> {
                 "messaging.destination.name",
                 self.name.to_owned(),
             )),
-        }
+        };
+        destination.into_iter().chain(self.whereabouts())
+    }
+
+    fn whereabouts(&self) -> impl Iterator<Item = KeyValue> {
+        let server = self.server.map(|(address, port)| {
+            [
+                KeyValue::new("server.address", address.to_owned()),
+                KeyValue::new("server.port", i64::from(port)),
+            ]
+        });
+        let group = self.group.map(str::to_owned);
+        let group = group.map(|name| KeyValue::new("messaging.consumer.group.name", name));
+        server.into_iter().flatten().chain(group)
     }
 
     fn describe(&self, span: &Span, operation: &'static str) {
@@ -266,6 +295,9 @@ impl<'a> Destination<'a> {
         }
         if self.temporary {
             span.set_attribute("messaging.destination.temporary", true);
+        }
+        for KeyValue { key, value, .. } in self.whereabouts() {
+            span.set_attribute(key, value);
         }
     }
 }

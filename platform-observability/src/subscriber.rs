@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use opentelemetry_sdk::trace::SdkTracer;
 use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, Metadata, Subscriber};
@@ -21,6 +19,8 @@ use crate::database::{self, Statements};
 use crate::error::Error;
 use crate::export::Providers;
 use crate::http::{ACCESS, SPAN};
+use crate::telemetry::SCOPE;
+use crate::tracer::Tracer;
 use crate::{client, messaging};
 
 /// What is logged where neither the code nor `RUST_LOG` says more.
@@ -47,7 +47,7 @@ pub(crate) fn new(
     // event anew, also about those that nobody listens to.
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     if let Some(provider) = &providers.tracer {
-        let layer = spans(provider.tracer("platform-observability"));
+        let layer = spans(Tracer::of(provider, SCOPE));
         // Whatever the filter says, the spans of calls and messages stay: without them,
         // traces would tear.
         let traced = settable(&filter, always(), &mut setters)?.and(filter_fn(|metadata| {
@@ -166,7 +166,7 @@ pub(crate) fn is_statement(metadata: &Metadata<'_>) -> bool {
 
 /// The service's `tracing` spans, without the attributes that no convention knows and that cost
 /// most: where in the code, on which thread, how long it was idle.
-pub(crate) fn spans<S>(tracer: SdkTracer) -> OpenTelemetryLayer<S, SdkTracer>
+pub(crate) fn spans<S>(tracer: Tracer) -> OpenTelemetryLayer<S, Tracer>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::{Meter, MeterProvider, NoopMeterProvider};
-use opentelemetry::trace::TracerProvider;
 
 use crate::build_info::BuildInfo;
 use crate::client::HttpClientLayer;
@@ -18,6 +17,7 @@ use crate::panic::log_panics;
 use crate::pool::{self, PoolUse};
 use crate::process;
 use crate::subscriber::{self, DEFAULT_FILTER, Filter, LogFilter};
+use crate::tracer::Tracer;
 
 /// How long a shutdown may take, unless the service says otherwise.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -71,8 +71,9 @@ impl Telemetry {
     /// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_PROPAGATORS` (`tracecontext`, `baggage`, `none`),
     /// `OTEL_TRACES_SAMPLER` and `…_ARG`, `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, `RUST_LOG`,
     /// `OTEL_{BSP,BLRP}_{MAX_QUEUE_SIZE,MAX_EXPORT_BATCH_SIZE,SCHEDULE_DELAY,EXPORT_TIMEOUT}`,
-    /// `OTEL_METRIC_EXPORT_{INTERVAL,TIMEOUT}` and
-    /// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`. The limits of attributes, events
+    /// `OTEL_METRIC_EXPORT_{INTERVAL,TIMEOUT}`,
+    /// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` and `…_DEFAULT_HISTOGRAM_AGGREGATION`
+    /// (`explicit_bucket_histogram`). The limits of attributes, events
     /// and links are those of [`Limits`]: `OTEL_{ATTRIBUTE,SPAN_ATTRIBUTE,LOGRECORD_ATTRIBUTE}_{COUNT,VALUE_LENGTH}_LIMIT`,
     /// `OTEL_SPAN_{EVENT,LINK}_COUNT_LIMIT` and `OTEL_{EVENT,LINK}_ATTRIBUTE_COUNT_LIMIT`.
     ///
@@ -356,7 +357,7 @@ impl TelemetryBuilder {
         let shows_requests = destinations.traces == Destination::Console;
         let statements = self.database.map(|database| {
             let tracer = providers.tracer.as_ref();
-            let tracer = tracer.map(|provider| provider.tracer(SCOPE));
+            let tracer = tracer.map(|provider| Tracer::of(provider, SCOPE));
             Statements::new(&database, &meter, tracer)
         });
         let (subscriber, log_filter) =
@@ -415,7 +416,7 @@ fn meter(providers: &Providers) -> Meter {
 
 fn layer(meter: &Meter, providers: &Providers, destinations: &Destinations) -> HttpLayer {
     let tracer = providers.tracer.as_ref();
-    let tracer = tracer.map(|provider| provider.tracer(SCOPE));
+    let tracer = tracer.map(|provider| Tracer::of(provider, SCOPE));
     let shows_requests = destinations.traces == Destination::Console;
     HttpLayer::new(
         meter,

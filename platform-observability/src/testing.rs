@@ -19,7 +19,7 @@ use std::fmt::Debug;
 use opentelemetry::logs::AnyValue;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{Status, TracerProvider};
+use opentelemetry::trace::Status;
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::{InMemoryLogExporter, SdkLoggerProvider};
@@ -35,6 +35,7 @@ use crate::database::{Database, Statements};
 use crate::http::HttpLayer;
 use crate::propagation::Propagation;
 use crate::subscriber::{exported, is_statement};
+use crate::tracer::Tracer;
 
 /// What the code under test traced, measured and logged on this thread. It lasts until it is
 /// dropped; a runtime with several threads needs one each, so tests best use
@@ -84,15 +85,19 @@ impl Capture {
             .with_simple_exporter(logs.clone())
             .build();
         let statements = database.map(|database| {
-            Statements::new(database, &meter.meter("test"), Some(tracer.tracer("test")))
-                .with_filter(filter_fn(is_statement))
+            Statements::new(
+                database,
+                &meter.meter("test"),
+                Some(Tracer::of(&tracer, "test")),
+            )
+            .with_filter(filter_fn(is_statement))
         });
         // As in production, but at every level.
         let traced = filter_fn(|metadata| metadata.is_span() && exported(metadata));
         let logged = filter_fn(|metadata| {
             metadata.is_event() && exported(metadata) && !is_statement(metadata)
         });
-        let spans_of = crate::subscriber::spans(tracer.tracer("test"));
+        let spans_of = crate::subscriber::spans(Tracer::of(&tracer, "test"));
         let scope = tracing_subscriber::registry()
             .with(spans_of.with_filter(traced))
             .with(OpenTelemetryTracingBridge::new(&logger).with_filter(logged))

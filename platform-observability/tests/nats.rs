@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use async_nats::HeaderMap;
 use futures_util::StreamExt;
 use opentelemetry::trace::{SpanKind, TraceContextExt};
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SpanData;
 use platform_observability::messaging::{self, Destination};
 use platform_observability::testing::Capture;
@@ -56,8 +55,8 @@ impl Drop for Server {
 
 #[tokio::test]
 async fn a_message_takes_the_trace_along() {
-    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     let capture = Capture::start();
+    opentelemetry::global::set_text_map_propagator(capture.propagator());
     let server = Server::start();
     let client = async_nats::connect(&server.url).await.unwrap();
     let mut messages = client.subscribe("entries.*.booked").await.unwrap();

@@ -16,8 +16,8 @@ use platform_tests::otlp::{HANG, Receiver};
 /// As the probe makes.
 const ITEMS: usize = 1000;
 
-async fn everything_arrives(mode: &str) {
-    let receiver = Receiver::start().await;
+/// What the probe said of its shutdown, and its errors.
+async fn probe(mode: &str, variables: &[(&str, &str)]) -> (String, Vec<String>) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_shutdown_probe"));
     for (name, _) in std::env::vars() {
         if name.starts_with("OTEL_") || name.starts_with("AXIOM_") || name == "RUST_LOG" {
@@ -26,7 +26,7 @@ async fn everything_arrives(mode: &str) {
     }
     let running = command
         .arg(mode)
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url())
+        .envs(variables.iter().copied())
         .kill_on_drop(true)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -37,10 +37,17 @@ async fn everything_arrives(mode: &str) {
         .await
         .unwrap_or_else(|_| panic!("{mode} hangs"))
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    let errors: Vec<_> = errors.lines().filter(|it| !it.contains("worked")).collect();
-    assert_eq!(said.trim(), "ok", "{errors:#?}");
+    let errors = errors.lines().filter(|it| !it.contains("worked"));
+    (said, errors.map(str::to_owned).collect())
+}
+
+async fn everything_arrives(mode: &str) {
+    let receiver = Receiver::start().await;
+    let url = receiver.url();
+    let (said, errors) = probe(mode, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
+    assert_eq!(said, "ok", "{errors:#?}");
     let spans = receiver.spans();
     assert_eq!(spans.iter().filter(|it| it.name == "work").count(), ITEMS);
     // Those of the panics are more.
@@ -84,4 +91,36 @@ async fn started_where_no_runtime_is() {
 async fn after_a_panic() {
     everything_arrives("after-panic").await;
     everything_arrives("dropped-by-panic").await;
+}
+
+/// Each of them waits for an endpoint that never answers as long as it is told to, though an
+/// export may take ten minutes.
+#[tokio::test]
+async fn no_longer_than_the_deadline_where_an_endpoint_hangs() {
+    // Connections are established, and nothing more.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    for mode in [
+        "current-thread",
+        "one-worker",
+        "one-worker-task",
+        "nested",
+        "nested-task",
+        "no-runtime",
+        "after-panic",
+        "dropped-by-panic",
+    ] {
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "600000"),
+            ("PROBE_DEADLINE", "200"),
+        ];
+        let (said, errors) = probe(mode, &variables).await;
+        // Nobody is told what becomes of one that is dropped.
+        let expected = match mode {
+            "dropped-by-panic" => "ok",
+            _ => "telemetry was not shut down within 200ms: what was left may be lost",
+        };
+        assert_eq!(said, expected, "{mode}: {errors:#?}");
+    }
 }

@@ -365,8 +365,69 @@ async fn a_collector_that_never_answers_holds_nobody_up() {
     .await;
     assert_eq!(seen.answer["status"], 201);
     let error = seen.answer["shutdown"].as_str().unwrap();
-    assert!(error.contains("lost"), "{error}");
+    assert!(error.contains("lost") && error.contains("200ms"), "{error}");
     assert!(started.elapsed() < HANG / 2, "{:?}", started.elapsed());
+}
+
+/// Whatever `Telemetry` is asked for, of which each part has its own tests.
+#[tokio::test]
+async fn what_a_service_sets_up_reaches_the_receiver() {
+    let (receiver, seen) = collected(&[("PROBE_FILTER", "debug")]).await;
+    let resource = receiver.resource();
+    for (key, value) in [
+        ("service.version", "1.2.3"),
+        ("vcs.ref.head.revision", "0af7651"),
+        ("deployment.environment.name", "staging"),
+    ] {
+        assert_eq!(text(&resource, key), Some(value), "{key}");
+    }
+    let metrics = receiver.metrics();
+    for name in [
+        "process.uptime",
+        "platform.tokio.workers",
+        "db.client.connection.count",
+        "otel.sdk.exporter.span.exported",
+    ] {
+        let found = metrics.iter().any(|metric| metric.name == name);
+        assert!(found, "no {name}");
+    }
+    let logs = format!("{:?}", receiver.logs());
+    assert!(logs.contains("after the filter is changed"), "{logs}");
+    assert!(!logs.contains("before the filter is changed"), "{logs}");
+    assert!(
+        logs.contains(&"x".repeat(100)) && !logs.contains(&"x".repeat(101)),
+        "no attribute is longer than the limit: {logs}"
+    );
+    // The last span may end when its answer is there already.
+    let told = seen.answer["spans"].as_u64().unwrap();
+    let arrived = u64::try_from(receiver.spans().len()).unwrap();
+    assert!((1..=arrived).contains(&told), "{told} of {arrived}");
+}
+
+#[tokio::test]
+async fn what_a_dead_endpoint_does_not_take_is_sent_by_the_next_process() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let directory = tempfile::tempdir().unwrap();
+    let spool = directory.path().join("spool");
+    let spool = ("PROBE_SPOOL", spool.to_str().unwrap());
+    let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &url), spool]).await;
+    assert_eq!(seen.answer["shutdown"], Value::Null, "nothing is lost");
+    let (receiver, seen) = collected(&[spool]).await;
+    assert_eq!(seen.answer["shutdown"], Value::Null);
+    let twice = |count: usize, what: &str| assert_eq!(count, 2, "{what}");
+    let spans = receiver.spans();
+    let audited = spans.iter().filter(|it| it.name == "POST /v1/entries/{id}");
+    twice(audited.count(), "spans");
+    let logs = receiver.logs();
+    let inside = logs
+        .iter()
+        .filter(|log| format!("{:?}", log.body).contains("inside the handler"));
+    twice(inside.count(), "log records");
+    let metrics = receiver.metrics();
+    let uptimes = metrics.iter().filter(|it| it.name == "process.uptime");
+    twice(uptimes.count(), "metrics");
 }
 
 #[tokio::test]

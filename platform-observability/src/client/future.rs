@@ -3,6 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::Response;
+use hyper_util::client::legacy::connect::HttpInfo;
 use pin_project_lite::pin_project;
 
 use super::in_flight::InFlight;
@@ -49,9 +50,12 @@ where
         };
         let result = ready!(this.in_flight.run(|| inner.poll(cx)));
         match &result {
-            Ok(response) => this
-                .in_flight
-                .answered(response.status(), response.version()),
+            Ok(response) => {
+                let connected = response.extensions().get::<HttpInfo>();
+                let peer = connected.map(HttpInfo::remote_addr);
+                this.in_flight
+                    .answered(response.status(), response.version(), peer);
+            }
             Err(_) => this
                 .in_flight
                 .failed(Cow::Borrowed(std::any::type_name::<E>())),

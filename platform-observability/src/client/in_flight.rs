@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -72,7 +73,17 @@ impl InFlight {
         outcome
     }
 
-    pub(super) fn answered(&mut self, status: StatusCode, version: Version) {
+    /// The head of the response is there, which came from `peer`, as far as the client tells.
+    pub(super) fn answered(
+        &mut self,
+        status: StatusCode,
+        version: Version,
+        peer: Option<SocketAddr>,
+    ) {
+        if let (Some(context), Some(peer)) = (&self.recorded, peer) {
+            let peer = attributes::of_peer(attributes::text(peer.ip()), peer.port());
+            context.span().set_attributes(peer);
+        }
         let mut outcome = Vec::with_capacity(3);
         // The version that was spoken, not the one that was asked for.
         if let Some(version) = attributes::version(version) {

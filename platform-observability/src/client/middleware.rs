@@ -32,7 +32,10 @@ impl Middleware for HttpClientLayer {
         let mut answer = in_flight.run(|| next.run(request, extensions));
         let result = poll_fn(|cx| in_flight.run(|| answer.as_mut().poll(cx))).await;
         match &result {
-            Ok(response) => in_flight.answered(response.status(), response.version()),
+            Ok(response) => {
+                let peer = response.remote_addr();
+                in_flight.answered(response.status(), response.version(), peer);
+            }
             Err(error) => in_flight.failed(error_type(error)),
         }
         result

@@ -9,7 +9,8 @@
 //!   request has the extension [`UrlTemplate`], starts below the current span.
 //! - **When the head of the response is there**: the span gets the status and ends, and
 //!   `http.client.request.duration` (seconds) is recorded. Neither waits for the body. Status codes
-//!   from 400 on are errors, of which `error.type` is the code.
+//!   from 400 on are errors, of which `error.type` is the code. The address that answered is
+//!   `network.peer.address`, where the client tells it, as hyper-util's and reqwest's do.
 //! - **When there is no response**: `error.type` is the name of the error's type, without its
 //!   message.
 //! - **When the caller stops waiting**, as a time-out around this layer does: `cancelled`.

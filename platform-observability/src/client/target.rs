@@ -5,7 +5,7 @@ use opentelemetry::KeyValue;
 
 use super::{ResendCount, UrlTemplate};
 use crate::http::OTHER;
-use crate::http::attributes::REQUEST_METHOD;
+use crate::http::attributes::{REQUEST_METHOD, cut};
 use crate::query::{REDACTED, Redaction};
 
 /// A request's head, of which nothing is known but where it goes.
@@ -131,11 +131,12 @@ impl<'a> Target<'a> {
             url.push(':');
             url.push_str(&port.to_string());
         }
-        url.push_str(self.path);
+        url.push_str(cut(self.path));
         if let Some(query) = self.query {
             url.push('?');
-            redaction.write(query, &mut url);
+            redaction.write(cut(query), &mut url);
         }
+        url.truncate(cut(&url).len());
         Some(url)
     }
 }

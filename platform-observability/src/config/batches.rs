@@ -83,6 +83,21 @@ pub(super) fn temporality(variables: Variables<'_>) -> Result<Temporality, Error
     }
 }
 
+/// What `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION` asks for is what there is, or an
+/// error: an exponential histogram is not to be had silently as another.
+pub(super) fn check_histograms(variables: Variables<'_>) -> Result<(), Error> {
+    const VARIABLE: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+    match variables.read(VARIABLE)? {
+        None => Ok(()),
+        Some(value) if value.eq_ignore_ascii_case("explicit_bucket_histogram") => Ok(()),
+        Some(value) => Err(Error::Variable {
+            variable: VARIABLE.to_owned(),
+            problem: format!("is `{value}`, which is not made here"),
+            remedy: "set it to `explicit_bucket_histogram`, or unset it",
+        }),
+    }
+}
+
 /// A time of the environment.
 pub(super) fn milliseconds(
     variable: &str,

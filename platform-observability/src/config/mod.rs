@@ -210,6 +210,7 @@ impl Destinations {
                 }),
             }
         };
+        batches::check_histograms(variables)?;
         let (sampler, sampling) = sampler::sampler(variables)?;
         let traces = destination(Signal::Traces)?;
         let metrics = destination(Signal::Metrics)?;

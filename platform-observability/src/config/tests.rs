@@ -449,10 +449,16 @@ fn batches_and_intervals_are_those_of_the_environment_or_of_the_specification() 
         ("OTEL_BSP_SCHEDULE_DELAY", " 20 "),
         ("OTEL_METRIC_EXPORT_INTERVAL", "30"),
         ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+            "explicit_bucket_histogram",
+        ),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "3000"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "40"),
     ])
     .unwrap();
     assert_eq!(all.spans, of(100, 100, 20), "no more than may wait");
-    assert_eq!(all.log_records, of(2048, 7, 1000));
+    assert_eq!(all.log_records, of(3000, 7, 40));
     assert_eq!(all.metric_interval, Duration::from_millis(30));
     assert_eq!(all.temporality, Temporality::Delta);
     let timed = resolve(&[
@@ -487,6 +493,10 @@ fn what_a_variable_cannot_mean_is_an_error_that_names_it() {
         ("OTEL_METRIC_EXPORT_INTERVAL", "1 min"),
         ("OTEL_METRIC_EXPORT_TIMEOUT", "3600001"),
         ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "none"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+            "base2_exponential_bucket_histogram",
+        ),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET,PO ST"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file"),

@@ -61,7 +61,7 @@ pub(crate) fn escaped(text: &str, most: usize) -> String {
 fn is_dangerous(char: char) -> bool {
     char.is_control()
         // Line ends, and marks that turn or hide text (Unicode TR 36).
-        || matches!(char, '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(char, '\u{61c}' | '\u{180e}' | '\u{e0000}'..='\u{e007f}' | '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn nothing_in_a_text_acts_on_the_terminal() {
         assert_eq!(
-            escaped("a\x1b[2Jb\r\nc\t\u{7}\u{9b}\u{202e}", 100),
-            r"a\u{1b}[2Jb\r\nc\t\u{7}\u{9b}\u{202e}"
+            escaped("a\x1b[2Jb\r\nc\t\u{7}\u{9b}\u{202e}\u{61c}\u{e0041}", 100),
+            r"a\u{1b}[2Jb\r\nc\t\u{7}\u{9b}\u{202e}\u{61c}\u{e0041}"
         );
         assert_eq!(escaped("Zürich ✔", 100), "Zürich ✔");
     }

@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::routing::{get, post};
 use opentelemetry::metrics::{MeterProvider, NoopMeterProvider};
-use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tower::ServiceExt;
 use tracing::instrument::WithSubscriber;
@@ -21,6 +20,7 @@ use crate::http::{HttpLayer, Sampling};
 use crate::propagation::Propagation;
 use crate::subscriber::is_statement;
 use crate::telemetry::SCOPE;
+use crate::tracer::Tracer;
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -59,7 +59,7 @@ impl Screen {
             .build();
         let layer = HttpLayer::new(
             &NoopMeterProvider::new().meter("test"),
-            Some(tracer.tracer(SCOPE)),
+            Some(Tracer::of(&tracer, SCOPE)),
             Propagation::new(true, true),
             Sampling::default(),
             true,

@@ -109,7 +109,10 @@ async fn call(capture: &Capture) {
 async fn message(capture: &Capture) {
     let instruments = messaging::Instruments::new(&capture.meter());
     for destination in [
-        Destination::new("entries.7").template("entries.{id}"),
+        Destination::new("entries.7")
+            .template("entries.{id}")
+            .server("nats.internal", 4222)
+            .consumer_group("bookers"),
         Destination::new("_INBOX.7"),
         Destination::new("entries"),
     ] {

@@ -1,20 +1,20 @@
 use std::time::SystemTime;
 
 use opentelemetry::metrics::{Histogram, Meter};
-use opentelemetry::trace::{SpanBuilder, SpanKind, TraceContextExt, Tracer};
+use opentelemetry::trace::{SpanBuilder, SpanKind, TraceContextExt, Tracer as _};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{self, Layer};
 
 use super::statement::QuotesNames;
 use super::{Database, Statement};
+use crate::tracer::Tracer;
 
 /// Makes spans and points of what sqlx tells. See [the module](super).
 #[derive(Debug)]
 pub(crate) struct Statements {
     duration: Histogram<f64>,
-    tracer: Option<SdkTracer>,
+    tracer: Option<Tracer>,
     /// What is the same for all.
     shared: Vec<KeyValue>,
     name: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
-    pub(crate) fn new(database: &Database, meter: &Meter, tracer: Option<SdkTracer>) -> Self {
+    pub(crate) fn new(database: &Database, meter: &Meter, tracer: Option<Tracer>) -> Self {
         let duration = meter
             .f64_histogram("db.client.operation.duration")
             .with_unit("s")

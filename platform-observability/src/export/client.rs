@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use prost::Message as _;
@@ -217,25 +217,21 @@ impl Line {
         self.ledger.found(spool.items());
     }
 
-    /// Keeps a request of the exporter's on disk, and so has done with it.
-    fn keep(
-        &self,
-        headers: &HeaderMap,
-        body: &Bytes,
-        spool: &SignalSpool,
-    ) -> Result<(), HttpError> {
+    /// Keeps a request of the exporter's on disk, and so has done with it, unless the disk does not
+    /// take it.
+    fn keep(&self, headers: &HeaderMap, body: &Bytes, spool: &SignalSpool) -> bool {
         let encoding = headers.get(CONTENT_ENCODING);
         let encoding = encoding.and_then(|encoding| encoding.to_str().ok());
         self.ledger.spooling();
         match spool.put(self.ledger.in_flight(), encoding, body) {
             Ok(dropped) => {
-                self.ledger.unspooled(dropped, false);
-                Ok(())
+                self.ledger.dropped_from_disk(dropped);
+                true
             }
             Err(error) => {
                 self.ledger.not_spooled();
-                tracing::warn!(target: "platform_observability::export", "the spool does not take the {}, which are lost: {error}", self.signal);
-                Err(error.into())
+                tracing::warn!(target: "platform_observability::export", "the spool does not take the {}, which are sent without it, and lost if the endpoint does not take them: {error}", self.signal);
+                false
             }
         }
     }
@@ -244,7 +240,7 @@ impl Line {
     pub(super) fn send_kept(&self, spool: &SignalSpool) -> bool {
         loop {
             let (oldest, dropped) = spool.oldest();
-            self.ledger.unspooled(dropped, false);
+            self.ledger.dropped_from_disk(dropped);
             let Some((kept, body)) = oldest else {
                 return true;
             };
@@ -272,12 +268,12 @@ impl Line {
             }
             match self.try_once(&request, self.endpoint.timeout, is_worth_keeping) {
                 Ok(response) if !is_worth_keeping(response.status()) => {
-                    let sent = response.status().is_success();
                     spool.remove(&kept);
                     spool.release();
-                    self.ledger.unspooled(kept.items, sent);
-                    if sent {
-                        self.read_answer(&response, kept.items);
+                    if response.status().is_success() {
+                        self.ledger.sent_from_disk(kept.items, refused(&response));
+                    } else {
+                        self.ledger.dropped_from_disk(kept.items);
                     }
                 }
                 _ => {
@@ -327,17 +323,6 @@ impl Line {
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         rest.failed(told);
         answer
-    }
-
-    /// Counts what the endpoint refused of so many items while it took the rest.
-    fn read_answer(&self, response: &Response<Bytes>, items: usize) {
-        // What is no such message, refuses nothing.
-        let answer = Answer::decode(response.body().as_ref()).unwrap_or_default();
-        let rejected = answer.partial_success.unwrap_or_default().rejected;
-        if rejected > 0 {
-            let items = u64::try_from(items).unwrap_or(u64::MAX);
-            self.ledger.refused(rejected.unsigned_abs().min(items));
-        }
     }
 
     fn send_once(
@@ -398,8 +383,9 @@ impl HttpClient for Client {
                 headers.insert(name, value.clone());
             }
         }
-        if let Some(spooler) = &self.spooler {
-            self.line.keep(&headers, &body, spooler.spool())?;
+        if let Some(spooler) = &self.spooler
+            && self.line.keep(&headers, &body, spooler.spool())
+        {
             spooler.wake();
             return Ok(Response::new(Bytes::new()));
         }
@@ -410,11 +396,18 @@ impl HttpClient for Client {
         };
         let response = self.line.send(&request)?;
         if response.status().is_success() {
-            let items = self.line.ledger.in_flight();
-            self.line.read_answer(&response, items);
+            self.line.ledger.refused(refused(&response));
         }
         Ok(response)
     }
+}
+
+/// How many items the endpoint refused while it took the rest. What is no such message refuses
+/// none.
+fn refused(response: &Response<Bytes>) -> u64 {
+    let answer = Answer::decode(response.body().as_ref()).unwrap_or_default();
+    let rejected = answer.partial_success.unwrap_or_default().rejected;
+    u64::try_from(rejected).unwrap_or(0)
 }
 
 /// By OTLP's specification ("Retryable Response Codes").
@@ -422,18 +415,22 @@ fn is_worth_another_try(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
-/// Whether what is on disk stays there: also where a token or a dataset is wrong, which is put
-/// right without a change to what was to be sent.
+/// Whether what is on disk stays there: unless the endpoint says that it is wrong in itself. A wrong
+/// token or dataset is put right without a change to it, and so is an endpoint that fails or that
+/// somebody else answers for, as gateways do with 500, 52x or a redirect while it is away.
 fn is_worth_keeping(status: StatusCode) -> bool {
-    is_worth_another_try(status) || matches!(status.as_u16(), 401 | 403 | 404)
+    let is_about_the_endpoint = matches!(status.as_u16(), 401 | 403 | 404 | 408 | 425 | 429);
+    is_about_the_endpoint || status.is_server_error() || status.is_redirection()
 }
 
 /// How long the endpoint asks to be left in peace: by `Retry-After` (RFC 9110), seconds or a date,
 /// or by Axiom's `X-RateLimit-Reset`, the second since 1970 at which its limit starts anew; an hour
-/// at most.
+/// at most. Times are the endpoint's, and so is the clock that they are held against, if it says so.
 fn told_pause(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let until = |time: SystemTime| time.duration_since(SystemTime::now()).ok();
+    let date = text(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
+    let now = date.unwrap_or_else(SystemTime::now);
+    let until = |time: SystemTime| time.duration_since(now).ok();
     let after = text(RETRY_AFTER.as_str()).and_then(|told| match told.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => until(httpdate::parse_http_date(told).ok()?),
@@ -551,5 +548,17 @@ mod tests {
             reset > Duration::from_secs(50) && reset <= Duration::from_secs(60),
             "{reset:?}"
         );
+        // Its clock may go differently.
+        let date = || httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now - 1200));
+        for (header, then) in [
+            ("x-ratelimit-reset", (now - 1190).to_string()),
+            (
+                "retry-after",
+                httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now - 1190)),
+            ),
+        ] {
+            let told = told(&[("date", date()), (header, then)]);
+            assert_eq!(told, Some(Duration::from_secs(10)), "{header}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,14 +20,15 @@ const LETTING_GO: Duration = Duration::from_secs(1);
 /// A directory that keeps what an endpoint does not take, until it does; for
 /// [`TelemetryBuilder::spool`](crate::TelemetryBuilder::spool).
 ///
-/// It keeps it through time-outs, through 429, 502, 503 and 504, and through 401, 403 and 404, as a wrong
-/// token or dataset can be put right. What is answered with another error is wrong in itself: it is dropped
-/// and counted.
+/// It keeps it through time-outs, through 408, 425, 429, all of 5xx and redirects, and through 401, 403
+/// and 404, as a wrong token or dataset can be put right. What is answered with another error is wrong in
+/// itself: it is dropped and counted.
 ///
 /// What is to be sent goes there first, and from there to the endpoint, the oldest first: so an
 /// endpoint that is slow or away keeps nobody waiting, and what it did not take outlives the
-/// process. It is not synced to the disk, so a power failure may take the last of it. It
-/// holds what telemetry holds, in files that only the process's user can read.
+/// process. What a power failure leaves is whole, but it may take the last of it. Where the disk is
+/// full or cannot be written, it is sent without. It holds what telemetry holds, in files that only
+/// the process's user can read.
 #[derive(Clone, Debug)]
 pub struct Spool {
     directory: PathBuf,
@@ -200,7 +201,11 @@ impl SignalSpool {
         let name = format!("{:020}-{number:010}-{items}{suffix}", at.as_nanos());
         // Whole or not at all. Nothing has to go for what does not get there.
         let partial = self.directory.join("partial");
-        fs::write(&partial, body)?;
+        let mut file = File::create(&partial)?;
+        file.write_all(body)?;
+        // Else a power failure could leave the name and nothing in it.
+        file.sync_data()?;
+        drop(file);
         let mut held = self.held();
         fs::rename(partial, self.directory.join(&name))?;
         let mut dropped = 0;

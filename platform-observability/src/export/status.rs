@@ -70,6 +70,8 @@ pub(crate) struct Ledger {
     sending: AtomicUsize,
     /// How many items the request has that is being sent, if one is. Each signal has one at a time.
     in_flight: AtomicUsize,
+    /// How many of them the endpoint refused, as far as it has answered.
+    in_flight_refused: AtomicU64,
     /// Whether that request was spooled.
     was_spooled: AtomicBool,
     spooled: AtomicU64,
@@ -105,6 +107,7 @@ impl Ledger {
     /// The export of so many items begins.
     pub(super) fn began(&self, items: usize) {
         self.in_flight.store(items, Ordering::Relaxed);
+        self.in_flight_refused.store(0, Ordering::Relaxed);
         self.was_spooled.store(false, Ordering::Relaxed);
     }
 
@@ -132,28 +135,44 @@ impl Ledger {
         self.spooled.fetch_add(count(items), Ordering::Relaxed);
     }
 
-    /// So many items are no longer kept on disk: they were sent, or dropped.
-    pub(super) fn unspooled(&self, items: usize, sent: bool) {
+    /// So many items are no longer kept on disk: they were dropped.
+    pub(super) fn dropped_from_disk(&self, items: usize) {
+        self.unspooled(items);
+        self.failed.fetch_add(count(items), Ordering::Relaxed);
+    }
+
+    /// The same: they were sent, and so many of them were refused.
+    pub(super) fn sent_from_disk(&self, items: usize, refused: u64) {
+        self.unspooled(items);
+        self.took(count(items), refused);
+    }
+
+    fn unspooled(&self, items: usize) {
         // What somebody else put there was never counted.
         let _ = self
             .spooled
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spooled| {
                 Some(spooled.saturating_sub(count(items)))
             });
-        let of = if sent { &self.exported } else { &self.failed };
-        of.fetch_add(count(items), Ordering::Relaxed);
+    }
+
+    /// Counted once what was refused is known: what is counted only grows.
+    fn took(&self, items: u64, refused: u64) {
+        let refused = refused.min(items);
+        self.exported.fetch_add(items - refused, Ordering::Relaxed);
+        self.rejected.fetch_add(refused, Ordering::Relaxed);
     }
 
     /// The export of so many items has ended.
     pub(super) fn ended(&self, items: usize, exported: bool) {
         let items = count(items);
+        let refused = self.in_flight_refused.swap(0, Ordering::Relaxed);
         if !self.was_spooled.swap(false, Ordering::Relaxed) {
-            let of = if exported {
-                &self.exported
+            if exported {
+                self.took(items, refused);
             } else {
-                &self.failed
-            };
-            of.fetch_add(items, Ordering::Relaxed);
+                self.failed.fetch_add(items, Ordering::Relaxed);
+            }
         }
         // The data points of metrics were in no queue.
         let _ = self
@@ -164,9 +183,9 @@ impl Ledger {
         self.in_flight.store(0, Ordering::Relaxed);
     }
 
-    /// Of a request that was answered with success, so many items were refused.
+    /// Of the request that is being sent, which was answered with success, so many were refused.
     pub(super) fn refused(&self, items: u64) {
-        self.rejected.fetch_add(items, Ordering::Relaxed);
+        self.in_flight_refused.store(items, Ordering::Relaxed);
     }
 
     pub(super) fn retried(&self) {
@@ -184,16 +203,14 @@ impl Ledger {
 
     pub(crate) fn status(&self) -> SignalStatus {
         let read = |of: &AtomicU64| of.load(Ordering::Relaxed);
-        let rejected = read(&self.rejected);
         SignalStatus {
             waiting: count(self.waiting.load(Ordering::Relaxed))
                 + count(self.sending.load(Ordering::Relaxed)),
             spooled: read(&self.spooled),
-            // They were counted as exported with the rest of their request.
-            exported: read(&self.exported).saturating_sub(rejected),
+            exported: read(&self.exported),
             dropped_queue_full: read(&self.queue_full),
             dropped_failed: read(&self.failed),
-            rejected,
+            rejected: read(&self.rejected),
             retries: read(&self.retries),
             trouble: self
                 .trouble

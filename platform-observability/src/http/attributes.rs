@@ -19,6 +19,15 @@ pub(crate) const ERROR_TYPE: &str = "error.type";
 pub(super) const URL_SCHEME: &str = "url.scheme";
 pub(crate) const PROTOCOL_VERSION: &str = "network.protocol.version";
 
+/// How many bytes of what a client chooses are recorded, of each attribute: as many spans as the queue
+/// holds are to fit into memory, whoever sends what.
+pub(crate) const LONGEST: usize = 4096;
+
+/// The first of `text`, [`LONGEST`] bytes at most.
+pub(crate) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST)]
+}
+
 /// The attributes of a span when the request arrives.
 pub(super) fn on_request<B>(
     request: &Request<B>,
@@ -30,15 +39,17 @@ pub(super) fn on_request<B>(
     let mut attributes = Vec::with_capacity(16);
     attributes.push(KeyValue::new(REQUEST_METHOD, endpoint.method));
     if endpoint.method == OTHER {
-        let original = request.method().as_str().to_owned();
+        let original = cut(request.method().as_str()).to_owned();
         attributes.push(KeyValue::new("http.request.method_original", original));
     }
     attributes.push(KeyValue::new(URL_SCHEME, scheme.as_str()));
     let uri = original_uri(request);
-    attributes.push(KeyValue::new("url.path", uri.path().to_owned()));
+    attributes.push(KeyValue::new("url.path", cut(uri.path()).to_owned()));
     if let Some(query) = uri.query() {
+        let query = cut(query);
         let mut recorded = String::with_capacity(query.len());
         options.query.write(query, &mut recorded);
+        recorded.truncate(cut(&recorded).len());
         attributes.push(KeyValue::new("url.query", recorded));
     }
     if let Some(route) = &endpoint.route {
@@ -48,7 +59,7 @@ pub(super) fn on_request<B>(
         attributes.push(KeyValue::new(PROTOCOL_VERSION, version));
     }
     if let Some((host, port)) = server(request, client.authority) {
-        attributes.push(KeyValue::new("server.address", host.to_owned()));
+        attributes.push(KeyValue::new("server.address", cut(host).to_owned()));
         if let Some(port) = port {
             attributes.push(KeyValue::new("server.port", i64::from(port)));
         }
@@ -60,13 +71,11 @@ pub(super) fn on_request<B>(
             _ => Arc::clone(&address),
         };
         attributes.push(KeyValue::new("client.address", client));
-        attributes.push(KeyValue::new("network.peer.address", address));
-        let port = i64::from(peer.port());
-        attributes.push(KeyValue::new("network.peer.port", port));
+        attributes.extend(of_peer(address, peer.port()));
     }
     let agent = request.headers().get(header::USER_AGENT);
     if let Some(agent) = agent.and_then(|agent| agent.to_str().ok()) {
-        attributes.push(KeyValue::new("user_agent.original", agent.to_owned()));
+        attributes.push(KeyValue::new("user_agent.original", cut(agent).to_owned()));
     }
     if let Ok(id) = request_id.to_str() {
         let id = list([id]);
@@ -81,6 +90,14 @@ pub(super) fn on_request<B>(
 fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
     let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
     info.map(|ConnectInfo(peer)| *peer)
+}
+
+/// What is said of a connection's other end.
+pub(crate) fn of_peer(address: Arc<str>, port: u16) -> [KeyValue; 2] {
+    [
+        KeyValue::new("network.peer.address", address),
+        KeyValue::new("network.peer.port", i64::from(port)),
+    ]
 }
 
 /// What proxies say of the client, and the scheme that it asked with, as far as that is known.
@@ -112,7 +129,15 @@ pub(super) fn headers(
 ) {
     for (name, attribute) in chosen {
         let values = headers.get_all(name).iter();
-        let mut values = values.filter_map(|value| value.to_str().ok()).peekable();
+        let values = values.filter_map(|value| value.to_str().ok()).map(cut);
+        let mut bytes = 0;
+        let mut values = values
+            .take_while(|value| {
+                let fits = bytes == 0 || bytes + value.len() <= LONGEST;
+                bytes += value.len();
+                fits
+            })
+            .peekable();
         if values.peek().is_some() {
             attributes.push(KeyValue::new(attribute.clone(), list(values)));
         }
@@ -125,7 +150,7 @@ fn list<'a>(values: impl IntoIterator<Item = &'a str>) -> Value {
     Value::Array(Array::String(values.collect()))
 }
 
-fn text(address: IpAddr) -> Arc<str> {
+pub(crate) fn text(address: IpAddr) -> Arc<str> {
     // A listener for both families sees IPv4 inside IPv6.
     Arc::from(address.to_canonical().to_string())
 }

@@ -4,9 +4,8 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use ipnet::IpNet;
 use opentelemetry::metrics::{Meter, MeterProvider};
-use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tower_layer::Layer;
 
 use super::HttpService;
@@ -17,6 +16,7 @@ use super::request_id::X_REQUEST_ID;
 use crate::propagation::Propagation;
 use crate::query::Redaction;
 use crate::telemetry::SCOPE;
+use crate::tracer::Tracer;
 
 /// Records each request: a span, metrics and a request id. See [the module](super).
 ///
@@ -30,7 +30,7 @@ pub struct HttpLayer {
 pub(super) struct Shared {
     pub(super) endpoints: Arc<Endpoints>,
     /// None where nothing is traced.
-    pub(super) tracer: Option<SdkTracer>,
+    pub(super) tracer: Option<Tracer>,
     pub(super) propagation: Propagation,
     pub(super) sampling: Sampling,
     pub(super) methods: Methods,
@@ -63,7 +63,7 @@ pub(super) struct Options {
 impl HttpLayer {
     pub(crate) fn new(
         meter: &Meter,
-        tracer: Option<SdkTracer>,
+        tracer: Option<Tracer>,
         propagation: Propagation,
         sampling: Sampling,
         shows_requests: bool,
@@ -91,7 +91,7 @@ impl HttpLayer {
     /// Baggage. Others have it from [`Telemetry::layer`](crate::Telemetry::layer).
     #[must_use]
     pub fn of_providers(tracer: &SdkTracerProvider, meter: &SdkMeterProvider) -> Self {
-        let tracer = Some(tracer.tracer(SCOPE));
+        let tracer = Some(Tracer::of(tracer, SCOPE));
         let propagation = Propagation::new(true, true);
         let sampling = Sampling::default();
         Self::new(&meter.meter(SCOPE), tracer, propagation, sampling, false)

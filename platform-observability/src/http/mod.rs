@@ -2,7 +2,8 @@
 //!
 //! It belongs outside of all other layers and inside of axum's routing, that is in
 //! `Router::layer`, called last: there it knows the route. Requests that match no route, and
-//! services that have none, are recorded without `http.route`.
+//! services that have none, are recorded without `http.route`. It belongs there once: below a router
+//! that has it, another one would record each of its requests a second time.
 //!
 //! - **When the request arrives**: a server span `{method} {route}` starts, below the span that the
 //!   `traceparent` header names, or, for a [public endpoint](HttpLayer::public_endpoint), linked to
@@ -32,7 +33,10 @@
 //!
 //! Of the query only the names are recorded, and the values that are
 //! [named](HttpLayer::record_query_values_of); of headers `User-Agent`, the request's id and those
-//! that are [named](HttpLayer::record_request_headers).
+//! that are [named](HttpLayer::record_request_headers). Of what a client chooses no attribute is
+//! longer than 4 KiB: the rest is left out.
+//!
+//! How much of a request's body was read is known where it is axum's, as in a `Router`.
 
 pub(crate) mod attributes;
 mod body;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use axum::extract::ConnectInfo;
 use http::header::FORWARDED;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -101,7 +101,7 @@ impl TrustedProxies {
     fn x_forwarded<'a>(&self, headers: &'a HeaderMap, peer: IpAddr) -> Client<'a> {
         let mut last = peer;
         let mut hops = 0;
-        for hop in from_the_nearest(headers, &X_FORWARDED_FOR) {
+        for hop in listed(headers, &X_FORWARDED_FOR) {
             hops += 1;
             // What is not an address (`unknown`) hides all before it.
             let Some(hop) = address(hop) else { break };
@@ -111,7 +111,7 @@ impl TrustedProxies {
             }
         }
         // As many as there are trusted proxies, if each writes one: before them is the client's own.
-        let farthest = |name| from_the_nearest(headers, name).take(hops.max(1)).last();
+        let farthest = |name| listed(headers, name).take(hops.max(1)).last();
         Client {
             address: Some(last),
             scheme: farthest(&X_FORWARDED_PROTO),
@@ -124,7 +124,8 @@ impl TrustedProxies {
             address: Some(peer),
             ..Client::default()
         };
-        for element in from_the_nearest(headers, &FORWARDED) {
+        let elements = lines(headers, &FORWARDED).flat_map(|line| split(line, b','));
+        for element in elements {
             // The proxy that wrote it was asked with these, by whom `for` says.
             client.scheme = parameter(element, "proto");
             client.authority = parameter(element, "host");
@@ -141,23 +142,66 @@ impl TrustedProxies {
     }
 }
 
-/// The elements of a header's lists, the last first: each proxy wrote the one before it at the end.
-fn from_the_nearest<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).iter().rev();
-    let lines = lines.map_while(|line| line.to_str().ok());
-    lines.flat_map(|line| line.rsplit(',')).map(str::trim)
+/// A header's lines, the last first: each proxy wrote the one before it at the end.
+fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(name)
+        .iter()
+        .rev()
+        .map(HeaderValue::as_bytes)
 }
 
-/// A parameter of a `Forwarded` element (RFC 7239, section 4).
-fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
-    element.split(';').find_map(|pair| {
-        let (found, value) = pair.split_once('=')?;
-        let is_it = found.trim().eq_ignore_ascii_case(name);
-        is_it.then(|| value.trim().trim_matches('"'))
+/// The elements of a header's plain lists, the last first.
+fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let elements = lines(headers, name).flat_map(|line| line.rsplit(|byte| *byte == b','));
+    elements.map(|element| text(element).unwrap_or_default())
+}
+
+/// What is no text means nothing, and takes nothing with it that somebody else wrote.
+fn text(bytes: &[u8]) -> Option<&str> {
+    str::from_utf8(bytes).ok().map(str::trim)
+}
+
+/// What stands between `separator`s outside of quoted strings (RFC 9110, 5.6.4), the last first.
+/// Quotes are paired from the end, where the nearest proxy wrote: what a client left open before
+/// does not reach so far.
+fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut quoted = false;
+        for (at, byte) in text.iter().enumerate().rev() {
+            if *byte == b'"' {
+                let escapes = text[..at].iter().rev().take_while(|it| **it == b'\\');
+                quoted ^= escapes.count() % 2 == 0;
+            } else if *byte == separator && !quoted {
+                rest = Some(&text[..at]);
+                return Some(&text[at + 1..]);
+            }
+        }
+        rest = None;
+        Some(text)
     })
+}
+
+/// A parameter of a `Forwarded` element (RFC 7239, section 4); none if it is there twice, which it
+/// may not be: one of them is a client's.
+fn parameter<'a>(element: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut values = split(element, b';').filter_map(|pair| {
+        let (found, value) = text(pair)?.split_once('=')?;
+        let is_it = found.trim().eq_ignore_ascii_case(name);
+        is_it.then(|| value.trim())
+    });
+    let value = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    match value.strip_prefix('"') {
+        Some(quoted) => quoted
+            .strip_suffix('"')
+            .filter(|it| !it.contains(['"', '\\'])),
+        None => Some(value).filter(|it| !it.contains('"')),
+    }
 }
 
 /// An address, perhaps with a port; IPv6 then stands in brackets.
@@ -292,6 +336,67 @@ mod tests {
         for hidden in ["for=_hidden", "proto=https"] {
             let seen = client(ForwardedBy::Forwarded, "10.0.0.1", &[("forwarded", hidden)]);
             assert_eq!(seen, "10.0.0.1", "{hidden}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_hides_only_what_stands_before_it() {
+        let lists: [(ForwardedBy, &[u8], &str); 4] = [
+            (ForwardedBy::XForwarded, b"\x80, 203.0.113.9", "203.0.113.9"),
+            (
+                ForwardedBy::XForwarded,
+                b"1.1.1.1, \x80, 10.2.0.7",
+                "10.2.0.7",
+            ),
+            (
+                ForwardedBy::Forwarded,
+                b"for=\x80, for=203.0.113.9",
+                "203.0.113.9",
+            ),
+            (
+                ForwardedBy::Forwarded,
+                b"for=1.1.1.1, for=10.2.0.7;host=\"\x80\"",
+                "1.1.1.1",
+            ),
+        ];
+        for (by, list, expected) in lists {
+            let name = match by {
+                ForwardedBy::XForwarded => "x-forwarded-for",
+                ForwardedBy::Forwarded => "forwarded",
+            };
+            let name = HeaderName::from_static(name);
+            let value = HeaderValue::from_bytes(list).unwrap();
+            let headers = HeaderMap::from_iter([(name, value)]);
+            let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()], by);
+            let client = proxies.client(&headers, || "10.0.0.1".parse().ok());
+            let address = client.address.map(|address| address.to_string());
+            assert_eq!(address.as_deref(), Some(expected), "{list:?}");
+        }
+    }
+
+    /// A proxy that says which host was asked for says what the client wrote.
+    #[test]
+    fn what_stands_in_quotes_is_no_element_and_no_parameter() {
+        for (list, expected) in [
+            (
+                r#"for=203.0.113.9;host="x,for=6.6.6.6";proto=https"#,
+                "203.0.113.9",
+            ),
+            (r#"host="x;for=6.6.6.6";for=203.0.113.9"#, "203.0.113.9"),
+            (
+                r#"host="x\",for=6.6.6.6;for=6.6.6.6";for=203.0.113.9"#,
+                "203.0.113.9",
+            ),
+            // What the client sent itself stands before, and leaves a quote open.
+            (r#"for="6.6.6.6, for=203.0.113.9"#, "203.0.113.9"),
+            (r#"for="6.6.6.6\, for=203.0.113.9"#, "203.0.113.9"),
+            // Which of them did the proxy write?
+            ("for=6.6.6.6;for=203.0.113.9", "10.0.0.1"),
+            (r#"for="6.6.6.6"#, "10.0.0.1"),
+            (r#"for=6.6.6.6""#, "10.0.0.1"),
+        ] {
+            let seen = client(ForwardedBy::Forwarded, "10.0.0.1", &[("forwarded", list)]);
+            assert_eq!(seen, expected, "{list}");
         }
     }
 

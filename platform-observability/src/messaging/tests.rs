@@ -1,3 +1,4 @@
+use futures_util::FutureExt;
 use http::HeaderMap;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
@@ -367,4 +368,43 @@ async fn work_that_is_given_up_is_measured_as_cancelled() {
         .has("error.type", "cancelled")
         .lacks("messaging.destination.name");
     captured.span("process").has("error.type", "cancelled");
+}
+
+#[tokio::test]
+async fn work_that_panics_is_measured_as_that() {
+    let captured = capture();
+    let instruments = Instruments::new(&captured.meter());
+    let destination = Destination::new("entries");
+    let span = consumer_span(destination, &Context::new());
+    let panics = async { panic!("as the test wants") };
+    let processed = process_by::<(), std::io::Error>(&instruments, destination, span, panics);
+    let panicked = std::panic::AssertUnwindSafe(processed).catch_unwind();
+    panicked.await.unwrap_err();
+    captured
+        .point("messaging.process.duration")
+        .has("error.type", "panic");
+    captured.span("process entries").has("error.type", "panic");
+}
+
+#[tokio::test]
+async fn a_server_and_a_group_are_said_where_they_are_known() {
+    let captured = capture();
+    let instruments = Instruments::new(&captured.meter());
+    let destination = Destination::new("entries")
+        .server("nats.internal", 4222)
+        .consumer_group("bookers");
+    let span = consumer_span(destination, &Context::new());
+    process_by(&instruments, destination, span, async { Ok::<_, ()>(()) })
+        .await
+        .unwrap();
+    captured
+        .point("messaging.process.duration")
+        .has("server.address", "nats.internal")
+        .has("server.port", 4222)
+        .has("messaging.consumer.group.name", "bookers");
+    captured
+        .span("process entries")
+        .has("server.address", "nats.internal")
+        .has("server.port", 4222)
+        .has("messaging.consumer.group.name", "bookers");
 }

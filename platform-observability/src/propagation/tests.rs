@@ -162,6 +162,19 @@ fn traceparent() {
             None,
         ),
         (
+            "parent-id in upper case",
+            vec![(
+                "traceparent",
+                format!("00-{TRACE}-{}-01", SPAN.to_uppercase()),
+            )],
+            None,
+        ),
+        (
+            "flags in upper case",
+            vec![("traceparent", format!("00-{TRACE}-{SPAN}-0B"))],
+            None,
+        ),
+        (
             "trace-id with a dot",
             vec![("traceparent", format!("00-.{}-{SPAN}-01", &TRACE[1..]))],
             None,
@@ -337,6 +350,19 @@ fn tracestate() {
             vec![format!("a={all_values}")],
             "a=!\"#$%&'()*+-./0123456789:;<>?@ABCXYZ[\\]^_`abcxyz{|}~",
         ),
+        // Level 2 knows these keys, the SDK's type does not; the others go on.
+        (
+            "a tenant of a system with a long name",
+            vec!["foo=1,tenant@a-long-system-name=1,bar=2".into()],
+            "foo=1,bar=2",
+        ),
+        (
+            "a key with two @",
+            vec!["foo=1,a@b@c=1".into(), "bar=2".into()],
+            "foo=1,bar=2",
+        ),
+        ("_ after @", vec!["a@_b=1,foo=1".into()], "foo=1"),
+        ("nothing that can go on", vec!["a@b@c=1".into()], ""),
         ("a space before =", vec!["foo =1".into()], ""),
         ("a key in upper case", vec!["FOO=1".into()], ""),
         ("a key with a dot", vec!["foo.bar=1".into()], ""),

@@ -114,7 +114,14 @@ fn state<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Option<TraceStat
     if members.is_empty() {
         return Some(TraceState::NONE);
     }
-    TraceState::from_key_value(members).ok()
+    // The SDK's type holds fewer keys than the grammar knows; only those are left out.
+    let of = |members: &[(&str, &str)]| TraceState::from_key_value(members.iter().copied());
+    of(&members)
+        .or_else(|_| {
+            members.retain(|member| of(&[*member]).is_ok());
+            of(&members)
+        })
+        .ok()
 }
 
 fn is_key(text: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Makes telemetry and stops it, in a process of its own, from the runtime that its argument
-//! names. What the shutdown said is one line on standard output.
+//! names. What the shutdown said is one line on standard output; `PROBE_DEADLINE` gives it so many
+//! milliseconds.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,6 +9,7 @@
 )]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use platform_observability::Telemetry;
 use tokio::runtime::{Builder, Runtime};
@@ -78,7 +80,11 @@ fn one_worker() -> Runtime {
 }
 
 fn started() -> Telemetry {
-    Telemetry::builder("probe").init().unwrap()
+    let mut builder = Telemetry::builder("probe");
+    if let Ok(deadline) = std::env::var("PROBE_DEADLINE") {
+        builder = builder.shutdown_within(Duration::from_millis(deadline.parse().unwrap()));
+    }
+    builder.init().unwrap()
 }
 
 /// Spans, events in them, and a measurement.

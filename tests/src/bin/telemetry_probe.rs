@@ -3,7 +3,8 @@
 //!
 //! Serves a few requests to itself and prints what it saw as one line of JSON. `PROBE_DEADLINE`
 //! gives the shutdown so many milliseconds; `PROBE_END=drop` leaves it out. With `PROBE_SELF_TEST` it
-//! tests its telemetry first.
+//! tests its telemetry first; `PROBE_SPOOL` names a directory for a spool, and `PROBE_FILTER` what is
+//! logged from the end of the requests on.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +20,7 @@ use axum::http::StatusCode;
 use opentelemetry::trace::TraceContextExt;
 use platform_audit::routing::{Router, get, post};
 use platform_audit::{Actor, Audit, AuditTx, audited};
-use platform_observability::Telemetry;
+use platform_observability::{BuildInfo, Limits, PoolUse, Spool, Telemetry};
 use sqlx::{Sqlite, SqlitePool};
 
 #[audited(action = "entry.create")]
@@ -45,7 +46,13 @@ async fn serve() -> serde_json::Value {
     if let Ok(deadline) = std::env::var("PROBE_DEADLINE") {
         builder = builder.shutdown_within(Duration::from_millis(deadline.parse().unwrap()));
     }
-    let telemetry = match builder.init() {
+    if let Some(directory) = std::env::var_os("PROBE_SPOOL") {
+        builder = builder.spool(Spool::at(directory));
+    }
+    let build = BuildInfo::new("1.2.3").first_revision([Some("0af7651")]);
+    let limits = Limits::default().attribute_value_length(100);
+    let builder = builder.build_info(build).environment("staging");
+    let telemetry = match builder.limits(limits).init() {
         Ok(telemetry) => telemetry,
         Err(error) => return serde_json::json!({"init": error.to_string()}),
     };
@@ -64,7 +71,16 @@ async fn serve() -> serde_json::Value {
         "sqlite://{}?mode=rwc",
         folder.path().join("probe.db").display()
     );
-    let audit = Audit::new(SqlitePool::connect(&url).await.unwrap(), "probe")
+    let pool = SqlitePool::connect(&url).await.unwrap();
+    let observed = pool.clone();
+    telemetry.observe_pool("ledger", move || {
+        (!observed.is_closed()).then(|| PoolUse {
+            size: observed.size(),
+            idle: observed.num_idle(),
+            max: observed.options().get_max_connections(),
+        })
+    });
+    let audit = Audit::new(pool, "probe")
         .actor_from(|_: &axum::http::request::Parts| Some(Actor::user("ada")))
         .development(true)
         .start()
@@ -114,6 +130,13 @@ async fn serve() -> serde_json::Value {
         .await
         .is_ok_and(|answer| answer.status() == StatusCode::INTERNAL_SERVER_ERROR);
 
+    if let Ok(filter) = std::env::var("PROBE_FILTER") {
+        tracing::debug!("before the filter is changed");
+        telemetry.log_filter().set(&filter).unwrap();
+        tracing::debug!(long = "x".repeat(200), "after the filter is changed");
+    }
+    let traces = telemetry.status().traces;
+
     let shutdown = if std::env::var_os("PROBE_END").is_some_and(|end| end == "drop") {
         drop(telemetry);
         None
@@ -124,6 +147,7 @@ async fn serve() -> serde_json::Value {
     serde_json::json!({
         "init": null, "second": second, "status": status, "record": record, "seen": seen,
         "panicked": panicked, "shutdown": shutdown, "self_test": self_test,
+        "spans": traces.waiting + traces.spooled + traces.exported,
     })
 }
 

@@ -24,9 +24,13 @@ async fn a_request_is_a_client_span_by_the_conventions() {
     holds(attributes, "url.full", url);
     holds(attributes, "http.response.status_code", 200);
     holds(attributes, "network.protocol.version", "1.1");
+    holds(attributes, "network.peer.address", "127.0.0.1");
+    holds(attributes, "network.peer.port", i64::from(port));
     let own = [
         "http.request.method",
         "http.response.status_code",
+        "network.peer.address",
+        "network.peer.port",
         "network.protocol.version",
         "server.address",
         "server.port",
@@ -42,7 +46,23 @@ async fn a_request_is_a_client_span_by_the_conventions() {
     holds(&duration, "server.port", i64::from(port));
     holds(&duration, "http.response.status_code", 200);
     holds(&duration, "network.protocol.version", "1.1");
-    names(&duration, &own[..5]);
+    let shared = own.into_iter();
+    let shared = shared.filter(|name| !name.starts_with("network.peer") && *name != "url.full");
+    names(&duration, &shared.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_url_is_not_recorded_at_any_length() {
+    let capture = Capture::start();
+    let port = serve(Router::new()).await;
+    let long = format!("http://127.0.0.1:{port}/{}?a=1", "x".repeat(5000));
+    client(&layer(&capture))
+        .oneshot(request(long))
+        .await
+        .unwrap();
+    let span = only_span(&capture);
+    let url = value(&span.attributes, "url.full").unwrap().to_string();
+    assert_eq!(url.len(), 4096);
 }
 
 #[tokio::test]

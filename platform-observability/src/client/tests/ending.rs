@@ -1,5 +1,10 @@
 //! How a request may end, and what is recorded of it then.
 
+use std::future::{Ready, ready};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tower::retry::{Policy, Retry};
+
 use super::*;
 
 #[tokio::test]
@@ -23,6 +28,56 @@ async fn a_4xx_and_a_5xx_are_errors_of_the_client() {
         assert_eq!(value(&duration, "error.type"), expected.as_ref());
         holds(&duration, "http.response.status_code", i64::from(status));
     }
+}
+
+/// Sends once more what was not taken.
+#[derive(Clone)]
+struct Again;
+
+impl<B, E> Policy<Request<String>, http::Response<B>, E> for Again {
+    type Future = Ready<()>;
+
+    fn retry(
+        &mut self,
+        request: &mut Request<String>,
+        result: &mut Result<http::Response<B>, E>,
+    ) -> Option<Ready<()>> {
+        let is_busy = matches!(result, Ok(answer) if answer.status() == 503);
+        is_busy.then(|| {
+            request.extensions_mut().insert(ResendCount(1));
+            ready(())
+        })
+    }
+
+    fn clone_request(&mut self, request: &Request<String>) -> Option<Request<String>> {
+        Some(request.clone())
+    }
+}
+
+#[tokio::test]
+async fn each_attempt_is_a_span_of_its_own() {
+    let capture = Capture::start();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let answer = async move || match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::OK,
+    };
+    let port = serve(Router::new().route("/", get(answer))).await;
+    let retrying = Retry::new(Again, client(&layer(&capture)));
+    let sent = request(format!("http://127.0.0.1:{port}/"));
+    assert_eq!(retrying.oneshot(sent).await.unwrap().status(), 200);
+    let spans = capture.spans().into_iter().map(|span| span.0);
+    let spans: Vec<_> = spans
+        .filter(|span| span.span_kind == SpanKind::Client)
+        .collect();
+    let [first, second] = &spans[..] else {
+        panic!("{spans:#?}");
+    };
+    holds(&first.attributes, "http.response.status_code", 503);
+    assert_eq!(value(&first.attributes, "http.request.resend_count"), None);
+    holds(&second.attributes, "http.response.status_code", 200);
+    holds(&second.attributes, "http.request.resend_count", 1);
+    assert_ne!(first.span_context.span_id(), second.span_context.span_id());
 }
 
 #[tokio::test]

@@ -37,6 +37,8 @@ async fn a_request_is_recorded_and_told() {
     holds(attributes, "http.request.resend_count", 1);
     holds(attributes, "http.response.status_code", 200);
     holds(attributes, "network.protocol.version", "1.1");
+    holds(attributes, "network.peer.address", "127.0.0.1");
+    holds(attributes, "network.peer.port", i64::from(port));
     let context = &span.span_context;
     let expected = format!("00-{}-{}-01", context.trace_id(), context.span_id());
     assert_eq!(heard.lock().unwrap()[0]["traceparent"], expected);

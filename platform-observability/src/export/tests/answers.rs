@@ -4,7 +4,7 @@ use super::super::metrics;
 use super::*;
 use crate::testing::Capture;
 
-/// What the metrics say became of the spans: how many of which `error.type`.
+/// What an instrument says became of the items: how many of which `error.type`.
 fn told(providers: &Providers, instrument: &str) -> Vec<(Option<String>, f64)> {
     let capture = Capture::start();
     metrics::observe(&capture.meter(), &providers.ledgers);
@@ -22,8 +22,13 @@ fn told(providers: &Providers, instrument: &str) -> Vec<(Option<String>, f64)> {
     told
 }
 
-const EXPORTED: &str = "otel.sdk.exporter.span.exported";
-const PROCESSED: &str = "otel.sdk.processor.span.processed";
+fn exported(providers: &Providers, of: Queued) -> Vec<(Option<String>, f64)> {
+    told(providers, &of.instrument("exporter", "exported"))
+}
+
+fn processed(providers: &Providers, of: Queued) -> Vec<(Option<String>, f64)> {
+    told(providers, &of.instrument("processor", "processed"))
+}
 
 fn because(error: &str) -> Option<String> {
     Some(error.to_owned())
@@ -34,19 +39,13 @@ fn what_is_taken_is_counted_for_every_signal() {
     let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
     let providers = providers(&backend.url, PATIENCE, 100);
     spans(&providers, 3);
-    let logger = providers.logger.as_ref().unwrap();
-    for _ in 0..4 {
-        let logger = logger.logger("test");
-        let mut record = logger.create_log_record();
-        record.set_body("hello".into());
-        logger.emit(record);
-    }
+    logs(&providers, 4);
     let meter = providers.meter.as_ref().unwrap();
     let counter = meter.meter("test").u64_counter("made").build();
     counter.add(1, &[KeyValue::new("kind", "a")]);
     counter.add(1, &[KeyValue::new("kind", "b")]);
     assert_eq!(flushed(&providers).exported, 3);
-    logger.force_flush().unwrap();
+    Queued::Logs.flushed(&providers);
     meter.force_flush().unwrap();
     let status = providers.ledgers.status();
     assert_eq!(status.logs.exported, 4);
@@ -117,21 +116,23 @@ fn what_is_refused_for_good_is_not_sent_again() {
             );
         },
     ] {
-        let backend = backend(script);
-        let providers = providers(&backend.url, PATIENCE, 100);
-        spans(&providers, 3);
-        let status = flushed(&providers);
-        assert_eq!(
-            (status.dropped_failed, status.retries),
-            (3, 0),
-            "{status:?}"
-        );
-        assert_eq!(backend.requests.load(Ordering::SeqCst), 1);
-        let trouble = status.trouble.as_ref().expect("it is told");
-        assert!(trouble.reason.contains(char::is_numeric), "{trouble:?}");
-        balanced(&status, 3);
-        assert_eq!(told(&providers, EXPORTED), [(because("_OTHER"), 3.0)]);
-        assert_eq!(told(&providers, PROCESSED), [(None, 3.0)]);
+        for of in QUEUED {
+            let backend = backend(script);
+            let providers = providers(&backend.url, PATIENCE, 100);
+            of.make(&providers, 3);
+            let status = of.flushed(&providers);
+            assert_eq!(
+                (status.dropped_failed, status.retries),
+                (3, 0),
+                "{status:?}"
+            );
+            assert_eq!(backend.requests.load(Ordering::SeqCst), 1);
+            let trouble = status.trouble.as_ref().expect("it is told");
+            assert!(trouble.reason.contains(char::is_numeric), "{trouble:?}");
+            balanced(&status, 3);
+            assert_eq!(exported(&providers, of), [(because("_OTHER"), 3.0)]);
+            assert_eq!(processed(&providers, of), [(None, 3.0)]);
+        }
     }
 }
 
@@ -149,12 +150,24 @@ fn partial_success_is_counted() {
     // partial_success { rejected_spans: 2 }
     let backend = backend(|_, stream| answer(&stream, "200 OK", "", &[0x0a, 2, 0x08, 2]));
     let providers = providers(&backend.url, PATIENCE, 100);
-    spans(&providers, 5);
-    let status = flushed(&providers);
-    assert_eq!((status.exported, status.rejected), (3, 2), "{status:?}");
-    balanced(&status, 5);
-    let expected = [(None, 3.0), (because("rejected"), 2.0)];
-    assert_eq!(told(&providers, EXPORTED), expected);
+    for of in QUEUED {
+        of.make(&providers, 5);
+        let status = of.flushed(&providers);
+        assert_eq!((status.exported, status.rejected), (3, 2), "{status:?}");
+        balanced(&status, 5);
+        let expected = [(None, 3.0), (because("rejected"), 2.0)];
+        assert_eq!(exported(&providers, of), expected);
+    }
+    let meter = providers.meter.as_ref().unwrap();
+    let counter = meter.meter("test").u64_counter("made").build();
+    for n in 0..5_i64 {
+        counter.add(1, &[KeyValue::new("n", n)]);
+    }
+    meter.force_flush().unwrap();
+    let status = providers.ledgers.status().metrics;
+    assert_eq!(status.rejected, 2, "{status:?}");
+    // What the toolkit says of spans and logs has points, too: exported and rejected, and processed.
+    balanced(&status, 5 + 2 * 3);
 }
 
 #[test]
@@ -165,52 +178,77 @@ fn an_absent_backend_is_told_and_everything_counted() {
         .unwrap();
     let url = format!("http://{closed}/v1/traces?key=s3cret");
     let providers = providers(&url, Duration::from_millis(700), 100);
-    spans(&providers, 3);
-    let status = flushed(&providers);
-    assert_eq!(status.dropped_failed, 3, "{status:?}");
-    assert_eq!(
-        status.trouble.as_ref().unwrap().reason,
-        "it cannot be reached"
-    );
-    balanced(&status, 3);
+    for of in QUEUED {
+        of.make(&providers, 3);
+        let status = of.flushed(&providers);
+        assert_eq!(status.dropped_failed, 3, "{status:?}");
+        assert_eq!(
+            status.trouble.as_ref().unwrap().reason,
+            "it cannot be reached"
+        );
+        balanced(&status, 3);
+    }
+}
+
+/// By the next batches, too: there is one attempt, and they are dropped and counted.
+#[test]
+fn an_endpoint_that_asks_for_patience_is_left_in_peace() {
+    let backend = backend(|_, stream| {
+        answer(
+            &stream,
+            "503 Service Unavailable",
+            "retry-after: 60\r\n",
+            b"",
+        );
+    });
+    let providers = providers(&backend.url, Duration::from_millis(700), 100);
+    for batch in 1..=3 {
+        spans(&providers, 3);
+        let status = flushed(&providers);
+        assert_eq!(status.dropped_failed, 3 * batch, "{status:?}");
+        balanced(&status, 3 * batch);
+    }
+    assert_eq!(backend.requests.load(Ordering::SeqCst), 1);
 }
 
 #[test]
 fn a_full_queue_drops_what_comes_last_and_counts_it() {
     // It takes the first request, and answers none.
-    let (held, hold) = mpsc::channel::<()>();
     static HOLD: std::sync::Mutex<Option<mpsc::Receiver<()>>> = std::sync::Mutex::new(None);
-    *HOLD.lock().unwrap() = Some(hold);
-    let backend = backend(|n, stream| {
-        if n == 0 {
-            let hold = HOLD.lock().unwrap().take().unwrap();
-            // Until the test lets go.
-            let _ = hold.recv();
+    for of in QUEUED {
+        let (held, hold) = mpsc::channel::<()>();
+        *HOLD.lock().unwrap() = Some(hold);
+        let backend = backend(|n, stream| {
+            if n == 0 {
+                let hold = HOLD.lock().unwrap().take().unwrap();
+                // Until the test lets go.
+                let _ = hold.recv();
+            }
+            answer(&stream, "200 OK", "", b"");
+        });
+        let providers = providers(&backend.url, PATIENCE, 10);
+        of.make(&providers, 1);
+        let flushing = providers.clone();
+        let flushing = std::thread::spawn(move || of.flushed(&flushing));
+        while backend.requests.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
         }
-        answer(&stream, "200 OK", "", b"");
-    });
-    let providers = providers(&backend.url, PATIENCE, 10);
-    spans(&providers, 1);
-    let flushing = providers.clone();
-    let flushing = std::thread::spawn(move || flushed(&flushing));
-    while backend.requests.load(Ordering::SeqCst) == 0 {
-        std::thread::yield_now();
+        of.make(&providers, 100);
+        let status = of.status(&providers);
+        assert_eq!(
+            (status.waiting, status.dropped_queue_full),
+            (11, 90),
+            "{status:?}"
+        );
+        drop(held);
+        flushing.join().unwrap();
+        let status = of.flushed(&providers);
+        assert_eq!((status.exported, status.waiting), (11, 0), "{status:?}");
+        balanced(&status, 101);
+        assert_eq!(exported(&providers, of), [(None, 11.0)]);
+        let expected = [(None, 11.0), (because("queue_full"), 90.0)];
+        assert_eq!(processed(&providers, of), expected);
     }
-    spans(&providers, 100);
-    let status = providers.ledgers.status().traces;
-    assert_eq!(
-        (status.waiting, status.dropped_queue_full),
-        (11, 90),
-        "{status:?}"
-    );
-    drop(held);
-    flushing.join().unwrap();
-    let status = flushed(&providers);
-    assert_eq!((status.exported, status.waiting), (11, 0), "{status:?}");
-    balanced(&status, 101);
-    assert_eq!(told(&providers, EXPORTED), [(None, 11.0)]);
-    let expected = [(None, 11.0), (because("queue_full"), 90.0)];
-    assert_eq!(told(&providers, PROCESSED), expected);
 }
 
 #[test]

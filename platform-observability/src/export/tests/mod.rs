@@ -35,6 +35,8 @@ type Script = fn(usize, TcpStream);
 struct Backend {
     url: String,
     requests: Arc<AtomicUsize>,
+    /// How many bytes the largest request's body had.
+    largest: Arc<AtomicUsize>,
 }
 
 fn backend(script: Script) -> Backend {
@@ -42,17 +44,25 @@ fn backend(script: Script) -> Backend {
     let url = format!("http://{}/v1/any", listener.local_addr().unwrap());
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&requests);
+    let largest = Arc::new(AtomicUsize::new(0));
+    let sizes = Arc::clone(&largest);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let (stream, counter) = (stream.unwrap(), Arc::clone(&counter));
+            let sizes = Arc::clone(&sizes);
             std::thread::spawn(move || {
-                if read_request(&stream).is_some() {
+                if let Some((_, body)) = read_request(&stream) {
+                    sizes.fetch_max(body.len(), Ordering::SeqCst);
                     script(counter.fetch_add(1, Ordering::SeqCst), stream);
                 }
             });
         }
     });
-    Backend { url, requests }
+    Backend {
+        url,
+        requests,
+        largest,
+    }
 }
 
 /// The head, in lower case, and the body.
@@ -162,11 +172,63 @@ fn spans(providers: &Providers, count: usize) {
     }
 }
 
+fn logs(providers: &Providers, count: usize) {
+    let logger = providers.logger.as_ref().unwrap().logger("test");
+    for _ in 0..count {
+        let mut record = logger.create_log_record();
+        record.set_body("hello".into());
+        logger.emit(record);
+    }
+}
+
+/// A signal whose items wait in a queue.
+#[derive(Clone, Copy, Debug)]
+enum Queued {
+    Spans,
+    Logs,
+}
+
+const QUEUED: [Queued; 2] = [Queued::Spans, Queued::Logs];
+
+impl Queued {
+    fn make(self, providers: &Providers, count: usize) {
+        match self {
+            Self::Spans => spans(providers, count),
+            Self::Logs => logs(providers, count),
+        }
+    }
+
+    fn status(self, providers: &Providers) -> SignalStatus {
+        let status = providers.ledgers.status();
+        match self {
+            Self::Spans => status.traces,
+            Self::Logs => status.logs,
+        }
+    }
+
+    /// Sends what there is; what became of it.
+    fn flushed(self, providers: &Providers) -> SignalStatus {
+        // Its error is what the status tells more of.
+        let _ = match self {
+            Self::Spans => providers.tracer.as_ref().unwrap().force_flush(),
+            Self::Logs => providers.logger.as_ref().unwrap().force_flush(),
+        };
+        self.status(providers)
+    }
+
+    /// The instrument that tells the same, such as `exporter` and `exported`.
+    fn instrument(self, component: &str, what: &str) -> String {
+        let item = match self {
+            Self::Spans => "span",
+            Self::Logs => "log",
+        };
+        format!("otel.sdk.{component}.{item}.{what}")
+    }
+}
+
 /// Sends what there is; what became of the spans.
 fn flushed(providers: &Providers) -> SignalStatus {
-    // Its error is what the status tells more of.
-    let _ = providers.tracer.as_ref().unwrap().force_flush();
-    providers.ledgers.status().traces
+    Queued::Spans.flushed(providers)
 }
 
 /// What became of the spans once `settled` says that it is settled.

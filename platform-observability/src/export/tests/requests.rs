@@ -2,10 +2,25 @@
 
 use super::*;
 
+/// What Axiom takes at most of one request.
+const MOST: usize = 4 * 1024 * 1024;
+
+/// To a backend that sees how large requests are, as they are not compressed.
+fn plain(backend: &Backend, queue: usize) -> Providers {
+    let (compression, limits) = (Compression::None, Limits::default());
+    limited(&backend.url, PATIENCE, queue, None, compression, limits)
+}
+
+#[track_caller]
+fn fit(backend: &Backend) {
+    let largest = backend.largest.load(Ordering::SeqCst);
+    assert!((1 << 20..MOST).contains(&largest), "{largest} bytes");
+}
+
 #[test]
 fn what_is_too_large_for_one_request_is_cut() {
     let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
-    let providers = providers(&backend.url, PATIENCE, 100);
+    let providers = plain(&backend, 100);
     let tracer = providers.tracer.as_ref().unwrap().tracer("test");
     for _ in 0..10 {
         let mut span = tracer.start("large");
@@ -35,6 +50,14 @@ fn what_is_too_large_for_one_request_is_cut() {
         (4..=10).contains(&requests),
         "{requests} requests for 10 MiB"
     );
+    // Many small attributes, of which each has its frame.
+    for _ in 0..100 {
+        let mut span = tracer.start("many");
+        span.set_attributes((0..128).map(|n| KeyValue::new(format!("key{n}"), "x".repeat(300))));
+        span.end();
+    }
+    assert_eq!(flushed(&providers).exported, 120);
+    fit(&backend);
 }
 
 /// As many as fit into so few bytes, if a batch may be as large.
@@ -62,7 +85,7 @@ fn what_is_too_many_for_one_request_is_cut() {
 #[test]
 fn log_records_that_are_too_large_for_one_request_are_cut() {
     let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
-    let providers = providers(&backend.url, PATIENCE, 100);
+    let providers = plain(&backend, 100);
     let logger = providers.logger.as_ref().unwrap();
     let scope = logger.logger("test");
     for _ in 0..10 {
@@ -77,6 +100,7 @@ fn log_records_that_are_too_large_for_one_request_are_cut() {
         (4..=10).contains(&requests),
         "{requests} requests for 10 MiB"
     );
+    fit(&backend);
 }
 
 #[test]
@@ -85,7 +109,7 @@ fn metrics_that_are_too_large_for_one_request_are_cut_and_counted() {
         0 => answer(&stream, "400 Bad Request", "", b""),
         _ => answer(&stream, "200 OK", "", b""),
     });
-    let providers = providers(&backend.url, PATIENCE, 100);
+    let providers = plain(&backend, 100);
     let meter = providers.meter.as_ref().unwrap();
     let counter = meter.meter("test").u64_counter("made").build();
     for n in 0..1000 {
@@ -104,6 +128,7 @@ fn metrics_that_are_too_large_for_one_request_are_cut_and_counted() {
     );
     let counted = status.dropped_failed + status.exported;
     assert_eq!(counted, 1000, "{status:?}");
+    fit(&backend);
 }
 
 /// With a spool also, from whose files a request is sent as it was kept.

@@ -39,6 +39,34 @@ fn a_self_test_tells_a_wrong_token_from_a_right_one() {
     }
 }
 
+#[test]
+fn a_self_test_names_the_dataset_that_is_not_there() {
+    let well = backend(|_, stream| answer(&stream, "200 OK", "", b""));
+    let missing = backend(|_, stream| answer(&stream, "404 Not Found", "", b""));
+    let mut all = destinations(&well.url, PATIENCE, 100, Limits::default());
+    let Destination::Otlp(metrics) = &mut all.metrics else {
+        panic!("metrics go to an endpoint");
+    };
+    metrics.url.clone_from(&missing.url);
+    let (done, ended) = mpsc::channel();
+    started(&all, None)
+        .self_test(move |it| done.send(it).unwrap())
+        .unwrap();
+    let message = ended
+        .recv_timeout(PATIENCE)
+        .unwrap()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("metrics: ") && message.contains("404 Not Found"),
+        "{message}"
+    );
+    assert!(
+        !message.contains("traces: ") && !message.contains("logs: "),
+        "{message}"
+    );
+}
+
 /// Nothing that a sampler or a full queue leaves out is taken for what has arrived.
 #[test]
 fn a_self_test_is_not_sampled_and_says_when_its_own_is_dropped() {

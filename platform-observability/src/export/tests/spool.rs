@@ -218,7 +218,8 @@ fn nothing_has_to_go_for_what_does_not_get_there() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path().join("spool");
     let spool = Spool::at(&directory).max_bytes(2 * 4096);
-    let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
+    // It is tried without the disk then, for so long.
+    let providers = spooling(&backend.url, Duration::from_millis(200), 100, Some(spool));
     for _ in 0..5 {
         spans(&providers, 1);
         flushed(&providers);
@@ -243,6 +244,60 @@ fn nothing_has_to_go_for_what_does_not_get_there() {
         "{after:?}"
     );
     balanced(&after, 10);
+}
+
+#[test]
+fn what_the_disk_does_not_take_is_sent_without_it() {
+    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path().join("spool");
+    for of in QUEUED {
+        let spool = Spool::at(&directory);
+        let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
+        let signal = match of {
+            Queued::Spans => "traces",
+            Queued::Logs => "logs",
+        };
+        // Where each request is written first.
+        std::fs::create_dir(directory.join(signal).join("partial")).unwrap();
+        of.make(&providers, 5);
+        let status = of.flushed(&providers);
+        assert_eq!((status.exported, status.spooled), (5, 0), "{status:?}");
+        balanced(&status, 5);
+        stopped(providers).unwrap();
+    }
+}
+
+/// As gateways answer while what is behind them is away.
+#[test]
+fn an_endpoint_that_fails_in_any_way_empties_no_spool() {
+    static ANSWER: std::sync::Mutex<&str> = std::sync::Mutex::new("");
+    for (failing, is_kept) in [
+        ("302 Found", true),
+        ("408 Request Timeout", true),
+        ("500 Internal Server Error", true),
+        ("522 Connection Timed Out", true),
+        ("400 Bad Request", false),
+        ("413 Payload Too Large", false),
+    ] {
+        *ANSWER.lock().unwrap() = failing;
+        let backend = backend(|_, stream| answer(&stream, *ANSWER.lock().unwrap(), "", b""));
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::at(directory.path().join("spool"));
+        let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
+        spans(&providers, 5);
+        let status = awaited(&providers, |status| {
+            status.trouble.is_some() && (is_kept || status.spooled == 0)
+        });
+        let expected = if is_kept { (5, 0) } else { (0, 5) };
+        let seen = (status.spooled, status.dropped_failed);
+        assert_eq!(seen, expected, "{failing}: {status:?}");
+        *ANSWER.lock().unwrap() = "200 OK";
+        let sent = if is_kept { 5 } else { 0 };
+        let status = awaited(&providers, |status| status.exported == sent);
+        assert_eq!((status.exported, status.spooled), (sent, 0), "{failing}");
+        balanced(&status, 5);
+    }
 }
 
 #[test]

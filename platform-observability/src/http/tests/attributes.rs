@@ -147,6 +147,44 @@ async fn only_named_headers_are_recorded_and_never_a_secret() {
     }
 }
 
+/// Whoever sends what, as many spans as the queue holds fit into memory.
+#[tokio::test]
+async fn nothing_that_a_client_chooses_is_recorded_at_any_length() {
+    let capture = Capture::start();
+    let tenant = HeaderName::from_static("x-tenant");
+    let layer = capture.layer().record_request_headers([tenant]);
+    let (long, third) = ("x".repeat(10_000), "x".repeat(3_000));
+    let uri = format!("/{long}?{}", "a&".repeat(10_000));
+    let mut sent = with(
+        request("GET", &uri),
+        &[
+            ("user-agent", &*long),
+            ("x-tenant", &*third),
+            ("x-tenant", &*third),
+        ],
+    );
+    sent.headers_mut().insert("host", long.parse().unwrap());
+    *sent.method_mut() = long.parse().unwrap();
+    send(layer, Router::new(), sent).await;
+    let span = only_span(&capture);
+    for name in [
+        "url.path",
+        "url.query",
+        "user_agent.original",
+        "server.address",
+    ] {
+        let text = span.get(name).unwrap().to_string();
+        assert_eq!(text.len(), 4096, "{name}");
+    }
+    let method = span.get("http.request.method_original").unwrap();
+    assert_eq!(method.to_string().len(), 4096);
+    let Some(Value::Array(Array::String(tenants))) = span.get("http.request.header.x-tenant")
+    else {
+        panic!("{span:?}");
+    };
+    assert_eq!(tenants.len(), 1, "two are too long together");
+}
+
 #[tokio::test]
 async fn the_servers_address_is_taken_only_from_a_valid_host() {
     for (host, address, port) in [

@@ -205,6 +205,67 @@ async fn a_caller_that_was_not_sampled_is_followed() {
     assert_eq!(capture.point(DURATION).count, 2);
 }
 
+/// By Level 2 of the recommendation, and whatever the sampler says. Each way in which a service tells
+/// others: from a span of `tracing`, by a client, in a message.
+#[tokio::test]
+async fn that_a_trace_id_is_random_goes_on_and_is_not_made_up() {
+    opentelemetry::global::set_text_map_propagator(Propagation::new(true, true));
+    let flags = |text: &str| u8::from_str_radix(&text[53..], 16).unwrap();
+    for sampler in [
+        Sampler::AlwaysOn,
+        Sampler::AlwaysOff,
+        Sampler::ParentBased(Box::new(Sampler::AlwaysOn)),
+        Sampler::TraceIdRatioBased(0.0),
+    ] {
+        let is_parent_based = matches!(sampler, Sampler::ParentBased(_));
+        let capture = Capture::sampled_by(sampler.clone());
+        let mut layers = vec![capture.layer()];
+        layers.extend(is_parent_based.then(|| capture.layer().parent_based()));
+        for (layer, sent) in layers
+            .iter()
+            .flat_map(|layer| (0..4_u8).map(move |sent| (layer, sent)))
+        {
+            let client = HttpClientLayer::new(&capture.meter(), Propagation::new(true, true))
+                .propagate_to(["peer.example"]);
+            let inside = get(async move || {
+                let told = tower::service_fn(async |request: Request<()>| {
+                    let told = request.headers()["traceparent"]
+                        .to_str()
+                        .unwrap()
+                        .to_owned();
+                    Ok::<_, Infallible>(axum::http::Response::new(told))
+                });
+                let sent = Request::get("http://peer.example/").body(()).unwrap();
+                let by_client = client.layer(told).oneshot(sent).await.unwrap();
+                let mut message = axum::http::HeaderMap::new();
+                let span = messaging::producer_span("entries.booked");
+                span.in_scope(|| messaging::inject(&mut message));
+                let mut carrier = HashMap::new();
+                tracing::info_span!("inner").in_scope(|| {
+                    let context = opentelemetry::Context::current();
+                    Propagation::new(true, true).inject_context(&context, &mut carrier);
+                });
+                let in_message = message["traceparent"].to_str().unwrap();
+                format!(
+                    "{} {in_message} {}",
+                    by_client.body(),
+                    carrier["traceparent"]
+                )
+            });
+            let parent = PARENT.replace("-01", &format!("-{sent:02x}"));
+            let request = with(request("GET", "/"), &[("traceparent", &*parent)]);
+            let router = Router::new().route("/", inside);
+            let (_, seen) = self::send(layer.clone(), router, request).await;
+            let told: Vec<_> = seen.split(' ').collect();
+            assert_eq!(told.len(), 3, "{seen}");
+            for told in told {
+                assert_eq!(told[..35], parent[..35], "its trace");
+                assert_eq!(flags(told) & 2, sent & 2, "{sampler:?}: {sent} is {told}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_a_sampler_keeps_is_described_whole_whether_or_not_the_layer_knows_of_it() {
     let capture = Capture::sampled_by(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));

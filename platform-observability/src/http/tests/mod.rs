@@ -21,8 +21,11 @@ use opentelemetry::trace::{SpanKind, TraceContextExt};
 use opentelemetry::{Array, Value};
 use opentelemetry_sdk::trace::Sampler;
 use tower::ServiceExt;
+use tower_layer::Layer as _;
 
 use super::{ForwardedBy, HttpLayer, Methods, Sampling};
+use crate::client::HttpClientLayer;
+use crate::messaging;
 use crate::propagation::Propagation;
 use crate::testing::{Capture, Point, Span};
 

@@ -1,0 +1,123 @@
+//! The SDK's tracer, but for one thing: a span that a sampler drops forgets which flags the caller's
+//! trace has, of which W3C Trace Context Level 2 says that they go on.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanContext, Status, TraceContextExt, TracerProvider as _,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan};
+
+/// Makes the spans of this crate, and those that `tracing` tells it of.
+#[derive(Clone, Debug)]
+pub(crate) struct Tracer(SdkTracer);
+
+/// A span of a [`Tracer`].
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are the large one, which goes into a box as it is"
+)]
+pub(crate) enum Span {
+    Made(SdkSpan),
+    /// One that is not recorded, in a trace that has more flags than the SDK knows.
+    Dropped(SpanContext),
+}
+
+impl Tracer {
+    pub(crate) fn of(provider: &SdkTracerProvider, scope: &'static str) -> Self {
+        Self(provider.tracer(scope))
+    }
+}
+
+impl opentelemetry::trace::Tracer for Tracer {
+    type Span = Span;
+
+    #[inline]
+    fn build_with_context(&self, builder: SpanBuilder, parent: &Context) -> Span {
+        let span = self.0.build_with_context(builder, parent);
+        if span.is_recording() {
+            return Span::Made(span);
+        }
+        let (own, above) = (span.span_context(), parent.span());
+        // Of another trace, or of none where the SDK is shut down: then there is nothing to keep.
+        let goes_on = own.trace_id() == above.span_context().trace_id();
+        let flags = above.span_context().trace_flags().with_sampled(false);
+        if !goes_on || own.trace_flags() == flags {
+            return Span::Made(span);
+        }
+        Span::Dropped(SpanContext::new(
+            own.trace_id(),
+            own.span_id(),
+            flags,
+            false,
+            own.trace_state().clone(),
+        ))
+    }
+}
+
+impl opentelemetry::trace::Span for Span {
+    fn add_event_with_timestamp<T>(
+        &mut self,
+        name: T,
+        timestamp: SystemTime,
+        attributes: Vec<KeyValue>,
+    ) where
+        T: Into<Cow<'static, str>>,
+    {
+        if let Self::Made(span) = self {
+            span.add_event_with_timestamp(name, timestamp, attributes);
+        }
+    }
+
+    #[inline]
+    fn span_context(&self) -> &SpanContext {
+        match self {
+            Self::Made(span) => span.span_context(),
+            Self::Dropped(context) => context,
+        }
+    }
+
+    #[inline]
+    fn is_recording(&self) -> bool {
+        match self {
+            Self::Made(span) => span.is_recording(),
+            Self::Dropped(_) => false,
+        }
+    }
+
+    fn set_attribute(&mut self, attribute: KeyValue) {
+        if let Self::Made(span) = self {
+            span.set_attribute(attribute);
+        }
+    }
+
+    fn set_status(&mut self, status: Status) {
+        if let Self::Made(span) = self {
+            span.set_status(status);
+        }
+    }
+
+    fn update_name<T>(&mut self, new_name: T)
+    where
+        T: Into<Cow<'static, str>>,
+    {
+        if let Self::Made(span) = self {
+            span.update_name(new_name);
+        }
+    }
+
+    fn add_link(&mut self, context: SpanContext, attributes: Vec<KeyValue>) {
+        if let Self::Made(span) = self {
+            span.add_link(context, attributes);
+        }
+    }
+
+    fn end_with_timestamp(&mut self, timestamp: SystemTime) {
+        if let Self::Made(span) = self {
+            span.end_with_timestamp(timestamp);
+        }
+    }
+}
