@@ -260,10 +260,12 @@ fn what_the_disk_does_not_take_is_sent_without_it() {
         };
         // Where each request is written first.
         std::fs::create_dir(directory.join(signal).join("partial")).unwrap();
+        let before = backend.requests.load(Ordering::SeqCst);
         of.make(&providers, 5);
         let status = of.flushed(&providers);
         assert_eq!((status.exported, status.spooled), (5, 0), "{status:?}");
         balanced(&status, 5);
+        assert_eq!(backend.requests.load(Ordering::SeqCst) - before, 1);
         stopped(providers).unwrap();
     }
 }
