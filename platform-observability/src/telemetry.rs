@@ -17,7 +17,7 @@ use crate::panic::log_panics;
 use crate::pool::{self, PoolUse};
 use crate::process;
 use crate::subscriber::{self, DEFAULT_FILTER, Filter, LogFilter};
-use crate::tracer::Tracer;
+use crate::tracer::{Tracer, TracerProvider};
 
 /// How long a shutdown may take, unless the service says otherwise.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -383,7 +383,7 @@ impl TelemetryBuilder {
         log_panics(destinations.logs == Destination::Console);
         opentelemetry::global::set_text_map_propagator(destinations.propagation.clone());
         if let Some(tracer) = providers.tracer {
-            opentelemetry::global::set_tracer_provider(tracer);
+            opentelemetry::global::set_tracer_provider(TracerProvider(tracer));
         }
         if let Some(meter) = providers.meter {
             opentelemetry::global::set_meter_provider(meter);

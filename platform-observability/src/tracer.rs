@@ -7,10 +7,11 @@ use std::time::SystemTime;
 use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanContext, Status, TraceContextExt, TracerProvider as _,
 };
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan};
 
-/// Makes the spans of this crate, and those that `tracing` tells it of.
+/// Makes the spans of this crate, those that `tracing` tells it of, and those of whoever asks
+/// OpenTelemetry for a tracer.
 #[derive(Clone, Debug)]
 pub(crate) struct Tracer(SdkTracer);
 
@@ -29,6 +30,18 @@ pub(crate) enum Span {
 impl Tracer {
     pub(crate) fn of(provider: &SdkTracerProvider, scope: &'static str) -> Self {
         Self(provider.tracer(scope))
+    }
+}
+
+/// What the process has for its own, and libraries ask for.
+#[derive(Debug)]
+pub(crate) struct TracerProvider(pub(crate) SdkTracerProvider);
+
+impl opentelemetry::trace::TracerProvider for TracerProvider {
+    type Tracer = Tracer;
+
+    fn tracer_with_scope(&self, scope: InstrumentationScope) -> Tracer {
+        Tracer(self.0.tracer_with_scope(scope))
     }
 }
 

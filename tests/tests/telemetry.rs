@@ -64,6 +64,14 @@ async fn probe(variables: &[(&str, &str)]) -> Seen {
     }
 }
 
+/// Of a port on which nobody listens, as long as the socket is kept.
+fn nobody_listens() -> (tokio::net::TcpSocket, String) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    (socket, url)
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -281,10 +289,7 @@ async fn nothing_secret_and_nothing_of_the_exporter_is_exported() {
 
 #[tokio::test]
 async fn a_dead_endpoint_costs_no_request_and_ends_with_a_clear_error() {
-    // A port that nobody listens on.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let (_kept, url) = nobody_listens();
     let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
     assert_eq!(seen.answer["status"], 201);
     assert!(
@@ -405,9 +410,7 @@ async fn what_a_service_sets_up_reaches_the_receiver() {
 
 #[tokio::test]
 async fn what_a_dead_endpoint_does_not_take_is_sent_by_the_next_process() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let (_kept, url) = nobody_listens();
     let directory = tempfile::tempdir().unwrap();
     let spool = directory.path().join("spool");
     let spool = ("PROBE_SPOOL", spool.to_str().unwrap());

@@ -79,8 +79,8 @@
 //! # }
 //! ```
 //!
-//! reqwest follows redirects itself, so that all hops are one span with the URL of the first, and
-//! context meant for the first goes to the others also. Where that matters, switch it off with
+//! reqwest follows redirects itself, so that all hops are one span with the URL of the first and the
+//! peer of the last, and context meant for the first goes to the others also. Where that matters, switch it off with
 //! `reqwest::redirect::Policy::none()`. `error.type` is one of `timeout`, `connect`, `redirect`,
 //! `body`, `decode`, `builder`, `request`, or a status code if a middleware below makes that an
 //! error; `reqwest_middleware::Error` is an error of such a middleware.

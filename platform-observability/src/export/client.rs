@@ -12,7 +12,7 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use prost::Message as _;
 use reqwest::{Certificate, Identity};
 
-use super::spool::SignalSpool;
+use super::spool::{Kept, SignalSpool};
 use super::spooler::Spooler;
 use super::status::Ledger;
 use crate::config::{Endpoint, Signal, Tls};
@@ -24,6 +24,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// An endpoint that asks for more is asked again all the same: it may not have meant it.
 const LONGEST_TOLD_PAUSE: Duration = Duration::from_secs(3600);
+
+/// How often the endpoint may fail at what is kept and take what came after, until that is dropped.
+const MOST_PASSED: u32 = 3;
 
 /// Of an answer no more is read; it says in a few bytes what it refused.
 const LONGEST_ANSWER: u64 = 64 * 1024;
@@ -237,12 +240,17 @@ impl Line {
     }
 
     /// Sends what is kept, the oldest first. Answers whether all of it was taken.
+    ///
+    /// Where the endpoint fails at the oldest, it may be because of what that is: so the next one is
+    /// tried. If that is taken, and the next time again, the oldest is dropped and counted.
     pub(super) fn send_kept(&self, spool: &SignalSpool) -> bool {
+        let mut suspect: Option<Kept> = None;
+        let mut is_passed = false;
         loop {
-            let (oldest, dropped) = spool.oldest();
+            let (next, dropped) = spool.oldest(suspect.as_ref());
             self.ledger.dropped_from_disk(dropped);
-            let Some((kept, body)) = oldest else {
-                return true;
+            let Some((kept, body)) = next else {
+                return suspect.is_none();
             };
             let mut headers = self.headers();
             headers.insert(
@@ -257,24 +265,29 @@ impl Line {
                 headers: &headers,
                 body: &Bytes::from(body),
             };
-            if self
-                .rest
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .failures
-                > 0
-            {
+            if suspect.is_none() && self.has_failed() {
                 self.ledger.retried();
             }
-            match self.try_once(&request, self.endpoint.timeout, is_worth_keeping) {
+            let answer = self.try_once(&request, self.endpoint.timeout, is_worth_keeping);
+            match answer {
                 Ok(response) if !is_worth_keeping(response.status()) => {
                     spool.remove(&kept);
                     spool.release();
-                    if response.status().is_success() {
-                        self.ledger.sent_from_disk(kept.items, refused(&response));
-                    } else {
+                    if !response.status().is_success() {
                         self.ledger.dropped_from_disk(kept.items);
+                        continue;
                     }
+                    self.ledger.sent_from_disk(kept.items, refused(&response));
+                    if let Some(passed) = suspect.as_ref().filter(|_| !is_passed) {
+                        // Once for each attempt at it, however many are taken behind.
+                        is_passed = true;
+                        let items = spool.passed(passed, MOST_PASSED);
+                        self.ledger.dropped_from_disk(items.unwrap_or(0));
+                    }
+                }
+                Ok(response) if suspect.is_none() && may_be_the_requests_own(&response) => {
+                    spool.release();
+                    suspect = Some(kept);
                 }
                 _ => {
                     spool.release();
@@ -287,6 +300,11 @@ impl Line {
     /// What belongs to this endpoint.
     fn headers(&self) -> HeaderMap {
         self.endpoint.headers.iter().cloned().collect()
+    }
+
+    fn has_failed(&self) -> bool {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        rest.failures > 0
     }
 
     /// How long the endpoint is still left in peace.
@@ -421,6 +439,14 @@ fn is_worth_another_try(status: StatusCode) -> bool {
 fn is_worth_keeping(status: StatusCode) -> bool {
     let is_about_the_endpoint = matches!(status.as_u16(), 401 | 403 | 404 | 408 | 425 | 429);
     is_about_the_endpoint || status.is_server_error() || status.is_redirection()
+}
+
+/// Whether the endpoint may have failed at what it was sent, rather than altogether: a collector
+/// answers 500 where one of its parts refuses a batch for good.
+fn may_be_the_requests_own(response: &Response<Bytes>) -> bool {
+    let is_a_gateways = matches!(response.status().as_u16(), 502..=504 | 520..=530);
+    let is_its_own = response.status().is_server_error() && !is_a_gateways;
+    is_its_own && told_pause(response.headers()).is_none()
 }
 
 /// How long the endpoint asks to be left in peace: by `Retry-After` (RFC 9110), seconds or a date,

@@ -133,8 +133,9 @@ pub(super) fn headers(
         let mut bytes = 0;
         let mut values = values
             .take_while(|value| {
-                let fits = bytes == 0 || bytes + value.len() <= LONGEST;
-                bytes += value.len();
+                let more = size_of::<StringValue>() + value.len();
+                let fits = bytes == 0 || bytes + more <= LONGEST;
+                bytes += more;
                 fits
             })
             .peekable();

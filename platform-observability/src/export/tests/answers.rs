@@ -172,10 +172,7 @@ fn partial_success_is_counted() {
 
 #[test]
 fn an_absent_backend_is_told_and_everything_counted() {
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (_kept, closed) = closed();
     let url = format!("http://{closed}/v1/traces?key=s3cret");
     let providers = providers(&url, Duration::from_millis(700), 100);
     for of in QUEUED {
@@ -201,7 +198,7 @@ fn an_endpoint_that_asks_for_patience_is_left_in_peace() {
             b"",
         );
     });
-    let providers = providers(&backend.url, Duration::from_millis(700), 100);
+    let providers = providers(&backend.url, Duration::from_secs(2), 100);
     for batch in 1..=3 {
         spans(&providers, 3);
         let status = flushed(&providers);
@@ -253,10 +250,7 @@ fn a_full_queue_drops_what_comes_last_and_counts_it() {
 
 #[test]
 fn nobody_waits_at_the_end() {
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (_kept, closed) = closed();
     // By its time-out alone it would try for ten minutes.
     let providers = providers(&format!("http://{closed}/"), Duration::from_secs(600), 100);
     let ledgers = providers.ledgers.clone();

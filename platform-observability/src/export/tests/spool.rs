@@ -248,10 +248,10 @@ fn nothing_has_to_go_for_what_does_not_get_there() {
 
 #[test]
 fn what_the_disk_does_not_take_is_sent_without_it() {
-    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
-    let directory = tempfile::tempdir().unwrap();
-    let directory = directory.path().join("spool");
     for of in QUEUED {
+        let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().join("spool");
         let spool = Spool::at(&directory);
         let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
         let signal = match of {
@@ -260,14 +260,63 @@ fn what_the_disk_does_not_take_is_sent_without_it() {
         };
         // Where each request is written first.
         std::fs::create_dir(directory.join(signal).join("partial")).unwrap();
-        let before = backend.requests.load(Ordering::SeqCst);
         of.make(&providers, 5);
         let status = of.flushed(&providers);
         assert_eq!((status.exported, status.spooled), (5, 0), "{status:?}");
         balanced(&status, 5);
-        assert_eq!(backend.requests.load(Ordering::SeqCst) - before, 1);
-        stopped(providers).unwrap();
+        assert_eq!(backend.requests.load(Ordering::SeqCst), 1);
     }
+}
+
+/// As a collector answers where one of its parts refuses a batch for good.
+#[test]
+fn a_request_that_an_endpoint_fails_at_does_not_hold_up_the_others_for_ever() {
+    // By how large it is.
+    static TOO_LARGE: AtomicUsize = AtomicUsize::new(0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            let Some((_, body)) = read_request(&stream) else {
+                continue;
+            };
+            let status = if body.len() > 100_000 {
+                TOO_LARGE.fetch_add(1, Ordering::SeqCst);
+                "500 Internal Server Error"
+            } else {
+                "200 OK"
+            };
+            answer(&stream, status, "", b"");
+        }
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Some(Spool::at(directory.path().join("spool")));
+    let (compression, limits) = (Compression::None, Limits::default());
+    let providers = limited(&url, PATIENCE, 100, spool, compression, limits);
+    let tracer = providers.tracer.as_ref().unwrap().tracer("test");
+    let mut span = tracer.start("poison");
+    span.set_attribute(KeyValue::new("text", "x".repeat(200_000)));
+    span.end();
+    let status = awaited(&providers, |_| TOO_LARGE.load(Ordering::SeqCst) > 0);
+    assert_eq!(
+        (status.spooled, status.dropped_failed),
+        (1, 0),
+        "it may be ill"
+    );
+    for made in 1..=3 {
+        spans(&providers, 1);
+        let status = awaited(&providers, |status| status.exported == made);
+        assert_eq!(status.exported, made, "{status:?}");
+        balanced(&status, made + 1);
+    }
+    let status = awaited(&providers, |status| status.dropped_failed > 0);
+    assert_eq!(
+        (status.spooled, status.dropped_failed),
+        (0, 1),
+        "{status:?}"
+    );
+    balanced(&status, 4);
 }
 
 /// As gateways answer while what is behind them is away.
@@ -289,7 +338,7 @@ fn an_endpoint_that_fails_in_any_way_empties_no_spool() {
         let providers = spooling(&backend.url, PATIENCE, 100, Some(spool));
         spans(&providers, 5);
         let status = awaited(&providers, |status| {
-            status.trouble.is_some() && (is_kept || status.spooled == 0)
+            status.trouble.is_some() && (is_kept || status.dropped_failed == 5)
         });
         let expected = if is_kept { (5, 0) } else { (0, 5) };
         let seen = (status.spooled, status.dropped_failed);
