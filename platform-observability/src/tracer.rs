@@ -134,3 +134,34 @@ impl opentelemetry::trace::Span for Span {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{
+        SpanId, TraceFlags, TraceId, TraceState, Tracer, TracerProvider as _,
+    };
+    use opentelemetry_sdk::trace::Sampler;
+
+    use super::*;
+
+    #[test]
+    fn whoever_asks_for_a_tracer_keeps_the_flags_of_a_trace() {
+        let provider = |sampler| SdkTracerProvider::builder().with_sampler(sampler).build();
+        for (sampler, sampled) in [(Sampler::AlwaysOff, 0), (Sampler::AlwaysOn, 1)] {
+            let tracer = TracerProvider(provider(sampler)).tracer("library");
+            for flags in 0..4 {
+                let (trace, span) = (TraceId::from(1), SpanId::from(1));
+                let flags = TraceFlags::new(flags);
+                let caller = SpanContext::new(trace, span, flags, true, TraceState::NONE);
+                let parent = Context::new().with_remote_span_context(caller);
+                let span = tracer.start_with_context("work", &parent);
+                let own = span.span_context();
+                assert_eq!(own.trace_id(), trace);
+                assert_eq!(own.trace_flags().to_u8(), flags.to_u8() & 2 | sampled);
+                assert_eq!(span.is_recording(), sampled == 1);
+            }
+            let alone = tracer.start_with_context("work", &Context::new());
+            assert_eq!(alone.span_context().trace_flags().to_u8(), sampled);
+        }
+    }
+}
