@@ -116,12 +116,7 @@ impl<DB: AuditDatabase> Audit<DB> {
     /// on the service's own pool, with the rights of its role.
     pub fn reader(&self) -> AuditReader<DB> {
         let Work { core, store } = &self.work;
-        AuditReader::of(
-            self.pool.clone(),
-            store.dialect(),
-            &core.service,
-            store.name(),
-        )
+        AuditReader::of(self.pool.clone(), store.dialect(), core, store.name())
     }
 
     /// The page over the audit log of this service, for a router of its own: see
@@ -329,7 +324,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         self
     }
 
-    /// Tells the client's address behind proxies, which records keep and attempts are limited by; else,
+    /// Tells the client's address behind proxies, which records keep, those of readings through the page
+    /// too, and attempts are limited by; else,
     /// and where it tells none, it is that of the connection (axum's `ConnectInfo<SocketAddr>`), so the
     /// proxy's. Believe no header that a client can send: `platform_observability::http::TrustedProxies`
     /// knows which.

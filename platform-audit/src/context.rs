@@ -1,10 +1,11 @@
 //! What every part of one service's auditing shares, whichever database it is.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::ConnectInfo;
 use http::request::Parts;
 use jiff::Timestamp;
 use opentelemetry::trace::TraceContextExt;
@@ -66,6 +67,17 @@ impl std::fmt::Debug for Actors {
 pub(crate) struct ClientAddresses(pub(crate) Arc<ClientAddressOf>);
 
 type ClientAddressOf = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
+
+/// Who the client is: as `told`, else the connection's other end.
+pub(crate) fn client_address(told: Option<&ClientAddresses>, request: &Parts) -> Option<IpAddr> {
+    let told = told.and_then(|ClientAddresses(source)| source(request));
+    let peer = || {
+        let info = request.extensions.get::<ConnectInfo<SocketAddr>>();
+        info.map(|ConnectInfo(peer)| peer.ip())
+    };
+    // A listener for both families sees IPv4 inside IPv6.
+    told.or_else(peer).map(|address| address.to_canonical())
+}
 
 impl std::fmt::Debug for ClientAddresses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,10 +1,10 @@
 //! What the guard, the handler and the routing tell each other about one request.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use axum::extract::{ConnectInfo, MatchedPath, NestedPath, OriginalUri};
+use axum::extract::{MatchedPath, NestedPath, OriginalUri};
 use http::request::Parts;
 use http::{Extensions, HeaderValue, Method, Request, StatusCode, Uri, header};
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::__private::ActionSpec;
-use crate::context::{ClientAddresses, Core, RequestFacts, TraceIds, Unit, now};
+use crate::context::{Core, RequestFacts, TraceIds, Unit, client_address, now};
 use crate::flood::Anonymous;
 use crate::record::{Actor, ActorKind};
 use crate::routing::{Catalogue, Requirement};
@@ -91,15 +91,8 @@ impl AuditedRequest {
             extensions,
             ..
         } = parts;
-        let peer = || {
-            let info = extensions.get::<ConnectInfo<SocketAddr>>();
-            info.map(|ConnectInfo(peer)| peer.ip())
-        };
-        let told = core.client_addresses.as_ref();
-        let told = told.and_then(|ClientAddresses(source)| source(parts));
         let request = Self {
-            // A listener for both families sees IPv4 inside IPv6.
-            client_address: told.or_else(peer).map(|address| address.to_canonical()),
+            client_address: client_address(core.client_addresses.as_ref(), parts),
             core,
             record_id: Uuid::now_v7(),
             method: method.clone(),

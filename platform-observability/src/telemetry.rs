@@ -198,7 +198,7 @@ impl Telemetry {
     /// Sends what is queued and stops, within the deadline (10 seconds by default).
     ///
     /// Call it when the server has stopped, from any runtime or executor, also after a panic.
-    /// Spans that have not ended by then are lost.
+    /// Spans that have not ended by then, and what is logged meanwhile, are lost.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
-use std::net::SocketAddr;
+use std::net::IpAddr;
+use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, MatchedPath};
+use axum::extract::{MatchedPath, OriginalUri};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use super::statement::Statement;
 use super::{AuditQuery, Cursor, Direction, SortBy};
-use crate::context::{RequestFacts, TraceIds, now};
+use crate::context::{ClientAddresses, Core, RequestFacts, TraceIds, client_address, now};
 use crate::error::Error;
 use crate::record::{Actor, AuditRecord, Outcome, bound_record};
 use crate::store::{AuditDatabase, Dialect, schema_name};
@@ -25,6 +26,7 @@ pub struct AuditReader<DB: AuditDatabase> {
     dialect: Dialect,
     service: String,
     schema: String,
+    client_addresses: Option<ClientAddresses>,
 }
 
 /// The audit log as somebody reads it. See [`AuditReader::asked_by`].
@@ -118,17 +120,31 @@ impl<DB: AuditDatabase> AuditReader<DB> {
             dialect,
             service,
             schema,
+            client_addresses: None,
         })
     }
 
     /// Of a service that was started.
-    pub(crate) fn of(pool: Pool<DB>, dialect: Dialect, service: &str, schema: &str) -> Self {
+    pub(crate) fn of(pool: Pool<DB>, dialect: Dialect, core: &Core, schema: &str) -> Self {
         Self {
             pool,
             dialect,
-            service: service.to_owned(),
+            service: core.service.clone(),
             schema: schema.to_owned(),
+            client_addresses: core.client_addresses.clone(),
         }
+    }
+
+    /// Tells the client's address behind proxies, for readings [through](Reading::through) a request;
+    /// as [`AuditBuilder::client_address_from`](crate::AuditBuilder::client_address_from), whose own
+    /// [reader](crate::Audit::reader) has it already.
+    #[must_use]
+    pub fn client_address_from(
+        mut self,
+        source: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.client_addresses = Some(ClientAddresses(Arc::new(source)));
+        self
     }
 
     /// Whether the records can be read. Reads none, so it leaves no record.
@@ -193,7 +209,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// Says through which request, for a page that shows records: its facts become the reading's.
     #[must_use]
     pub fn through(mut self, parts: &Parts) -> Self {
-        self.request = Some(facts(parts));
+        self.request = Some(facts(parts, self.reader.client_addresses.as_ref()));
         self
     }
 
@@ -453,7 +469,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     }
 }
 
-fn facts(parts: &Parts) -> RequestFacts {
+fn facts(parts: &Parts, client_addresses: Option<&ClientAddresses>) -> RequestFacts {
     let header = |name: &str| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
     let extensions = &parts.extensions;
     RequestFacts {
@@ -462,10 +478,12 @@ fn facts(parts: &Parts) -> RequestFacts {
         route: extensions
             .get::<MatchedPath>()
             .map(|path| path.as_str().to_owned()),
-        path: parts.uri.path().to_owned(),
-        client_address: extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|peer| peer.0.ip().to_string()),
+        path: extensions
+            .get::<OriginalUri>()
+            .map_or(&parts.uri, |uri| &uri.0)
+            .path()
+            .to_owned(),
+        client_address: client_address(client_addresses, parts).map(|address| address.to_string()),
         user_agent: header("user-agent"),
     }
 }
@@ -478,6 +496,7 @@ impl<DB: AuditDatabase> Clone for AuditReader<DB> {
             dialect: self.dialect,
             service: self.service.clone(),
             schema: self.schema.clone(),
+            client_addresses: self.client_addresses.clone(),
         }
     }
 }

@@ -39,7 +39,11 @@ struct Site<DB: AuditDatabase> {
 impl<DB: AuditDatabase> Site<DB> {
     async fn new(database: &TestDatabase) -> Self {
         let pool = Pool::<DB>::connect(database.url()).await.unwrap();
-        let audit = Audit::new(pool.clone(), "ledger").development(true);
+        let audit = Audit::new(pool.clone(), "ledger")
+            .client_address_from(|request| {
+                request.headers.get("x-client")?.to_str().ok()?.parse().ok()
+            })
+            .development(true);
         let audit = audit.start().await.unwrap();
         let reader = AuditReader::new(pool, "ledger").unwrap();
         let access = BearerToken::new("secret", Actor::user("officer"));
@@ -98,7 +102,9 @@ impl<DB: AuditDatabase> Site<DB> {
 
 async fn asked(router: &Router, method: &str, address: &str, token: &str) -> Page {
     let request = Request::builder().method(method).uri(address);
-    let request = request.header("authorization", format!("Bearer {token}"));
+    let request = request
+        .header("authorization", format!("Bearer {token}"))
+        .header("x-client", "203.0.113.9");
     let request = request.body(Body::empty()).unwrap();
     let answer = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = answer.into_parts();
@@ -176,12 +182,12 @@ async fn every_page_is_shown_strictly_and_recorded<DB: AuditDatabase>(database: 
     ] {
         assert!(kinds.iter().any(|it| it == kind), "{kind}: {kinds:?}");
     }
-    let paths: BTreeSet<_> = site
-        .readings()
-        .await
-        .into_iter()
-        .filter_map(|it| it.path)
-        .collect();
+    let readings = site.readings().await;
+    for reading in &readings {
+        let address = reading.client_address.as_deref();
+        assert_eq!(address, Some("203.0.113.9"), "as the service tells it");
+    }
+    let paths: BTreeSet<_> = readings.into_iter().filter_map(|it| it.path).collect();
     assert!(
         paths.contains(&format!("/ops/audit/records/{id}")),
         "{paths:?}"

@@ -6,7 +6,8 @@
 //! attempt is a span of its own.
 //!
 //! - **When a request is sent**: a client span `{method}`, or `{method} {url.template}` if the
-//!   request has the extension [`UrlTemplate`], starts below the current span.
+//!   request has the extension [`UrlTemplate`], starts below the current span. A sampler is asked by
+//!   that name; the attributes follow.
 //! - **When the head of the response is there**: the span gets the status and ends, and
 //!   `http.client.request.duration` (seconds) is recorded. Neither waits for the body. Status codes
 //!   from 400 on are errors, of which `error.type` is the code. The address that answered is
