@@ -15,14 +15,15 @@ use crate::__private::ActionSpec;
 use crate::context::{Core, RequestFacts, TraceIds, Unit, client_address, now};
 use crate::flood::Anonymous;
 use crate::record::{Actor, ActorKind};
-use crate::routing::{Catalogue, Requirement};
+use crate::routing::{Catalogue, CatalogueEntry};
 
 /// One request under the guard; a handle to it travels in the request's extensions.
 #[derive(Debug)]
 pub(crate) struct AuditedRequest {
     pub(crate) core: Arc<Core>,
     /// Minted before anything happens, so that any answer can name it.
-    pub(crate) record_id: Uuid,
+    /// Of the call that is, or will be, at work.
+    record_id: Mutex<Uuid>,
     pub(crate) method: Method,
     occurred_at: Timestamp,
     uri: Uri,
@@ -31,7 +32,8 @@ pub(crate) struct AuditedRequest {
     client_address: Option<IpAddr>,
     /// The template as matched, known to the guard when it is inside the router, else told by what is.
     route: OnceLock<String>,
-    catalogue: OnceLock<Told>,
+    /// What the innermost router told that the request came through.
+    catalogue: Mutex<Option<Told>>,
     state: Mutex<State>,
 }
 
@@ -94,7 +96,7 @@ impl AuditedRequest {
         let request = Self {
             client_address: client_address(core.client_addresses.as_ref(), parts),
             core,
-            record_id: Uuid::now_v7(),
+            record_id: Mutex::new(Uuid::now_v7()),
             method: method.clone(),
             occurred_at: now(),
             uri: extensions
@@ -103,7 +105,7 @@ impl AuditedRequest {
             request_id: headers.get("x-request-id").cloned(),
             user_agent: headers.get(header::USER_AGENT).cloned(),
             route: OnceLock::new(),
-            catalogue: OnceLock::new(),
+            catalogue: Mutex::default(),
             state: Mutex::new(State::Untouched(None)),
         };
         request.learn_route(extensions);
@@ -137,23 +139,41 @@ impl AuditedRequest {
             self.route.get_or_init(|| matched.as_str().to_owned());
         }
         if let Some(told) = extensions.get::<Told>() {
-            self.catalogue.get_or_init(|| told.clone());
+            *locked(&self.catalogue) = Some(told.clone());
         }
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        // No panic can happen while it is held.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// An audited handler was reached. What calls it again in the same request, to try once more,
+    /// does work of its own, which has a record of its own.
+    pub(crate) fn reached(&self, spec: ActionSpec, actor: Option<Actor>, trace: Option<TraceIds>) {
+        let reached = State::Reached { spec, actor, trace };
+        let before = std::mem::replace(&mut *self.state(), reached);
+        if !matches!(before, State::Untouched(_)) {
+            *locked(&self.record_id) = Uuid::now_v7();
+        }
     }
 
-    /// What the typed router knows of the route, although no handler was reached, and for which
-    /// method.
-    pub(crate) fn catalogued(&self) -> Option<(&str, &Requirement)> {
-        let (route, told) = (self.route.get()?, self.catalogue.get()?);
+    /// The id of the first record of the call that is at work.
+    pub(crate) fn record_id(&self) -> Uuid {
+        *locked(&self.record_id)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+
+    /// What the typed router knows of the route, although no handler was reached.
+    pub(crate) fn catalogued(&self) -> Option<CatalogueEntry> {
+        let told = locked(&self.catalogue).clone()?;
+        let route = self.route.get()?;
         let outside = told.outside.as_ref().map_or("", NestedPath::as_str);
-        let path = route.strip_prefix(outside.trim_end_matches('/'));
-        let entry = told.catalogue.find(&self.method, path.unwrap_or(route))?;
-        Some((&entry.method, &entry.requirement))
+        let path = match route.strip_prefix(outside.trim_end_matches('/')) {
+            // A nested `/` answers at the prefix itself.
+            Some("") => "/",
+            Some(path) => path,
+            None => route,
+        };
+        told.catalogue.find(&self.method, path).cloned()
     }
 
     /// The route's template, for events: it holds no data of the client's.
@@ -165,7 +185,7 @@ impl AuditedRequest {
     pub(crate) fn unit(&self, spec: &ActionSpec, actor: Actor, trace: Option<TraceIds>) -> Unit {
         let action = Cow::Borrowed(spec.action);
         Unit {
-            id: self.record_id,
+            id: self.record_id(),
             occurred_at: self.occurred_at,
             anonymous: Anonymous::of(&actor, action.clone(), self.client_address),
             actor,
@@ -203,4 +223,9 @@ impl AuditedRequest {
         };
         known.or_else(noted).or_else(derived)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No panic can happen while it is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

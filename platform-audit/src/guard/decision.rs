@@ -24,7 +24,7 @@ pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged
     let status = response.status();
     let succeeded = Outcome::of_status(status) == Outcome::Success;
     let untouched = match &*request.state() {
-        State::Committed => return Judged::Now(named(response, Some(request.record_id))),
+        State::Committed => return Judged::Now(named(response, Some(request.record_id()))),
         State::NotCommitted(_) if succeeded => false,
         State::NotCommitted(recorded) => return Judged::Now(named(response, *recorded)),
         State::Running { caller, anonymous } => {
@@ -34,15 +34,21 @@ pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged
             caller.send_replace(Caller::AnsweredWithout(status));
             if !succeeded {
                 let admitted = request.core.flood.admits(anonymous.as_deref());
-                let recorded = admitted.then_some(request.record_id);
+                let recorded = admitted.then_some(request.record_id());
                 return Judged::Now(named(response, recorded));
             }
             false
         }
         State::Reached { spec, actor, trace } => {
-            if !succeeded {
+            // Its body has not run. To where one signs in, an extractor leads whom it does not know.
+            let outcome = if is_led_elsewhere(status) {
+                Outcome::Denied
+            } else {
+                Outcome::of_status(status)
+            };
+            if outcome != Outcome::Success {
                 let unit = attempt(request, spec, actor.clone(), trace.clone());
-                return record(request, unit, response);
+                return record(request, unit, outcome, response);
             }
             false
         }
@@ -56,22 +62,30 @@ pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged
                 status,
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
             );
-            match request.catalogued() {
-                // Also where a layer answered in place of the handler. But a handler of any method may
-                // stand beside one of axum's for this method, of which nothing is known.
-                Some((method, Requirement::Exempt(_))) if !(succeeded && method == ANY) => {
+            let entry = request.catalogued();
+            // A handler of any method may stand beside one of axum's for this method, of which nothing
+            // is known.
+            let is_certain = entry.as_ref().is_some_and(|entry| entry.method != ANY);
+            match entry.map(|entry| entry.requirement) {
+                // Also where a layer answered in place of the handler.
+                Some(Requirement::Exempt(_)) if !succeeded || is_certain => {
                     return Judged::Now(response);
                 }
                 _ if succeeded => true,
-                Some((_, Requirement::Audited(spec))) if !nothing_there => {
-                    let unit = attempt(request, spec, actor.clone(), TraceIds::current());
-                    return record(request, unit, response);
+                Some(Requirement::Audited(spec)) if !nothing_there => {
+                    let unit = attempt(request, &spec, actor.clone(), TraceIds::current());
+                    return record(request, unit, Outcome::of_status(status), response);
                 }
                 _ => return Judged::Now(response),
             }
         }
     };
     Judged::Now(violation(request, response, untouched))
+}
+
+/// Whether the client is to go on at another address.
+fn is_led_elsewhere(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301..=303 | 307 | 308)
 }
 
 /// How a request ended that got no answer from what is inside the guard.
@@ -124,11 +138,15 @@ fn attempt(
 
 /// Records the attempt on a task of its own, so that a client that hangs up now does not undo
 /// it, and then answers.
-fn record(request: &Arc<AuditedRequest>, unit: Unit, response: Response) -> Judged {
+fn record(
+    request: &Arc<AuditedRequest>,
+    unit: Unit,
+    outcome: Outcome,
+    response: Response,
+) -> Judged {
     let core = Arc::clone(&request.core);
     let status = response.status();
     let recording = request.core.tasks.spawn(async move {
-        let outcome = Outcome::of_status(status);
         core.record_attempt(&unit, outcome, Some(status.as_u16()), status.as_str())
             .await
     });

@@ -10,7 +10,7 @@
 //! | success, unsafe method | never ran, or did not commit | answers 500, an ERROR event, `audit.violations` + 1 |
 //! | success, unsafe method | is exempt | lets it pass |
 //! | failure | rolled back and recorded the attempt | lets it pass |
-//! | failure | never ran: one of its extractors refused | records the attempt, lets it pass |
+//! | failure, or a redirect | never ran: one of its extractors refused | records the attempt, lets it pass |
 //! | failure, unsafe method | never ran: a layer refused, on a route of [`routing`](crate::routing) | records the attempt, lets it pass |
 //! | 404 or 405 | there is none | lets it pass |
 //! | safe method | is not audited | lets it pass |

@@ -9,7 +9,7 @@ use crate::__private::AuditedAction;
 use crate::context::{Core, TraceIds, Unit};
 use crate::problem;
 use crate::record::Actor;
-use crate::request::{AuditedRequest, Handle, State};
+use crate::request::{AuditedRequest, Handle};
 
 /// One call of the audited handler whose action is `M`: who asks, why, and under which guard.
 ///
@@ -57,11 +57,7 @@ impl<S: Sync, M: AuditedAction> FromRequestParts<S> for Call<M> {
         request.learn_route(&parts.extensions);
         let trace = TraceIds::current();
         let actor = request.actor(parts);
-        *request.state() = State::Reached {
-            spec,
-            actor: actor.clone(),
-            trace: trace.clone(),
-        };
+        request.reached(spec, actor.clone(), trace.clone());
 
         let actor = match actor {
             Some(actor) => actor,

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Outcome {
     /// The change and this record were committed together.
     Success,
-    /// Refused for want of rights or of an actor (401, 403, 407); nothing changed.
+    /// Refused for want of rights or of an actor (401, 403, 407, a redirect by an extractor to where one
+    /// signs in); nothing changed.
     Denied,
     /// Refused as it made no sense (any other 4xx); nothing changed.
     Invalid,

@@ -77,12 +77,12 @@ impl Catalogue {
 
     /// Takes in another router's entries, under `prefix`.
     pub(super) fn extend(&mut self, other: Self, prefix: &str) {
-        let prefix = prefix.trim_end_matches('/');
+        let bare = prefix.trim_end_matches('/');
         for mut entry in other.entries {
             entry.path = match entry.path.as_str() {
-                // A nested `/` answers at the prefix itself.
-                "/" if !prefix.is_empty() => prefix.to_owned(),
-                path => format!("{prefix}{path}"),
+                // A nested `/` answers at the prefix itself, as it is written.
+                "/" if !bare.is_empty() => prefix.to_owned(),
+                path => format!("{bare}{path}"),
             };
             self.entries.push(entry);
         }

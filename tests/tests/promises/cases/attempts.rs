@@ -1,9 +1,12 @@
 //! Attempts that changed nothing are recorded too, exactly once, whatever stopped them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn};
+use axum::response::{Redirect, Response};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -354,6 +357,131 @@ async fn the_action_is_that_of_the_nested_route_also_where_the_guard_is_nested()
     let record = attempted(&service, &answer, 403, Outcome::Denied).await;
     assert_eq!(record.action, "entry.archive");
     assert_eq!(record.route.as_deref(), Some("/v1/archive/entries"));
+}
+
+/// As a layer does that tries once more what failed.
+#[tokio::test]
+async fn a_handler_that_is_called_again_leaves_a_record_each_time() {
+    static TRIES: AtomicUsize = AtomicUsize::new(0);
+    fn tried() -> StatusCode {
+        match TRIES.fetch_add(1, Ordering::SeqCst) % 2 {
+            0 => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::OK,
+        }
+    }
+    #[audited(action = "entry.change")]
+    async fn change(tx: &mut Tx) -> StatusCode {
+        tx.details("reached", true);
+        tried()
+    }
+    #[audited(action = "entry.look", read)]
+    async fn look() -> StatusCode {
+        tried()
+    }
+    async fn again(request: Request, next: Next) -> Response {
+        let (parts, _) = request.into_parts();
+        let request = || Request::from_parts(parts.clone(), axum::body::Body::empty());
+        let answer = next.clone().run(request()).await;
+        match answer.status() {
+            StatusCode::SERVICE_UNAVAILABLE => next.run(request()).await,
+            _ => answer,
+        }
+    }
+    for method in [reqwest::Method::POST, reqwest::Method::GET] {
+        let service = Service::start().await;
+        let entries = Router::new()
+            .route("/entries", routing::post(change).get(look))
+            .layer(from_fn(again))
+            .layer(service.audit.layer());
+        let url = format!("http://{}/entries", serve(entries.into()).await);
+        let sent = service.client.request(method, url).header("x-user", "ada");
+        let answer = sent.send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let records = service.all_records().await;
+        let outcomes: Vec<_> = records.iter().map(|it| it.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Failed, Outcome::Success]);
+        assert_eq!(records[1].id, record_id(&answer));
+    }
+}
+
+#[tokio::test]
+async fn a_route_is_known_wherever_its_router_is_mounted() {
+    #[audited(action = "entry.archive")]
+    async fn archive(tx: &mut Tx) -> StatusCode {
+        tx.details("reached", true);
+        StatusCode::OK
+    }
+    async fn refuse(_: Request, _: Next) -> StatusCode {
+        StatusCode::FORBIDDEN
+    }
+    let refusing = |path: &str| {
+        let router = Router::new().route(path, routing::post(archive));
+        router.layer(from_fn(refuse))
+    };
+    let other = || Router::new().route("/entries", routing::post(super::create));
+    for (router, path) in [
+        (axum::Router::new().nest("/v1", refusing("/").into()), "/v1"),
+        (
+            axum::Router::new().nest("/v1/", refusing("/").into()),
+            "/v1/",
+        ),
+        (other().nest("/v1/", refusing("/")).into(), "/v1/"),
+        (
+            other().nest("/v1/", refusing("/archive")).into(),
+            "/v1/archive",
+        ),
+        (
+            other()
+                .merge_axum(axum::Router::from(refusing("/archive")))
+                .into(),
+            "/archive",
+        ),
+        (
+            other()
+                .merge_axum(axum::Router::new().nest("/v1", refusing("/").into()))
+                .into(),
+            "/v1",
+        ),
+    ] {
+        let service = Service::start().await;
+        let address = serve(router.layer(service.audit.layer())).await;
+        let url = format!("http://{address}{path}");
+        let sent = service.client.post(url).header("x-user", "ada");
+        let answer = sent.send().await.unwrap();
+        let record = attempted(&service, &answer, 403, Outcome::Denied).await;
+        assert_eq!(record.action, "entry.archive");
+        assert_eq!(record.route.as_deref(), Some(path));
+    }
+}
+
+#[tokio::test]
+async fn an_extractor_that_leads_to_where_one_signs_in_has_refused() {
+    struct SignedIn;
+
+    impl<S: Sync> FromRequestParts<S> for SignedIn {
+        type Rejection = Redirect;
+
+        async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Redirect> {
+            Err(Redirect::to("/sign-in"))
+        }
+    }
+
+    #[audited(action = "entry.archive")]
+    async fn archive(tx: &mut Tx, _signed_in: SignedIn) -> StatusCode {
+        tx.details("reached", true);
+        StatusCode::OK
+    }
+    let service = Service::start().await;
+    let entries = Router::new()
+        .route("/entries", routing::post(archive))
+        .layer(service.audit.layer());
+    let url = format!("http://{}/entries", serve(entries.into()).await);
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let sent = client.build().unwrap().post(url).header("x-user", "ada");
+    let answer = sent.send().await.unwrap();
+    assert_eq!(answer.headers()["location"], "/sign-in");
+    attempted(&service, &answer, 303, Outcome::Denied).await;
+    assert_eq!(service.audit.status().violations, 0);
 }
 
 #[tokio::test]
