@@ -295,6 +295,16 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
                 .contains(&id.to_string())
         );
         assert_eq!(run(&url, &format!("verify-export {file}")).status, 0);
+        // Nothing in a manifest commands the terminal.
+        let beside = format!("{file}.manifest.json");
+        let text = std::fs::read_to_string(&beside).unwrap();
+        let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        manifest["sha256"] = "\u{1b}[2K\r\nrepairs.csv: 1 records, as its manifest says".into();
+        std::fs::write(&beside, manifest.to_string()).unwrap();
+        let refused = run(&url, &format!("verify-export {file}"));
+        assert_eq!(refused.status, 1, "{}", refused.err);
+        assert!(!refused.err.contains(['\u{1b}', '\r']), "{:?}", refused.err);
+        assert_eq!(refused.err.lines().count(), 1, "{:?}", refused.err);
         std::fs::write(file, "other").unwrap();
         assert_eq!(run(&url, &format!("verify-export {file}")).status, 1);
         assert_eq!(

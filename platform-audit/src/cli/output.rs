@@ -68,9 +68,12 @@ pub(crate) fn say(line: impl Display) -> io::Result<()> {
     writeln!(Stdout, "{line}")
 }
 
-/// Prints a line beside what was asked for. That nobody reads it is no reason to fail.
-pub(crate) fn hint(line: impl Display) {
-    let _unread = writeln!(io::stderr(), "{line}");
+/// Prints lines beside what was asked for, of which none commands the terminal, wherever their words are
+/// from. That nobody reads them is no reason to fail.
+pub(crate) fn hint(lines: impl Display) {
+    for line in lines.to_string().lines() {
+        let _unread = writeln!(io::stderr(), "{}", inert(line));
+    }
 }
 
 /// Says so where a summary may have left something out.

@@ -31,7 +31,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error @ ExportError::Damaged { .. }) => {
-            output::hint(error);
+            // In one line, whatever the manifest holds.
+            output::hint(output::inert(&error.to_string()));
             Ok(ExitCode::from(1))
         }
         Err(error) => Err(error.into()),

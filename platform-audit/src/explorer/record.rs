@@ -51,6 +51,8 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
 /// Links to what belongs to the record.
 fn beside(links: &Links, record: &AuditRecord, trace_url: Option<&str>) -> Markup {
     let all = |name: &str, value: &str| links.to("/", [(name, value)]);
+    // What the filters would read as something else leads nowhere, rather than to what is another's.
+    let is_exact = |value: &&String| !value.is_empty() && value.trim() == value.as_str();
     let is_id = |id: &&String| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
     html! {
         nav aria-label="Related" {
@@ -59,8 +61,10 @@ fn beside(links: &Links, record: &AuditRecord, trace_url: Option<&str>) -> Marku
                     @let target = links.to("/history", [("resource_type", kind), ("resource_id", id)]);
                     li { a href=(target) { "History of this resource" } }
                 }
-                li { a href=(all("actor", &record.actor.id)) { "Same actor" } }
-                @if let Some(id) = &record.request_id {
+                @if let Some(id) = Some(&record.actor.id).filter(is_exact) {
+                    li { a href=(all("actor", id)) { "Same actor" } }
+                }
+                @if let Some(id) = record.request_id.as_ref().filter(is_exact) {
                     li { a href=(all("request_id", id)) { "Same request" } }
                 }
                 @if let Some(id) = &record.trace_id {

@@ -50,6 +50,10 @@ impl<DB: AuditDatabase> Visit<DB> {
         let base = whole.strip_suffix(inside.path()).unwrap_or(whole);
         let base = base.trim_end_matches('/').to_owned();
         let links = Links { base };
+        if is_sent_by_another_site(&parts, inside.path()) {
+            let what = "Another site's page asked for this in your name: open it yourself.";
+            return Err(problem(&links, StatusCode::FORBIDDEN, what));
+        }
         let visitor = match site.access.admit(&parts).await {
             Ok(visitor) => visitor,
             Err(refusal) => return Err(refused(&links, refusal, site.access.challenge())),
@@ -91,6 +95,16 @@ impl<DB: AuditDatabase> Visit<DB> {
     pub(super) fn failed(&self, error: &Error) -> Response {
         self.problem(status(error), &error.to_string())
     }
+}
+
+/// Whether a page of another site sent for this, by its images or frames, say: with the password that
+/// a browser keeps, each reading would name whoever has that page open. To follow a link to a page is the
+/// visitor's own doing. Browsers say so themselves ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)).
+fn is_sent_by_another_site(parts: &Parts, inside: &str) -> bool {
+    let says = |name: &str| parts.headers.get(name).and_then(|it| it.to_str().ok());
+    let by_another = matches!(says("sec-fetch-site"), Some("cross-site" | "same-site"));
+    let is_opened = says("sec-fetch-dest") == Some("document") && !inside.starts_with("/export");
+    by_another && !is_opened
 }
 
 /// A query that makes no sense is the asker's, all else the service's.

@@ -248,7 +248,8 @@ impl AuditQuery {
     ///
     /// # Errors
     ///
-    /// When a name is no field of the query, or a value is not what the field takes.
+    /// When a name is no field of the query, a value is not what the field takes, or another field than
+    /// `outcome` is there twice.
     pub fn from_pairs<'a>(
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Error> {
@@ -275,7 +276,9 @@ impl AuditQuery {
             // Read one by one, so that the error can name the field.
             let alone = Map::from_iter([(name.to_owned(), value.clone())]);
             Self::from_fields(alone).map_err(|error| refused(name, &error))?;
-            fields.insert(name.to_owned(), value);
+            if fields.insert(name.to_owned(), value).is_some() {
+                return Err(refused(name, &"it is there twice"));
+            }
         }
         Self::from_fields(fields).map_err(|error| refused("outcome", &error))
     }

@@ -222,6 +222,51 @@ async fn a_stranger_is_shown_and_reads_nothing<DB: AuditDatabase>(database: Test
     assert_eq!(site.readings().await.len(), 0);
 }
 
+async fn no_page_of_another_site_reads_in_a_visitors_name<DB: AuditDatabase>(
+    database: TestDatabase,
+) {
+    let site = Site::<DB>::new(&database).await;
+    site.write("ada", "7", "first").await;
+    for (path, from, into, expected) in [
+        ("", "cross-site", "image", 403),
+        ("?actor=ceo", "same-site", "iframe", 403),
+        ("/export/jsonl", "cross-site", "document", 403),
+        ("", "cross-site", "document", 200),
+        ("/export/jsonl", "same-origin", "document", 200),
+        ("", "none", "document", 200),
+    ] {
+        let before = site.readings().await.len();
+        let request = Request::builder()
+            .uri(format!("/ops/audit{path}"))
+            .header("authorization", "Bearer secret")
+            .header("sec-fetch-site", from)
+            .header("sec-fetch-dest", into);
+        let request = request.body(Body::empty()).unwrap();
+        let answer = site.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), expected, "{path} {from} {into}");
+        answer.into_body().collect().await.unwrap();
+        let is_read = site.readings().await.len() > before;
+        assert_eq!(is_read, expected == 200, "{path} {from} {into}");
+    }
+}
+
+async fn a_record_leads_to_nobody_elses<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    site.write("ada\u{a0}", "7", "first").await;
+    let id = site.only_id().await;
+    let page = site.get(&format!("/records/{id}")).await.text;
+    assert!(!page.contains("Same actor"), "{page}");
+    site.write("ada", "8", "second").await;
+    let test = site.reader.asked_by(Actor::system("test"));
+    let whose = AuditQuery::new().action("entry.note").actor("ada");
+    let records = test.page(&whose, None).await.unwrap().records;
+    let page = site.get(&format!("/records/{}", records[0].id)).await.text;
+    assert!(page.contains("Same actor"), "{page}");
+    let page = site.get("?actor=ada&actor=bob").await;
+    assert_eq!(page.status, 400);
+    assert!(page.text.contains("twice"), "{}", page.text);
+}
+
 async fn hostile_text_is_inert<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
     let hostile = "\"><script>alert(1)</script>\u{202e}";
@@ -501,6 +546,8 @@ macro_rules! on_both {
 on_both! {
     every_page_is_shown_strictly_and_recorded
     a_stranger_is_shown_and_reads_nothing
+    no_page_of_another_site_reads_in_a_visitors_name
+    a_record_leads_to_nobody_elses
     hostile_text_is_inert
     three_hundred_records_are_each_there_once_both_ways
     who_may_not_look_is_told_so
