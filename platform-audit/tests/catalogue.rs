@@ -21,6 +21,13 @@ use tower::ServiceExt;
 #[audited(action = "entry.create")]
 async fn create(tx: &mut AuditTx<Any>) -> StatusCode {
     tx.record("entry", 7);
+    tx.record("line", 1).action("entry.line_add").unwrap();
+    StatusCode::CREATED
+}
+
+#[audited(action = "entry.add")]
+async fn renamed(tx: &mut AuditTx<Any>) -> StatusCode {
+    tx.record("entry", 7);
     StatusCode::CREATED
 }
 
@@ -93,9 +100,12 @@ async fn what_was_recorded_is_put_beside_the_routes(database: TestDatabase) {
     assert_eq!(status, Some(0), "{text}");
     let created =
         json!({"action": "entry.create", "method": "POST", "route": "/entries", "records": 2});
+    let beside =
+        json!({"action": "entry.line_add", "method": "POST", "route": "/entries", "records": 2});
     let recorded = [
         json!({"action": "backup.run", "records": 1}),
         created.clone(),
+        beside.clone(),
     ];
     assert_eq!(lines(&text), recorded);
 
@@ -109,12 +119,15 @@ async fn what_was_recorded_is_put_beside_the_routes(database: TestDatabase) {
     let unread = ["--routes", path, "--action", "entry.*", "--format", "jsonl"];
     let (status, text) = run(&database, &unread);
     assert_eq!(status, Some(0), "{text}");
-    let mut listed = created;
-    listed["listed"] = true.into();
+    let [listed, beside] = [created, beside].map(|mut line| {
+        line["listed"] = true.into();
+        line
+    });
     assert_eq!(
         lines(&text),
         [
             listed,
+            beside,
             json!({"action": "entry.delete", "method": "DELETE", "route": "/entries/{id}", "records": 0, "listed": true}),
             json!({"method": "POST", "route": "/preview", "records": 0, "exempt": "computes, and stores nothing", "listed": true}),
         ]
@@ -130,7 +143,13 @@ async fn what_was_recorded_is_put_beside_the_routes(database: TestDatabase) {
     write(without.catalogue());
     let (status, table) = run(&database, &["--routes", path]);
     assert_eq!(status, Some(1), "{table}");
-    assert_eq!(table.matches("NOT LISTED").count(), 1, "{table}");
+    assert_eq!(table.matches("NOT LISTED").count(), 2, "{table}");
+    // Or its own action is one that was never recorded there.
+    let other: Router = Router::new().route("/entries", post(renamed));
+    write(other.catalogue());
+    let (status, table) = run(&database, &["--routes", path]);
+    assert_eq!(status, Some(1), "{table}");
+    assert_eq!(table.matches("NOT LISTED").count(), 2, "{table}");
 
     std::fs::write(&file, "paths: {}").unwrap();
     let (status, said) = run(&database, &["--routes", path]);

@@ -19,7 +19,10 @@ Examples:
 routes.json is what the service's router knows of itself, in Rust:
   serde_json::to_string(&router.catalogue())
 
-Exit status: 0 each route on which a change was recorded is listed with that action, or no routes
+A handler may record other actions beside its own (Draft::action): on a route whose own action was
+recorded they count as listed.
+
+Exit status: 0 each route on which a change was recorded is listed with its action, or no routes
 were given, 1 one is not, 2 it could not be asked.")]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -110,11 +113,10 @@ fn read(path: &Path) -> anyhow::Result<Vec<Route>> {
 
 /// What was recorded, and after it the routes of which nothing was.
 fn beside(recorded: Vec<RecordedAction>, routes: Option<&[Route]>) -> Vec<Line> {
-    let silent: Vec<&Route> = routes
+    let (heard, silent): (Vec<&Route>, Vec<&Route>) = routes
         .unwrap_or_default()
         .iter()
-        .filter(|route| !recorded.iter().any(|it| route.is_of(it) && route.says(it)))
-        .collect();
+        .partition(|route| recorded.iter().any(|it| route.is_of(it) && route.says(it)));
     let recorded = recorded.into_iter().map(|it| {
         // A route that is read from changes nothing, so it need not be listed.
         let is_change = !matches!(
@@ -123,11 +125,7 @@ fn beside(recorded: Vec<RecordedAction>, routes: Option<&[Route]>) -> Vec<Line> 
         );
         let listed = routes
             .filter(|_| is_change && it.route.is_some())
-            .map(|routes| {
-                routes
-                    .iter()
-                    .any(|route| route.is_of(&it) && route.says(&it))
-            });
+            .map(|_| heard.iter().any(|route| route.is_of(&it)));
         Line {
             action: Some(it.action),
             method: it.method,
