@@ -325,10 +325,9 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     }
 
     /// Tells the client's address behind proxies, which records keep, those of readings through the page
-    /// too, and attempts are limited by; else,
-    /// and where it tells none, it is that of the connection (axum's `ConnectInfo<SocketAddr>`), so the
-    /// proxy's. Believe no header that a client can send: `platform_observability::http::TrustedProxies`
-    /// knows which.
+    /// too, and attempts are limited by; else, and where it tells none, it is that of the connection
+    /// (axum's `ConnectInfo<SocketAddr>`), so the proxy's. Believe no header that a client can send:
+    /// `platform_observability::http::TrustedProxies` knows which.
     ///
     /// ```
     /// # #[cfg(feature = "postgres")]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
@@ -67,6 +67,11 @@ impl std::fmt::Debug for Actors {
 pub(crate) struct ClientAddresses(pub(crate) Arc<ClientAddressOf>);
 
 type ClientAddressOf = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
+
+/// No panic can happen while it is held.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Who the client is: as `told`, else the connection's other end.
 pub(crate) fn client_address(told: Option<&ClientAddresses>, request: &Parts) -> Option<IpAddr> {

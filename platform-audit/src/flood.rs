@@ -8,7 +8,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -20,7 +20,7 @@ use governor::{Quota, RateLimiter};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::context::{Core, Unit, now};
+use crate::context::{Core, Unit, lock, now};
 use crate::record::{Actor, ActorKind, Outcome, bound_record};
 
 /// Anonymous attempts a minute that are recorded one by one, for each action and address, unless
@@ -384,11 +384,6 @@ pub(crate) async fn summarise(core: Weak<Core>) {
         core.flood.limiter.tidy();
         core.summarise(false).await;
     }
-}
-
-/// No panic can happen while it is held.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

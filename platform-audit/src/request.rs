@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use axum::extract::{MatchedPath, NestedPath, OriginalUri};
 use http::request::Parts;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::__private::ActionSpec;
-use crate::context::{Core, RequestFacts, TraceIds, Unit, client_address, now};
+use crate::context::{Core, RequestFacts, TraceIds, Unit, client_address, lock, now};
 use crate::flood::Anonymous;
 use crate::record::{Actor, ActorKind};
 use crate::routing::{Catalogue, CatalogueEntry};
@@ -139,7 +139,7 @@ impl AuditedRequest {
             self.route.get_or_init(|| matched.as_str().to_owned());
         }
         if let Some(told) = extensions.get::<Told>() {
-            *locked(&self.catalogue) = Some(told.clone());
+            *lock(&self.catalogue) = Some(told.clone());
         }
     }
 
@@ -149,22 +149,22 @@ impl AuditedRequest {
         let reached = State::Reached { spec, actor, trace };
         let before = std::mem::replace(&mut *self.state(), reached);
         if !matches!(before, State::Untouched(_)) {
-            *locked(&self.record_id) = Uuid::now_v7();
+            *lock(&self.record_id) = Uuid::now_v7();
         }
     }
 
     /// The id of the first record of the call that is at work.
     pub(crate) fn record_id(&self) -> Uuid {
-        *locked(&self.record_id)
+        *lock(&self.record_id)
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        locked(&self.state)
+        lock(&self.state)
     }
 
     /// What the typed router knows of the route, although no handler was reached.
     pub(crate) fn catalogued(&self) -> Option<CatalogueEntry> {
-        let told = locked(&self.catalogue).clone()?;
+        let told = lock(&self.catalogue).clone()?;
         let route = self.route.get()?;
         let outside = told.outside.as_ref().map_or("", NestedPath::as_str);
         let path = match route.strip_prefix(outside.trim_end_matches('/')) {
@@ -223,9 +223,4 @@ impl AuditedRequest {
         };
         known.or_else(noted).or_else(derived)
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No panic can happen while it is held.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

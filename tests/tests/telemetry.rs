@@ -470,6 +470,9 @@ async fn the_sampler_that_the_environment_names_decides() {
         ])
         .await;
         assert_eq!(seen.answer["shutdown"], Value::Null);
+        // What the caller says of its trace goes on from whoever asks for a tracer.
+        let flags = seen.answer["flags"].as_u64().unwrap();
+        assert_eq!(flags & 2, 2, "{sampler}");
         let spans = receiver.spans();
         for name in [audited, "GET /v1/seen"] {
             let found = spans.iter().any(|span| span.name == name);

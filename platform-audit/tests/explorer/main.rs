@@ -8,9 +8,12 @@
 mod browser;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{ConnectInfo, OriginalUri};
+use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use opentelemetry::Context;
@@ -265,6 +268,30 @@ async fn a_record_leads_to_nobody_elses<DB: AuditDatabase>(database: TestDatabas
     let page = site.get("?actor=ada&actor=bob").await;
     assert_eq!(page.status, 400);
     assert!(page.text.contains("twice"), "{}", page.text);
+}
+
+async fn a_reading_through_a_request_has_its_facts<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    let request = Request::builder()
+        .uri("/inside")
+        .header("x-client", "203.0.113.9");
+    let (mut parts, ()) = request.body(()).unwrap().into_parts();
+    let peer: SocketAddr = "[::ffff:192.0.2.7]:4711".parse().unwrap();
+    parts.extensions.insert(ConnectInfo(peer));
+    // As below `nest`.
+    let whole = OriginalUri("/outside/inside".parse().unwrap());
+    parts.extensions.insert(whole);
+    let told = |request: &Parts| request.headers.get("x-client")?.to_str().ok()?.parse().ok();
+    for (reader, address) in [
+        (site.reader.clone(), "192.0.2.7"),
+        (site.reader.clone().client_address_from(told), "203.0.113.9"),
+    ] {
+        let reading = reader.asked_by(Actor::user("officer")).through(&parts);
+        reading.page(&AuditQuery::new(), None).await.unwrap();
+        let reading = site.readings().await.pop().unwrap();
+        assert_eq!(reading.client_address.as_deref(), Some(address));
+        assert_eq!(reading.path.as_deref(), Some("/outside/inside"));
+    }
 }
 
 async fn hostile_text_is_inert<DB: AuditDatabase>(database: TestDatabase) {
@@ -548,6 +575,7 @@ on_both! {
     a_stranger_is_shown_and_reads_nothing
     no_page_of_another_site_reads_in_a_visitors_name
     a_record_leads_to_nobody_elses
+    a_reading_through_a_request_has_its_facts
     hostile_text_is_inert
     three_hundred_records_are_each_there_once_both_ways
     who_may_not_look_is_told_so

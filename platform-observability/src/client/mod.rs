@@ -81,8 +81,8 @@
 //! ```
 //!
 //! reqwest follows redirects itself, so that all hops are one span with the URL of the first and the
-//! peer of the last, and context meant for the first goes to the others also. Where that matters, switch it off with
-//! `reqwest::redirect::Policy::none()`. `error.type` is one of `timeout`, `connect`, `redirect`,
+//! peer of the last, and context meant for the first goes to the others also. Where that matters,
+//! switch it off with `reqwest::redirect::Policy::none()`. `error.type` is one of `timeout`, `connect`, `redirect`,
 //! `body`, `decode`, `builder`, `request`, or a status code if a middleware below makes that an
 //! error; `reqwest_middleware::Error` is an error of such a middleware.
 
@@ -95,7 +95,7 @@ mod middleware;
 mod service;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use crate::query::SENSITIVE_QUERY_PARAMETERS;
 pub use future::HttpClientFuture;

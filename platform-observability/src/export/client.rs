@@ -242,7 +242,7 @@ impl Line {
     /// Sends what is kept, the oldest first. Answers whether all of it was taken.
     ///
     /// Where the endpoint fails at the oldest, it may be because of what that is: so the next one is
-    /// tried. If that is taken, and the next time again, the oldest is dropped and counted.
+    /// tried. Once that was taken [`MOST_PASSED`] times, the oldest is dropped and counted.
     pub(super) fn send_kept(&self, spool: &SignalSpool) -> bool {
         let mut suspect: Option<Kept> = None;
         let mut is_passed = false;
@@ -268,8 +268,7 @@ impl Line {
             if suspect.is_none() && self.has_failed() {
                 self.ledger.retried();
             }
-            let answer = self.try_once(&request, self.endpoint.timeout, is_worth_keeping);
-            match answer {
+            match self.try_once(&request, self.endpoint.timeout, is_worth_keeping) {
                 Ok(response) if !is_worth_keeping(response.status()) => {
                     spool.remove(&kept);
                     spool.release();
@@ -281,8 +280,8 @@ impl Line {
                     if let Some(passed) = suspect.as_ref().filter(|_| !is_passed) {
                         // Once for each attempt at it, however many are taken behind.
                         is_passed = true;
-                        let items = spool.passed(passed, MOST_PASSED);
-                        self.ledger.dropped_from_disk(items.unwrap_or(0));
+                        let dropped = spool.passed(passed, MOST_PASSED);
+                        self.ledger.dropped_from_disk(dropped);
                     }
                 }
                 Ok(response) if suspect.is_none() && may_be_the_requests_own(&response) => {

@@ -29,8 +29,8 @@ const LETTING_GO: Duration = Duration::from_secs(1);
 /// endpoint that is slow or away keeps nobody waiting, and what it did not take outlives the
 /// process. Each request is synced to the disk, so that what a power failure leaves is whole: a disk
 /// that takes 0.1 s for that keeps up with some 5,000 spans a second. Where it is full or cannot be
-/// written, they are sent without. It holds what telemetry holds, in files that only
-/// the process's user can read.
+/// written, they are sent without. It holds what telemetry holds, in files that only the process's user
+/// can read.
 #[derive(Clone, Debug)]
 pub struct Spool {
     directory: PathBuf,
@@ -271,15 +271,20 @@ impl SignalSpool {
     }
 
     /// One behind `kept` was taken while it was not. If that was so `most` times, it is removed;
-    /// answers how many items it had then.
-    pub(super) fn passed(&self, kept: &Kept, most: u32) -> Option<usize> {
+    /// answers how many items had to go.
+    pub(super) fn passed(&self, kept: &Kept, most: u32) -> usize {
         let mut held = self.held();
         // It may have had to make room meanwhile.
-        let kept = held.requests.get_mut(&kept.name)?;
+        let Some(kept) = held.requests.get_mut(&kept.name) else {
+            return 0;
+        };
         kept.passed += 1;
-        let kept = (kept.passed >= most).then(|| kept.clone())?;
+        if kept.passed < most {
+            return 0;
+        }
+        let kept = kept.clone();
         self.discard(&mut held, &kept);
-        Some(kept.items)
+        kept.items
     }
 
     fn discard(&self, held: &mut Held, kept: &Kept) {

@@ -21,7 +21,7 @@ pub(crate) const PROTOCOL_VERSION: &str = "network.protocol.version";
 
 /// How many bytes of what a client chooses are recorded, of each attribute: as many spans as the queue
 /// holds are to fit into memory, whoever sends what.
-pub(crate) const LONGEST: usize = 4096;
+const LONGEST: usize = 4096;
 
 /// The first of `text`, [`LONGEST`] bytes at most.
 pub(crate) fn cut(text: &str) -> &str {

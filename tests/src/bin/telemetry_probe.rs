@@ -17,7 +17,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{
+    Span, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
+};
 use platform_audit::routing::{Router, get, post};
 use platform_audit::{Actor, Audit, AuditTx, audited};
 use platform_observability::{BuildInfo, Limits, PoolUse, Spool, Telemetry};
@@ -35,6 +37,15 @@ async fn seen() -> String {
     let context = opentelemetry::Context::current();
     let span = context.span().span_context().clone();
     format!("{}-{}", span.trace_id(), span.span_id())
+}
+
+/// The flags of a span that a library starts below a caller whose trace id is random.
+fn flags_of_a_library() -> u8 {
+    let (trace, span, random) = (TraceId::from(1), SpanId::from(1), TraceFlags::new(2));
+    let caller = SpanContext::new(trace, span, random, true, TraceState::NONE);
+    let parent = opentelemetry::Context::new().with_remote_span_context(caller);
+    let span = opentelemetry::global::tracer("library").start_with_context("work", &parent);
+    span.span_context().trace_flags().to_u8()
 }
 
 async fn panics() {
@@ -135,6 +146,7 @@ async fn serve() -> serde_json::Value {
         telemetry.log_filter().set(&filter).unwrap();
         tracing::debug!(long = "x".repeat(200), "after the filter is changed");
     }
+    let flags = flags_of_a_library();
     let traces = telemetry.status().traces;
 
     let shutdown = if std::env::var_os("PROBE_END").is_some_and(|end| end == "drop") {
@@ -147,7 +159,7 @@ async fn serve() -> serde_json::Value {
     serde_json::json!({
         "init": null, "second": second, "status": status, "record": record, "seen": seen,
         "panicked": panicked, "shutdown": shutdown, "self_test": self_test,
-        "spans": traces.waiting + traces.spooled + traces.exported,
+        "flags": flags, "spans": traces.waiting + traces.spooled + traces.exported,
     })
 }
 

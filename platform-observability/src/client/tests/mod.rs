@@ -86,7 +86,7 @@ async fn listen() -> (u16, Arc<Mutex<Vec<HeaderMap>>>) {
 }
 
 /// A port on which nobody listens, as long as the socket is kept.
-fn closed_port() -> (tokio::net::TcpSocket, u16) {
+pub(crate) fn closed_port() -> (tokio::net::TcpSocket, u16) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = socket.local_addr().unwrap().port();

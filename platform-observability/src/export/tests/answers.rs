@@ -172,8 +172,8 @@ fn partial_success_is_counted() {
 
 #[test]
 fn an_absent_backend_is_told_and_everything_counted() {
-    let (_kept, closed) = closed();
-    let url = format!("http://{closed}/v1/traces?key=s3cret");
+    let (_kept, port) = closed_port();
+    let url = format!("http://127.0.0.1:{port}/v1/traces?key=s3cret");
     let providers = providers(&url, Duration::from_millis(700), 100);
     for of in QUEUED {
         of.make(&providers, 3);
@@ -250,9 +250,13 @@ fn a_full_queue_drops_what_comes_last_and_counts_it() {
 
 #[test]
 fn nobody_waits_at_the_end() {
-    let (_kept, closed) = closed();
+    let (_kept, port) = closed_port();
     // By its time-out alone it would try for ten minutes.
-    let providers = providers(&format!("http://{closed}/"), Duration::from_secs(600), 100);
+    let providers = providers(
+        &format!("http://127.0.0.1:{port}/"),
+        Duration::from_secs(600),
+        100,
+    );
     let ledgers = providers.ledgers.clone();
     spans(&providers, 3);
     assert!(stopped(providers).is_err(), "what is lost is told");

@@ -7,7 +7,7 @@ mod spool;
 mod tls;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -24,6 +24,7 @@ use opentelemetry_sdk::trace::Sampler;
 
 use super::{Providers, SignalStatus, Spool};
 use crate::Error;
+use crate::client::tests::closed_port;
 use crate::config::{Batches, Compression, Destination, Destinations, Endpoint, Limits, Tls};
 
 /// Long enough for anything that should happen.
@@ -79,14 +80,6 @@ fn read_request(mut stream: impl Read) -> Option<(String, Vec<u8>)> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     Some((head, body))
-}
-
-/// Where nobody listens, as long as the socket is kept.
-fn closed() -> (tokio::net::TcpSocket, SocketAddr) {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = socket.local_addr().unwrap();
-    (socket, address)
 }
 
 fn answer(mut stream: impl Write, status: &str, headers: &str, body: &[u8]) {

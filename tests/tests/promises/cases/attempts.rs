@@ -331,16 +331,19 @@ async fn whoever_is_said_to_be_nobody_is_nobody() {
     assert_eq!(service.record_of(&answer).await.actor.id, "ada");
 }
 
+/// A handler that a layer keeps from being reached.
+#[audited(action = "entry.archive")]
+async fn archive(tx: &mut Tx) -> StatusCode {
+    tx.details("reached", true);
+    StatusCode::OK
+}
+
+async fn refuse(_: Request, _: Next) -> StatusCode {
+    StatusCode::FORBIDDEN
+}
+
 #[tokio::test]
 async fn the_action_is_that_of_the_nested_route_also_where_the_guard_is_nested() {
-    #[audited(action = "entry.archive")]
-    async fn archive(tx: &mut Tx) -> StatusCode {
-        tx.details("reached", true);
-        StatusCode::OK
-    }
-    async fn refuse(_: Request, _: Next) -> StatusCode {
-        StatusCode::FORBIDDEN
-    }
     let service = Service::start().await;
     let inner = Router::new()
         .route("/entries", routing::post(archive))
@@ -406,14 +409,6 @@ async fn a_handler_that_is_called_again_leaves_a_record_each_time() {
 
 #[tokio::test]
 async fn a_route_is_known_wherever_its_router_is_mounted() {
-    #[audited(action = "entry.archive")]
-    async fn archive(tx: &mut Tx) -> StatusCode {
-        tx.details("reached", true);
-        StatusCode::OK
-    }
-    async fn refuse(_: Request, _: Next) -> StatusCode {
-        StatusCode::FORBIDDEN
-    }
     let refusing = |path: &str| {
         let router = Router::new().route(path, routing::post(archive));
         router.layer(from_fn(refuse))
