@@ -497,9 +497,11 @@ impl std::fmt::Debug for Line {
 mod tests {
     use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-    use http::HeaderMap;
+    use http::header::RETRY_AFTER;
+    use http::{HeaderMap, HeaderValue, Response, StatusCode};
+    use opentelemetry_http::Bytes;
 
-    use super::{FIRST_PAUSE, LONGEST_PAUSE, Rest, told_pause};
+    use super::{FIRST_PAUSE, LONGEST_PAUSE, Rest, may_be_the_requests_own, told_pause};
 
     #[test]
     fn pauses_grow_to_their_limit_and_never_below_what_is_told() {
@@ -519,6 +521,30 @@ mod tests {
         let before = Instant::now();
         rest.failed(Some(Duration::from_secs(300)));
         assert!(rest.until.unwrap() - before >= Duration::from_secs(300));
+    }
+
+    #[test]
+    fn a_request_is_suspected_only_of_what_no_gateway_says() {
+        for (status, retry_after, expected) in [
+            (500, None, true),
+            (501, None, true),
+            (500, Some("1"), false),
+            (502, None, false),
+            (503, None, false),
+            (504, None, false),
+            (522, None, false),
+            (302, None, false),
+            (408, None, false),
+        ] {
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            if let Some(seconds) = retry_after {
+                let seconds = HeaderValue::from_static(seconds);
+                response.headers_mut().insert(RETRY_AFTER, seconds);
+            }
+            let suspected = may_be_the_requests_own(&response);
+            assert_eq!(suspected, expected, "{status} {retry_after:?}");
+        }
     }
 
     #[test]
