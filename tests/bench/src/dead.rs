@@ -60,12 +60,8 @@ fn report(seen: &[Vec<Value>; 3]) -> Map<String, Value> {
         of.iter().filter_map(|it| it[key].as_f64()).collect()
     };
     let middle = |of: &[Value], key: &str| Spread::of(each(of, key)).median;
-    // Within a round the machine's noise is nearly the same.
-    let against_off = |of: &[Value]| {
-        let off = each(&seen[0], "p99");
-        let ratios = each(of, "p99").into_iter().zip(off);
-        Spread::of(ratios.map(|(it, off)| it / off).collect()).median
-    };
+    let against_off =
+        |of: &[Value]| Spread::of_ratios(&each(of, "p99"), &each(&seen[0], "p99")).median;
     println!(
         "{:<22} {:>9} {:>9} {:>9} {:>10}   spans",
         "", "p50, µs", "p99, µs", "MiB", "requests"

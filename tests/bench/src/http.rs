@@ -202,8 +202,7 @@ fn report(
     let fewest = peers
         .map(|at| allocated[at] - allocated[0])
         .fold(f64::INFINITY, f64::min);
-    let by_round = added[OURS].iter().zip(&added[best]);
-    let time = Spread::of(by_round.map(|(ours, best)| ours / best).collect()).median;
+    let time = Spread::of_ratios(&added[OURS], &added[best]).median;
     let allocations = (allocated[OURS] - allocated[0]) / fewest;
     println!("  added time {time:.2}, added allocations {allocations:.2} of the best peer's\n");
     figures.insert(format!("{key}.added_ns"), median(OURS).round().into());

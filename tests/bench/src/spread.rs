@@ -18,6 +18,13 @@ impl Spread {
         }
     }
 
+    /// Of how `those` are to `these`, round by round: within a round the machine's noise is nearly the
+    /// same.
+    pub(crate) fn of_ratios(those: &[f64], these: &[f64]) -> Self {
+        let rounds = those.iter().zip(these);
+        Self::of(rounds.map(|(that, this)| that / this).collect())
+    }
+
     /// Whether the middle half lies further apart than a tenth of the median.
     pub(crate) fn is_noisy(&self) -> bool {
         self.high - self.low > self.median / 10.0

@@ -332,12 +332,12 @@ fn report(
     );
     for (at, scheme) in SCHEMES.iter().enumerate() {
         let rate = Spread::of(rates[at].clone());
-        let ratio = by_round(&rates[at], &rates[HANDWRITTEN]);
-        let guarded_ratio = by_round(&rates[GUARDED], &rates[at]).median;
+        let ratio = Spread::of_ratios(&rates[at], &rates[HANDWRITTEN]);
+        let guarded_ratio = Spread::of_ratios(&rates[GUARDED], &rates[at]).median;
         let [(p50, p50_ratio), (p99, p99_ratio)] = [0, 1].map(|which| {
             let of =
                 |at: usize| -> Vec<f64> { percentiles[at].iter().map(|of| of[which]).collect() };
-            let ratio = by_round(&of(at), &of(HANDWRITTEN));
+            let ratio = Spread::of_ratios(&of(at), &of(HANDWRITTEN));
             (Spread::of(of(at)).median, ratio.median)
         });
         let cpu = worked[at].map_or(String::new(), |[service, server]| {
@@ -380,12 +380,6 @@ fn report(
 
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
-}
-
-/// How `those` are to `these`; within a round the neighbours' noise is nearly the same.
-fn by_round(those: &[f64], these: &[f64]) -> Spread {
-    let pairs = those.iter().zip(these);
-    Spread::of(pairs.map(|(that, this)| that / this).collect())
 }
 
 /// The middle and the 99th percentile of the requests of a turn.
