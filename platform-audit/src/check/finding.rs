@@ -21,12 +21,8 @@ pub enum FindingKind {
     GuardDisabled,
     /// A trigger of a table's guard can be switched off by `session_replication_role`.
     GuardNotAlways,
-    /// Changes of many rows would not be checked at COMMIT.
-    ObligationUnchecked,
     /// A trigger that keeps records from being changed is missing.
     AppendOnlyMissing,
-    /// A trigger that keeps records from being changed is disabled, or can be switched off.
-    AppendOnlyNotAlways,
     /// The service's role is a superuser, or may become one.
     AppSuperuser,
     /// The service connects as a superuser or the owner, and only acts as a weaker role.
@@ -39,24 +35,22 @@ pub enum FindingKind {
     AppOwnsTablesSchema,
     /// The service's role may give itself any other, such as the owner's.
     AppCreatesRoles,
-    /// The service's role may write the server's files or run programs there, as good as a superuser.
-    AppWritesFiles,
-    /// The service's role may say that large changes have their record.
-    ObligationForgeable,
-    /// The service's role may put triggers on a guarded table, the records or what the guard is made of.
+    /// The service's role may put triggers on a guarded table.
     TriggerGranted,
-    /// The service's role may TRUNCATE a guarded table or the records.
+    /// The service's role may TRUNCATE a guarded table.
     TruncateGranted,
-    /// The service's role may UPDATE or DELETE records.
-    RecordChangeGranted,
-    /// The service's role may say which transaction wrote a record, or when.
-    RecordForgeable,
     /// The service's role may set `session_replication_role`.
     ReplicationRoleGranted,
     /// There is no partition for next month's records.
     PartitionMissing,
-    /// Records of a month, or the default ones, are not a part of the log any more.
-    PartitionDetached,
+    /// The service's role holds a role or an attribute that reaches beyond its own tables.
+    AppPrivileged,
+    /// A setting of the service's sessions weakens what is promised.
+    SettingUnsafe,
+    /// An object of the audit schema is not as the migrations made it.
+    SchemaDiffers,
+    /// A role has a privilege in the audit schema that neither a service nor a reader needs.
+    PrivilegeUnexpected,
     /// The database takes no writes.
     ReadOnly,
     /// The connection does not enforce foreign keys, which the guard on SQLite is made of.
@@ -76,6 +70,9 @@ pub struct Finding {
     pub message: String,
     /// What to do about it: SQL where SQL can do it.
     pub remedy: String,
+    /// Whether the line breaks in the remedy are the migrations', and not a name's in the database.
+    #[serde(skip)]
+    pub(crate) remedy_has_lines: bool,
 }
 
 impl Finding {
@@ -85,6 +82,11 @@ impl Finding {
             self.kind,
             FindingKind::MigrationBehind | FindingKind::RightsMissing | FindingKind::ReadOnly
         )
+    }
+
+    /// Whether it says that an object of the audit schema has another owner than the schema.
+    pub(crate) fn is_of_an_owner(&self) -> bool {
+        self.kind == FindingKind::SchemaDiffers && self.message.starts_with("the owner of")
     }
 }
 
@@ -173,34 +175,6 @@ impl Found {
                 ),
                 guard,
             ),
-            Kind::ObligationUnchecked => (
-                format!(
-                    "the trigger {detail} on {object} is missing or not ENABLE ALWAYS, so large changes need no record"
-                ),
-                format!(
-                    "DROP TRIGGER IF EXISTS {detail} ON {object}; CREATE CONSTRAINT TRIGGER {detail} AFTER INSERT ON {object} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_obligation(); ALTER TABLE {object} ENABLE ALWAYS TRIGGER {detail};"
-                ),
-            ),
-            Kind::AppendOnlyMissing => {
-                let event = if detail == "record_no_truncate" {
-                    "BEFORE TRUNCATE ON {} FOR EACH STATEMENT"
-                } else {
-                    "BEFORE UPDATE OR DELETE ON {} FOR EACH ROW"
-                };
-                (
-                    format!("{object} lacks its trigger {detail}, so records can be changed"),
-                    format!(
-                        "DROP TRIGGER IF EXISTS {detail} ON {object}; CREATE TRIGGER {detail} {} EXECUTE FUNCTION {schema}.refuse_change(); ALTER TABLE {object} ENABLE ALWAYS TRIGGER {detail};",
-                        event.replace("{}", &object)
-                    ),
-                )
-            }
-            Kind::AppendOnlyNotAlways => (
-                format!(
-                    "the trigger {detail} on {object} is disabled or not ENABLE ALWAYS, so records can be changed"
-                ),
-                format!("ALTER TABLE {object} ENABLE ALWAYS TRIGGER {detail};"),
-            ),
             Kind::AppSuperuser if object == detail => (
                 format!(
                     "the service's role {role} is a superuser, whom nothing in the database stops"
@@ -246,14 +220,6 @@ impl Found {
                     "ALTER SCHEMA {object} OWNER TO the_owner_role; -- one that the service cannot become"
                 ),
             ),
-            Kind::PartitionDetached => (
-                format!(
-                    "the records in {object} are not a part of the log, so nobody finds them, and they can be changed"
-                ),
-                format!(
-                    "ALTER TABLE {schema}.record ATTACH PARTITION {object} {detail}; ALTER TABLE {object} ENABLE ALWAYS TRIGGER record_append_only; -- and find out who detached it, and what was changed since"
-                ),
-            ),
             Kind::ReadOnly => (
                 format!(
                     "the database {object} takes no writes: {}",
@@ -270,19 +236,28 @@ impl Found {
                 ),
                 format!("ALTER ROLE {} NOCREATEROLE;", quoted(&detail)),
             ),
-            Kind::AppWritesFiles => (
-                format!(
-                    "the service's role {role} may write files of the server or run programs there ({detail}), and so do all that a superuser can"
-                ),
-                format!("REVOKE {detail} FROM {role};"),
-            ),
-            Kind::ObligationForgeable => (
-                format!(
-                    "the service's role {role} may change the sequence {object}, so large changes need no record"
-                ),
-                format!(
-                    "REVOKE ALL ON SEQUENCE {object} FROM {role}; -- and from PUBLIC, if it was granted to all"
-                ),
+            Kind::AppPrivileged => {
+                let attribute = matches!(detail.as_str(), "REPLICATION" | "BYPASSRLS");
+                (
+                    format!(
+                        "the service's role {role} holds {detail}, which reaches beyond its own tables: to other sessions, all data or the server's files"
+                    ),
+                    if attribute {
+                        format!("ALTER ROLE {} NO{detail};", quoted(&object))
+                    } else {
+                        format!(
+                            "REVOKE {} FROM {role}; -- or from the role through which it is a member",
+                            quoted(&detail)
+                        )
+                    },
+                )
+            }
+            Kind::SettingUnsafe => (
+                match object.as_str() {
+                    "synchronous_commit" => "synchronous_commit is off for the service's sessions, so that a crash of the server loses changes and records that were reported as committed".to_owned(),
+                    _ => format!("{object} is not {detail} for the service's sessions, which switches triggers off"),
+                },
+                format!("ALTER ROLE {role} SET {object} = {detail}; -- or RESET it where it is set: for the role in this database, or by the connection itself"),
             ),
             Kind::TriggerGranted => (
                 format!(
@@ -298,20 +273,6 @@ impl Found {
                     "REVOKE TRUNCATE ON {object} FROM {role}; -- and from PUBLIC, if it was granted to all"
                 ),
             ),
-            Kind::RecordChangeGranted => (
-                format!("the service's role {role} may {detail} records in {object}"),
-                format!(
-                    "REVOKE {detail} ON {object} FROM {role}; -- and from PUBLIC, if it was granted to all"
-                ),
-            ),
-            Kind::RecordForgeable => (
-                format!(
-                    "the service's role {role} may fill {detail} of {object}, which is the database's word"
-                ),
-                format!(
-                    "REVOKE INSERT ON {object} FROM {role}; SELECT {schema}.grant_app({grantee});"
-                ),
-            ),
             Kind::ReplicationRoleGranted => (
                 format!(
                     "the service's role {role} may set session_replication_role, which switches ordinary triggers and foreign keys off"
@@ -324,13 +285,14 @@ impl Found {
                 ),
                 format!("SELECT {schema}.maintain(3);"),
             ),
-            Kind::ForeignKeysOff => (object.clone(), detail),
+            Kind::ForeignKeysOff | Kind::AppendOnlyMissing | Kind::SchemaDiffers | Kind::PrivilegeUnexpected => (object.clone(), detail),
         };
         Finding {
             kind: finding,
             object,
             message,
             remedy,
+            remedy_has_lines: false,
         }
     }
 
@@ -374,6 +336,7 @@ impl Found {
             object,
             message,
             remedy,
+            remedy_has_lines: false,
         }
     }
 }
@@ -387,7 +350,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// An identifier as SQL takes it: in quotes where it needs them.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     if is_plain(name) {
         name.to_owned()
     } else {

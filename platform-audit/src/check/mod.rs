@@ -6,10 +6,12 @@
 //! [development](crate::AuditBuilder::development). [`AuditBuilder::check`](crate::AuditBuilder::check)
 //! and the command `platform-audit check` look at any time.
 
+mod differences;
 mod explanation;
 mod finding;
 mod report;
 
+pub(crate) use differences::{Catalog, differences};
 pub use explanation::{Explanation, Trusted};
 pub(crate) use finding::Found;
 pub use finding::{Finding, FindingKind};

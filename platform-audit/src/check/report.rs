@@ -32,11 +32,16 @@ impl fmt::Display for Report {
             }
             write!(
                 f,
-                "{}. {}\n   remedy: {}",
+                "{}. {}\n   remedy: ",
                 number + 1,
-                inert(&finding.message),
-                inert(&finding.remedy)
+                inert(&finding.message)
             )?;
+            if finding.remedy_has_lines {
+                let lines: Vec<_> = finding.remedy.lines().map(inert).collect();
+                f.write_str(&lines.join("\n"))?;
+            } else {
+                f.write_str(&inert(&finding.remedy))?;
+            }
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::migrate::{self, Drift};
 use super::{AuditDatabase, Dialect};
-use crate::check::{Explanation, Finding, FindingKind, Found, Report};
+use crate::check::{Catalog, Explanation, Finding, FindingKind, Found, Report, differences};
 use crate::error::Error;
 
 /// What a service says about its own tables.
@@ -33,6 +33,9 @@ pub(crate) struct Schema<'a, DB: AuditDatabase> {
 #[derive(Debug, Deserialize)]
 struct State {
     role: String,
+    /// The first schema of the connection's search path that exists; Postgres only.
+    #[serde(default)]
+    current_schema: Option<String>,
     exists: bool,
     migrated: bool,
     readable: bool,
@@ -214,14 +217,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             });
         }
         let role = role.map_or(state.role.clone(), ToOwned::to_owned);
-        let found = self.find(&state, &role, tables).await?;
-        let findings: Vec<Finding> = found
-            .into_iter()
-            .map(|found| match self.dialect {
-                Dialect::Postgres => found.on_postgres(self.name, self.service, &role),
-                Dialect::Sqlite => found.on_sqlite(self.name),
-            })
-            .collect();
+        let findings = self.find(&state, &role, tables).await?;
         Ok(Report {
             schema: self.name.to_owned(),
             role,
@@ -249,14 +245,22 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         state: &State,
         role: &str,
         tables: &Tables,
-    ) -> Result<Vec<Found>, Error> {
+    ) -> Result<Vec<Finding>, Error> {
+        let (name, service, dialect) = (self.name, self.service, self.dialect);
+        let in_words = |found: Found| match dialect {
+            Dialect::Postgres => found.on_postgres(name, service, role),
+            Dialect::Sqlite => found.on_sqlite(name),
+        };
         if !state.readable {
-            return Ok(vec![Found::new(FindingKind::RightsMissing, self.name, "")]);
+            let found = Found::new(FindingKind::RightsMissing, name, "");
+            return Ok(vec![in_words(found)]);
         }
         let drift = if state.migrated {
-            self.drift().await?
+            // A table that lacks a column is a difference that is found below.
+            let drift = self.drift().await;
+            drift.or_else(|error| is_undefined(&error).then(Drift::default).ok_or(error))?
         } else {
-            Drift::of(self.dialect, &[])
+            Drift::of(dialect, &[])
         };
         let mut found = Vec::new();
         for (kind, versions) in [
@@ -266,25 +270,61 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             if !versions.is_empty() {
                 let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
                 let detail = format!("migration {}", versions.join(", "));
-                found.push(Found::new(kind, self.name, detail));
+                found.push(Found::new(kind, name, detail));
             }
         }
-        // Of a schema of another version nothing else can be said.
-        if found.is_empty() {
-            let (statement, arguments) = match self.dialect {
-                Dialect::Postgres => (
-                    include_str!("postgres/check.sql"),
-                    vec![
-                        role.to_owned(),
-                        serde_json::to_string(&tables.schemas).unwrap_or_default(),
-                        self.service.to_owned(),
-                    ],
-                ),
-                Dialect::Sqlite => (include_str!("sqlite/check.sql"), Vec::new()),
-            };
-            found = self.fetch_json(statement, arguments).await?;
+        // A schema of another version has nothing to be compared with.
+        if !found.is_empty() {
+            return Ok(found.into_iter().map(in_words).collect());
         }
-        Ok(found)
+        if dialect == Dialect::Sqlite {
+            let found: Vec<Found> = self
+                .fetch_json(include_str!("sqlite/check.sql"), Vec::new())
+                .await?;
+            return Ok(found.into_iter().map(in_words).collect());
+        }
+        let mut schemas = tables.schemas.clone();
+        if schemas.is_empty() {
+            schemas.extend(state.current_schema.clone());
+            schemas.push(service.replace('-', "_"));
+        }
+        let schemas = serde_json::to_string(&schemas).unwrap_or_default();
+        self.begin_with_fixed_settings().await?;
+        let actual: Catalog = self
+            .fetch_json(include_str!("postgres/catalog.sql"), Vec::new())
+            .await?;
+        let found: Result<Vec<Found>, Error> = self
+            .fetch_json(
+                include_str!("postgres/check.sql"),
+                vec![role.to_owned(), schemas],
+            )
+            .await;
+        self.run("COMMIT".to_owned(), Vec::new()).await?;
+        let mut differences = differences(&actual, name, role).map_err(undecodable)?;
+        let found = match found {
+            Err(error) if is_undefined(&error) && !differences.is_empty() => Vec::new(),
+            found => found?,
+        };
+        if found
+            .iter()
+            .any(|it| it.finding == FindingKind::AppOwnsSchema)
+        {
+            // It names every object that the service's role owns, and an owner needs no grants.
+            differences.retain(|it| !it.is_of_an_owner() && it.kind != FindingKind::RightsMissing);
+        }
+        let mut findings: Vec<Finding> = found.into_iter().map(in_words).collect();
+        findings.extend(differences);
+        Ok(findings)
+    }
+
+    /// So that definitions read the same, and every name means the server's own, whatever the
+    /// session's settings are. JIT would take longer than the statements.
+    async fn begin_with_fixed_settings(&mut self) -> Result<(), Error> {
+        const BEGIN: &str = "BEGIN; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL quote_all_identifiers = off; \
+            SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL jit = off";
+        DB::run_raw(self.connection, BEGIN.into_sql_str())
+            .await
+            .map_err(Error::Store)
     }
 
     async fn state(&mut self) -> Result<State, Error> {
@@ -334,8 +374,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     ) -> Result<T, Error> {
         let statement = statement.replace("{schema}", self.name);
         let text = self.fetch(statement, arguments).await?;
-        serde_json::from_str(text.as_deref().unwrap_or("null"))
-            .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
+        serde_json::from_str(text.as_deref().unwrap_or("null")).map_err(undecodable)
     }
 
     async fn fetch(
@@ -367,6 +406,18 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         }
         done.map_err(Error::Store)
     }
+}
+
+/// Whether a statement named a table, column or function that is not there.
+fn is_undefined(error: &Error) -> bool {
+    let Error::Store(sqlx::Error::Database(error)) = error else {
+        return false;
+    };
+    matches!(error.code().as_deref(), Some("42P01" | "42703" | "42883"))
+}
+
+fn undecodable(error: serde_json::Error) -> Error {
+    Error::Store(sqlx::Error::Decode(Box::new(error)))
 }
 
 fn identifier(name: &str) -> String {

@@ -1,66 +1,65 @@
--- Everything that lets a change be committed without its record, or a record be changed:
--- $1 the role that the service connects as ('' is this connection's), $2 the schemas of its
--- tables (JSON array; '[]' is the current one and the one named like the service), $3 the service.
+-- What lets a change of the service's tables be committed without its record, besides differences
+-- of the audit schema itself (catalog.sql). $1 is the role that the service connects as, $2 the
+-- schemas of its tables (JSON array).
 WITH app AS (
-    SELECT oid, rolname, rolsuper FROM pg_roles WHERE rolname = COALESCE(NULLIF($1::text, ''), current_user)
-), wanted AS (
-    SELECT nspname FROM pg_namespace
-    WHERE nspname <> '{schema}' AND CASE
-        WHEN $2::json ->> 0 IS NULL THEN nspname IN (current_schema(), replace($3::text, '-', '_'))
-        ELSE nspname IN (SELECT json_array_elements_text($2::json))
-    END
+    SELECT oid, rolname, rolsuper FROM pg_roles WHERE rolname = $1::text
 ), business AS (
-    SELECT class.oid, {schema}.qualified(class.oid) AS name, relowner,
-        EXISTS (SELECT FROM {schema}.exemption WHERE relation = {schema}.qualified(class.oid)) AS exempt
+    SELECT class.oid, format('%I.%I', nspname, relname) AS name, relowner,
+        EXISTS (SELECT FROM {schema}.exemption WHERE relation = format('%I.%I', nspname, relname)) AS exempt
     FROM pg_class AS class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE nspname IN (SELECT nspname FROM wanted)
+    WHERE nspname IN (SELECT json_array_elements_text($2::json)) AND nspname <> '{schema}'
         AND relkind IN ('r', 'p', 'f') AND NOT relispartition AND relpersistence <> 't'
         AND relname <> '_sqlx_migrations' -- the migrator's own bookkeeping
         AND NOT EXISTS (
             SELECT FROM pg_depend
             WHERE classid = 'pg_class'::regclass AND objid = class.oid AND deptype = 'e' -- an extension's
         )
-), guards AS (
-    SELECT business.name, trigger.tab, trigger.name AS trigger, trigger.enabled,
-        bool_and(trigger.enabled IS NULL) OVER (PARTITION BY business.oid) AS bare
-    FROM business CROSS JOIN LATERAL {schema}.guard_triggers(business.oid) AS trigger
+), tables AS (
+    SELECT DISTINCT business.oid AS business, business.name AS whole, tab.oid, format('%I.%I', nspname, relname) AS name
+    FROM business
+        CROSS JOIN LATERAL (SELECT relid::oid AS oid FROM pg_partition_tree(business.oid) UNION SELECT business.oid) AS tab
+        JOIN pg_class ON pg_class.oid = tab.oid JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE NOT exempt
+), guards AS (
+    SELECT tables.*, wanted.name AS trigger, tgenabled AS enabled,
+        bool_and(tgenabled IS NULL) OVER (PARTITION BY business) AS bare
+    FROM tables CROSS JOIN (VALUES
+            ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER {schema}_guard AFTER INSERT OR DELETE OR UPDATE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ({schema}.needs_check(%L::regclass)) EXECUTE FUNCTION {schema}.demand_record()'),
+            ('{schema}_guard_truncate', 'CREATE TRIGGER {schema}_guard_truncate AFTER TRUNCATE ON %1$s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.oblige_truncate()')
+        ) AS wanted (name, definition)
+        LEFT JOIN pg_trigger ON tgrelid = tables.oid AND tgname = wanted.name AND pg_get_triggerdef(pg_trigger.oid) IN (
+            format(wanted.definition, tables.name, tables.name), format(wanted.definition, tables.name, whole))
 ), guarded AS (
-    SELECT DISTINCT tab::oid AS oid FROM guards WHERE NOT bare
-), records AS (
-    SELECT relid AS tab FROM pg_partition_tree('{schema}.record')
-), kept AS (
-    SELECT tab, name, type, (
-        SELECT tgenabled FROM pg_trigger
-        WHERE tgrelid = tab AND tgname = name AND tgtype = type AND tgfoid = '{schema}.refuse_change()'::regprocedure
-    ) AS enabled
-    FROM records CROSS JOIN (VALUES ('record_append_only', 27), ('record_no_truncate', 34)) AS trigger (name, type)
+    SELECT DISTINCT oid FROM guards WHERE NOT bare
 ), owned AS (
-    SELECT class.oid, relowner, {schema}.qualified(class.oid) AS name
-    FROM pg_class AS class
-    WHERE class.oid IN (SELECT oid FROM business UNION SELECT oid FROM guarded UNION SELECT tab FROM records)
+    SELECT oid, relowner, format('%s.%I', relnamespace::regnamespace, relname) AS name
+    FROM pg_class WHERE oid IN (SELECT oid FROM business UNION SELECT oid FROM guarded)
 ), made (owner, change) AS (
-    -- What the guard is made of, besides the records.
     SELECT nspowner, 'ALTER SCHEMA {schema} OWNER TO' FROM pg_namespace WHERE nspname = '{schema}'
     UNION ALL SELECT proowner, format('ALTER FUNCTION %s OWNER TO', oid::regprocedure)
         FROM pg_proc WHERE pronamespace = '{schema}'::regnamespace
-    UNION ALL SELECT relowner, format('ALTER %s %s OWNER TO', CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, {schema}.qualified(oid))
-        FROM pg_class WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'S') AND oid NOT IN (SELECT tab FROM records)
+    UNION ALL SELECT relowner, format('ALTER %s %s.%I OWNER TO', CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, '{schema}', relname)
+        FROM pg_class WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'p', 'S', 'v')
+    UNION ALL SELECT typowner, format('ALTER DOMAIN %s OWNER TO', oid::regtype)
+        FROM pg_type WHERE typnamespace = '{schema}'::regnamespace AND typtype = 'd'
+), setting (name, value, safe) AS (
+    -- Of the role in this database before that of the role, of the database and of the server.
+    SELECT pg_settings.name, CASE WHEN $1::text = session_user THEN pg_settings.setting ELSE COALESCE((
+            SELECT split_part(config, '=', 2) FROM pg_db_role_setting CROSS JOIN LATERAL unnest(setconfig) AS config
+            WHERE (setrole = app.oid OR setrole = 0) AND (setdatabase = 0 OR setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()))
+                AND split_part(config, '=', 1) = pg_settings.name
+            ORDER BY setrole <> 0 DESC, setdatabase <> 0 DESC LIMIT 1
+        ), reset_val) END, safe
+    FROM app, pg_settings JOIN (VALUES ('synchronous_commit', 'on'), ('session_replication_role', 'origin'), ('event_triggers', 'on')) AS wanted (name, safe)
+        ON wanted.name = pg_settings.name
 ), findings (finding, object, detail) AS (
-    SELECT DISTINCT 'table_unguarded', name, '' FROM guards WHERE bare
-    UNION ALL SELECT 'guard_missing', tab::text, trigger::text FROM guards WHERE NOT bare AND enabled IS NULL
-    UNION ALL SELECT 'guard_disabled', tab::text, trigger::text FROM guards WHERE enabled = 'D'
-    UNION ALL SELECT 'guard_not_always', tab::text, trigger::text FROM guards WHERE enabled IN ('O', 'R')
-    UNION ALL SELECT 'obligation_unchecked', '{schema}.obligation', 'obligation_demands_record' WHERE NOT EXISTS (
-        SELECT FROM pg_trigger
-        WHERE tgrelid = '{schema}.obligation'::regclass AND tgname = 'obligation_demands_record'
-            AND tgenabled = 'A' AND tgdeferrable AND tginitdeferred AND tgfoid = '{schema}.demand_obligation()'::regprocedure
-    )
-    UNION ALL SELECT CASE WHEN enabled IS NULL THEN 'append_only_missing' ELSE 'append_only_not_always' END, tab::text, name
-        FROM kept WHERE enabled IS DISTINCT FROM 'A'
+    SELECT DISTINCT 'table_unguarded', whole, '' FROM guards WHERE bare
+    UNION ALL SELECT 'guard_missing', name, trigger FROM guards WHERE NOT bare AND enabled IS NULL
+    UNION ALL SELECT 'guard_disabled', name, trigger FROM guards WHERE enabled = 'D'
+    UNION ALL SELECT 'guard_not_always', name, trigger FROM guards WHERE enabled IN ('O', 'R')
     UNION ALL SELECT 'app_superuser', app.rolname, role.rolname FROM app, pg_roles AS role
         WHERE role.rolsuper AND (app.rolsuper AND role.oid = app.oid OR NOT app.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER'))
-    -- What follows from being a superuser, or the owner, is not said again.
+    -- What follows from being a superuser, or the owner, is not reported again.
     UNION ALL SELECT 'app_owns_table', name, relowner::regrole::text FROM owned, app
         WHERE NOT rolsuper AND pg_has_role(app.oid, relowner, 'MEMBER')
     -- RESET ROLE is open to every statement.
@@ -81,25 +80,23 @@ WITH app AS (
         WHERE NOT app.rolsuper AND role.rolcreaterole AND NOT role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER')
             -- From Postgres 16 on it takes a right on the role that is given.
             AND current_setting('server_version_num')::int < 160000
-    UNION ALL SELECT 'app_writes_files', app.rolname, role.rolname FROM app, pg_roles AS role
-        WHERE NOT app.rolsuper AND role.rolname IN ('pg_execute_server_program', 'pg_write_server_files')
+    -- Roles that the server defines reach beyond any table's privileges: files, all data, other sessions.
+    UNION ALL SELECT 'app_privileged', app.rolname, role.rolname FROM app, pg_roles AS role
+        WHERE NOT app.rolsuper AND role.oid < 16384 AND starts_with(role.rolname, 'pg_') AND role.rolname <> 'pg_database_owner'
             AND pg_has_role(app.oid, role.oid, 'MEMBER')
-    UNION ALL SELECT 'obligation_forgeable', '{schema}.obliged', '' FROM app, pg_class AS sequence
-        WHERE sequence.oid = '{schema}.obliged'::regclass AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER')
-            AND has_sequence_privilege(app.oid, sequence.oid, 'USAGE, UPDATE')
-    UNION ALL SELECT 'trigger_granted', {schema}.qualified(class.oid), '' FROM app, pg_class AS class
-        WHERE (class.oid IN (SELECT oid FROM guarded UNION SELECT tab FROM records) OR class.oid = '{schema}.obligation'::regclass)
-            AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, class.oid, 'TRIGGER')
+            -- Not what another of them, or being a superuser, brings along.
+            AND NOT EXISTS (
+                SELECT FROM pg_roles AS other WHERE other.oid <> role.oid AND pg_has_role(app.oid, other.oid, 'MEMBER')
+                    AND (other.rolsuper OR other.oid < 16384 AND pg_has_role(other.oid, role.oid, 'MEMBER')))
+    UNION ALL SELECT 'app_privileged', role.rolname, attribute FROM app, pg_roles AS role
+        CROSS JOIN LATERAL (VALUES ('REPLICATION', rolreplication), ('BYPASSRLS', rolbypassrls)) AS it (attribute, held)
+        WHERE NOT app.rolsuper AND held AND NOT role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER')
+    UNION ALL SELECT 'trigger_granted', name, '' FROM app, owned
+        WHERE owned.oid IN (SELECT oid FROM guarded)
+            AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, owned.oid, 'TRIGGER')
     UNION ALL SELECT 'truncate_granted', name, '' FROM owned, app
-        WHERE NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, owned.oid, 'TRUNCATE')
-            AND owned.oid IN (SELECT oid FROM guarded UNION SELECT tab FROM records)
-    UNION ALL SELECT 'record_change_granted', name, privilege FROM owned, app, unnest(ARRAY['UPDATE', 'DELETE']) AS privilege
-        WHERE NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND owned.oid IN (SELECT tab FROM records)
-            AND (has_table_privilege(app.oid, owned.oid, privilege)
-                OR privilege = 'UPDATE' AND has_any_column_privilege(app.oid, owned.oid, 'UPDATE'))
-    UNION ALL SELECT 'record_forgeable', name, attname::text FROM owned, app, pg_attribute
-        WHERE NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND owned.oid IN (SELECT tab FROM records)
-            AND attrelid = owned.oid AND attname IN ('xid', 'recorded_at') AND has_column_privilege(app.oid, owned.oid, attnum, 'INSERT')
+        WHERE owned.oid IN (SELECT oid FROM guarded)
+            AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, owned.oid, 'TRUNCATE')
     UNION ALL SELECT 'rights_missing', '{schema}', '' FROM app
         WHERE NOT (has_schema_privilege(app.oid, '{schema}', 'USAGE')
             AND has_column_privilege(app.oid, '{schema}.record', 'id', 'INSERT')
@@ -109,12 +106,8 @@ WITH app AS (
             AND has_function_privilege(app.oid, '{schema}.write_sealed(varbit)', 'EXECUTE'))
     UNION ALL SELECT 'read_only', current_database(), CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'setting' END
         WHERE pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean
-    -- What is not a part of the log any more, nobody reads, and nothing keeps from being changed.
-    UNION ALL SELECT 'partition_detached', {schema}.qualified(oid), CASE WHEN relname = 'record_default' THEN 'DEFAULT' ELSE format(
-            'FOR VALUES FROM (%L) TO (%L)', to_date(right(relname, 7), 'YYYY_MM') || ' 00:00+00', (to_date(right(relname, 7), 'YYYY_MM') + interval '1 month')::date || ' 00:00+00') END
-        FROM pg_class
-        WHERE relnamespace = '{schema}'::regnamespace AND relkind = 'r' AND relname ~ '^record_([0-9]{4}_[0-9]{2}|default)$'
-            AND oid NOT IN (SELECT tab FROM records)
+    UNION ALL SELECT 'setting_unsafe', name, safe FROM setting, app
+        WHERE NOT rolsuper AND (value <> safe AND name <> 'synchronous_commit' OR value = 'off')
     -- Postgres 15 can grant it; before, only superusers can set it.
     UNION ALL SELECT 'replication_role_granted', rolname, '' FROM app
         WHERE NOT rolsuper AND {schema}.may_set_replication_role(app.oid)

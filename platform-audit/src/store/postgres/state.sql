@@ -1,6 +1,7 @@
 -- What this connection may do with the schema, before anything in it is asked.
 SELECT json_build_object(
     'role', current_user,
+    'current_schema', current_schema(),
     'exists', found.oid IS NOT NULL,
     'migrated', migration.oid IS NOT NULL,
     'readable', COALESCE(has_schema_privilege(found.oid, 'USAGE') AND has_table_privilege(migration.oid, 'SELECT'), true),

@@ -86,44 +86,54 @@ macro_rules! found {
 }
 
 found! {
-    missing_trigger: "DROP TRIGGER ledger_audit_guard ON entry" => GuardMissing at "entry";
-    missing_truncate_trigger: "DROP TRIGGER ledger_audit_guard_truncate ON entry" => GuardMissing at "entry";
-    missing_truncate_trigger_of_a_partition: "DROP TRIGGER ledger_audit_guard_truncate ON measure_2" => GuardMissing at "measure_2";
-    trigger_that_does_something_else: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (false) EXECUTE FUNCTION ledger_audit.demand_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "entry";
-    disabled_trigger: "ALTER TABLE entry DISABLE TRIGGER ledger_audit_guard" => GuardDisabled at "entry";
-    disabled_trigger_of_a_partition: "ALTER TABLE measure_1 DISABLE TRIGGER ledger_audit_guard" => GuardDisabled at "measure_1";
-    trigger_that_is_not_always: "ALTER TABLE entry ENABLE TRIGGER ledger_audit_guard" => GuardNotAlways at "entry";
-    trigger_of_replicas_only: "ALTER TABLE entry ENABLE REPLICA TRIGGER ledger_audit_guard" => GuardNotAlways at "entry";
+    missing_trigger: "DROP TRIGGER ledger_audit_guard ON entry" => GuardMissing at "public.entry";
+    missing_truncate_trigger: "DROP TRIGGER ledger_audit_guard_truncate ON entry" => GuardMissing at "public.entry";
+    missing_truncate_trigger_of_a_partition: "DROP TRIGGER ledger_audit_guard_truncate ON measure_2" => GuardMissing at "public.measure_2";
+    trigger_that_does_something_else: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (false) EXECUTE FUNCTION ledger_audit.demand_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "public.entry";
+    disabled_trigger: "ALTER TABLE entry DISABLE TRIGGER ledger_audit_guard" => GuardDisabled at "public.entry";
+    disabled_trigger_of_a_partition: "ALTER TABLE measure_1 DISABLE TRIGGER ledger_audit_guard" => GuardDisabled at "public.measure_1";
+    trigger_that_is_not_always: "ALTER TABLE entry ENABLE TRIGGER ledger_audit_guard" => GuardNotAlways at "public.entry";
+    trigger_of_replicas_only: "ALTER TABLE entry ENABLE REPLICA TRIGGER ledger_audit_guard" => GuardNotAlways at "public.entry";
     bare_table: "CREATE TABLE another (id int); ALTER TABLE another OWNER TO MINE" => TableUnguarded at "public.another";
     bare_table_whose_name_is_sql: "CREATE TABLE \"');SELECT ledger_audit.unguard('entry','x')--\" (id int); ALTER TABLE \"');SELECT ledger_audit.unguard('entry','x')--\" OWNER TO MINE" => TableUnguarded at "public.\"');SELECT ledger_audit.unguard('entry','x')--\"";
     bare_table_with_an_apostrophe: "CREATE TABLE \"o'brien\" (id int); ALTER TABLE \"o'brien\" OWNER TO MINE" => TableUnguarded at "public.\"o'brien\"";
     bare_partitioned_table: "CREATE TABLE another (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF another DEFAULT; ALTER TABLE another OWNER TO MINE; ALTER TABLE part OWNER TO MINE" => TableUnguarded at "public.another";
     detached_partition: "ALTER TABLE measure DETACH PARTITION measure_3; DROP TRIGGER ledger_audit_guard_truncate ON measure_3" => TableUnguarded at "public.measure_3";
     renamed_exempt_table: "ALTER TABLE parent RENAME TO elder" => TableUnguarded at "public.elder";
-    obligation_without_its_trigger: "DROP TRIGGER obligation_demands_record ON ledger_audit.obligation" => ObligationUnchecked at "ledger_audit.obligation";
-    obligation_with_its_trigger_disabled: "ALTER TABLE ledger_audit.obligation DISABLE TRIGGER obligation_demands_record" => ObligationUnchecked at "ledger_audit.obligation";
+    obligation_without_its_trigger: "DROP TRIGGER obligation_demands_record ON ledger_audit.obligation" => SchemaDiffers at "ledger_audit.obligation.obligation_demands_record";
+    obligation_with_its_trigger_disabled: "ALTER TABLE ledger_audit.obligation DISABLE TRIGGER obligation_demands_record" => SchemaDiffers at "ledger_audit.obligation.obligation_demands_record";
     app_superuser: "ALTER ROLE APP SUPERUSER" => AppSuperuser at "APP";
     app_member_of_a_superuser: "GRANT postgres TO APP" => AppSuperuser at "APP";
-    app_may_write_files: "GRANT pg_write_server_files TO APP" => AppWritesFiles at "APP";
+    app_may_write_files: "GRANT pg_write_server_files TO APP" => AppPrivileged at "APP";
     app_owns_a_table: "ALTER TABLE entry OWNER TO APP" => AppOwnsTable at "public.entry";
     app_owns_what_decides: "ALTER FUNCTION ledger_audit.demand_record() OWNER TO APP" => AppOwnsSchema at "ledger_audit";
     app_owns_the_audit_schema: "ALTER SCHEMA ledger_audit OWNER TO APP; GRANT USAGE ON SCHEMA ledger_audit TO MINE" => AppOwnsSchema at "ledger_audit";
     app_owns_the_schema_of_its_tables: "ALTER SCHEMA public OWNER TO APP" => AppOwnsTablesSchema at "public";
-    a_part_of_the_log_is_detached: "ALTER TABLE ledger_audit.record DETACH PARTITION ledger_audit.record_default" => PartitionDetached at "ledger_audit.record_default";
+    a_part_of_the_log_is_detached: "ALTER TABLE ledger_audit.record DETACH PARTITION ledger_audit.record_default" => SchemaDiffers at "ledger_audit.record_default";
     app_owns_the_obligations: "ALTER TABLE ledger_audit.obligation OWNER TO APP" => AppOwnsSchema at "ledger_audit";
     app_owns_the_sequence: "ALTER SEQUENCE ledger_audit.obliged OWNER TO APP" => AppOwnsSchema at "ledger_audit";
-    app_may_say_that_it_is_obliged: "GRANT USAGE ON SEQUENCE ledger_audit.obliged TO APP" => ObligationForgeable at "ledger_audit.obliged";
-    app_may_set_the_obligation: "GRANT UPDATE ON SEQUENCE ledger_audit.obliged TO APP" => ObligationForgeable at "ledger_audit.obliged";
-    app_may_put_triggers_on_obligations: "GRANT TRIGGER ON ledger_audit.obligation TO APP" => TriggerGranted at "ledger_audit.obligation";
+    app_may_say_that_it_is_obliged: "GRANT USAGE ON SEQUENCE ledger_audit.obliged TO APP" => PrivilegeUnexpected at "ledger_audit.obliged";
+    app_may_set_the_obligation: "GRANT UPDATE ON SEQUENCE ledger_audit.obliged TO APP" => PrivilegeUnexpected at "ledger_audit.obliged";
+    app_may_put_triggers_on_obligations: "GRANT TRIGGER ON ledger_audit.obligation TO APP" => PrivilegeUnexpected at "ledger_audit.obligation";
     app_may_put_triggers_on_a_guarded_table: "GRANT TRIGGER ON entry TO APP" => TriggerGranted at "public.entry";
     app_may_truncate: "GRANT TRUNCATE ON entry TO APP" => TruncateGranted at "public.entry";
     app_may_set_the_replication_role: "GRANT SET ON PARAMETER session_replication_role TO APP" => ReplicationRoleGranted at "APP";
-    app_may_update_records: "GRANT UPDATE (reason) ON ledger_audit.record TO APP" => RecordChangeGranted at "ledger_audit.record";
-    app_may_delete_records: "GRANT DELETE ON ledger_audit.record TO APP" => RecordChangeGranted at "ledger_audit.record";
-    app_may_say_which_transaction: "GRANT INSERT (xid) ON ledger_audit.record TO APP" => RecordForgeable at "ledger_audit.record";
-    append_only_trigger_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record" => AppendOnlyMissing at "ledger_audit.record";
-    truncate_trigger_of_a_record_partition_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record_default" => AppendOnlyMissing at "ledger_audit.record_default";
-    append_only_trigger_disabled: "ALTER TABLE ledger_audit.record_default DISABLE TRIGGER record_append_only" => AppendOnlyNotAlways at "ledger_audit.record_default";
+    app_may_update_records: "GRANT UPDATE (reason) ON ledger_audit.record TO APP" => PrivilegeUnexpected at "ledger_audit.record";
+    app_may_delete_records: "GRANT DELETE ON ledger_audit.record TO APP" => PrivilegeUnexpected at "ledger_audit.record";
+    app_may_say_which_transaction: "GRANT INSERT (xid) ON ledger_audit.record TO APP" => PrivilegeUnexpected at "ledger_audit.record";
+    append_only_trigger_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record" => SchemaDiffers at "ledger_audit.record.record_no_truncate";
+    truncate_trigger_of_a_record_partition_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record_default" => SchemaDiffers at "ledger_audit.record_default.record_no_truncate";
+    append_only_trigger_disabled: "ALTER TABLE ledger_audit.record_default DISABLE TRIGGER record_append_only" => SchemaDiffers at "ledger_audit.record_default.record_append_only";
+    trigger_of_one_column: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OF amount OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_audit.demand_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "public.entry";
+    truncate_trigger_that_never_fires: "DROP TRIGGER ledger_audit_guard_truncate ON entry; CREATE TRIGGER ledger_audit_guard_truncate AFTER TRUNCATE ON entry FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION ledger_audit.oblige_truncate(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard_truncate" => GuardMissing at "public.entry";
+    app_may_exempt_tables: "GRANT INSERT, UPDATE, DELETE ON ledger_audit.exemption TO APP" => PrivilegeUnexpected at "ledger_audit.exemption";
+    app_may_plant_functions: "GRANT CREATE ON SCHEMA ledger_audit TO APP" => PrivilegeUnexpected at "ledger_audit";
+    everybody_may_write_records: "GRANT ALL ON ledger_audit.record TO PUBLIC" => PrivilegeUnexpected at "ledger_audit.record";
+    app_may_replicate: "ALTER ROLE APP REPLICATION" => AppPrivileged at "APP";
+    app_may_read_other_sessions: "GRANT pg_monitor TO APP" => AppPrivileged at "APP";
+    app_may_read_everything: "GRANT pg_read_all_data TO APP" => AppPrivileged at "APP";
+    commits_are_not_durable: "ALTER ROLE APP SET synchronous_commit = off" => SettingUnsafe at "synchronous_commit";
+    triggers_are_off_for_the_app: "ALTER ROLE APP SET session_replication_role = replica" => SettingUnsafe at "session_replication_role";
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod accepted;
 mod bypass;
+mod catalog;
 mod check;
 mod forgery;
 mod rights;
