@@ -61,6 +61,12 @@ pub enum FindingKind {
     ReadOnly,
     /// The connection does not enforce foreign keys, which the guard on SQLite is made of.
     ForeignKeysOff,
+    /// An object of the audit schema is not as the migrations made it.
+    SchemaDiffers,
+    /// A guarded table was changed and committed without its record (SQLite).
+    ObligationOpen,
+    /// A setting of the connection takes away what the guard is made of (SQLite).
+    SettingUnsafe,
 }
 
 /// One thing that breaks the promise, or lets somebody break it.
@@ -324,50 +330,11 @@ impl Found {
                 ),
                 format!("SELECT {schema}.maintain(3);"),
             ),
-            Kind::ForeignKeysOff => (object.clone(), detail),
-        };
-        Finding {
-            kind: finding,
-            object,
-            message,
-            remedy,
-        }
-    }
-
-    /// In words, for the SQLite tables with `prefix`.
-    pub(crate) fn on_sqlite(self, prefix: &str) -> Finding {
-        use FindingKind as Kind;
-        let Self {
-            finding,
-            object,
-            detail,
-        } = self;
-        let guard = format!("Audit::new(…).guard([{object:?}]) before start");
-        let (message, remedy) = match finding {
-            Kind::TableUnguarded => (
-                format!("the table {object} is neither guarded nor exempt, so it can be changed without a record"),
-                format!("{guard}; or, if it needs no records: .exempt({object:?}, \"why\")"),
-            ),
-            Kind::GuardMissing => (
-                format!("the guard of {object} lacks its trigger {detail}, so some changes need no record"),
-                guard,
-            ),
-            Kind::AppendOnlyMissing => (
-                format!("{object} lacks its trigger {detail}, so records can be changed"),
-                format!("Make the trigger {detail} again, as the migrations of {prefix} do."),
-            ),
-            Kind::ForeignKeysOff => (
-                "this connection does not enforce foreign keys, so guarded tables cannot be changed through it".to_owned(),
-                "PRAGMA foreign_keys = ON; -- for each connection".to_owned(),
-            ),
-            Kind::MigrationAhead => (
-                format!("the audit tables {object} have {detail}, which this version of platform-audit does not know"),
-                "Run the version of the service that was built with the newer platform-audit.".to_owned(),
-            ),
-            _ => (
-                format!("the audit tables {object} lack {detail}"),
-                "Start the service with write access to the file: it migrates by itself.".to_owned(),
-            ),
+            // SQLite's, which words them itself.
+            Kind::ForeignKeysOff
+            | Kind::SchemaDiffers
+            | Kind::ObligationOpen
+            | Kind::SettingUnsafe => (object.clone(), detail),
         };
         Finding {
             kind: finding,

@@ -149,45 +149,6 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         Ok(())
     }
 
-    async fn guard_on_sqlite(&mut self, table: &str) -> Result<(), Error> {
-        let mut statements = String::new();
-        for event in ["insert", "update", "delete"] {
-            let statement = include_str!("sqlite/guard.sql")
-                .replace("{event}", event)
-                .replace("{schema}", self.name)
-                .replace("{name}", &literal(table))
-                .replace("{table}", &identifier(table))
-                .replace("{trigger}", &self.sqlite_trigger(table, event));
-            statements.push_str(&statement);
-        }
-        let exemption = format!(
-            "DELETE FROM {}_exemption WHERE relation = {};",
-            self.name,
-            literal(table)
-        );
-        self.run_together(statements + &exemption).await
-    }
-
-    async fn exempt_on_sqlite(&mut self, table: &str, reason: &str) -> Result<(), Error> {
-        let mut statements = String::new();
-        for event in ["insert", "update", "delete"] {
-            let trigger = self.sqlite_trigger(table, event);
-            statements.push_str(&format!("DROP TRIGGER IF EXISTS {trigger};\n"));
-        }
-        let exemption = format!(
-            "INSERT INTO {}_exemption (relation, reason) VALUES ({}, {})
-                ON CONFLICT (relation) DO UPDATE SET reason = excluded.reason WHERE reason <> excluded.reason;",
-            self.name,
-            literal(table),
-            literal(reason)
-        );
-        self.run_together(statements + &exemption).await
-    }
-
-    fn sqlite_trigger(&self, table: &str, event: &str) -> String {
-        identifier(&format!("{}_guard_{table}_{event}", self.name))
-    }
-
     /// What lets a change be committed without its record, or a record be changed. `role` is the
     /// service's, if that is not who asks.
     pub(crate) async fn check(
@@ -215,13 +176,13 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         }
         let role = role.map_or(state.role.clone(), ToOwned::to_owned);
         let found = self.find(&state, &role, tables).await?;
-        let findings: Vec<Finding> = found
-            .into_iter()
-            .map(|found| match self.dialect {
-                Dialect::Postgres => found.on_postgres(self.name, self.service, &role),
-                Dialect::Sqlite => found.on_sqlite(self.name),
-            })
-            .collect();
+        let findings: Vec<Finding> = match self.dialect {
+            Dialect::Postgres => found
+                .into_iter()
+                .map(|found| found.on_postgres(self.name, self.service, &role))
+                .collect(),
+            Dialect::Sqlite => self.findings_on_sqlite(found).await?,
+        };
         Ok(Report {
             schema: self.name.to_owned(),
             role,
@@ -270,18 +231,13 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             }
         }
         // Of a schema of another version nothing else can be said.
-        if found.is_empty() {
-            let (statement, arguments) = match self.dialect {
-                Dialect::Postgres => (
-                    include_str!("postgres/check.sql"),
-                    vec![
-                        role.to_owned(),
-                        serde_json::to_string(&tables.schemas).unwrap_or_default(),
-                        self.service.to_owned(),
-                    ],
-                ),
-                Dialect::Sqlite => (include_str!("sqlite/check.sql"), Vec::new()),
-            };
+        if found.is_empty() && self.dialect == Dialect::Postgres {
+            let arguments = vec![
+                role.to_owned(),
+                serde_json::to_string(&tables.schemas).unwrap_or_default(),
+                self.service.to_owned(),
+            ];
+            let statement = include_str!("postgres/check.sql");
             found = self.fetch_json(statement, arguments).await?;
         }
         Ok(found)
@@ -327,7 +283,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         }
     }
 
-    async fn fetch_json<T: DeserializeOwned>(
+    pub(super) async fn fetch_json<T: DeserializeOwned>(
         &mut self,
         statement: &str,
         arguments: Vec<String>,
@@ -338,7 +294,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
     }
 
-    async fn fetch(
+    pub(super) async fn fetch(
         &mut self,
         statement: String,
         arguments: Vec<String>,
@@ -358,7 +314,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     }
 
     /// All of `statements` or none.
-    async fn run_together(&mut self, statements: String) -> Result<(), Error> {
+    pub(super) async fn run_together(&mut self, statements: String) -> Result<(), Error> {
         let statements = AssertSqlSafe(format!("BEGIN IMMEDIATE;\n{statements}\nCOMMIT;"));
         let done = DB::run_raw(self.connection, statements.into_sql_str()).await;
         if done.is_err() {
@@ -369,7 +325,8 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     }
 }
 
-fn identifier(name: &str) -> String {
+/// A name as SQL takes it.
+pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
