@@ -41,7 +41,7 @@ where
         return Audited::new(problem::misconfigured());
     };
     let work = Work { core, store };
-    let response = uncut(&request, unit.anonymous.clone(), |caller| {
+    let response = uncut(&request, unit.limited.clone(), |caller| {
         let request = Arc::clone(&request);
         async move { change(&work, &request, unit, body, caller).await }
     });
@@ -59,7 +59,7 @@ where
         request, mut unit, ..
     } = call;
     unit.resource_id = resource_id;
-    let response = uncut(&request, unit.anonymous.clone(), |caller| {
+    let response = uncut(&request, unit.limited.clone(), |caller| {
         let request = Arc::clone(&request);
         async move { read(&request, &unit, body, caller).await }
     });

@@ -207,7 +207,8 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
                 match written {
                     // SQLite, where a success must not meet another transaction's obligation.
                     Ok(0) if self.dialect == Dialect::Sqlite => {
-                        let mut connection = self.connections.lend().await.map_err(Error::Record)?;
+                        let mut connection =
+                            self.connections.lend().await.map_err(Error::Record)?;
                         self.refuse_open_obligation(&mut connection).await?;
                         connection.keep();
                     }

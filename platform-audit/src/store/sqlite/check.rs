@@ -128,11 +128,9 @@ fn unguarded(
         if missing.len() == triggers.len() {
             findings.push(remedies.of_guard(FindingKind::TableUnguarded, &table.name, &missing));
         } else {
-            findings.extend(
-                missing.iter().map(|trigger| {
-                    remedies.of_guard(FindingKind::GuardMissing, &table.name, &[trigger])
-                }),
-            );
+            findings.extend(missing.iter().map(|trigger| {
+                remedies.of_guard(FindingKind::GuardMissing, &table.name, &[trigger])
+            }));
         }
     }
     findings

@@ -54,7 +54,9 @@ impl Remedies<'_> {
     }
 
     pub(super) fn of_unexpected(&self, found: &Object, database: &str) -> Finding {
-        let Object { kind, name, table, .. } = found;
+        let Object {
+            kind, name, table, ..
+        } = found;
         let where_to = match database {
             "temp" => "this connection",
             _ => "the database",
@@ -68,7 +70,10 @@ impl Remedies<'_> {
     }
 
     pub(super) fn of_guard(&self, kind: FindingKind, table: &str, missing: &[&Object]) -> Finding {
-        let create: String = missing.iter().map(|trigger| trigger.create_anew()).collect();
+        let create: String = missing
+            .iter()
+            .map(|trigger| trigger.create_anew())
+            .collect();
         let message = match kind {
             FindingKind::TableUnguarded => format!(
                 "the table {table} is neither guarded nor exempt, so it can be changed without a record"
@@ -135,7 +140,9 @@ impl Remedies<'_> {
 
     /// What was done has to be found out; that it was done is known.
     fn late_record(&self, table: &str, changed_at: &str) -> String {
-        let Self { schema, service, .. } = self;
+        let Self {
+            schema, service, ..
+        } = self;
         let id = Uuid::now_v7();
         format!(
             "INSERT INTO {schema}_record (id, xid, occurred_at, service, actor_kind, actor_id, action, resource_type, outcome, reason)\n\
@@ -150,7 +157,9 @@ impl Remedies<'_> {
     fn without(&self, trigger: &str, statement: &str) -> String {
         let again = self.expected.iter().find(|object| object.name == trigger);
         let again = again.map_or(String::new(), |object| format!("{};", object.sql));
-        format!("BEGIN IMMEDIATE;\nDROP TRIGGER IF EXISTS {trigger};\n{statement}\n{again}\nCOMMIT;")
+        format!(
+            "BEGIN IMMEDIATE;\nDROP TRIGGER IF EXISTS {trigger};\n{statement}\n{again}\nCOMMIT;"
+        )
     }
 
     /// The statements that make the indexes and triggers of a table.
@@ -178,13 +187,7 @@ impl Remedies<'_> {
         )
     }
 
-    fn finding(
-        &self,
-        kind: FindingKind,
-        object: &str,
-        message: String,
-        remedy: String,
-    ) -> Finding {
+    fn finding(&self, kind: FindingKind, object: &str, message: String, remedy: String) -> Finding {
         Finding {
             kind,
             object: object.to_owned(),
@@ -207,7 +210,10 @@ fn kind_of(wanted: &Object) -> FindingKind {
 fn of_setting(setting: &str) -> (String, String) {
     let (state, harm) = match setting {
         "defer_foreign_keys" => ("on", "guarded tables cannot be changed through it"),
-        "ignore_check_constraints" => ("on", "records need not be well-formed, and may be of any size"),
+        "ignore_check_constraints" => (
+            "on",
+            "records need not be well-formed, and may be of any size",
+        ),
         "writable_schema" => ("on", "any statement may rewrite what guards the tables"),
         "trusted_schema" => ("off", "guarded tables cannot be changed through it"),
         _ => ("off", "what is rolled back may stay in the file"),
@@ -217,5 +223,8 @@ fn of_setting(setting: &str) -> (String, String) {
         (_, "on") => format!("PRAGMA {setting} = OFF; -- for each connection"),
         _ => format!("PRAGMA {setting} = ON; -- for each connection"),
     };
-    (format!("this connection has {setting} {state}, so {harm}"), remedy)
+    (
+        format!("this connection has {setting} {state}, so {harm}"),
+        remedy,
+    )
 }
