@@ -181,6 +181,17 @@ async fn a_change_is_refused_while_foreign_keys_are_deferred() {
     assert_eq!(guarded.content().await, before);
 }
 
+/// The trigger asks the connection's settings, which an untrusted schema may not.
+#[tokio::test]
+async fn a_connection_that_trusts_no_schema_changes_no_guarded_table() {
+    let guarded = Guarded::new().await;
+    let before = guarded.content().await;
+    let steps = ["PRAGMA trusted_schema = OFF", CHANGE];
+    let refused = guarded.attempt(&steps).await.expect("it is refused");
+    assert!(refused.contains("unsafe use"), "{refused}");
+    assert_eq!(guarded.content().await, before);
+}
+
 /// The record that every open obligation asks for has no id.
 #[tokio::test]
 async fn no_record_stands_for_that_of_every_change() {
