@@ -83,7 +83,11 @@ fn differences(schema: &str, there: &[Object], remedies: &Remedies<'_>) -> Vec<F
     }
     let besides = there.iter().filter(|object| {
         let is_known = expected.iter().any(|wanted| wanted.name == object.name);
-        let is_guard = || guard_triggers(schema, &object.table).contains(object);
+        // Whether it is as it should be, is said of the table.
+        let is_guard = || {
+            let guards = guard_triggers(schema, &object.table);
+            guards.iter().any(|guard| guard.name == object.name)
+        };
         let belongs = is_of_the_log(expected, &object.table)
             || object.kind == "trigger" && object.name.starts_with(&guard_prefix(schema));
         belongs && !is_known && !is_guard()

@@ -8,7 +8,6 @@ WITH findings (finding, object, detail) AS (
     UNION ALL SELECT 'schema_differs', '{schema}_record', 'nameless'
         WHERE EXISTS (SELECT 1 FROM main.{schema}_record WHERE id = '')
     UNION ALL SELECT 'foreign_keys_off', 'the connection', '' FROM pragma_foreign_keys WHERE foreign_keys = 0
-    UNION ALL SELECT 'setting_unsafe', 'the connection', 'defer_foreign_keys' FROM pragma_defer_foreign_keys WHERE defer_foreign_keys <> 0
     UNION ALL SELECT 'setting_unsafe', 'the connection', 'ignore_check_constraints' FROM pragma_ignore_check_constraints WHERE ignore_check_constraints <> 0
     UNION ALL SELECT 'setting_unsafe', 'the connection', 'writable_schema' FROM pragma_writable_schema WHERE writable_schema <> 0
     UNION ALL SELECT 'setting_unsafe', 'the connection', 'trusted_schema' FROM pragma_trusted_schema WHERE trusted_schema = 0

@@ -209,7 +209,6 @@ fn kind_of(wanted: &Object) -> FindingKind {
 
 fn of_setting(setting: &str) -> (String, String) {
     let (state, harm) = match setting {
-        "defer_foreign_keys" => ("on", "guarded tables cannot be changed through it"),
         "ignore_check_constraints" => (
             "on",
             "records need not be well-formed, and may be of any size",
