@@ -83,6 +83,7 @@ impl<DB: AuditDatabase> Audit<DB> {
             grace: GRACE,
             commit_within: COMMIT,
             anonymous_attempts: PER_MINUTE,
+            actor_attempts: None,
             max_connections: None,
             one_message: None,
             development: false,
@@ -187,7 +188,9 @@ impl<DB: AuditDatabase> Audit<DB> {
     {
         let action = action.into();
         check_action(&action).map_err(Error::InvalidAction)?;
-        let mut lent = self.begin(Unit::new(actor, action)).await?;
+        let mut lent = self
+            .begin(Unit::new(&self.work.core.flood, actor, action))
+            .await?;
         let Some(tx) = lent.tx.as_mut() else {
             return Err(Error::TransactionEnded.into());
         };
@@ -298,6 +301,7 @@ pub struct AuditBuilder<DB: AuditDatabase> {
     grace: Duration,
     commit_within: Duration,
     anonymous_attempts: NonZeroU32,
+    actor_attempts: Option<NonZeroU32>,
     max_connections: Option<u32>,
     one_message: Option<bool>,
     development: bool,
@@ -378,9 +382,23 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// [`AuditStatus::suppressed_attempts`]. Its answer has no `Audit-Record-Id`.
     ///
     /// The address is that of [`client_address_from`](Self::client_address_from). Clients without one
-    /// share a limit. Successes and attempts by a known actor have no limit.
+    /// share a limit. Successes have no limit; for attempts by a known actor, see
+    /// [`actor_attempts`](Self::actor_attempts).
     pub fn anonymous_attempts(mut self, per_minute: NonZeroU32) -> Self {
         self.anonymous_attempts = per_minute;
+        self
+    }
+
+    /// How many attempts a minute by one known actor are recorded one by one, for each action, with a
+    /// burst of as many; all of them by default. An attempt over the limit is only counted, in the same
+    /// record a minute as [anonymous ones](Self::anonymous_attempts), which lists the busiest actors.
+    ///
+    /// Successes have no limit. An actor is a kind, an id and a tenant, whatever the address.
+    ///
+    /// With a limit, a client that floods hides its own further attempts at the same action, down to
+    /// their number. Without one, a client that may sign in can fill the table.
+    pub fn actor_attempts(mut self, per_minute: NonZeroU32) -> Self {
+        self.actor_attempts = Some(per_minute);
         self
     }
 
@@ -564,7 +582,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             grace: self.grace,
             commit_within: self.commit_within,
             meters: Meters::new(),
-            flood: Flood::new(self.anonymous_attempts),
+            flood: Flood::new(self.anonymous_attempts, self.actor_attempts),
             tasks: TaskTracker::new(),
         });
         tokio::spawn(summarise(Arc::downgrade(&core)));

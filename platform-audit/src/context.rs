@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::error::{Error, kind};
-use crate::flood::{Anonymous, Flood};
+use crate::flood::{Flood, Limited};
 use crate::meters::Meters;
 use crate::record::{Actor, AuditRecord, Outcome, bound_record};
 use crate::store::AnyStore;
@@ -104,8 +104,8 @@ pub(crate) struct Unit {
     pub(crate) details: serde_json::Map<String, serde_json::Value>,
     pub(crate) request: Option<RequestFacts>,
     pub(crate) trace: Option<TraceIds>,
-    /// What its attempt is limited by; `None` if the actor is known.
-    pub(crate) anonymous: Option<Arc<Anonymous>>,
+    /// What its attempt is limited by, if anything.
+    pub(crate) limited: Option<Arc<Limited>>,
 }
 
 /// What the record keeps of the request.
@@ -117,6 +117,8 @@ pub(crate) struct RequestFacts {
     pub(crate) path: String,
     pub(crate) client_address: Option<String>,
     pub(crate) user_agent: Option<String>,
+    /// The fields that hold the first of several headers.
+    pub(crate) repeated: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -145,11 +147,11 @@ pub(crate) fn now() -> Timestamp {
 }
 
 impl Unit {
-    pub(crate) fn new(actor: Actor, action: Cow<'static, str>) -> Self {
+    pub(crate) fn new(flood: &Flood, actor: Actor, action: Cow<'static, str>) -> Self {
         Self {
             id: Uuid::now_v7(),
             occurred_at: now(),
-            anonymous: Anonymous::of(&actor, action.clone(), None),
+            limited: flood.limit(&actor, action.clone(), None),
             actor,
             action,
             resource_type: None,
@@ -192,7 +194,10 @@ impl Core {
             span_id: trace.map(|trace| trace.span.clone()),
             changes: std::collections::BTreeMap::new(),
             details: unit.details.clone(),
-            cut: Vec::new(),
+            cut: request.map_or_else(Vec::new, |request| {
+                let repeated = request.repeated.iter();
+                repeated.map(|field| (*field).to_owned()).collect()
+            }),
         }
     }
 
@@ -200,7 +205,7 @@ impl Core {
     /// here changes no response; it is loud instead.
     ///
     /// Answers with the id by which the attempt can be found, in the table or, if it was lost, in
-    /// the event; `None` if it was one of too many by nobody known, and only counted.
+    /// the event; `None` if it was one of too many, and only counted.
     pub(crate) async fn record_attempt(
         &self,
         unit: &Unit,
@@ -208,10 +213,10 @@ impl Core {
         status: Option<u16>,
         error_type: &str,
     ) -> Option<Uuid> {
-        if let Some(anonymous) = &unit.anonymous
-            && !self.flood.admits(Some(anonymous))
+        if let Some(limited) = &unit.limited
+            && !self.flood.admits(Some(limited))
         {
-            self.flood.suppress(anonymous);
+            self.flood.suppress(limited);
             self.meters.suppressed();
             return None;
         }
@@ -233,7 +238,7 @@ impl Core {
         status: Option<u16>,
         error_type: &'static str,
     ) -> Option<Uuid> {
-        let admitted = self.flood.admits(unit.anonymous.as_deref());
+        let admitted = self.flood.admits(unit.limited.as_deref());
         let recorded = admitted.then_some(unit.id);
         let core = Arc::clone(self);
         self.tasks.spawn(async move {

@@ -91,6 +91,15 @@ pub enum Error {
         /// What the driver said.
         source: sqlx::Error,
     },
+    /// On SQLite, an earlier transaction changed a guarded table and was committed without a record, so
+    /// nothing is changed until that is recorded: the next record would hide it.
+    #[error(
+        "the guarded table {table} was changed by an earlier transaction that was committed without an audit record, so changes are refused: run `platform-audit check`, find out what was changed, and record it as its remedy says"
+    )]
+    ObligationOpen {
+        /// The table that was changed.
+        table: String,
+    },
     /// The records cannot be read: there is no such schema, or the connection's user may not.
     #[error(
         "there are no records to read in the audit schema `{schema}` ({}): check the service's name and the database, that `platform-audit migrate` was run there, and that this user was granted the reader's rights (--reader-role)", kind(.source)

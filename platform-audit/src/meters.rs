@@ -24,9 +24,9 @@ pub struct AuditStatus {
     pub committed: u64,
     /// Records of attempts that changed nothing (`audit.attempts`).
     pub attempts: u64,
-    /// Anonymous attempts over the limit, which were only counted in a summary
-    /// (`audit.attempts.suppressed`); see
-    /// [`anonymous_attempts`](crate::AuditBuilder::anonymous_attempts).
+    /// Attempts over a limit, which were only counted in a summary (`audit.attempts.suppressed`); see
+    /// [`anonymous_attempts`](crate::AuditBuilder::anonymous_attempts) and
+    /// [`actor_attempts`](crate::AuditBuilder::actor_attempts).
     pub suppressed_attempts: u64,
     /// Attempts whose record could not be written; each is also an ERROR event that holds the
     /// whole record (`audit.attempts.lost`). Alert on any.
@@ -68,7 +68,7 @@ impl Meters {
             suppressed: counted(
                 "audit.attempts.suppressed",
                 "{attempt}",
-                "Anonymous attempts over the limit, which were only counted",
+                "Attempts over a limit, which were only counted",
             ),
             lost: counted(
                 "audit.attempts.lost",

@@ -65,6 +65,14 @@ pub(crate) fn no_reason() -> Response {
     )
 }
 
+pub(crate) fn several_reasons() -> Response {
+    problem(
+        StatusCode::BAD_REQUEST,
+        "This request has several headers Audit-Reason: send one.",
+        None,
+    )
+}
+
 pub(crate) fn misconfigured() -> Response {
     problem(
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -109,6 +117,14 @@ pub(crate) fn not_begun(id: Option<Uuid>) -> Response {
     problem(
         StatusCode::SERVICE_UNAVAILABLE,
         "The database cannot be reached now; nothing was changed.",
+        id,
+    )
+}
+
+pub(crate) fn blocked(id: Option<Uuid>) -> Response {
+    problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The service takes no changes now, as an earlier one has no audit record; nothing was changed.",
         id,
     )
 }

@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use axum::extract::{MatchedPath, NestedPath, OriginalUri};
 use http::request::Parts;
-use http::{Extensions, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{Extensions, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::__private::ActionSpec;
 use crate::context::{Core, RequestFacts, TraceIds, Unit, client_address, lock, now};
-use crate::flood::Anonymous;
+use crate::flood::Limited;
 use crate::record::{Actor, ActorKind};
 use crate::routing::{Catalogue, CatalogueEntry};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// One request under the guard; a handle to it travels in the request's extensions.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct AuditedRequest {
     uri: Uri,
     request_id: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
+    /// Of which of these the client sent several, so that a record says that the others are not in it.
+    repeated: Vec<&'static str>,
     client_address: Option<IpAddr>,
     /// The template as matched, known to the guard when it is inside the router, else told by what is.
     route: OnceLock<String>,
@@ -62,7 +66,7 @@ pub(crate) enum State {
     Running {
         caller: watch::Sender<Caller>,
         /// What its attempt would be limited by.
-        anonymous: Option<Arc<Anonymous>>,
+        limited: Option<Arc<Limited>>,
     },
     /// It committed, with its record.
     Committed,
@@ -102,8 +106,16 @@ impl AuditedRequest {
             uri: extensions
                 .get::<OriginalUri>()
                 .map_or_else(|| uri.clone(), |uri| uri.0.clone()),
-            request_id: headers.get("x-request-id").cloned(),
+            request_id: headers.get(REQUEST_ID).cloned(),
             user_agent: headers.get(header::USER_AGENT).cloned(),
+            repeated: [
+                ("request_id", REQUEST_ID),
+                ("user_agent", header::USER_AGENT),
+            ]
+            .into_iter()
+            .filter(|(_, header)| headers.get_all(header).iter().nth(1).is_some())
+            .map(|(field, _)| field)
+            .collect(),
             route: OnceLock::new(),
             catalogue: Mutex::default(),
             state: Mutex::new(State::Untouched(None)),
@@ -187,7 +199,7 @@ impl AuditedRequest {
         Unit {
             id: self.record_id(),
             occurred_at: self.occurred_at,
-            anonymous: Anonymous::of(&actor, action.clone(), self.client_address),
+            limited: (self.core.flood).limit(&actor, action.clone(), self.client_address),
             actor,
             action,
             resource_type: spec.resource.map(Cow::Borrowed),
@@ -208,6 +220,7 @@ impl AuditedRequest {
             path: self.uri.path().to_owned(),
             client_address: self.client_address.map(|address| address.to_string()),
             user_agent: self.user_agent.as_ref().map(text),
+            repeated: self.repeated.clone(),
         }
     }
 

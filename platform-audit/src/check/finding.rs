@@ -21,8 +21,6 @@ pub enum FindingKind {
     GuardDisabled,
     /// A trigger of a table's guard can be switched off by `session_replication_role`.
     GuardNotAlways,
-    /// A trigger that keeps records from being changed is missing.
-    AppendOnlyMissing,
     /// The service's role is a superuser, or may become one.
     AppSuperuser,
     /// The service connects as a superuser or the owner, and only acts as a weaker role.
@@ -55,6 +53,8 @@ pub enum FindingKind {
     ReadOnly,
     /// The connection does not enforce foreign keys, which the guard on SQLite is made of.
     ForeignKeysOff,
+    /// A guarded table was changed and committed without its record (SQLite).
+    ObligationOpen,
 }
 
 /// One thing that breaks the promise, or lets somebody break it.
@@ -285,51 +285,11 @@ impl Found {
                 ),
                 format!("SELECT {schema}.maintain(3);"),
             ),
-            Kind::ForeignKeysOff | Kind::AppendOnlyMissing | Kind::SchemaDiffers | Kind::PrivilegeUnexpected => (object.clone(), detail),
-        };
-        Finding {
-            kind: finding,
-            object,
-            message,
-            remedy,
-            remedy_has_lines: false,
-        }
-    }
-
-    /// In words, for the SQLite tables with `prefix`.
-    pub(crate) fn on_sqlite(self, prefix: &str) -> Finding {
-        use FindingKind as Kind;
-        let Self {
-            finding,
-            object,
-            detail,
-        } = self;
-        let guard = format!("Audit::new(…).guard([{object:?}]) before start");
-        let (message, remedy) = match finding {
-            Kind::TableUnguarded => (
-                format!("the table {object} is neither guarded nor exempt, so it can be changed without a record"),
-                format!("{guard}; or, if it needs no records: .exempt({object:?}, \"why\")"),
-            ),
-            Kind::GuardMissing => (
-                format!("the guard of {object} lacks its trigger {detail}, so some changes need no record"),
-                guard,
-            ),
-            Kind::AppendOnlyMissing => (
-                format!("{object} lacks its trigger {detail}, so records can be changed"),
-                format!("Make the trigger {detail} again, as the migrations of {prefix} do."),
-            ),
-            Kind::ForeignKeysOff => (
-                "this connection does not enforce foreign keys, so guarded tables cannot be changed through it".to_owned(),
-                "PRAGMA foreign_keys = ON; -- for each connection".to_owned(),
-            ),
-            Kind::MigrationAhead => (
-                format!("the audit tables {object} have {detail}, which this version of platform-audit does not know"),
-                "Run the version of the service that was built with the newer platform-audit.".to_owned(),
-            ),
-            _ => (
-                format!("the audit tables {object} lack {detail}"),
-                "Start the service with write access to the file: it migrates by itself.".to_owned(),
-            ),
+            // Worded where they are found.
+            Kind::ForeignKeysOff
+            | Kind::ObligationOpen
+            | Kind::PrivilegeUnexpected
+            | Kind::SchemaDiffers => (object.clone(), detail),
         };
         Finding {
             kind: finding,

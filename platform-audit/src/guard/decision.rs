@@ -27,13 +27,13 @@ pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged
         State::Committed => return Judged::Now(named(response, Some(request.record_id()))),
         State::NotCommitted(_) if succeeded => false,
         State::NotCommitted(recorded) => return Judged::Now(named(response, *recorded)),
-        State::Running { caller, anonymous } => {
+        State::Running { caller, limited } => {
             // A time-out, most likely: the task rolls back unless it is committing already, and
             // records what became of it under the id that is named here, unless it is one of too
-            // many by nobody known.
+            // many.
             caller.send_replace(Caller::AnsweredWithout(status));
             if !succeeded {
-                let admitted = request.core.flood.admits(anonymous.as_deref());
+                let admitted = request.core.flood.admits(limited.as_deref());
                 let recorded = admitted.then_some(request.record_id());
                 return Judged::Now(named(response, recorded));
             }

@@ -73,9 +73,13 @@ impl<S: Sync, M: AuditedAction> FromRequestParts<S> for Call<M> {
             None => return Err(problem::no_actor()),
         };
         let mut unit = request.unit(&spec, actor, trace);
-        unit.reason = parts
-            .headers
-            .get(problem::REASON)
+        // It is one text (RFC 9110 5.3): which of several was meant, a record could not say.
+        let mut reasons = parts.headers.get_all(problem::REASON).iter();
+        let reason = reasons.next();
+        if reasons.next().is_some() {
+            return Err(problem::several_reasons());
+        }
+        unit.reason = reason
             .map(|reason| String::from_utf8_lossy(reason.as_bytes()).trim().to_owned())
             .filter(|reason| !reason.is_empty());
         if spec.reason_required && unit.reason.is_none() {

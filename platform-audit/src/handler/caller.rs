@@ -10,7 +10,7 @@ use opentelemetry::trace::FutureExt as _;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::flood::Anonymous;
+use crate::flood::Limited;
 use crate::request::{AuditedRequest, Caller, State};
 
 /// Tells the running task when nobody waits for it any more.
@@ -31,7 +31,7 @@ impl Drop for Waiting {
 /// Runs `work`, also when the client hangs up; the caller's span and OpenTelemetry context go along.
 pub(super) async fn uncut<W>(
     request: &Arc<AuditedRequest>,
-    anonymous: Option<Arc<Anonymous>>,
+    limited: Option<Arc<Limited>>,
     work: impl FnOnce(watch::Receiver<Caller>) -> W,
 ) -> Response
 where
@@ -41,7 +41,7 @@ where
     let _waiting = Waiting(sender.clone());
     *request.state() = State::Running {
         caller: sender,
-        anonymous,
+        limited,
     };
     let work = work(caller)
         .instrument(tracing::Span::current())

@@ -41,7 +41,7 @@ where
         return Audited::new(problem::misconfigured());
     };
     let work = Work { core, store };
-    let response = uncut(&request, unit.anonymous.clone(), |caller| {
+    let response = uncut(&request, unit.limited.clone(), |caller| {
         let request = Arc::clone(&request);
         async move { change(&work, &request, unit, body, caller).await }
     });
@@ -59,7 +59,7 @@ where
         request, mut unit, ..
     } = call;
     unit.resource_id = resource_id;
-    let response = uncut(&request, unit.anonymous.clone(), |caller| {
+    let response = uncut(&request, unit.limited.clone(), |caller| {
         let request = Arc::clone(&request);
         async move { read(&request, &unit, body, caller).await }
     });
@@ -104,8 +104,12 @@ where
         Err(error) => {
             tracing::error!(record_id = %id, action = %unit.action, %error, "an audited request could not begin");
             // That it waits for a connection too is no reason to let the client wait for it.
-            let recorded = core.record_later(unit, Outcome::Failed, Some(503), "begin_failed");
-            return failed(recorded, problem::not_begun(recorded));
+            let (error_type, answer): (_, fn(_) -> _) = match error {
+                Error::ObligationOpen { .. } => ("obligation_open", problem::blocked),
+                _ => ("begin_failed", problem::not_begun),
+            };
+            let recorded = core.record_later(unit, Outcome::Failed, Some(503), error_type);
+            return failed(recorded, answer(recorded));
         }
     };
     let body = until_abandoned(async { body(&mut tx).await }, &mut caller, core.grace).await;

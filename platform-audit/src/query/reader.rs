@@ -485,6 +485,7 @@ fn facts(parts: &Parts, client_addresses: Option<&ClientAddresses>) -> RequestFa
             .to_owned(),
         client_address: client_address(client_addresses, parts).map(|address| address.to_string()),
         user_agent: header("user-agent"),
+        repeated: Vec::new(),
     }
 }
 

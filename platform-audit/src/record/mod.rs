@@ -17,7 +17,7 @@ use uuid::Uuid;
 pub use action::InvalidAction;
 pub(crate) use action::check as check_action;
 pub use actor::{Actor, ActorKind};
-pub(crate) use bounds::bound_record;
+pub(crate) use bounds::{Limit, bound_record};
 pub use change::Change;
 pub(crate) use change::{created, deleted, updated};
 pub use outcome::Outcome;
@@ -86,8 +86,8 @@ pub struct AuditRecord {
     pub changes: BTreeMap<String, Change>,
     /// What else the service wanted to keep, at most 16 KiB.
     pub details: Map<String, Value>,
-    /// Names of the fields that are not as they were: longer than their bound and cut, without a NUL
-    /// that they held, or, read back, what is no such field and so is shown in `details`, under
+    /// Names of the fields that are not as they were: longer than their bound and cut, the first of
+    /// several headers, without a NUL that they held, or, read back, what is no such field and so is shown in `details`, under
     /// `[unreadable]`.
     pub cut: Vec<String>,
 }

@@ -95,7 +95,8 @@ impl Dialect {
     pub(crate) fn records(self, schema: &str) -> String {
         match self {
             Self::Postgres => format!("{schema}.records"),
-            Self::Sqlite => format!("{schema}_record"),
+            // A temporary table of the same name would be read in its place.
+            Self::Sqlite => format!("main.{schema}_record"),
         }
     }
 
@@ -128,7 +129,7 @@ impl Dialect {
             ),
             Self::Sqlite => (
                 include_str!("sqlite/insert.sql"),
-                "",
+                include_str!("sqlite/insert_alone.sql"),
                 include_str!("sqlite/find.sql"),
             ),
         };
@@ -149,6 +150,12 @@ impl Dialect {
                 Self::Sqlite => None,
             },
             find: in_schema(find),
+            insert_with_change: in_schema(insert),
+            open_obligation: match self {
+                // The database itself refuses at COMMIT, for good.
+                Self::Postgres => None,
+                Self::Sqlite => Some(in_schema(include_str!("sqlite/open_obligation.sql"))),
+            },
         }
     }
 }

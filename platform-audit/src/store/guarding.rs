@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::migrate::{self, Drift};
+use super::postgres::is_undefined;
 use super::{AuditDatabase, Dialect};
-use crate::check::{Catalog, Explanation, Finding, FindingKind, Found, Report, differences};
+use crate::check::{Explanation, Finding, FindingKind, Found, Report};
 use crate::error::Error;
 
 /// What a service says about its own tables.
@@ -152,45 +153,6 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         Ok(())
     }
 
-    async fn guard_on_sqlite(&mut self, table: &str) -> Result<(), Error> {
-        let mut statements = String::new();
-        for event in ["insert", "update", "delete"] {
-            let statement = include_str!("sqlite/guard.sql")
-                .replace("{event}", event)
-                .replace("{schema}", self.name)
-                .replace("{name}", &literal(table))
-                .replace("{table}", &identifier(table))
-                .replace("{trigger}", &self.sqlite_trigger(table, event));
-            statements.push_str(&statement);
-        }
-        let exemption = format!(
-            "DELETE FROM {}_exemption WHERE relation = {};",
-            self.name,
-            literal(table)
-        );
-        self.run_together(statements + &exemption).await
-    }
-
-    async fn exempt_on_sqlite(&mut self, table: &str, reason: &str) -> Result<(), Error> {
-        let mut statements = String::new();
-        for event in ["insert", "update", "delete"] {
-            let trigger = self.sqlite_trigger(table, event);
-            statements.push_str(&format!("DROP TRIGGER IF EXISTS {trigger};\n"));
-        }
-        let exemption = format!(
-            "INSERT INTO {}_exemption (relation, reason) VALUES ({}, {})
-                ON CONFLICT (relation) DO UPDATE SET reason = excluded.reason WHERE reason <> excluded.reason;",
-            self.name,
-            literal(table),
-            literal(reason)
-        );
-        self.run_together(statements + &exemption).await
-    }
-
-    fn sqlite_trigger(&self, table: &str, event: &str) -> String {
-        identifier(&format!("{}_guard_{table}_{event}", self.name))
-    }
-
     /// What lets a change be committed without its record, or a record be changed. `role` is the
     /// service's, if that is not who asks.
     pub(crate) async fn check(
@@ -246,85 +208,35 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         role: &str,
         tables: &Tables,
     ) -> Result<Vec<Finding>, Error> {
-        let (name, service, dialect) = (self.name, self.service, self.dialect);
-        let in_words = |found: Found| match dialect {
-            Dialect::Postgres => found.on_postgres(name, service, role),
-            Dialect::Sqlite => found.on_sqlite(name),
-        };
-        if !state.readable {
-            let found = Found::new(FindingKind::RightsMissing, name, "");
-            return Ok(vec![in_words(found)]);
-        }
-        let drift = if state.migrated {
-            // A table that lacks a column is a difference that is found below.
-            let drift = self.drift().await;
-            drift.or_else(|error| is_undefined(&error).then(Drift::default).ok_or(error))?
-        } else {
-            Drift::of(dialect, &[])
-        };
         let mut found = Vec::new();
-        for (kind, versions) in [
-            (FindingKind::MigrationBehind, &drift.behind),
-            (FindingKind::MigrationAhead, &drift.ahead),
-        ] {
-            if !versions.is_empty() {
-                let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
-                let detail = format!("migration {}", versions.join(", "));
-                found.push(Found::new(kind, name, detail));
+        if state.readable {
+            let drift = if state.migrated {
+                // A table that lacks a column is a difference that is found below.
+                let drift = self.drift().await;
+                drift.or_else(|error| is_undefined(&error).then(Drift::default).ok_or(error))?
+            } else {
+                Drift::of(self.dialect, &[])
+            };
+            for (kind, versions) in [
+                (FindingKind::MigrationBehind, &drift.behind),
+                (FindingKind::MigrationAhead, &drift.ahead),
+            ] {
+                if !versions.is_empty() {
+                    let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
+                    let detail = format!("migration {}", versions.join(", "));
+                    found.push(Found::new(kind, self.name, detail));
+                }
             }
+        } else {
+            found.push(Found::new(FindingKind::RightsMissing, self.name, ""));
         }
-        // A schema of another version has nothing to be compared with.
-        if !found.is_empty() {
-            return Ok(found.into_iter().map(in_words).collect());
+        match self.dialect {
+            Dialect::Postgres => {
+                self.findings_on_postgres(found, state.current_schema.as_deref(), role, tables)
+                    .await
+            }
+            Dialect::Sqlite => self.findings_on_sqlite(found).await,
         }
-        if dialect == Dialect::Sqlite {
-            let found: Vec<Found> = self
-                .fetch_json(include_str!("sqlite/check.sql"), Vec::new())
-                .await?;
-            return Ok(found.into_iter().map(in_words).collect());
-        }
-        let mut schemas = tables.schemas.clone();
-        if schemas.is_empty() {
-            schemas.extend(state.current_schema.clone());
-            schemas.push(service.replace('-', "_"));
-        }
-        let schemas = serde_json::to_string(&schemas).unwrap_or_default();
-        self.begin_with_fixed_settings().await?;
-        let actual: Catalog = self
-            .fetch_json(include_str!("postgres/catalog.sql"), Vec::new())
-            .await?;
-        let found: Result<Vec<Found>, Error> = self
-            .fetch_json(
-                include_str!("postgres/check.sql"),
-                vec![role.to_owned(), schemas],
-            )
-            .await;
-        self.run("COMMIT".to_owned(), Vec::new()).await?;
-        let mut differences = differences(&actual, name, role).map_err(undecodable)?;
-        let found = match found {
-            Err(error) if is_undefined(&error) && !differences.is_empty() => Vec::new(),
-            found => found?,
-        };
-        if found
-            .iter()
-            .any(|it| it.finding == FindingKind::AppOwnsSchema)
-        {
-            // It names every object that the service's role owns, and an owner needs no grants.
-            differences.retain(|it| !it.is_of_an_owner() && it.kind != FindingKind::RightsMissing);
-        }
-        let mut findings: Vec<Finding> = found.into_iter().map(in_words).collect();
-        findings.extend(differences);
-        Ok(findings)
-    }
-
-    /// So that definitions read the same, and every name means the server's own, whatever the
-    /// session's settings are. JIT would take longer than the statements.
-    async fn begin_with_fixed_settings(&mut self) -> Result<(), Error> {
-        const BEGIN: &str = "BEGIN; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL quote_all_identifiers = off; \
-            SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL jit = off";
-        DB::run_raw(self.connection, BEGIN.into_sql_str())
-            .await
-            .map_err(Error::Store)
     }
 
     async fn state(&mut self) -> Result<State, Error> {
@@ -367,7 +279,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         }
     }
 
-    async fn fetch_json<T: DeserializeOwned>(
+    pub(super) async fn fetch_json<T: DeserializeOwned>(
         &mut self,
         statement: &str,
         arguments: Vec<String>,
@@ -377,7 +289,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         serde_json::from_str(text.as_deref().unwrap_or("null")).map_err(undecodable)
     }
 
-    async fn fetch(
+    pub(super) async fn fetch(
         &mut self,
         statement: String,
         arguments: Vec<String>,
@@ -387,7 +299,11 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             .map_err(Error::Store)
     }
 
-    async fn run(&mut self, statement: String, arguments: Vec<String>) -> Result<(), Error> {
+    pub(super) async fn run(
+        &mut self,
+        statement: String,
+        arguments: Vec<String>,
+    ) -> Result<(), Error> {
         DB::run(self.connection, Arc::from(statement), |put| {
             arguments.iter().for_each(|it| put(it.as_str().into()));
         })
@@ -397,7 +313,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     }
 
     /// All of `statements` or none.
-    async fn run_together(&mut self, statements: String) -> Result<(), Error> {
+    pub(super) async fn run_together(&mut self, statements: String) -> Result<(), Error> {
         let statements = AssertSqlSafe(format!("BEGIN IMMEDIATE;\n{statements}\nCOMMIT;"));
         let done = DB::run_raw(self.connection, statements.into_sql_str()).await;
         if done.is_err() {
@@ -408,19 +324,12 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     }
 }
 
-/// Whether a statement named a table, column or function that is not there.
-fn is_undefined(error: &Error) -> bool {
-    let Error::Store(sqlx::Error::Database(error)) = error else {
-        return false;
-    };
-    matches!(error.code().as_deref(), Some("42P01" | "42703" | "42883"))
-}
-
-fn undecodable(error: serde_json::Error) -> Error {
+pub(super) fn undecodable(error: serde_json::Error) -> Error {
     Error::Store(sqlx::Error::Decode(Box::new(error)))
 }
 
-fn identifier(name: &str) -> String {
+/// A name as SQL takes it.
+pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -10,6 +10,8 @@ mod maintenance;
 mod migrate;
 mod name;
 mod pad;
+mod postgres;
+mod sqlite;
 mod transaction;
 
 use std::any::Any;
@@ -50,6 +52,10 @@ struct Statements {
     insert: Arc<str>,
     by_columns: Option<ByColumns>,
     find: Arc<str>,
+    /// Of the records of a change, where it has no columns as arguments.
+    insert_with_change: Arc<str>,
+    /// Which table was changed without a record before, where a transaction has to ask.
+    open_obligation: Option<Arc<str>>,
 }
 
 /// The statements that write a transaction's records, whose columns are their arguments.
@@ -200,6 +206,13 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
                 let written = writing.await;
                 connection.keep_if_ok(&written);
                 match written {
+                    // SQLite, where a success must not meet another transaction's obligation.
+                    Ok(0) if self.dialect == Dialect::Sqlite => {
+                        let mut connection =
+                            self.connections.lend().await.map_err(Error::Record)?;
+                        self.refuse_open_obligation(&mut connection).await?;
+                        connection.keep();
+                    }
                     Ok(_) => return Ok(()),
                     // A stale connection never took the statement; a fresh one may be had.
                     Err(error) if reused && connection_failed(&error) => {}

@@ -70,6 +70,7 @@ impl<DB: AuditDatabase> Store<DB> {
             match begun {
                 Ok(()) => {
                     self.pads.begun(began.elapsed());
+                    self.refuse_open_obligation(&mut connection).await?;
                     return Ok(Transaction {
                         connection,
                         token,
@@ -156,10 +157,14 @@ impl<DB: AuditDatabase> Store<DB> {
             (_, Some(statements)) => DB::run(connection, Arc::clone(&statements.several), |put| {
                 columns_of_several(records, put);
             }),
-            (_, None) => DB::run(connection, Arc::clone(&self.statements.insert), |put| {
-                put(as_json(records).as_str().into());
-                put(token.to_string().as_str().into());
-            }),
+            (_, None) => DB::run(
+                connection,
+                Arc::clone(&self.statements.insert_with_change),
+                |put| {
+                    put(as_json(records).as_str().into());
+                    put(token.to_string().as_str().into());
+                },
+            ),
         };
         let written = writing.await.map_err(Error::not_written)?;
         if written == records.len() as u64 {

@@ -21,5 +21,11 @@ async fn database() -> platform_tests::database::TestDatabase {
 
 #[path = "cases/mod.rs"]
 mod cases;
+#[path = "sqlite/check.rs"]
+mod check;
 #[path = "sqlite/guard.rs"]
 mod guard;
+#[path = "sqlite/obligation.rs"]
+mod obligation;
+#[path = "sqlite/orders.rs"]
+mod orders;

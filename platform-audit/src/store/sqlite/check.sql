@@ -1,25 +1,16 @@
--- What lets a change be committed without its record, or a record be changed.
-WITH business AS (
-    SELECT name FROM sqlite_schema
-    WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT IN ('{schema}_record', '{schema}_obligation', '{schema}_exemption', '{schema}_migration')
-        AND name <> '_sqlx_migrations' -- the migrator's own bookkeeping
-        AND name NOT IN (SELECT relation FROM {schema}_exemption)
-), event (name) AS (VALUES ('insert'), ('update'), ('delete')), guards AS (
-    SELECT business.name AS object, '{schema}_guard_' || business.name || '_' || event.name AS trigger, EXISTS (
-        SELECT 1 FROM sqlite_schema AS found
-        WHERE type = 'trigger' AND tbl_name = business.name AND found.name = '{schema}_guard_' || business.name || '_' || event.name
-            AND sql LIKE '%UPDATE {schema}_obligation SET%'
-    ) AS there
-    FROM business, event
-), kept (object, name) AS (VALUES
-    ('{schema}_record', '{schema}_record_no_update'), ('{schema}_record', '{schema}_record_no_delete'), ('{schema}_record', '{schema}_record_no_replace'),
-    ('{schema}_obligation', '{schema}_obligation_no_delete'), ('{schema}_obligation', '{schema}_obligation_no_replace'), ('{schema}_obligation', '{schema}_obligation_met_by_record')
-), findings (finding, object, detail) AS (
-    SELECT 'table_unguarded', object, '' FROM guards GROUP BY object HAVING NOT max(there)
-    UNION ALL SELECT 'guard_missing', object, trigger FROM guards AS it
-        WHERE NOT there AND EXISTS (SELECT 1 FROM guards WHERE guards.object = it.object AND there)
-    UNION ALL SELECT 'append_only_missing', object, name FROM kept
-        WHERE NOT EXISTS (SELECT 1 FROM sqlite_schema AS found WHERE type = 'trigger' AND found.name = kept.name)
+-- The state of the obligation and of the connection, where the tables are as the migrations made them.
+WITH findings (finding, object, detail) AS (
+    SELECT 'obligation_open', relation, changed_at FROM main.{schema}_obligation WHERE record_id = ''
+    UNION ALL SELECT 'schema_differs', '{schema}_obligation', 'lost' FROM main.{schema}_obligation
+        WHERE record_id <> '' AND NOT EXISTS (SELECT 1 FROM main.{schema}_record WHERE id = record_id)
+    UNION ALL SELECT 'schema_differs', '{schema}_obligation', 'rows'
+        WHERE NOT EXISTS (SELECT 1 FROM main.{schema}_obligation)
+    UNION ALL SELECT 'schema_differs', '{schema}_record', 'nameless'
+        WHERE EXISTS (SELECT 1 FROM main.{schema}_record WHERE id = '')
     UNION ALL SELECT 'foreign_keys_off', 'the connection', '' FROM pragma_foreign_keys WHERE foreign_keys = 0
+    UNION ALL SELECT 'setting_unsafe', 'the connection', 'ignore_check_constraints' FROM pragma_ignore_check_constraints WHERE ignore_check_constraints <> 0
+    UNION ALL SELECT 'setting_unsafe', 'the connection', 'writable_schema' FROM pragma_writable_schema WHERE writable_schema <> 0
+    UNION ALL SELECT 'setting_unsafe', 'the connection', 'trusted_schema' FROM pragma_trusted_schema WHERE trusted_schema = 0
+    UNION ALL SELECT 'setting_unsafe', 'the connection', 'journal_mode' FROM pragma_journal_mode WHERE journal_mode = 'off'
 )
 SELECT json_group_array(json_object('finding', finding, 'object', object, 'detail', detail)) FROM (SELECT * FROM findings ORDER BY 1, 2, 3)

@@ -1,2 +1,2 @@
 SELECT {row}
-FROM {schema}_record AS record WHERE id = $1
+FROM main.{schema}_record AS record WHERE id = $1

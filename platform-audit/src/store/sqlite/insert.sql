@@ -1,4 +1,4 @@
-INSERT INTO {schema}_record (
+INSERT INTO main.{schema}_record (
     id, xid, occurred_at, service, service_version,
     actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
     action, resource_type, resource_id, outcome, status, error_type, reason,

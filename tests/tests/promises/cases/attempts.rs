@@ -542,3 +542,41 @@ async fn losing_the_record_of_an_attempt_changes_no_response_and_is_loud() {
     assert!(!events.contains("INSERT INTO"), "SQL in the log: {events}");
     assert!(!events.contains(IBAN), "personal data in the log: {events}");
 }
+
+/// Which of several reasons was meant, a record could not say.
+#[tokio::test]
+async fn a_second_reason_is_refused_and_not_dropped() {
+    let service = Service::start().await;
+    let answer = service
+        .post("/entries")
+        .header("audit-reason", "ticket 1")
+        .header("audit-reason", "ticket 2")
+        .json(&Entry::new(1))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 400);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let record = service.record_of(&answer).await;
+    assert_eq!((record.outcome, record.reason), (Outcome::Invalid, None));
+    let body = answer.text().await.unwrap();
+    assert!(body.contains("several headers Audit-Reason"), "{body}");
+    assert_eq!(service.entries().await, 0);
+}
+
+#[tokio::test]
+async fn a_record_says_which_headers_it_holds_the_first_of() {
+    let service = Service::start().await;
+    let answer = service
+        .post("/entries")
+        .header("x-request-id", "first")
+        .header("x-request-id", "second")
+        .header("user-agent", "one")
+        .json(&Entry::new(1))
+        .send()
+        .await
+        .unwrap();
+    let record = service.record_of(&answer).await;
+    assert_eq!(record.request_id.as_deref(), Some("first"));
+    assert_eq!(record.cut, ["request_id"]);
+}

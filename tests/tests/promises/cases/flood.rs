@@ -1,4 +1,4 @@
-//! A flood of attempts by nobody known is counted, and does not fill the table.
+//! A flood of attempts is counted, and does not fill the table.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -255,5 +255,86 @@ async fn losing_the_last_summary_is_loud() {
     assert!(
         loud.contains("all that is left") && loud.contains("by_action"),
         "{loud}"
+    );
+}
+
+/// Posts to `path` as often as that, 20 at a time, as `user`.
+async fn flood_as(service: &Service, user: &str, path: &str, times: usize) {
+    for _ in 0..times / 20 {
+        let posts = (0..20).map(|_| {
+            let post = service
+                .client
+                .post(format!("http://{}{path}", service.address));
+            post.header("x-user", user).json(&Entry::new(1)).send()
+        });
+        for answer in join_all(posts).await {
+            assert!(
+                answer
+                    .expect("the service answers")
+                    .status()
+                    .is_client_error()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flood_by_a_known_actor_is_counted_where_the_service_limits_it() {
+    let per_minute = NonZeroU32::new(5).unwrap();
+    let service = Service::with(|it| it.actor_attempts(per_minute), |router| router).await;
+    let start = Instant::now();
+    flood_as(&service, "eve", "/fail/403", 100).await;
+    // Each actor and each action has a limit of its own, and nobody's is another.
+    flood_as(&service, "zoe", "/fail/403", 20).await;
+    flood_as(&service, "eve", "/import", 20).await;
+    flood(&service, &service.client, "/fail/403", 20).await;
+    for _ in 0..20 {
+        let done = service.request(reqwest::Method::POST, "/entries");
+        let done = done.json(&Entry::new(1)).send().await.unwrap();
+        assert_eq!(done.status(), 201, "successes have no limit");
+    }
+    let allowed = allowed(5, start);
+
+    let (records, summaries) = recorded(&service).await;
+    let of = |user: &str, action: &str| {
+        let of = records
+            .iter()
+            .filter(|it| it.actor.id == user && it.action == action);
+        of.count()
+    };
+    for (user, action) in [
+        ("eve", "entry.fail"),
+        ("zoe", "entry.fail"),
+        ("eve", "entry.import"),
+    ] {
+        let recorded = of(user, action);
+        assert!(
+            (5..=allowed).contains(&recorded),
+            "{user} {action}: {recorded}"
+        );
+    }
+    assert_eq!(of("ada", "entry.create"), 20);
+    assert_eq!(
+        of("anonymous", "entry.fail"),
+        20,
+        "the limit on nobody known is its own"
+    );
+    let eve = of("eve", "entry.fail") + of("eve", "entry.import");
+    let zoe = of("zoe", "entry.fail");
+    assert_eq!(sum(&summaries, "/suppressed"), (140 - eve - zoe) as u64);
+    let top = summaries
+        .iter()
+        .flat_map(|it| it.details["top_actors"].as_array().unwrap());
+    let counted = |user: &str| {
+        let of = top
+            .clone()
+            .filter(|it| it["id"] == user && it["kind"] == "user" && it["tenant"] == "clinic-7");
+        of.map(|it| it["suppressed"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(counted("eve"), 120 - eve as u64);
+    assert_eq!(counted("zoe"), 20 - zoe as u64);
+    assert_eq!(
+        service.audit.status().suppressed_attempts,
+        sum(&summaries, "/suppressed")
     );
 }

@@ -6,17 +6,17 @@ use platform_audit::{Actor, Audit, AuditTx, Error};
 use platform_tests::database::TestDatabase;
 use sqlx::{AssertSqlSafe, Connection, Sqlite, SqliteConnection, SqlitePool};
 
-const RECORD: &str = "INSERT INTO ledger_audit_record (id, xid, occurred_at, service, actor_kind, actor_id, action, outcome) VALUES (lower(hex(randomblob(16))), 'x', '2026-11-23T00:00:00Z', 'ledger', 'user', 'ada', 'entry.repair', 'success')";
-const ATTEMPT: &str = "INSERT INTO ledger_audit_record (id, xid, occurred_at, service, actor_kind, actor_id, action, outcome) VALUES (lower(hex(randomblob(16))), 'x', '2026-11-23T00:00:00Z', 'ledger', 'user', 'ada', 'entry.repair', 'denied')";
-const CHANGE: &str = "INSERT INTO entry VALUES (3, 30)";
+pub(super) const RECORD: &str = "INSERT INTO ledger_audit_record (id, xid, occurred_at, service, actor_kind, actor_id, action, outcome) VALUES (lower(hex(randomblob(16))), 'x', '2026-11-23T00:00:00Z', 'ledger', 'user', 'ada', 'entry.repair', 'success')";
+pub(super) const ATTEMPT: &str = "INSERT INTO ledger_audit_record (id, xid, occurred_at, service, actor_kind, actor_id, action, outcome) VALUES (lower(hex(randomblob(16))), 'x', '2026-11-23T00:00:00Z', 'ledger', 'user', 'ada', 'entry.repair', 'denied')";
+pub(super) const CHANGE: &str = "INSERT INTO entry VALUES (3, 30)";
 
-struct Guarded {
-    database: TestDatabase,
-    pool: SqlitePool,
+pub(super) struct Guarded {
+    pub(super) database: TestDatabase,
+    pub(super) pool: SqlitePool,
 }
 
 impl Guarded {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let database = TestDatabase::sqlite();
         let pool = SqlitePool::connect(database.url()).await.unwrap();
         sqlx::raw_sql(
@@ -36,14 +36,14 @@ impl Guarded {
         guarded
     }
 
-    fn builder(&self) -> platform_audit::AuditBuilder<Sqlite> {
+    pub(super) fn builder(&self) -> platform_audit::AuditBuilder<Sqlite> {
         Audit::new(self.pool.clone(), "ledger")
             .guard(["entry", "child"])
             .exempt("parent", "holds nothing")
     }
 
     /// Runs `steps` on one connection until one fails; answers what it said.
-    async fn attempt(&self, steps: &[&str]) -> Option<String> {
+    pub(super) async fn attempt(&self, steps: &[&str]) -> Option<String> {
         let mut connection = SqliteConnection::connect(self.database.url())
             .await
             .unwrap();
@@ -59,13 +59,26 @@ impl Guarded {
         refused
     }
 
-    async fn content(&self) -> String {
+    pub(super) async fn content(&self) -> String {
         sqlx::query_scalar(
             "SELECT (SELECT group_concat(id || ':' || amount) FROM entry) || ' ' || (SELECT group_concat(id || ':' || parent) FROM child)",
         )
         .fetch_one(&self.pool)
         .await
         .unwrap()
+    }
+
+    /// A copy of the file, beside it.
+    pub(super) async fn copy(&self) -> std::path::PathBuf {
+        let url = url::Url::parse(self.database.url()).unwrap();
+        let name = format!("{}.db", uuid::Uuid::now_v7());
+        let path = std::path::Path::new(url.path()).with_file_name(name);
+        sqlx::query("VACUUM INTO $1")
+            .bind(path.to_str().unwrap())
+            .execute(&self.pool)
+            .await
+            .unwrap();
+        path
     }
 
     async fn unguard(&self) {
@@ -248,12 +261,12 @@ async fn each_harm_is_found_alone() {
         ),
         (
             "DROP TRIGGER ledger_audit_record_no_delete",
-            FindingKind::AppendOnlyMissing,
+            FindingKind::SchemaDiffers,
             "ledger_audit_record",
         ),
         (
             "DROP TRIGGER ledger_audit_obligation_met_by_record",
-            FindingKind::AppendOnlyMissing,
+            FindingKind::SchemaDiffers,
             "ledger_audit_obligation",
         ),
         (

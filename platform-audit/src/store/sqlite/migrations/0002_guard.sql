@@ -10,8 +10,9 @@ CREATE TABLE {schema}_obligation (
 -- One row for ever: what is updated needs no INSERT, which an outer INSERT OR IGNORE would ignore.
 INSERT INTO {schema}_obligation VALUES (1, '', '', NULL);
 
+-- A reading of the log meets none, so that the log can be read while one is open.
 CREATE TRIGGER {schema}_record_resolves AFTER INSERT ON {schema}_record
-WHEN NEW.outcome = 'success'
+WHEN NEW.outcome = 'success' AND NEW.action <> 'audit.read'
 BEGIN
     UPDATE {schema}_obligation SET record_id = NEW.id WHERE record_id = '';
 END;
@@ -27,7 +28,7 @@ END;
 CREATE TRIGGER {schema}_obligation_met_by_record BEFORE UPDATE ON {schema}_obligation
 WHEN NEW.record_id IS NULL OR NEW.id <> 1 OR NEW.record_id <> '' AND NOT EXISTS (
     SELECT 1 FROM {schema}_record
-    WHERE id = NEW.record_id AND outcome = 'success' AND recorded_at >= OLD.changed_at)
+    WHERE id = NEW.record_id AND outcome = 'success' AND action <> 'audit.read' AND recorded_at >= OLD.changed_at)
 BEGIN
     SELECT RAISE(ABORT, 'unaudited change: an obligation is met by a record that is newer than the change');
 END;

@@ -1,0 +1,60 @@
+//! The audit schema as the migrations make it.
+
+use serde::Deserialize;
+use sqlx::Connection as _;
+
+use super::super::guarding::identifier;
+use super::super::{AuditDatabase, Dialect, migrate};
+use crate::error::Error;
+
+/// An object of `sqlite_schema`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Object {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) name: String,
+    /// The table that it belongs to; of a table its own name.
+    pub(super) table: String,
+    /// The statement that made it.
+    pub(super) sql: String,
+}
+
+impl Object {
+    pub(super) fn trigger(name: String, table: String, sql: String) -> Self {
+        Self {
+            kind: "trigger".to_owned(),
+            name,
+            table,
+            sql,
+        }
+    }
+
+    /// The statements that replace an object of this kind and name, if there is one.
+    pub(super) fn create_anew(&self) -> String {
+        format!("{} {};\n", self.drop_if_exists(), self.sql)
+    }
+
+    pub(super) fn drop_if_exists(&self) -> String {
+        format!(
+            "DROP {} IF EXISTS {};",
+            self.kind.to_uppercase(),
+            identifier(&self.name)
+        )
+    }
+}
+
+/// Migrates an empty database in memory, and lists what is in it. The text of a statement would have
+/// to be parsed otherwise, as SQLite does.
+pub(super) async fn expected<DB: AuditDatabase>(schema: &str) -> Result<Vec<Object>, Error> {
+    let mut memory = DB::Connection::connect("sqlite::memory:")
+        .await
+        .map_err(Error::Store)?;
+    migrate::run::<DB>(&mut memory, Dialect::Sqlite, schema, false).await?;
+    let statement = include_str!("objects.sql").replace("{where}", "true");
+    let text = DB::fetch_text(&mut memory, statement.into(), Vec::new())
+        .await
+        .map_err(Error::Store)?;
+    memory.close().await.map_err(Error::Store)?;
+    serde_json::from_str(text.as_deref().unwrap_or("[]"))
+        .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
+}

@@ -1,0 +1,78 @@
+//! The triggers that guard a table.
+
+use super::super::guarding::{identifier, literal};
+use super::super::{AuditDatabase, Schema};
+use super::expected::Object;
+use crate::error::Error;
+
+const EVENTS: [&str; 3] = ["insert", "update", "delete"];
+
+/// What every guard trigger's name begins with.
+pub(super) fn guard_prefix(schema: &str) -> String {
+    format!("{schema}_guard_")
+}
+
+/// The triggers that guard `table`, as `sqlite_schema` lists them: it keeps their text verbatim.
+pub(super) fn guard_triggers(schema: &str, table: &str) -> [Object; 3] {
+    EVENTS.map(|event| {
+        let name = format!("{}{table}_{event}", guard_prefix(schema));
+        let sql = include_str!("guard.sql")
+            .trim_end()
+            .replace("{event}", event)
+            .replace("{schema}", schema)
+            .replace("{name}", &literal(table))
+            .replace("{table}", &identifier(table))
+            .replace("{trigger}", &identifier(&name));
+        Object::trigger(name, table.to_owned(), sql)
+    })
+}
+
+impl<DB: AuditDatabase> Schema<'_, DB> {
+    /// Guards `table`, and makes triggers anew that are not as they should be.
+    pub(in crate::store) async fn guard_on_sqlite(&mut self, table: &str) -> Result<(), Error> {
+        let triggers = guard_triggers(self.name, table);
+        let names = triggers.each_ref().map(|trigger| literal(&trigger.name));
+        let found: Vec<Object> = self
+            .fetch_json(
+                &include_str!("objects.sql")
+                    .replace("{where}", &format!("name IN ({})", names.join(", "))),
+                Vec::new(),
+            )
+            .await?;
+        let exempt = format!(
+            "SELECT relation FROM {}_exemption WHERE relation = $1",
+            self.name
+        );
+        let exempt = self.fetch(exempt, vec![table.to_owned()]).await?;
+        if exempt.is_none() && triggers.iter().all(|trigger| found.contains(trigger)) {
+            return Ok(());
+        }
+        let mut statements: String = triggers.iter().map(Object::create_anew).collect();
+        statements.push_str(&format!(
+            "DELETE FROM {}_exemption WHERE relation = {};",
+            self.name,
+            literal(table)
+        ));
+        self.run_together(statements).await
+    }
+
+    pub(in crate::store) async fn exempt_on_sqlite(
+        &mut self,
+        table: &str,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let triggers = guard_triggers(self.name, table);
+        let dropped = triggers
+            .iter()
+            .map(|trigger| format!("DROP TRIGGER IF EXISTS {};\n", identifier(&trigger.name)));
+        let exemption = format!(
+            "INSERT INTO {}_exemption (relation, reason) VALUES ({}, {})
+                ON CONFLICT (relation) DO UPDATE SET reason = excluded.reason WHERE reason <> excluded.reason;",
+            self.name,
+            literal(table),
+            literal(reason)
+        );
+        self.run_together(dropped.collect::<String>() + &exemption)
+            .await
+    }
+}

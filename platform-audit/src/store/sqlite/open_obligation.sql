@@ -1,0 +1,1 @@
+SELECT relation FROM main.{schema}_obligation WHERE record_id = ''

@@ -1,0 +1,220 @@
+//! What each finding means, and the SQL that mends it.
+
+use uuid::Uuid;
+
+use super::super::guarding::{identifier, literal};
+use super::expected::Object;
+use crate::check::{Finding, FindingKind, Found};
+
+pub(super) struct Remedies<'a> {
+    pub(super) schema: &'a str,
+    pub(super) service: &'a str,
+    pub(super) expected: &'a [Object],
+}
+
+impl Remedies<'_> {
+    pub(super) fn of_missing(&self, wanted: &Object) -> Finding {
+        let remedy = if wanted.kind == "table" {
+            format!("{};\n{}", wanted.sql, self.belongings(wanted))
+        } else {
+            wanted.create_anew()
+        };
+        let Object { kind, name, .. } = wanted;
+        let harm = match kind.as_str() {
+            "table" => "what was in it is gone",
+            "index" => "what it finds is searched for in all records",
+            _ => "what it refuses is let through",
+        };
+        self.finding(
+            FindingKind::SchemaDiffers,
+            &wanted.table,
+            format!("the {kind} {name} is missing, so {harm}"),
+            remedy,
+        )
+    }
+
+    pub(super) fn of_changed(&self, wanted: &Object, found: &Object) -> Finding {
+        let Object { kind, name, .. } = wanted;
+        let remedy = match (kind.as_str(), found.kind.as_str()) {
+            ("table", "table") => self.rebuild(wanted),
+            ("table", _) => format!(
+                "{} {};\n{}",
+                found.drop_if_exists(),
+                wanted.sql,
+                self.belongings(wanted)
+            ),
+            _ => format!("{} {}", found.drop_if_exists(), wanted.create_anew()),
+        };
+        self.finding(
+            FindingKind::SchemaDiffers,
+            &wanted.table,
+            format!("the {kind} {name} is not as the migrations made it, so it may let through what it should refuse"),
+            remedy,
+        )
+    }
+
+    pub(super) fn of_unexpected(&self, found: &Object, database: &str) -> Finding {
+        let Object {
+            kind, name, table, ..
+        } = found;
+        let where_to = match database {
+            "temp" => "this connection",
+            _ => "the database",
+        };
+        self.finding(
+            FindingKind::SchemaDiffers,
+            table,
+            format!("{where_to} has a {kind} {name}, which no migration made, so what is written to {table} may be changed, dropped or kept elsewhere"),
+            format!("DROP {} {database}.{};", kind.to_uppercase(), identifier(name)),
+        )
+    }
+
+    pub(super) fn of_guard(&self, kind: FindingKind, table: &str, missing: &[&Object]) -> Finding {
+        let create: String = missing
+            .iter()
+            .map(|trigger| trigger.create_anew())
+            .collect();
+        let message = match kind {
+            FindingKind::TableUnguarded => format!(
+                "the table {table} is neither guarded nor exempt, so it can be changed without a record"
+            ),
+            _ => {
+                let names: Vec<_> = missing.iter().map(|trigger| &*trigger.name).collect();
+                format!(
+                    "the guard of {table} lacks its trigger {}, or it was changed, so some changes need no record",
+                    names.join(", ")
+                )
+            }
+        };
+        let create = format!("{create}-- or Audit::new(…).guard([{table:?}]) before start");
+        let remedy = match kind {
+            FindingKind::TableUnguarded => {
+                format!("{create}; or, if it needs no records: .exempt({table:?}, \"why\")")
+            }
+            _ => create,
+        };
+        self.finding(kind, table, message, remedy)
+    }
+
+    /// Of what is not the text of an object.
+    pub(super) fn of_state(&self, found: Found) -> Finding {
+        let Found {
+            finding,
+            object,
+            detail,
+        } = found;
+        let schema = self.schema;
+        let (message, remedy) = match (finding, detail.as_str()) {
+            (FindingKind::ObligationOpen, _) => (
+                format!("a transaction changed {object} at {detail} and was committed without a record; audited changes are refused until that is recorded"),
+                self.late_record(&object, &detail),
+            ),
+            (FindingKind::SchemaDiffers, "lost") => (
+                format!("the record that the last change of a guarded table was committed with is gone from {schema}_record"),
+                "Find out who deleted it, and restore the records from a copy of the file.".to_owned(),
+            ),
+            (FindingKind::SchemaDiffers, "rows") => (
+                format!("{object} lost its row, so guarded tables can be changed without a record"),
+                self.without(&format!("{schema}_obligation_no_replace"), &format!("INSERT INTO {schema}_obligation VALUES (1, '', '', NULL);")),
+            ),
+            (FindingKind::SchemaDiffers, _) => (
+                format!("{object} has a record without an id, which stands for that of every change"),
+                self.without(&format!("{schema}_record_no_delete"), &format!("DELETE FROM {schema}_record WHERE id = '';")),
+            ),
+            (FindingKind::ForeignKeysOff, _) => (
+                "this connection does not enforce foreign keys, so guarded tables cannot be changed through it".to_owned(),
+                "PRAGMA foreign_keys = ON; -- for each connection".to_owned(),
+            ),
+            (FindingKind::SettingUnsafe, setting) => of_setting(setting),
+            (FindingKind::MigrationAhead, _) => (
+                format!("the audit tables {object} have {detail}, which this version of platform-audit does not know"),
+                "Run the version of the service that was built with the newer platform-audit.".to_owned(),
+            ),
+            _ => (
+                format!("the audit tables {object} lack {detail}"),
+                "Start the service with write access to the file: it migrates by itself.".to_owned(),
+            ),
+        };
+        self.finding(finding, &object, message, remedy)
+    }
+
+    /// What was done has to be found out; that it was done is known.
+    fn late_record(&self, table: &str, changed_at: &str) -> String {
+        let Self {
+            schema, service, ..
+        } = self;
+        let id = Uuid::now_v7();
+        format!(
+            "INSERT INTO {schema}_record (id, xid, occurred_at, service, actor_kind, actor_id, action, resource_type, outcome, reason)\n\
+             VALUES ('{id}', '{id}', {}, {}, 'system', 'unknown', 'table.repair', {}, 'success', 'changed without a record'); -- with what you found out",
+            literal(changed_at),
+            literal(service),
+            literal(table),
+        )
+    }
+
+    /// What has to be done while a trigger is away.
+    fn without(&self, trigger: &str, statement: &str) -> String {
+        let again = self.expected.iter().find(|object| object.name == trigger);
+        let again = again.map_or(String::new(), |object| format!("{};", object.sql));
+        format!(
+            "BEGIN IMMEDIATE;\nDROP TRIGGER IF EXISTS {trigger};\n{statement}\n{again}\nCOMMIT;"
+        )
+    }
+
+    /// The statements that make the indexes and triggers of a table.
+    fn belongings(&self, table: &Object) -> String {
+        let belongs = |object: &&Object| object.kind != "table" && object.table == table.name;
+        self.expected
+            .iter()
+            .filter(belongs)
+            .map(Object::create_anew)
+            .collect()
+    }
+
+    /// SQLite cannot change a table's constraints, so its rows have to move. With the old rules for
+    /// renaming, what refers to the table goes on referring to its name.
+    fn rebuild(&self, table: &Object) -> String {
+        let name = &table.name;
+        format!(
+            "PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON; BEGIN IMMEDIATE;\n\
+             ALTER TABLE {name} RENAME TO {name}_found;\n{};\n\
+             INSERT INTO {name} SELECT * FROM {name}_found; -- if the columns differ, name them\n\
+             DROP TABLE {name}_found;\n{}\
+             COMMIT; PRAGMA legacy_alter_table = OFF; PRAGMA foreign_keys = ON;",
+            table.sql,
+            self.belongings(table)
+        )
+    }
+
+    fn finding(&self, kind: FindingKind, object: &str, message: String, remedy: String) -> Finding {
+        Finding {
+            kind,
+            object: object.to_owned(),
+            message,
+            remedy: remedy.trim_end().to_owned(),
+            remedy_has_lines: false,
+        }
+    }
+}
+
+fn of_setting(setting: &str) -> (String, String) {
+    let (state, harm) = match setting {
+        "ignore_check_constraints" => (
+            "on",
+            "records need not be well-formed, and may be of any size",
+        ),
+        "writable_schema" => ("on", "any statement may rewrite what guards the tables"),
+        "trusted_schema" => ("off", "guarded tables cannot be changed through it"),
+        _ => ("off", "what is rolled back may stay in the file"),
+    };
+    let remedy = match (setting, state) {
+        ("journal_mode", _) => "PRAGMA journal_mode = WAL;".to_owned(),
+        (_, "on") => format!("PRAGMA {setting} = OFF; -- for each connection"),
+        _ => format!("PRAGMA {setting} = ON; -- for each connection"),
+    };
+    (
+        format!("this connection has {setting} {state}, so {harm}"),
+        remedy,
+    )
+}

@@ -1,0 +1,448 @@
+//! Every change of the audit schema is found, and what is found is mended by its remedy.
+
+use std::path::Path;
+
+use platform_audit::Audit;
+use platform_audit::check::{FindingKind, Report};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, SqlitePool};
+
+use super::guard::Guarded;
+
+#[derive(Clone, Debug)]
+struct Object {
+    kind: String,
+    name: String,
+    table: String,
+    sql: String,
+}
+
+/// Statements that change one object.
+#[derive(Debug)]
+struct Mutant {
+    of: String,
+    sql: String,
+    /// Whether they change each connection instead of the file.
+    of_connection: bool,
+    /// Whether it is one of many edits, whose remedies are the same.
+    edit: bool,
+}
+
+/// A pool whose connections begin with `statements`.
+async fn open(path: &Path, statements: String) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .after_connect(move |connection, _| {
+            let statements = AssertSqlSafe(statements.clone());
+            Box::pin(async move {
+                sqlx::raw_sql(statements)
+                    .execute(connection)
+                    .await
+                    .map(drop)
+            })
+        })
+        .connect_with(SqliteConnectOptions::new().filename(path))
+        .await
+        .unwrap()
+}
+
+async fn check(pool: &SqlitePool) -> Report {
+    Audit::new(pool.clone(), "ledger")
+        .check()
+        .await
+        .expect("whatever is there can be checked")
+}
+
+async fn run(pool: &SqlitePool, sql: &str) -> sqlx::Result<()> {
+    let mut connection = pool.acquire().await.unwrap();
+    let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(&mut *connection)
+        .await;
+    if done.is_err() {
+        let _ = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await;
+    }
+    done.map(drop)
+}
+
+/// The places of the words, numbers, texts and signs of a statement, which is no comment's.
+fn tokens(sql: &str) -> Vec<std::ops::Range<usize>> {
+    let bytes = sql.as_bytes();
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at;
+        match bytes[at] {
+            b' ' | b'\n' => {
+                at += 1;
+                continue;
+            }
+            b'-' if bytes.get(at + 1) == Some(&b'-') => {
+                at += sql[at..].find('\n').unwrap_or(sql.len() - at);
+                continue;
+            }
+            quote @ (b'\'' | b'"') => {
+                at += 2 + sql[at + 1..].find(char::from(quote)).unwrap();
+            }
+            byte if is_word(byte) => {
+                at += bytes[at..]
+                    .iter()
+                    .take_while(|byte| is_word(**byte))
+                    .count();
+            }
+            b'<' if bytes.get(at + 1) == Some(&b'>') => at += 2,
+            _ => at += 1,
+        }
+        tokens.push(start..at);
+    }
+    tokens
+}
+
+/// `sql` with each of its words in turn left out, or another put in its place.
+fn edits(sql: &str) -> Vec<String> {
+    let mut edits = Vec::new();
+    for token in tokens(sql) {
+        let word = &sql[token.clone()];
+        let others: &[&str] = match word {
+            "BEFORE" => &["AFTER"],
+            "AFTER" => &["BEFORE"],
+            "INSERT" | "insert" => &["UPDATE", "DELETE"],
+            "UPDATE" | "update" => &["DELETE", "UPDATE OF id"],
+            "DELETE" | "delete" => &["UPDATE"],
+            "BEGIN" => &[
+                "WHEN (false) BEGIN",
+                "WHEN 0 BEGIN",
+                "BEGIN SELECT 1; END; --",
+            ],
+            "WHEN" => &["WHEN false AND"],
+            "ABORT" => &["FAIL", "ROLLBACK"],
+            "AND" => &["OR"],
+            "=" => &["<>"],
+            "<>" => &["="],
+            "0" => &["2"],
+            "1" => &["7"],
+            "id" => &["relation"],
+            "CHECK" => &["CHECK (true) CHECK"],
+            "DEFERRABLE" => &["ON DELETE CASCADE DEFERRABLE"],
+            "DEFERRED" => &["IMMEDIATE"],
+            "ON" => &["ON parent --"],
+            _ => &[],
+        };
+        for other in [""].iter().chain(others) {
+            edits.push(format!(
+                "{}{other}{}",
+                &sql[..token.start],
+                &sql[token.end..]
+            ));
+        }
+    }
+    edits
+}
+
+fn drop_of(object: &Object) -> String {
+    format!("DROP {} \"{}\";", object.kind, object.name)
+}
+
+/// Statements that make a table anew, with all that belongs to it.
+fn remake(table: &Object, sql: &str, objects: &[Object]) -> String {
+    let belongs = objects
+        .iter()
+        .filter(|it| it.table == table.name && it.kind != "table");
+    let again: String = belongs.map(|it| format!("{};\n", it.sql)).collect();
+    // A fresh log has rows in no other table.
+    let row = match table.name.ends_with("_obligation") {
+        true => format!(
+            "INSERT INTO {} (id, relation, changed_at) VALUES (1, '', '');",
+            table.name
+        ),
+        false => String::new(),
+    };
+    format!(
+        "PRAGMA foreign_keys = OFF; BEGIN; {} {sql};\n{row}{again} COMMIT; PRAGMA foreign_keys = ON;",
+        drop_of(table)
+    )
+}
+
+fn mutants(objects: &[Object]) -> Vec<Mutant> {
+    let mut mutants = Vec::new();
+    let mut add = |of: &str, sql: String, of_connection: bool, edit: bool| {
+        let of = of.to_owned();
+        mutants.push(Mutant {
+            of,
+            sql,
+            of_connection,
+            edit,
+        });
+    };
+    for object in objects {
+        let dropped = format!(
+            "PRAGMA foreign_keys = OFF; {} PRAGMA foreign_keys = ON;",
+            drop_of(object)
+        );
+        add(&object.name, dropped, false, false);
+        for edit in edits(&object.sql) {
+            let sql = match object.kind.as_str() {
+                "table" => remake(object, &edit, objects),
+                _ => format!("BEGIN; {} {edit};\nCOMMIT;", drop_of(object)),
+            };
+            add(&object.name, sql, false, true);
+        }
+        if object.kind != "table" {
+            continue;
+        }
+        let table = &object.name;
+        for time in ["BEFORE", "AFTER"] {
+            for event in ["INSERT", "UPDATE", "DELETE"] {
+                for temporary in [true, false] {
+                    let kind = if temporary { "TEMP TRIGGER" } else { "TRIGGER" };
+                    let sql = format!(
+                        "CREATE {kind} x {time} {event} ON {table} BEGIN SELECT RAISE(IGNORE); END;"
+                    );
+                    add(table, sql, temporary, false);
+                }
+            }
+        }
+        for shadow in ["TABLE {} (id TEXT);", "VIEW {} AS SELECT 1 AS id;"] {
+            let sql = format!("CREATE TEMP {}", shadow.replace("{}", table));
+            add(table, sql, true, false);
+        }
+        for other in [
+            "CREATE UNIQUE INDEX x ON {} (1)",
+            "PRAGMA foreign_keys = OFF; DROP TABLE {}; CREATE VIEW {} AS SELECT 1 AS id; PRAGMA foreign_keys = ON;",
+            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = sql || ' ' WHERE name = '{}'; PRAGMA writable_schema = RESET;",
+        ] {
+            add(table, other.replace("{}", table), false, false);
+        }
+    }
+    let no_delete = objects
+        .iter()
+        .find(|it| it.name == "ledger_audit_obligation_no_delete")
+        .unwrap();
+    let without_a_row = format!(
+        "{} DELETE FROM ledger_audit_obligation; {};",
+        drop_of(no_delete),
+        no_delete.sql
+    );
+    add("ledger_audit_obligation", without_a_row, false, false);
+    add(
+        "entry",
+        "ALTER TABLE entry RENAME TO booking".to_owned(),
+        false,
+        false,
+    );
+    for setting in [
+        "foreign_keys = OFF",
+        "ignore_check_constraints = ON",
+        "writable_schema = ON",
+        "trusted_schema = OFF",
+        "journal_mode = OFF",
+    ] {
+        add("the connection", format!("PRAGMA {setting};"), true, false);
+    }
+    mutants
+}
+
+/// Applies the remedies until nothing is found.
+async fn mend(pool: &SqlitePool, mut report: Report, mutant: &Mutant) {
+    for _ in 0..3 {
+        for finding in &report.findings {
+            let mended = run(pool, &finding.remedy).await;
+            mended.unwrap_or_else(|error| panic!("{mutant:#?}: {error}: {}", finding.remedy));
+        }
+        report = check(pool).await;
+        if report.is_clean() {
+            return;
+        }
+    }
+    panic!("its remedies do not mend {mutant:#?}: {report}");
+}
+
+/// How many mutants SQLite takes. Each is found; of those of a kind, one in twenty is mended, too.
+async fn try_all(guarded: &Guarded, mutants: &[Mutant]) -> usize {
+    let original = guarded.copy().await;
+    let mutated = original.with_extension("mutated");
+    let mut tried = 0;
+    let mut fresh = None;
+    for mutant in mutants {
+        let pool = match fresh.take() {
+            Some(pool) if !mutant.of_connection => pool,
+            _ => {
+                std::fs::copy(&original, &mutated).unwrap();
+                let statements = if mutant.of_connection {
+                    &*mutant.sql
+                } else {
+                    ""
+                };
+                open(&mutated, statements.to_owned()).await
+            }
+        };
+        if !mutant.of_connection && run(&pool, &mutant.sql).await.is_err() {
+            fresh = Some(pool);
+            continue;
+        }
+        tried += 1;
+        let report = check(&pool).await;
+        assert!(!report.is_clean(), "nothing is found of {mutant:#?}");
+        if !mutant.edit || tried % 20 == 0 {
+            let refused = Audit::new(pool.clone(), "ledger").start().await;
+            assert!(refused.is_err(), "it starts in spite of {mutant:#?}");
+            if mutant.of_connection {
+                let remedies: Vec<_> = report.findings.into_iter().map(|it| it.remedy).collect();
+                let mended = format!("{}\n{}", mutant.sql, remedies.join("\n"));
+                let report = check(&open(&mutated, mended).await).await;
+                assert!(
+                    report.is_clean(),
+                    "its remedy does not mend {mutant:#?}: {report}"
+                );
+            } else {
+                mend(&pool, report, mutant).await;
+            }
+        }
+        pool.close().await;
+    }
+    tried
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_change_of_the_audit_schema_is_found_and_mended() {
+    let guarded = Guarded::new().await;
+    assert!(check(&guarded.pool).await.is_clean());
+    let objects: Vec<(String, String, String, String)> = sqlx::query_as(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema
+            WHERE sql IS NOT NULL AND name LIKE 'ledger\\_audit\\_%' ESCAPE '\\' AND name <> 'ledger_audit_migration'",
+    )
+    .fetch_all(&guarded.pool)
+    .await
+    .unwrap();
+    let objects = objects.into_iter();
+    let objects: Vec<_> = objects
+        .map(|(kind, name, table, sql)| Object {
+            kind,
+            name,
+            table,
+            sql,
+        })
+        .collect();
+    let all = mutants(&objects);
+    let parts = all.chunks(all.len() / 4 + 1);
+    let tried = parts.map(|part| try_all(&guarded, part));
+    let tried: usize = futures_util::future::join_all(tried)
+        .await
+        .into_iter()
+        .sum();
+    println!(
+        "{} objects; SQLite takes {tried} of {} changes, and each is found",
+        objects.len(),
+        all.len()
+    );
+    for object in &objects {
+        assert!(all.iter().any(|mutant| mutant.of == object.name));
+    }
+    assert!(tried > 300, "{tried}");
+}
+
+/// What is the service's own is none of the check's.
+#[tokio::test]
+async fn changes_of_the_services_own_tables_are_not_found() {
+    let guarded = Guarded::new().await;
+    for change in [
+        "ALTER TABLE entry ADD COLUMN note TEXT",
+        "ALTER TABLE parent RENAME COLUMN id TO number",
+        "CREATE TRIGGER touch AFTER UPDATE ON entry BEGIN SELECT 1; END",
+        "CREATE INDEX entry_amount ON entry (amount)",
+        "CREATE VIEW ledger_audit_mine AS SELECT * FROM ledger_audit_record",
+        "CREATE TEMP TABLE scratch (id INTEGER)",
+        "ANALYZE",
+        "VACUUM",
+    ] {
+        run(&guarded.pool, change).await.unwrap();
+        let report = check(&guarded.pool).await;
+        assert!(report.is_clean(), "{change}: {report}");
+    }
+}
+
+/// A trigger of the guard's name, on the guard's table, that does nothing.
+#[tokio::test]
+async fn guarding_again_mends_a_trigger_that_was_changed() {
+    let guarded = Guarded::new().await;
+    let hollow = "DROP TRIGGER ledger_audit_guard_entry_update;
+        CREATE TRIGGER ledger_audit_guard_entry_update AFTER UPDATE ON entry WHEN (false)
+        BEGIN UPDATE ledger_audit_obligation SET record_id = ''; END";
+    run(&guarded.pool, hollow).await.unwrap();
+    let report = check(&guarded.pool).await;
+    let kinds: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
+    assert_eq!(kinds, [FindingKind::GuardMissing], "{report}");
+    guarded.builder().start().await.expect("it guards again");
+    assert!(check(&guarded.pool).await.is_clean());
+    let refused = guarded.attempt(&["UPDATE entry SET amount = 0"]).await;
+    assert!(refused.is_some());
+}
+
+/// One huge value would make every page of the log too big to be read.
+#[tokio::test]
+async fn a_huge_record_is_refused_where_it_is_written() {
+    let guarded = Guarded::new().await;
+    let columns = [
+        "id",
+        "xid",
+        "occurred_at",
+        "recorded_at",
+        "service",
+        "service_version",
+        "actor_id",
+        "actor_session",
+        "actor_tenant",
+        "actor_on_behalf_of",
+        "action",
+        "resource_type",
+        "resource_id",
+        "error_type",
+        "reason",
+        "request_id",
+        "method",
+        "route",
+        "path",
+        "client_address",
+        "user_agent",
+        "trace_id",
+        "span_id",
+        "changes",
+        "details",
+        "cut",
+    ];
+    let usual = [
+        ("id", "lower(hex(randomblob(16)))"),
+        ("xid", "'x'"),
+        ("service", "'ledger'"),
+        ("occurred_at", "'2026-11-23T00:00:00Z'"),
+        ("actor_kind", "'user'"),
+        ("actor_id", "'m'"),
+        ("action", "'a.b'"),
+        ("outcome", "'denied'"),
+    ];
+    for column in columns {
+        let huge = match column {
+            "changes" | "details" => "json_object('x', hex(zeroblob(4000000)))",
+            "cut" => "json_array(hex(zeroblob(4000000)))",
+            // Behind a NUL, where length() stops.
+            _ => "'abc' || char(0) || hex(zeroblob(4000000))",
+        };
+        let mut given: Vec<_> = usual
+            .into_iter()
+            .filter(|(name, _)| *name != column)
+            .collect();
+        given.push((column, huge));
+        let (names, values): (Vec<_>, Vec<_>) = given.into_iter().unzip();
+        let insert = format!(
+            "INSERT INTO ledger_audit_record ({}) VALUES ({})",
+            names.join(", "),
+            values.join(", ")
+        );
+        let refused = guarded.attempt(&[&insert]).await;
+        let refused = refused.unwrap_or_else(|| panic!("a huge {column} was stored"));
+        assert!(
+            refused.contains("CHECK constraint failed"),
+            "{column}: {refused}"
+        );
+    }
+}
