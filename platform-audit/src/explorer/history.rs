@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::access::Access;
 use super::escape::{brief, visible};
-use super::html::{page, time};
+use super::html::{on_paper, page, time};
 use super::record::changes;
 use super::table::{outcome, pages};
 use super::visit::{Site, Visit};
@@ -41,7 +41,13 @@ async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
     let links = &visit.links;
     let pairs = ["resource_type", "resource_id"]
         .map(|name| (name.to_owned(), visit.value(name).to_owned()));
+    let asked = [
+        ("Resource type", kind.to_owned()),
+        ("Resource id", id.to_owned()),
+    ];
+    let has_more = found.next.is_some() || found.previous.is_some();
     Ok(html! {
+        (on_paper(visit, &asked))
         p { (visible(kind)) " " (visible(id)) }
         @if found.records.is_empty() { p { "No record is about it." } }
         ol.history {
@@ -59,6 +65,7 @@ async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
                 }
             }
         }
+        @if has_more { p { (found.records.len()) " records on this page, and more on others." } }
         (pages(links, "/history", &pairs, &found))
     })
 }

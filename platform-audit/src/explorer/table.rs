@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::escape::brief;
 use super::html::time;
+use super::record::is_malformed;
 use super::visit::Links;
 use crate::query::{AuditQuery, Cursor, Direction, Page, SortBy};
 use crate::record::AuditRecord;
@@ -57,9 +58,10 @@ fn row(links: &Links, record: &AuditRecord) -> Markup {
         tr {
             th scope="row" {
                 a href=(target) { (time(record.recorded_at.unwrap_or(record.occurred_at))) }
+                @if is_malformed(record) { p.refused { "Malformed record" } }
             }
             td { (brief(&record.actor.id)) }
-            td.action { (brief(&record.action)) }
+            td { (brief(&record.action)) }
             td {
                 @if let Some(kind) = &record.resource_type { (brief(kind)) }
                 @if let Some(id) = &record.resource_id { " " (brief(id)) }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
 use maud::html;
 
 use super::access::{Access, Refusal};
@@ -29,6 +30,7 @@ pub(super) struct Visit<DB: AuditDatabase> {
     pub(super) method: Method,
     /// The query's names and values, as given.
     pub(super) pairs: Vec<(String, String)>,
+    pub(super) asked_at: Timestamp,
 }
 
 /// Makes the pages' addresses, wherever the router is mounted.
@@ -69,6 +71,7 @@ impl<DB: AuditDatabase> Visit<DB> {
             links,
             method: parts.method.clone(),
             pairs: pairs.into_owned().collect(),
+            asked_at: Timestamp::now(),
         })
     }
 
