@@ -66,7 +66,7 @@ pub(super) const LIMIT: (&str, &str) = ("limit", "Records a page");
 const LONGEST: usize = 4 * 1024;
 /// How many unknown names an error lists, and how many characters of each name or value.
 const NAMES: usize = 10;
-const SHOWN: usize = 60;
+const SHOWN: usize = 120;
 
 /// A field whose value is refused, and why.
 #[derive(Debug, PartialEq)]

@@ -117,8 +117,8 @@ pub(super) fn changes(record: &AuditRecord) -> Markup {
                     @for (field, change) in &record.changes {
                         tr {
                             th scope="row" { (visible(field)) }
-                            td { (side(change.before.as_ref(), true)) }
-                            td { (side(change.after.as_ref(), false)) }
+                            td data-label="Before" { (side(change.before.as_ref(), true)) }
+                            td data-label="After" { (side(change.after.as_ref(), false)) }
                         }
                     }
                 }

@@ -100,13 +100,22 @@ impl<DB: AuditDatabase> Visit<DB> {
     }
 }
 
-/// Whether a page of another site sent for this, by its images or frames, say: with the password that
-/// a browser keeps, each reading would name whoever has that page open. To follow a link to a page is the
-/// visitor's own doing. Browsers say so themselves ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)).
+/// Whether a page of another site sent for this, by its images, frames or prefetches, say: with the
+/// password that a browser keeps, each reading would name whoever has that page open. To follow a link
+/// to a page is the visitor's own doing. Browsers say so themselves
+/// ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)). Of headers that are there twice, each counts.
 fn is_sent_by_another_site(parts: &Parts, inside: &str) -> bool {
-    let says = |name: &str| parts.headers.get(name).and_then(|it| it.to_str().ok());
-    let by_another = matches!(says("sec-fetch-site"), Some("cross-site" | "same-site"));
-    let is_opened = says("sec-fetch-dest") == Some("document") && !inside.starts_with("/export");
+    let says = |name: &str, what: &[&str]| {
+        let values = parts.headers.get_all(name).iter();
+        let mut words = values.filter_map(|it| it.to_str().ok());
+        words.any(|it| what.iter().any(|word| it.eq_ignore_ascii_case(word)))
+    };
+    let by_another = says("sec-fetch-site", &["cross-site", "same-site"]);
+    let into = parts.headers.get_all("sec-fetch-dest").iter();
+    let mut into = into.map(|it| it.as_bytes());
+    let is_page = into.next() == Some(b"document") && into.next().is_none();
+    let is_ahead = parts.headers.contains_key("sec-purpose");
+    let is_opened = is_page && !is_ahead && !inside.starts_with("/export");
     by_another && !is_opened
 }
 
