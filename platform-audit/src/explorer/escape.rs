@@ -69,13 +69,14 @@ fn words(text: &str, out: &mut String) {
     }
 }
 
-/// The length of what stays together: up to and with the first separators. A point or comma before
-/// a digit is part of a number.
+/// The length of what stays together: up to and with the first separators. What opens belongs to what
+/// follows, as a sign at the beginning does, and a point or comma before a digit is part of a number.
 fn piece(text: &str) -> usize {
     let mut last = ' ';
     for (count, (at, c)) in text.char_indices().enumerate() {
         let is_number = matches!(last, '.' | ',') && c.is_ascii_digit();
-        let is_after = last.is_ascii_punctuation() && !c.is_ascii_punctuation() && !is_number;
+        let is_separator = last.is_ascii_punctuation() && !"<([{\"'".contains(last);
+        let is_after = count > 1 && is_separator && !c.is_ascii_punctuation() && !is_number;
         if count == PIECE || is_after {
             return at;
         }
@@ -121,7 +122,8 @@ mod tests {
                 "01a209e0-|85d2-|747e-|8a80-|c87fec65906e",
             ),
             ("::ffff:192.0.2.128", "::|ffff:|192.0.2.128"),
-            ("-12345678901234567.89", "-|12345678901234567.89"),
+            ("-12345678901234567.89", "-12345678901234567.89"),
+            ("/entries/{id}/lines", "/entries/|{id}/|lines"),
             ("/entries/4711/lines", "/entries/|4711/|lines"),
             ("a word of seventeen", "a word of seventeen"),
             (digits, digits),

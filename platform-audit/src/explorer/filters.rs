@@ -1,6 +1,7 @@
 //! The filters, and the query that their values make.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use crate::error::Error;
 use crate::query::AuditQuery;
@@ -74,6 +75,15 @@ pub(super) struct Refused {
     /// The field's name; empty if no field of the form is to blame.
     pub(super) name: String,
     pub(super) why: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match label(&self.name) {
+            Some(label) => write!(f, "{label}: {}", self.why),
+            None => f.write_str(&self.why),
+        }
+    }
 }
 
 /// What the form calls the field.

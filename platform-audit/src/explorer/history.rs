@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::request::Parts;
 use maud::{Markup, html};
 
 use super::access::Access;
 use super::escape::{brief, visible};
+use super::filters::query;
 use super::html::{on_paper, page, time};
 use super::record::changes;
 use super::table::{outcome, pages};
@@ -24,6 +26,11 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
         Ok(visit) => visit,
         Err(refused) => return refused,
     };
+    // The same names and values as the filters', so that what these refuse is not read here either.
+    if let Err(refused) = query(&visit.pairs) {
+        let why: Vec<_> = refused.iter().map(ToString::to_string).collect();
+        return visit.problem(StatusCode::BAD_REQUEST, &why.join(" "));
+    }
     match answer(&visit).await {
         Ok(body) => page(&visit.links, "History of a resource", &body).into_response(),
         Err(error) => visit.failed(&error),

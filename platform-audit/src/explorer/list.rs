@@ -17,7 +17,7 @@ use super::form::form;
 use super::html::{on_paper, page};
 use super::table::{pages, table};
 use super::timeline::{DAYS, counted, timeline};
-use super::visit::{Site, Visit, status};
+use super::visit::{Site, Visit, explained};
 use crate::error::Error;
 use crate::query::{AuditQuery, GroupBy, MOST_VALUES};
 use crate::store::AuditDatabase;
@@ -37,8 +37,11 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
     let (status, body) = match answer(&visit, &query).await {
         Ok(body) => (StatusCode::OK, body),
         Err(error) => {
-            let said = html! { p.problem role="alert" { (visible(&error.to_string())) } };
-            (status(&error), said)
+            let (status, what) = explained(&error);
+            (
+                status,
+                html! { p.problem role="alert" { (visible(&what)) } },
+            )
         }
     };
     let body = html! { (form(&visit, &[])) (body) };

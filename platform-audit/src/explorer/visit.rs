@@ -96,7 +96,8 @@ impl<DB: AuditDatabase> Visit<DB> {
 
     /// The page for an error of the readings.
     pub(super) fn failed(&self, error: &Error) -> Response {
-        self.problem(status(error), &error.to_string())
+        let (status, what) = explained(error);
+        self.problem(status, &what)
     }
 }
 
@@ -119,15 +120,29 @@ fn is_sent_by_another_site(parts: &Parts, inside: &str) -> bool {
     by_another && !is_opened
 }
 
-/// A query that makes no sense is the asker's, all else the service's.
-pub(super) fn status(error: &Error) -> StatusCode {
+/// The status and the words for an error. A query that makes no sense is the asker's, all else the
+/// service's.
+pub(super) fn explained(error: &Error) -> (StatusCode, String) {
     match error {
-        Error::InvalidQuery(_) => StatusCode::BAD_REQUEST,
+        Error::InvalidQuery(_) => (StatusCode::BAD_REQUEST, error.to_string()),
+        Error::Store(source) if is_of_a_value(source) => {
+            let what = "A value of this address is none that the database compares: ask for the first page again.";
+            (StatusCode::BAD_REQUEST, what.to_owned())
+        }
         _ => {
             tracing::error!(error = %error, "the records could not be shown");
-            StatusCode::INTERNAL_SERVER_ERROR
+            (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
         }
     }
+}
+
+/// Whether Postgres refused an argument, such as one of a cursor that was made by hand: no text, no
+/// time, no number, or one that is out of range.
+fn is_of_a_value(error: &sqlx::Error) -> bool {
+    let database = error.as_database_error();
+    let code = database.and_then(sqlx::error::DatabaseError::code);
+    let codes = ["22021", "22007", "22008", "22P02", "22003"];
+    code.is_some_and(|code| codes.contains(&&*code))
 }
 
 fn problem(links: &Links, status: StatusCode, what: &str) -> Response {

@@ -42,7 +42,7 @@ use platform_audit::explorer::{BearerToken, Explorer, Refusal, Visitor};
 use platform_audit::query::{AuditQuery, AuditReader};
 use platform_audit::{Actor, Audit, AuditDatabase, AuditRecord};
 use platform_tests::database::TestDatabase;
-use sqlx::{Pool, Postgres, Sqlite};
+use sqlx::Pool;
 use tower::ServiceExt;
 
 struct Page {
