@@ -1,11 +1,15 @@
-//! Text of a record, so that all of it is seen and none of it acts.
+//! Text of a record, so that all of it is seen, none of it acts, and no number is broken in two.
 
-use maud::{Markup, Render, html};
+use maud::{Markup, PreEscaped, Render, html};
 
 use crate::hidden::is_hidden;
 
 /// How many characters a list shows of a value.
 const BRIEF: usize = 120;
+/// A word of at most so many characters, such as an IPv4 address, stays on one line.
+const WHOLE: usize = 16;
+/// What has no separator, such as a trace's id, is broken after so many characters.
+const PIECE: usize = 32;
 
 /// All of `text`: escaped, kept apart from the direction of what is around it, and with characters
 /// that cannot be seen shown by their number.
@@ -34,7 +38,7 @@ impl Render for Visible<'_> {
         let mut text = self.0;
         while let Some((at, hidden)) = text.char_indices().find(|(_, c)| is_hidden(*c)) {
             let (before, rest) = text.split_at(at);
-            before.render_to(out);
+            words(before, out);
             let number = format!("‹U+{:04X}›", u32::from(hidden));
             html! { span.hidden { (number) } }.render_to(out);
             if hidden == '\n' {
@@ -42,8 +46,43 @@ impl Render for Visible<'_> {
             }
             text = rest.strip_prefix(hidden).unwrap_or_default();
         }
-        text.render_to(out);
+        words(text, out);
     }
+}
+
+/// Escaped, and with the places where the browser may break a long word.
+fn words(text: &str, out: &mut String) {
+    for word in text.split_inclusive(' ') {
+        if word.chars().nth(WHOLE).is_none() {
+            word.render_to(out);
+            continue;
+        }
+        let mut rest = word;
+        while !rest.is_empty() {
+            let piece = piece(rest);
+            rest[..piece].render_to(out);
+            rest = &rest[piece..];
+            if !rest.is_empty() {
+                PreEscaped("<wbr>").render_to(out);
+            }
+        }
+    }
+}
+
+/// The length of what stays together: up to and with the first separators. What opens belongs to what
+/// follows, as a sign at the beginning does, and a point or comma before a digit is part of a number.
+fn piece(text: &str) -> usize {
+    let mut last = ' ';
+    for (count, (at, c)) in text.char_indices().enumerate() {
+        let is_number = matches!(last, '.' | ',') && c.is_ascii_digit();
+        let is_separator = last.is_ascii_punctuation() && !"<([{\"'".contains(last);
+        let is_after = count > 1 && is_separator && !c.is_ascii_punctuation() && !is_number;
+        if count == PIECE || is_after {
+            return at;
+        }
+        last = c;
+    }
+    text.len()
 }
 
 #[cfg(test)]
@@ -67,5 +106,31 @@ mod tests {
         assert!(!brief(&"é".repeat(120)).into_string().contains('…'));
         let cut = brief(&"é".repeat(125)).into_string();
         assert!(cut.contains("(5 more characters)"), "{cut}");
+    }
+
+    #[test]
+    fn a_long_word_may_break_after_its_separators_and_nowhere_else() {
+        let digits = "0af7651916cd43dd8448eb211c80319c";
+        for (text, expected) in [
+            ("203.0.113.107", "203.0.113.107"),
+            (
+                "2001:db8:85a3::8a2e:370:7334",
+                "2001:|db8:|85a3::|8a2e:|370:|7334",
+            ),
+            (
+                "01a209e0-85d2-747e-8a80-c87fec65906e",
+                "01a209e0-|85d2-|747e-|8a80-|c87fec65906e",
+            ),
+            ("::ffff:192.0.2.128", "::|ffff:|192.0.2.128"),
+            ("-12345678901234567.89", "-12345678901234567.89"),
+            ("/entries/{id}/lines", "/entries/|{id}/|lines"),
+            ("/entries/4711/lines", "/entries/|4711/|lines"),
+            ("a word of seventeen", "a word of seventeen"),
+            (digits, digits),
+            (&digits.repeat(2), &[digits, digits].join("|")),
+        ] {
+            let shown = visible(text).into_string().replace("<wbr>", "|");
+            assert_eq!(shown, format!("<bdi>{expected}</bdi>"));
+        }
     }
 }

@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 
 use super::access::Access;
 use super::filters::query;
+use super::list;
 use super::visit::{Links, Site, Visit};
 use crate::export::{Encoder, ExportError, Format};
 use crate::query::{Direction, Export, SortBy};
@@ -64,10 +65,10 @@ pub(super) async fn file<DB: AuditDatabase, A: Access>(
             return visit.problem(StatusCode::NOT_FOUND, &error.to_string());
         }
     };
-    let query = match query(&visit) {
+    let query = match query(&visit.pairs) {
         // As in a file that the command writes: oldest first.
         Ok(query) => query.sort(SortBy::RecordedAt, Direction::Ascending),
-        Err(error) => return visit.failed(&error),
+        Err(wrong) => return list::refused(&visit, &wrong),
     };
     let name = format!("attachment; filename=\"audit.{}\"", format.extension());
     let headers = [

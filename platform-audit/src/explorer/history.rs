@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::request::Parts;
 use maud::{Markup, html};
 
 use super::access::Access;
 use super::escape::{brief, visible};
-use super::html::{page, time};
+use super::filters::query;
+use super::html::{on_paper, page, time};
 use super::record::changes;
 use super::table::{outcome, pages};
 use super::visit::{Site, Visit};
@@ -24,6 +26,11 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
         Ok(visit) => visit,
         Err(refused) => return refused,
     };
+    // The same names and values as the filters', so that what these refuse is not read here either.
+    if let Err(refused) = query(&visit.pairs) {
+        let why: Vec<_> = refused.iter().map(ToString::to_string).collect();
+        return visit.problem(StatusCode::BAD_REQUEST, &why.join(" "));
+    }
     match answer(&visit).await {
         Ok(body) => page(&visit.links, "History of a resource", &body).into_response(),
         Err(error) => visit.failed(&error),
@@ -41,7 +48,13 @@ async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
     let links = &visit.links;
     let pairs = ["resource_type", "resource_id"]
         .map(|name| (name.to_owned(), visit.value(name).to_owned()));
+    let asked = [
+        ("Resource type", kind.to_owned()),
+        ("Resource id", id.to_owned()),
+    ];
+    let has_more = found.next.is_some() || found.previous.is_some();
     Ok(html! {
+        (on_paper(visit, &asked))
         p { (visible(kind)) " " (visible(id)) }
         @if found.records.is_empty() { p { "No record is about it." } }
         ol.history {
@@ -59,6 +72,7 @@ async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
                 }
             }
         }
+        @if has_more { p { (found.records.len()) " records on this page, and more on others." } }
         (pages(links, "/history", &pairs, &found))
     })
 }

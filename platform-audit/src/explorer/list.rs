@@ -12,11 +12,12 @@ use maud::{Markup, html};
 use super::access::Access;
 use super::escape::{brief, visible};
 use super::export;
-use super::filters::{form, query};
-use super::html::page;
+use super::filters::{self, Refused, query};
+use super::form::form;
+use super::html::{on_paper, page};
 use super::table::{pages, table};
 use super::timeline::{DAYS, counted, timeline};
-use super::visit::{Site, Visit, status};
+use super::visit::{Site, Visit, explained};
 use crate::error::Error;
 use crate::query::{AuditQuery, GroupBy, MOST_VALUES};
 use crate::store::AuditDatabase;
@@ -29,40 +30,59 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
         Ok(visit) => visit,
         Err(refused) => return refused,
     };
-    let (status, body) = match answer(&visit).await {
+    let query = match query(&visit.pairs) {
+        Ok(query) => query,
+        Err(wrong) => return refused(&visit, &wrong),
+    };
+    let (status, body) = match answer(&visit, &query).await {
         Ok(body) => (StatusCode::OK, body),
         Err(error) => {
-            let said = html! { p.problem role="alert" { (visible(&error.to_string())) } };
-            (status(&error), said)
+            let (status, what) = explained(&error);
+            (
+                status,
+                html! { p.problem role="alert" { (visible(&what)) } },
+            )
         }
     };
-    let body = html! { (form(&visit)) (body) };
+    let body = html! { (form(&visit, &[])) (body) };
     (status, page(&visit.links, "Records", &body)).into_response()
 }
 
-async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
-    let query = query(visit)?;
+/// The form again, with what is wrong beside its fields.
+pub(super) fn refused<DB: AuditDatabase>(visit: &Visit<DB>, wrong: &[Refused]) -> Response {
+    let body = form(visit, wrong);
+    let page = page(&visit.links, "Records", &body);
+    (StatusCode::BAD_REQUEST, page).into_response()
+}
+
+async fn answer<DB: AuditDatabase>(visit: &Visit<DB>, query: &AuditQuery) -> Result<Markup, Error> {
     let cursor = visit.cursor()?;
-    let found = visit.reading.page(&query, cursor.as_ref()).await?;
+    let found = visit.reading.page(query, cursor.as_ref()).await?;
     let links = &visit.links;
     let pairs = query.to_pairs();
     // Counting reads all that it counts, so only the first page counts, and no more than is shown.
-    let counted = counted(&query, Timestamp::now());
+    let counted = counted(query, Timestamp::now());
+    let has_more = found.next.is_some() || found.previous.is_some();
+    let asked = filters::in_words(query);
     Ok(html! {
+        (on_paper(visit, &asked))
         @if cursor.is_none() && !found.records.is_empty() {
             @if query.since.is_none() {
-                p { "Counted are the last " (DAYS) " days" @if query.until.is_some() { " of the period" } "; name a period to count others." }
+                p { "The timeline counts the last " (DAYS) " days" @if query.until.is_some() { " of the period" } ". Name a period to count others." }
             }
             (timeline(links, &counted, &visit.reading.summary(&counted.query, counted.group).await?))
-            @if query.actor.is_some() { (actions(visit, &query, &counted.query).await?) }
+            @if query.actor.is_some() { (actions(visit, query, &counted.query).await?) }
         }
         section aria-labelledby="records" {
             h2 id="records" { "Found" }
             @if found.records.is_empty() {
                 p { "No record matches." }
             } @else {
-                p { (found.records.len()) " on this page. " (export::links(links, &pairs)) }
-                (table(links, &query, &found.records))
+                p {
+                    (found.records.len()) " on this page" @if has_more { ", and more on others" } ". "
+                    span.screen { (export::links(links, &pairs)) }
+                }
+                (table(links, query, &found.records))
                 (pages(links, "/", &pairs, &found))
             }
         }

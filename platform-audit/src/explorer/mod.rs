@@ -33,6 +33,7 @@ mod access;
 mod escape;
 mod export;
 mod filters;
+mod form;
 mod headers;
 mod history;
 mod html;

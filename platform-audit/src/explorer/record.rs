@@ -12,11 +12,14 @@ use uuid::Uuid;
 
 use super::access::Access;
 use super::escape::visible;
-use super::html::{page, time};
+use super::html::{on_paper, page, time};
 use super::table::outcome;
 use super::visit::{Links, Site, Visit};
 use crate::record::AuditRecord;
 use crate::store::AuditDatabase;
+
+/// Under which name the details have the columns that cannot be read.
+const UNREADABLE: &str = "[unreadable]";
 
 pub(super) async fn show<DB: AuditDatabase, A: Access>(
     State(site): State<Arc<Site<DB, A>>>,
@@ -34,7 +37,9 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
     match visit.reading.find(id).await {
         Ok(Some(record)) => {
             let trace = site.trace_url.as_deref();
+            let asked = [("Record id", id.to_string())];
             let body = html! {
+                (on_paper(&visit, &asked))
                 (beside(&visit.links, &record, trace))
                 h2 { "Changes" }
                 (changes(&record))
@@ -78,8 +83,29 @@ fn beside(links: &Links, record: &AuditRecord, trace_url: Option<&str>) -> Marku
     }
 }
 
+/// A column of the record as it is stored, where it cannot be read: whoever writes by hand may store
+/// what is no column of a record, and the reading puts its text under this name in the details.
+fn malformed<'a>(record: &'a AuditRecord, column: &str) -> Option<&'a str> {
+    let is_named = record.cut.iter().any(|name| name == column);
+    let told = is_named.then(|| record.details.get(UNREADABLE)?.get(column)?.as_str());
+    told.flatten()
+}
+
+/// Whether any column of the record cannot be read.
+pub(super) fn is_malformed(record: &AuditRecord) -> bool {
+    record.details.contains_key(UNREADABLE)
+}
+
 /// What changed, field by field.
 pub(super) fn changes(record: &AuditRecord) -> Markup {
+    if let Some(stored) = malformed(record, "changes") {
+        return html! {
+            div.problem {
+                p { strong { "Malformed changes." } " What is stored is no list of changed fields, so it is shown as it is:" }
+                pre { (visible(stored)) }
+            }
+        };
+    }
     if record.changes.is_empty() {
         return html! { p.note { "No field changed." } };
     }
@@ -91,8 +117,8 @@ pub(super) fn changes(record: &AuditRecord) -> Markup {
                     @for (field, change) in &record.changes {
                         tr {
                             th scope="row" { (visible(field)) }
-                            td { (side(change.before.as_ref(), true)) }
-                            td { (side(change.after.as_ref(), false)) }
+                            td data-label="Before" { (side(change.before.as_ref(), true)) }
+                            td data-label="After" { (side(change.after.as_ref(), false)) }
                         }
                     }
                 }
@@ -155,9 +181,15 @@ fn elements(record: &AuditRecord) -> Markup {
                 dd { @if let Some(text) = text { (visible(text)) } @else { span.note { "(none)" } } }
             }
             @for (name, value) in &record.details {
-                dt { "Detail " (visible(name)) } dd { (json(value)) }
+                @match value.as_object().filter(|_| name == UNREADABLE) {
+                    Some(columns) => @for (column, stored) in columns {
+                        dt { "Malformed " (visible(column)) }
+                        dd { @match stored.as_str() { Some(stored) => (visible(stored)), None => (json(stored)) } }
+                    },
+                    None => { dt { "Detail " (visible(name)) } dd { (json(value)) } },
+                }
             }
-            @if !record.cut.is_empty() { dt { "Cut, as too long" } dd { (visible(&record.cut.join(", "))) } }
+            @if !record.cut.is_empty() { dt { "Not as it was: cut or malformed" } dd { (visible(&record.cut.join(", "))) } }
         }
     }
 }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::escape::brief;
 use super::html::time;
+use super::record::is_malformed;
 use super::visit::Links;
 use crate::query::{AuditQuery, Cursor, Direction, Page, SortBy};
 use crate::record::AuditRecord;
@@ -57,17 +58,18 @@ fn row(links: &Links, record: &AuditRecord) -> Markup {
         tr {
             th scope="row" {
                 a href=(target) { (time(record.recorded_at.unwrap_or(record.occurred_at))) }
+                @if is_malformed(record) { p.refused { "Malformed record" } }
             }
-            td { (brief(&record.actor.id)) }
-            td.action { (brief(&record.action)) }
-            td {
+            td data-label="Actor" { (brief(&record.actor.id)) }
+            td data-label="Action" { (brief(&record.action)) }
+            td data-label="Resource" {
                 @if let Some(kind) = &record.resource_type { (brief(kind)) }
                 @if let Some(id) = &record.resource_id { " " (brief(id)) }
             }
-            td { (outcome(record)) }
-            td { @if let Some(status) = record.status { (status) } }
-            td { @if let Some(address) = &record.client_address { (brief(address)) } }
-            td { @if let Some(reason) = &record.reason { (brief(reason)) } }
+            td data-label="Outcome" { (outcome(record)) }
+            td data-label="Status" { @if let Some(status) = record.status { (status) } }
+            td data-label="Address" { @if let Some(address) = &record.client_address { (brief(address)) } }
+            td data-label="Reason" { @if let Some(reason) = &record.reason { (brief(reason)) } }
         }
     }
 }

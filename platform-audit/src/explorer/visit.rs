@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
 use maud::html;
 
 use super::access::{Access, Refusal};
@@ -29,6 +30,7 @@ pub(super) struct Visit<DB: AuditDatabase> {
     pub(super) method: Method,
     /// The query's names and values, as given.
     pub(super) pairs: Vec<(String, String)>,
+    pub(super) asked_at: Timestamp,
 }
 
 /// Makes the pages' addresses, wherever the router is mounted.
@@ -69,6 +71,7 @@ impl<DB: AuditDatabase> Visit<DB> {
             links,
             method: parts.method.clone(),
             pairs: pairs.into_owned().collect(),
+            asked_at: Timestamp::now(),
         })
     }
 
@@ -93,29 +96,53 @@ impl<DB: AuditDatabase> Visit<DB> {
 
     /// The page for an error of the readings.
     pub(super) fn failed(&self, error: &Error) -> Response {
-        self.problem(status(error), &error.to_string())
+        let (status, what) = explained(error);
+        self.problem(status, &what)
     }
 }
 
-/// Whether a page of another site sent for this, by its images or frames, say: with the password that
-/// a browser keeps, each reading would name whoever has that page open. To follow a link to a page is the
-/// visitor's own doing. Browsers say so themselves ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)).
+/// Whether a page of another site sent for this, by its images, frames or prefetches, say: with the
+/// password that a browser keeps, each reading would name whoever has that page open. To follow a link
+/// to a page is the visitor's own doing. Browsers say so themselves
+/// ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)). Of headers that are there twice, each counts.
 fn is_sent_by_another_site(parts: &Parts, inside: &str) -> bool {
-    let says = |name: &str| parts.headers.get(name).and_then(|it| it.to_str().ok());
-    let by_another = matches!(says("sec-fetch-site"), Some("cross-site" | "same-site"));
-    let is_opened = says("sec-fetch-dest") == Some("document") && !inside.starts_with("/export");
+    let says = |name: &str, what: &[&str]| {
+        let values = parts.headers.get_all(name).iter();
+        let mut words = values.filter_map(|it| it.to_str().ok());
+        words.any(|it| what.iter().any(|word| it.eq_ignore_ascii_case(word)))
+    };
+    let by_another = says("sec-fetch-site", &["cross-site", "same-site"]);
+    let into = parts.headers.get_all("sec-fetch-dest").iter();
+    let mut into = into.map(|it| it.as_bytes());
+    let is_page = into.next() == Some(b"document") && into.next().is_none();
+    let is_ahead = parts.headers.contains_key("sec-purpose");
+    let is_opened = is_page && !is_ahead && !inside.starts_with("/export");
     by_another && !is_opened
 }
 
-/// A query that makes no sense is the asker's, all else the service's.
-pub(super) fn status(error: &Error) -> StatusCode {
+/// The status and the words for an error. A query that makes no sense is the asker's, all else the
+/// service's.
+pub(super) fn explained(error: &Error) -> (StatusCode, String) {
     match error {
-        Error::InvalidQuery(_) => StatusCode::BAD_REQUEST,
+        Error::InvalidQuery(_) => (StatusCode::BAD_REQUEST, error.to_string()),
+        Error::Store(source) if is_of_a_value(source) => {
+            let what = "A value of this address is none that the database compares: ask for the first page again.";
+            (StatusCode::BAD_REQUEST, what.to_owned())
+        }
         _ => {
             tracing::error!(error = %error, "the records could not be shown");
-            StatusCode::INTERNAL_SERVER_ERROR
+            (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
         }
     }
+}
+
+/// Whether Postgres refused an argument, such as one of a cursor that was made by hand: no text, no
+/// time, no number, or one that is out of range.
+fn is_of_a_value(error: &sqlx::Error) -> bool {
+    let database = error.as_database_error();
+    let code = database.and_then(sqlx::error::DatabaseError::code);
+    let codes = ["22021", "22007", "22008", "22P02", "22003"];
+    code.is_some_and(|code| codes.contains(&&*code))
 }
 
 fn problem(links: &Links, status: StatusCode, what: &str) -> Response {

@@ -306,7 +306,7 @@ async fn nothing_bars_the_way_of_people_who_see_or_move_differently() {
             "/audit".to_owned(),
             "/audit?actor=ada&method=POST&outcome=success".to_owned(),
             "/audit?actor=nobody".to_owned(),
-            "/audit?since=soon".to_owned(),
+            "/audit?since=soon&limit=99999&outcome=fine&sort=x&actr=x".to_owned(),
             format!("/audit/records/{id}"),
             "/audit/history?resource_type=entry&resource_id=1".to_owned(),
             "/audit/nothing".to_owned(),
@@ -327,6 +327,131 @@ async fn nothing_bars_the_way_of_people_who_see_or_move_differently() {
     .await;
     let barriers = look.browser.barriers().await;
     assert!(barriers.len() >= 2, "{barriers:#?}");
+    look.browser.close().await;
+}
+
+/// Which words of the page's records are on two lines, though there is no separator in them.
+const BROKEN: &str = r"
+    const broken = [];
+    const texts = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const text = texts.currentNode;
+        if (text.parentElement.closest('svg, select, details:not([open])')) continue;
+        for (const word of text.data.matchAll(/[\p{L}\p{N}]+(?:[.,]\d+)*/gu)) {
+            const range = document.createRange();
+            range.setStart(text, word.index);
+            range.setEnd(text, word.index + word[0].length);
+            const lines = new Set([...range.getClientRects()].map(it => Math.round(it.top)));
+            if (lines.size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;";
+
+#[tokio::test]
+async fn no_number_is_broken_and_none_is_cut_off_on_a_narrow_screen() {
+    let look = Look::at(true).await;
+    let long = "2001:db8:85a3:8d3:1319:8a2e:370:7348";
+    look.site
+        .write("0198c0de-7a1b-7000-8000-000000000001", long, long)
+        .await;
+    look.entry("ada.lovelace@clinic-seven.example.org", 12_345_678)
+        .await;
+    let id = look.site.only_id().await;
+    for width in [1280, 390] {
+        let size = serde_json::json!({ "width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false });
+        let cdp = look.browser.tab.cdp();
+        cdp.send_raw("Emulation.setDeviceMetricsOverride", size)
+            .await
+            .unwrap();
+        for path in [
+            "/audit".to_owned(),
+            format!("/audit/records/{id}"),
+            format!("/audit/history?resource_type=entry&resource_id={long}"),
+            "/audit/history?resource_type=entry&resource_id=12345678".to_owned(),
+        ] {
+            look.go(&path).await;
+            let broken = look.run(BROKEN).await;
+            assert_eq!(broken, serde_json::json!([]), "{path} at {width}");
+            let hidden = "return [...document.querySelectorAll('html, .wide')].filter(it => it.scrollWidth > it.clientWidth).length";
+            assert_eq!(look.run(hidden).await, 0, "{path} at {width}");
+        }
+    }
+    // What is broken is found.
+    look.run("const it = document.createElement('p'); it.textContent = '12345678901234567890'; it.style.width = '3rem'; it.style.overflowWrap = 'anywhere'; document.querySelector('main').append(it)").await;
+    assert_eq!(look.run(BROKEN).await[0], "12345678901234567890");
+    look.browser.close().await;
+}
+
+#[tokio::test]
+async fn paper_has_all_columns_and_who_asked_for_what_and_when() {
+    let look = Look::at(true).await;
+    let long = "2001:db8:85a3:8d3:1319:8a2e:370:7348";
+    for reason in ["a reason of some words", long] {
+        look.site.write("ada", long, reason).await;
+    }
+    let id = look.site.only_id().await;
+    // A4 upright without its margins.
+    let size = serde_json::json!({ "width": 703, "height": 1000, "deviceScaleFactor": 1, "mobile": false });
+    let cdp = look.browser.tab.cdp();
+    cdp.send_raw("Emulation.setDeviceMetricsOverride", size)
+        .await
+        .unwrap();
+    let dark = serde_json::json!([{ "name": "prefers-color-scheme", "value": "dark" }]);
+    for media in ["print", "screen"] {
+        let emulated = serde_json::json!({ "media": media, "features": dark });
+        let cdp = look.browser.tab.cdp();
+        cdp.send_raw("Emulation.setEmulatedMedia", emulated)
+            .await
+            .unwrap();
+        for (path, asked) in [
+            (
+                "/audit?actor=ada&since=2020-01-01&limit=1".to_owned(),
+                "Actor\nada",
+            ),
+            (format!("/audit/records/{id}"), id.as_str()),
+            (
+                format!("/audit/history?resource_type=entry&resource_id={long}"),
+                long,
+            ),
+        ] {
+            look.go(&path).await;
+            let is_paper = media == "print";
+            let shown = async |css: &str| {
+                let script = format!(
+                    "return [...document.querySelectorAll('{css}')].filter(it => it.checkVisibility() && it.getBoundingClientRect().right <= 703).length"
+                );
+                look.run(&script).await.as_u64().unwrap()
+            };
+            assert_eq!(shown("dl.paper").await, u64::from(is_paper), "{path}");
+            assert_eq!(shown("header").await, u64::from(!is_paper), "{path}");
+            if !is_paper {
+                continue;
+            }
+            assert_eq!(
+                shown("form, nav, button, details, .screen").await,
+                0,
+                "{path}"
+            );
+            let paper = look.one("dl.paper").await.text().await.unwrap();
+            for text in ["ledger", "officer", asked, "UTC"] {
+                assert!(paper.contains(text), "{path}: {paper}");
+            }
+            let ink = "return getComputedStyle(document.body).color";
+            assert_eq!(look.run(ink).await, "rgb(0, 0, 0)", "{path}");
+            if path.contains("actor=") {
+                assert_eq!(shown("thead th").await, 8);
+                let table = look.one("table").await.text().await.unwrap();
+                assert!(
+                    table.contains("Address") && table.contains("Reason"),
+                    "{table}"
+                );
+                let rest = look.one("#records + p").await.text().await.unwrap();
+                assert!(rest.contains("and more on others"), "{rest}");
+            }
+            let fits = "return document.documentElement.scrollWidth <= innerWidth";
+            assert_eq!(look.run(fits).await, true, "{path}");
+        }
+    }
     look.browser.close().await;
 }
 

@@ -5,7 +5,25 @@
     reason = "what goes wrong here fails the test"
 )]
 
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod sqlite {$(
+            #[tokio::test]
+            async fn $name() {
+                super::$name::<sqlx::Sqlite>(platform_tests::database::TestDatabase::sqlite()).await;
+            }
+        )*}
+        mod postgres {$(
+            #[tokio::test]
+            async fn $name() {
+                super::$name::<sqlx::Postgres>(platform_tests::database::TestDatabase::postgres().await).await;
+            }
+        )*}
+    };
+}
+
 mod browser;
+mod odd;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -24,7 +42,7 @@ use platform_audit::explorer::{BearerToken, Explorer, Refusal, Visitor};
 use platform_audit::query::{AuditQuery, AuditReader};
 use platform_audit::{Actor, Audit, AuditDatabase, AuditRecord};
 use platform_tests::database::TestDatabase;
-use sqlx::{Pool, Postgres, Sqlite};
+use sqlx::Pool;
 use tower::ServiceExt;
 
 struct Page {
@@ -203,6 +221,8 @@ fn is_strict(headers: &HeaderMap) {
     assert_eq!(headers["x-content-type-options"], "nosniff");
     assert_eq!(headers["referrer-policy"], "no-referrer");
     assert_eq!(headers["cache-control"], "no-store");
+    assert_eq!(headers["cross-origin-opener-policy"], "same-origin");
+    assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
 }
 
 async fn a_stranger_is_shown_and_reads_nothing<DB: AuditDatabase>(database: TestDatabase) {
@@ -230,26 +250,47 @@ async fn no_page_of_another_site_reads_in_a_visitors_name<DB: AuditDatabase>(
 ) {
     let site = Site::<DB>::new(&database).await;
     site.write("ada", "7", "first").await;
-    for (path, from, into, expected) in [
-        ("", "cross-site", "image", 403),
-        ("?actor=ceo", "same-site", "iframe", 403),
-        ("/export/jsonl", "cross-site", "document", 403),
-        ("", "cross-site", "document", 200),
-        ("/export/jsonl", "same-origin", "document", 200),
-        ("", "none", "document", 200),
+    let none = ("x-nothing", "");
+    let ahead = ("sec-purpose", "prefetch;prerender");
+    for (path, from, into, more, expected) in [
+        ("", "cross-site", "image", none, 403),
+        ("", "Cross-Site", "image", none, 403),
+        ("?actor=ceo", "same-site", "iframe", none, 403),
+        ("/export/jsonl", "cross-site", "document", none, 403),
+        ("", "same-site", "document", ahead, 403),
+        ("", "same-origin", "document", ahead, 200),
+        // A proxy or a client of its own that sends one twice.
+        (
+            "",
+            "same-origin",
+            "image",
+            ("sec-fetch-site", "cross-site"),
+            403,
+        ),
+        (
+            "",
+            "cross-site",
+            "document",
+            ("sec-fetch-dest", "image"),
+            403,
+        ),
+        ("", "cross-site", "document", none, 200),
+        ("/export/jsonl", "same-origin", "document", none, 200),
+        ("", "none", "document", none, 200),
     ] {
         let before = site.readings().await.len();
         let request = Request::builder()
             .uri(format!("/ops/audit{path}"))
             .header("authorization", "Bearer secret")
             .header("sec-fetch-site", from)
-            .header("sec-fetch-dest", into);
+            .header("sec-fetch-dest", into)
+            .header(more.0, more.1);
         let request = request.body(Body::empty()).unwrap();
         let answer = site.router.clone().oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), expected, "{path} {from} {into}");
+        assert_eq!(answer.status(), expected, "{path} {from} {into} {more:?}");
         answer.into_body().collect().await.unwrap();
         let is_read = site.readings().await.len() > before;
-        assert_eq!(is_read, expected == 200, "{path} {from} {into}");
+        assert_eq!(is_read, expected == 200, "{path} {from} {into} {more:?}");
     }
 }
 
@@ -551,23 +592,6 @@ async fn a_long_history_has_pages_too<DB: AuditDatabase>(database: TestDatabase)
     }
     assert!(shown > 1);
     assert_eq!(seen, (0..250).collect::<Vec<_>>());
-}
-
-macro_rules! on_both {
-    ($($name:ident)*) => {
-        mod sqlite {$(
-            #[tokio::test]
-            async fn $name() {
-                super::$name::<super::Sqlite>(super::TestDatabase::sqlite()).await;
-            }
-        )*}
-        mod postgres {$(
-            #[tokio::test]
-            async fn $name() {
-                super::$name::<super::Postgres>(super::TestDatabase::postgres().await).await;
-            }
-        )*}
-    };
 }
 
 on_both! {

@@ -94,7 +94,7 @@ async fn truncate_of_a_partition_attached_later() {
         .iter()
         .map(|it| it.object.as_str())
         .collect();
-    assert_eq!(found, ["measure_2", "measure_3"], "{report}");
+    assert_eq!(found, ["public.measure_2", "public.measure_3"], "{report}");
     guarded
         .accepts(Owner, &["SELECT ledger_audit.guard('measure')"])
         .await;

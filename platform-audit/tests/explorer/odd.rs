@@ -1,0 +1,174 @@
+//! What the page is asked for and cannot be, and what it shows that is no record.
+
+use platform_audit::AuditDatabase;
+use platform_tests::database::TestDatabase;
+use sqlx::{Connection, PgConnection, Postgres, SqliteConnection};
+
+use super::{Site, is_strict};
+
+async fn all_wrong_filters_are_refused_at_once_beside_their_fields<DB: AuditDatabase>(
+    database: TestDatabase,
+) {
+    let site = Site::<DB>::new(&database).await;
+    let asked = "?actor=ada+l&limit=99999&since=soon&outcome=fine&record_id=7&sort=amount&actr=x";
+    let before = site.readings().await.len();
+    for path in ["", "/export/csv"] {
+        let page = site.get(&format!("{path}{asked}")).await;
+        assert_eq!(page.status, 400, "{path}");
+        is_strict(&page.headers);
+        for (name, label, text) in [
+            (
+                "limit",
+                "Records a page",
+                "1 to 1000: write one, such as 100",
+            ),
+            ("since", "From", "such as 7d"),
+            ("outcome", "Outcome", "take one of success, denied"),
+            ("record_id", "Record id", "such as 0198c0de"),
+            ("sort", "Sort by", "take one of recorded at"),
+        ] {
+            let link = format!("<a href=\"#{name}\">{label}</a>");
+            assert!(page.text.contains(&link), "{label}: {}", page.text);
+            let beside = format!("id=\"{name}-refused\">");
+            let (_, beside) = page.text.split_once(&beside).unwrap();
+            let beside = beside.split("</p>").next().unwrap().replace("<wbr>", "");
+            assert!(beside.contains(text), "{label}: {beside}");
+        }
+        // What was typed is there to be mended.
+        for typed in ["ada l", "99999", "soon", "fine", "7", "amount"] {
+            let kept = format!("value=\"{typed}\"");
+            assert!(page.text.contains(&kept), "{typed}: {}", page.text);
+        }
+        assert!(page.text.contains("no filter of this name: actr"));
+        for internal in ["unknown variant", "invalid type", "u16", "InvalidQuery"] {
+            assert!(!page.text.contains(internal), "{internal}");
+        }
+    }
+    assert_eq!(site.readings().await.len(), before, "nothing was read");
+}
+
+async fn a_period_that_ends_before_it_begins_is_refused_at_its_end<DB: AuditDatabase>(
+    database: TestDatabase,
+) {
+    let site = Site::<DB>::new(&database).await;
+    let page = site.get("?since=2026-11-02&until=2026-11-01").await;
+    assert_eq!(page.status, 400);
+    assert!(page.text.contains("id=\"until-refused\""), "{}", page.text);
+}
+
+async fn no_value_makes_the_page_fail<DB: AuditDatabase>(database: TestDatabase) {
+    let site = Site::<DB>::new(&database).await;
+    let long = "x".repeat(60_000);
+    let many = "a=b&".repeat(15_000);
+    // A cursor that somebody made by hand.
+    let by_hand = |sort: &str, key: &str| {
+        let place = format!(
+            r#"{{"sort":"{sort}","direction":"ascending","key":"{key}","recorded_at":"2026-11-28T00:00:00Z","id":"01a209e0-85d2-747e-8a80-c87fec65906e","before":false}}"#
+        );
+        let place: String = place.bytes().map(|byte| format!("{byte:02x}")).collect();
+        format!("?sort={sort}&direction=ascending&cursor={place}")
+    };
+    for (path, status) in [
+        ("?actor=%00", 400),
+        ("?actor=a%00b&reason=%00", 400),
+        ("?actor=%ff%fe", 200),
+        ("?actor=%", 200),
+        (&*format!("?actor={long}"), 400),
+        (&*format!("?actr={long}"), 400),
+        (&*format!("?{many}"), 400),
+        ("?since=-999999999999y", 400),
+        ("?since=99999-01-01", 400),
+        ("?until=9999-12-30T22:00:00Z", 200),
+        ("?since=9999-01-01&until=9999-12-30", 200),
+        ("?cursor=7b7d", 400),
+        (&*by_hand("actor", "ada"), 200),
+        ("/history?resource_type=a&resource_id=b&resource_id=c", 400),
+        ("/history?resource_type=a%00&resource_id=b", 400),
+        (
+            &*format!("/history?resource_type=a&resource_id={long}"),
+            400,
+        ),
+        ("/records/%00", 400),
+        ("/records/..%2f..%2fetc", 400),
+        ("/export/..%2f..%2fetc%2fpasswd", 404),
+        ("/export/csv%00", 404),
+        ("/export/CSV", 404),
+        ("/%2e%2e/%2e%2e", 404),
+    ] {
+        let page = site.get(path).await;
+        let start: String = path.chars().take(60).collect();
+        assert_eq!(page.status, status, "{start} {}", page.text);
+        assert!(page.text.len() < 200_000, "{start}: {}", page.text.len());
+        is_strict(&page.headers);
+    }
+    // SQLite compares what Postgres refuses.
+    for (sort, key) in [
+        ("actor", r"\u0000"),
+        ("occurred_at", "soon"),
+        ("status", "many"),
+        ("status", "99999999999999999999"),
+    ] {
+        let page = site.get(&by_hand(sort, key)).await;
+        assert!(
+            matches!(page.status.as_u16(), 200 | 400),
+            "{sort}: {}",
+            page.text
+        );
+    }
+}
+
+/// Writes a record by hand, as who may write records can.
+async fn planted(database: &TestDatabase, changes: &str) {
+    let columns = "id, xid, occurred_at, service, actor_kind, actor_id, action, outcome, resource_type, resource_id, changes";
+    let values =
+        "'2026-11-28T00:00:00Z', 'ledger', 'user', 'eve', 'entry.note', 'success', 'entry', '7'";
+    let id = "01a209e0-85d2-747e-8a80-c87fec65906e";
+    if database.url().starts_with("sqlite") {
+        let mut connection = SqliteConnection::connect(database.url()).await.unwrap();
+        let insert = format!(
+            "INSERT INTO ledger_audit_record ({columns}) VALUES ('{id}', '1', {values}, $1)"
+        );
+        let insert = sqlx::query(sqlx::AssertSqlSafe(insert)).bind(changes);
+        insert.execute(&mut connection).await.unwrap();
+    } else {
+        let mut connection = PgConnection::connect(database.url()).await.unwrap();
+        let columns = columns.replace("xid, ", "");
+        let insert = format!(
+            "INSERT INTO ledger_audit.record ({columns}) VALUES ('{id}', {values}, $1::jsonb)"
+        );
+        let insert = sqlx::query::<Postgres>(sqlx::AssertSqlSafe(insert)).bind(changes);
+        insert.execute(&mut connection).await.unwrap();
+    }
+}
+
+async fn changes_that_are_malformed_are_shown_as_they_are_stored<DB: AuditDatabase>(
+    database: TestDatabase,
+) {
+    let site = Site::<DB>::new(&database).await;
+    planted(&database, r#"{"amount": "<b>1</b>"}"#).await;
+    let id = site.only_id().await;
+    for path in [
+        format!("/records/{id}"),
+        "/history?resource_type=entry&resource_id=7".to_owned(),
+    ] {
+        let page = site.get(&path).await;
+        assert_eq!(page.status, 200);
+        // The store may write JSON with other blanks than it was given.
+        let text = page.text.replace("<wbr>", "").replace(": ", ":");
+        assert!(text.contains("Malformed changes"), "{path}: {text}");
+        assert!(
+            text.contains("{&quot;amount&quot;:&quot;&lt;b&gt;1&lt;/b&gt;&quot;}"),
+            "{path}: {text}"
+        );
+        assert!(!text.contains("No field changed"), "{path}: {text}");
+    }
+    let list = site.get("").await.text;
+    assert!(list.contains("Malformed record"), "{list}");
+}
+
+on_both! {
+    all_wrong_filters_are_refused_at_once_beside_their_fields
+    a_period_that_ends_before_it_begins_is_refused_at_its_end
+    no_value_makes_the_page_fail
+    changes_that_are_malformed_are_shown_as_they_are_stored
+}
