@@ -69,7 +69,19 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             }
         }
         migrate::run::<DB>(self.connection, self.dialect, self.name, !state.exists).await?;
+        self.guard_definitions().await?;
         self.register().await
+    }
+
+    /// Guards the definitions of guarded tables too, if this connection may: as its role, or as the user
+    /// who connected, who may have taken the owner's role.
+    async fn guard_definitions(&mut self) -> Result<(), Error> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(());
+        }
+        let make = include_str!("postgres/oblige_ddl.sql").replace("{schema}", self.name);
+        let statements = format!("BEGIN;\n{make};\nSET LOCAL ROLE NONE;\n{make};\nCOMMIT;");
+        self.run_or_roll_back(statements).await
     }
 
     /// Says which service writes here, for records that are written by hand; if it may.
@@ -359,7 +371,13 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
 
     /// All of `statements` or none.
     async fn run_together(&mut self, statements: String) -> Result<(), Error> {
-        let statements = AssertSqlSafe(format!("BEGIN IMMEDIATE;\n{statements}\nCOMMIT;"));
+        self.run_or_roll_back(format!("BEGIN IMMEDIATE;\n{statements}\nCOMMIT;"))
+            .await
+    }
+
+    /// Runs a transaction, of which nothing is left if it fails.
+    async fn run_or_roll_back(&mut self, statements: String) -> Result<(), Error> {
+        let statements = AssertSqlSafe(statements);
         let done = DB::run_raw(self.connection, statements.into_sql_str()).await;
         if done.is_err() {
             let undo = DB::run_raw(self.connection, "ROLLBACK".into_sql_str()).await;

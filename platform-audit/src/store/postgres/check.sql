@@ -44,6 +44,7 @@ WITH app AS (
     SELECT nspowner, 'ALTER SCHEMA {schema} OWNER TO' FROM pg_namespace WHERE nspname = '{schema}'
     UNION ALL SELECT proowner, format('ALTER FUNCTION %s OWNER TO', oid::regprocedure)
         FROM pg_proc WHERE pronamespace = '{schema}'::regnamespace
+            AND prorettype <> 'event_trigger'::regtype -- an administrator's
     UNION ALL SELECT relowner, format('ALTER %s %s OWNER TO', CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, {schema}.qualified(oid))
         FROM pg_class WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'S') AND oid NOT IN (SELECT tab FROM records)
 ), findings (finding, object, detail) AS (

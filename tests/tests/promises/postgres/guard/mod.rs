@@ -4,6 +4,7 @@
 mod accepted;
 mod bypass;
 mod check;
+mod definitions;
 mod forgery;
 mod rights;
 
