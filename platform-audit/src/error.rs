@@ -235,6 +235,10 @@ pub enum TransactionError<E> {
 pub(crate) fn kind(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => match error.code() {
+            // record_read() has a limit.
+            Some(code) if code == "AU004" => {
+                "this database user has had 1200 readings recorded within a minute: wait a minute, or read more records at once, as by an export".to_owned()
+            }
             Some(code) => format!("database error {code}"),
             None => "database error".to_owned(),
         },

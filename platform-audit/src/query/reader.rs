@@ -189,7 +189,8 @@ impl<DB: AuditDatabase> AuditReader<DB> {
     /// The sessions that keep all others from reading, if there are any. Without a free connection,
     /// that is not known.
     async fn locked_by(&self) -> Option<String> {
-        let mut connection = self.pool.try_acquire()?;
+        let connection = tokio::time::timeout(Duration::from_secs(1), self.pool.acquire()).await;
+        let mut connection = connection.ok()?.ok()?;
         let locks = ["AccessExclusiveLock"];
         sessions::<DB>(&mut connection, self.dialect, &self.schema, &locks).await
     }

@@ -10,6 +10,23 @@ use super::{AuditQuery, Direction, SortBy};
 use crate::record::{EARLIEST, Key, LATEST};
 use crate::store::Dialect;
 
+/// The texts that a record is sorted by, all but the reason.
+const KEY_TEXTS: [&str; 13] = [
+    "service",
+    "actor_kind",
+    "actor_id",
+    "actor_tenant",
+    "action",
+    "resource_type",
+    "resource_id",
+    "outcome",
+    "request_id",
+    "method",
+    "route",
+    "client_address",
+    "trace_id",
+];
+
 /// A statement in the making, with the text of its arguments.
 #[derive(Debug)]
 pub(super) struct Statement {
@@ -48,19 +65,22 @@ impl Statement {
         statement
     }
 
-    /// The same statement, which asks for the records' keys in place of the records.
+    /// The same statement, which asks for the records' keys in place of the records: what identifies
+    /// them, and what they are sorted by.
     pub(super) fn keys(&self) -> Self {
-        let key = match self.dialect {
-            Dialect::Postgres => {
-                "json_build_object('id', record.id, 'xid', record.xid::text, 'recorded_at', record.recorded_at)::text"
-            }
-            Dialect::Sqlite => {
-                "json_object('id', record.id, 'xid', record.xid, 'recorded_at', record.recorded_at)"
-            }
+        let (object, cast) = match self.dialect {
+            Dialect::Postgres => ("json_build_object", "::text"),
+            Dialect::Sqlite => ("json_object", ""),
         };
+        let whole = ["id", "xid", "recorded_at", "occurred_at", "status"];
+        let whole = whole.map(|column| format!("'{column}', record.{column}"));
+        let texts = KEY_TEXTS
+            .map(|column| format!("'{column}', substr(record.{column}{cast}, 1, {KEY_LENGTH})"));
+        let members: Vec<_> = whole.into_iter().chain(texts).collect();
+        let key = format!("{object}({}){cast}", members.join(", "));
         Self {
             dialect: self.dialect,
-            text: self.text.replacen(self.dialect.row(), key, 1),
+            text: self.text.replacen(self.dialect.row(), &key, 1),
             arguments: self.arguments.clone(),
         }
     }

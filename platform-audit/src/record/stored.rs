@@ -18,12 +18,13 @@ const UNREADABLE: &str = "[unreadable]";
 pub(crate) const EARLIEST: &str = "0001-01-01T00:00:00Z";
 pub(crate) const LATEST: &str = "9999-12-30T00:00:00Z";
 
-/// What identifies a row that cannot be read: its key, as text.
+/// What identifies a row that cannot be read, and what it is sorted by.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Key {
     pub(crate) id: String,
-    pub(crate) xid: Option<String>,
     pub(crate) recorded_at: String,
+    #[serde(flatten)]
+    columns: Map<String, Value>,
 }
 
 impl AuditRecord {
@@ -41,10 +42,11 @@ impl AuditRecord {
 
     /// Marks a row of which nothing but its key can be read, and says why.
     pub(crate) fn unreadable(key: &Key, why: &str) -> serde_json::Result<Self> {
-        odd(&serde_json::json!({
-            "id": key.id, "xid": key.xid, "recorded_at": key.recorded_at, UNREADABLE: why,
-        })
-        .to_string())
+        let mut columns = key.columns.clone();
+        columns.insert("id".to_owned(), key.id.as_str().into());
+        columns.insert("recorded_at".to_owned(), key.recorded_at.as_str().into());
+        columns.insert(UNREADABLE.to_owned(), why.into());
+        odd(&Value::Object(columns).to_string())
     }
 }
 
@@ -178,15 +180,15 @@ mod tests {
 
     #[test]
     fn of_a_row_that_cannot_be_read_the_key_is_shown() {
-        let key = Key {
-            id: uuid::Uuid::from_u128(7).to_string(),
-            xid: Some("9".to_owned()),
-            recorded_at: "2026-11-28 01:00:00+00".to_owned(),
-        };
+        let key: Key = serde_json::from_value(json!({
+            "id": uuid::Uuid::from_u128(7), "recorded_at": "2026-11-28T01:00:00+00:00", "actor_id": "ada",
+        }))
+        .unwrap();
         let record = AuditRecord::unreadable(&key, "it is too large").unwrap();
         assert_eq!(record.id.as_u128(), 7);
         assert_eq!(record.recorded_at, "2026-11-28T01:00:00Z".parse().ok());
         assert_eq!(record.details["[unreadable]"], "it is too large");
+        assert_eq!(record.actor.id, "ada");
         assert!(record.cut.contains(&"action".to_owned()));
     }
 }

@@ -158,17 +158,24 @@ async fn in_transaction<DB: AuditDatabase>(
                 migrator.create_schema(schema.to_owned());
             }
             migrator.dangerous_set_table_name(format!("{schema}.migration"));
-            AssertSqlSafe(include_str!("postgres/begin_migration.sql").replace("{schema}", schema))
-                .into_sql_str()
+            "BEGIN ISOLATION LEVEL READ COMMITTED"
         }
         Dialect::Sqlite => {
             migrator.dangerous_set_table_name(format!("{schema}_migration"));
             // The first writer keeps the others waiting.
-            "BEGIN IMMEDIATE".into_sql_str()
+            "BEGIN IMMEDIATE"
         }
     };
+    let begin = begin.into_sql_str();
     DB::TransactionManager::begin(connection, Some(begin)).await?;
-    if let Err(error) = DB::migrate(connection, &migrator).await {
+    let migrated = async {
+        if dialect == Dialect::Postgres {
+            let lock = include_str!("postgres/lock_migration.sql").replace("{schema}", schema);
+            DB::run_raw(connection, AssertSqlSafe(lock).into_sql_str()).await?;
+        }
+        DB::migrate(connection, &migrator).await
+    };
+    if let Err(error) = migrated.await {
         // Why the migration failed matters more than a failure to roll it back.
         let _ = DB::TransactionManager::rollback(connection).await;
         return Err(error);

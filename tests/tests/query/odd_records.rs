@@ -86,6 +86,20 @@ async fn what_no_record_of_the_toolkit_holds_is_refused_where_it_is_written() {
     }
 }
 
+#[tokio::test]
+async fn every_partition_bounds_its_texts() {
+    let log = Log::empty().await;
+    let unbounded = "SELECT count(*) FROM pg_attribute JOIN pg_partition_tree('ledger_audit.record') ON relid = attrelid WHERE atttypid = 'text'::regtype AND attstorage <> 'p'";
+    let texts = "SELECT count(*) FROM pg_attribute JOIN pg_partition_tree('ledger_audit.record') ON relid = attrelid WHERE atttypid = 'text'::regtype";
+    let count = async |statement: &'static str| -> i64 {
+        let count = sqlx::query_scalar(statement);
+        count.fetch_one(&log.pool).await.unwrap()
+    };
+    assert_eq!(count(unbounded).await, 0);
+    // The whole, the default, and four months.
+    assert_eq!(count(texts).await, 6 * 19);
+}
+
 /// The bounds of the database leave room for all that the toolkit itself would write.
 #[tokio::test]
 async fn the_largest_record_of_the_toolkit_is_written() {
@@ -93,9 +107,7 @@ async fn the_largest_record_of_the_toolkit_is_written() {
     let audit = Audit::new(log.pool.clone(), "ledger").development(true);
     let audit = audit.start().await.unwrap();
     let long = "\u{1f980}".repeat(5_000);
-    let actor = Actor::user(&long)
-        .with_tenant(&long)
-        .with_session(&long);
+    let actor = Actor::user(&long).with_tenant(&long).with_session(&long);
     let written = audit.transaction(actor, "entry.create", async |tx| {
         tx.record(long.clone(), &long)
             .detail("numbers", vec![1; 100_000])
@@ -260,7 +272,7 @@ async fn a_tail_tells_an_odd_record_and_goes_on() {
         .unwrap_or_else(|error| panic!("{error}"));
     let began = std::time::Instant::now();
     let mut told = Vec::new();
-    while told.len() < 2 && began.elapsed() < std::time::Duration::from_secs(60) {
+    while told.len() < 2 && began.elapsed() < std::time::Duration::from_secs(120) {
         told.extend(tail.look().await.unwrap().records);
     }
     let mut cut: Vec<_> = told.into_iter().map(|it| it.cut).collect();

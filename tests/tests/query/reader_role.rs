@@ -204,7 +204,7 @@ async fn a_reader_has_a_limited_number_of_readings_a_minute_recorded() {
     assert_eq!(read(1).await.unwrap(), 1);
     let refused = read(1).await.unwrap_err();
     let code = refused.as_database_error().unwrap().code().unwrap();
-    assert_eq!(code, "53400");
+    assert_eq!(code, "AU004");
     let reading = AuditReader::new(pool, "ledger").unwrap();
     let refused = reading.asked_by(Actor::user("eve"));
     let refused = refused.page(&AuditQuery::new(), None).await.unwrap_err();
@@ -212,6 +212,7 @@ async fn a_reader_has_a_limited_number_of_readings_a_minute_recorded() {
         matches!(refused, platform_audit::Error::Reading(_)),
         "what is not recorded is not handed out: {refused}"
     );
+    assert!(refused.to_string().contains("wait a minute"), "{refused}");
     // Nobody else is refused for it.
     let page = log.reading.page(&AuditQuery::new(), None).await;
     assert_eq!(page.unwrap().records.len(), 100);

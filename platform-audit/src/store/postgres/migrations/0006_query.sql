@@ -67,7 +67,7 @@ BEGIN
         OFFSET a_minute - 1)
     THEN
         RAISE EXCEPTION 'record_read: % has had % readings recorded within a minute', session_user, a_minute
-            USING ERRCODE = 'configuration_limit_exceeded',
+            USING ERRCODE = 'AU004',
                   HINT = 'Read more records at once, as by an export, or wait a minute.';
     END IF;
     SELECT * INTO given FROM jsonb_to_record(reading) AS it (

@@ -1,6 +1,5 @@
 -- One migration at a time. Only the owner's functions and the owner itself can take this lock; before
 -- the table exists, the unique index of the schemas' names is what a second instance waits for.
-BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL lock_timeout = '15s';
 DO $$
 BEGIN
