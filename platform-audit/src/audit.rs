@@ -475,7 +475,12 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         audited.migrate().await?;
         audited.apply(&self.tables).await?;
         connection.keep();
-        store.create_partitions().await
+        match store.create_partitions().await {
+            // Those of this month and the next ones were made with the schema, or by an earlier call.
+            Err(error @ Error::Locked { .. }) => store.warn_of_partitions(&error),
+            done => done?,
+        }
+        Ok(())
     }
 
     /// Gives `app`, the role that the service connects as, what it needs and nothing else, and

@@ -120,6 +120,16 @@ pub enum Error {
         "the schema {0} is marked as an audit log and has no view `records`, so nothing was united, lest it be missing: run platform-audit migrate for its service, or take the mark away with COMMENT ON SCHEMA {0} IS NULL"
     )]
     NotUnited(String),
+    /// Other sessions hold locks on the audit tables, and were waited for as long as makes sense.
+    #[error(
+        "the audit tables in `{schema}` are locked by other sessions: {sessions}; wait until these have ended, or end them with pg_terminate_backend(pid), and try again"
+    )]
+    Locked {
+        /// The schema.
+        schema: String,
+        /// Each one's process id, role, and since when its transaction is open.
+        sessions: String,
+    },
     /// A reading of the records could not be recorded, so nothing was handed out.
     #[error("the reading could not be recorded, so nothing is shown ({})", kind(.0))]
     Reading(#[source] sqlx::Error),
@@ -234,6 +244,10 @@ pub enum TransactionError<E> {
 pub(crate) fn kind(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => match error.code() {
+            // record_read() has a limit.
+            Some(code) if code == "AU004" => {
+                "this database user has had 1200 readings recorded within a minute: wait a minute, or read more records at once, as by an export".to_owned()
+            }
             Some(code) => format!("database error {code}"),
             None => "database error".to_owned(),
         },

@@ -15,6 +15,8 @@ pub struct Report {
     pub role: String,
     /// What is wrong; empty when the promise holds.
     pub findings: Vec<Finding>,
+    /// What this database does not promise though nothing is wrong, and what would change that.
+    pub notes: Vec<String>,
 }
 
 impl Report {

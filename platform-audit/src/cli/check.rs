@@ -62,5 +62,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             report.findings.len()
         ))?,
     }
+    if let Format::Text = options.format {
+        for note in &report.notes {
+            output::say(format_args!("note: {}", output::inert(note)))?;
+        }
+    }
     Ok(ExitCode::from(u8::from(!report.is_clean())))
 }

@@ -25,17 +25,24 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let Some(record) = options.asker.reading().await?.find(options.id).await? else {
+    let records = options.asker.reading().await?.records(options.id).await?;
+    if records.is_empty() {
         output::hint(format_args!(
             "there is no record {}: if a client was sent this id with a 503, nothing was changed",
             options.id
         ));
         return Ok(ExitCode::from(1));
-    };
-    match options.format {
-        Format::Table => output::record(&record)?,
-        Format::Json => output::json(&record)?,
-        format => output::records(&[record], format)?,
+    }
+    if records.len() > 1 {
+        output::hint(format_args!(
+            "{} records have this id, which should be one's own: the first is the oldest, and the service's role wrote the others by other means than the toolkit",
+            records.len()
+        ));
+    }
+    match (options.format, &*records) {
+        (Format::Table, records) => records.iter().try_for_each(output::record)?,
+        (Format::Json, [record]) => output::json(record)?,
+        (format, records) => output::records(records, format)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{AuditQuery, Direction, SortBy};
 use crate::error::Error;
-use crate::record::AuditRecord;
+use crate::record::{AuditRecord, EARLIEST, LATEST};
 
 /// Where a page begins: beside a record, whatever is written meanwhile. Its text is opaque and fits
 /// into a URL.
@@ -29,17 +29,28 @@ pub(super) struct Place {
     pub(super) before: bool,
 }
 
+/// How many characters of a text a cursor holds, which the statement compares by too.
+pub(super) const KEY_LENGTH: usize = 1024;
+
 impl Cursor {
     /// Beside `record`, which was read back and so knows when it was recorded.
     pub(crate) fn beside(record: &AuditRecord, query: &AuditQuery, before: bool) -> Self {
         Self(Place {
             sort: query.sort,
             direction: query.direction,
-            key: query.sort.key(record),
+            key: query.sort.key(record).chars().take(KEY_LENGTH).collect(),
             recorded_at: record.recorded_at.unwrap_or_default(),
             id: record.id,
             before,
         })
+    }
+
+    /// Whether nothing can follow in the order of time: a cursor beside the moment that stands in for
+    /// `infinity` would lead to the same record again.
+    pub(super) fn is_at_the_end(&self) -> bool {
+        let descending = (self.0.direction == Direction::Descending) != self.0.before;
+        let end = if descending { EARLIEST } else { LATEST };
+        self.0.sort == SortBy::RecordedAt && end.parse().ok() == Some(self.0.recorded_at)
     }
 
     /// The record that it is beside.

@@ -13,16 +13,18 @@ pub(super) struct Horizon {
     /// The oldest transaction that is still at work, anywhere on the server. On SQLite 0.
     pub(super) xmin: u64,
     pub(super) snapshot: String,
+    /// The first transaction that had not begun. On SQLite 0.
+    pub(super) xmax: u64,
 }
 
 impl<DB: AuditDatabase> Reading<DB> {
     pub(super) async fn horizon(&self) -> Result<Horizon, Error> {
         let text = match self.dialect() {
             Dialect::Postgres => {
-                "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(it)::text::numeric, 'snapshot', it::text)::text FROM pg_current_snapshot() AS it"
+                "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(it)::text::numeric, 'snapshot', it::text, 'xmax', pg_snapshot_xmax(it)::text::numeric)::text FROM pg_current_snapshot() AS it"
             }
             Dialect::Sqlite => {
-                "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', 0, 'snapshot', '')"
+                "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', 0, 'snapshot', '', 'xmax', 0)"
             }
         };
         let statement = Statement::of(self.dialect(), text);

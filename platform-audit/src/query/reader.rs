@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{MatchedPath, OriginalUri};
 use http::request::Parts;
@@ -12,9 +13,12 @@ use uuid::Uuid;
 use super::statement::Statement;
 use super::{AuditQuery, Cursor, Direction, SortBy};
 use crate::context::{ClientAddresses, Core, RequestFacts, TraceIds, client_address, now};
-use crate::error::Error;
-use crate::record::{Actor, AuditRecord, Outcome, bound_record};
-use crate::store::{AuditDatabase, Dialect, schema_name};
+use crate::error::{Error, kind};
+use crate::record::{Actor, AuditRecord, Key, Outcome, bound_record};
+use crate::store::{AuditDatabase, Dialect, connection_failed, schema_name, sessions};
+
+/// How long a statement may take before it is asked whether it waits for a lock.
+const LOCKED_FOR: Duration = Duration::from_secs(5);
 
 /// Reads the audit log of a service. Cheap to clone.
 ///
@@ -159,14 +163,36 @@ impl<DB: AuditDatabase> AuditReader<DB> {
         self.texts(statement).await.map(drop)
     }
 
-    async fn texts(&self, statement: Statement) -> Result<Vec<String>, Error> {
+    pub(super) async fn texts(&self, statement: Statement) -> Result<Vec<String>, Error> {
         let mut connection = self.pool.acquire().await.map_err(Error::Store)?;
         let Statement {
             text, arguments, ..
         } = statement;
-        DB::fetch_texts(&mut connection, text.into(), arguments)
-            .await
-            .map_err(|error| self.not_read(error))
+        let mut asking = DB::fetch_texts(&mut connection, text.into(), arguments);
+        loop {
+            // Not lock_timeout: to set it for a single statement takes a transaction of its own.
+            match tokio::time::timeout(LOCKED_FOR, &mut asking).await {
+                Ok(texts) => return texts.map_err(|error| self.not_read(error)),
+                Err(_) => {
+                    if let Some(sessions) = self.locked_by().await {
+                        drop(asking);
+                        // Its server process waits on, so it cannot be used for anything else.
+                        connection.close_on_drop();
+                        let schema = self.schema.clone();
+                        return Err(Error::Locked { schema, sessions });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The sessions that keep all others from reading, if there are any. Without a free connection,
+    /// that is not known.
+    async fn locked_by(&self) -> Option<String> {
+        let connection = tokio::time::timeout(Duration::from_secs(1), self.pool.acquire()).await;
+        let mut connection = connection.ok()?.ok()?;
+        let locks = ["AccessExclusiveLock"];
+        sessions::<DB>(&mut connection, self.dialect, &self.schema, &locks).await
     }
 
     fn not_read(&self, error: sqlx::Error) -> Error {
@@ -262,7 +288,8 @@ impl<DB: AuditDatabase> Reading<DB> {
             records.reverse();
         }
         let beside = |record: Option<&AuditRecord>, before| {
-            record.map(|record| Cursor::beside(record, query, before))
+            let cursor = record.map(|record| Cursor::beside(record, query, before));
+            cursor.filter(|cursor| !cursor.is_at_the_end())
         };
         let (has_next, has_previous) = if backwards {
             (true, more)
@@ -276,16 +303,25 @@ impl<DB: AuditDatabase> Reading<DB> {
         })
     }
 
-    /// The record of this id; should somebody have written more of that id by hand, the first.
+    /// The record of this id; the first, if the service wrote the id again in another month.
     ///
     /// # Errors
     ///
     /// As [`page`](Self::page).
     pub async fn find(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
+        Ok(self.records(id).await?.into_iter().next())
+    }
+
+    /// All records of this id, the first one first. There is more than one only if the service wrote
+    /// the id again in another month: Postgres keeps it unique in each month.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`](Self::page).
+    pub async fn records(&self, id: Uuid) -> Result<Vec<AuditRecord>, Error> {
         let query = AuditQuery::new().record_id(id);
         let query = query.sort(SortBy::RecordedAt, Direction::Ascending);
-        let page = self.page(&query, None).await?;
-        Ok(page.records.into_iter().next())
+        Ok(self.page(&query, None).await?.records)
     }
 
     /// What happened to a resource, oldest first: the page at `cursor`, or the first.
@@ -367,28 +403,48 @@ impl<DB: AuditDatabase> Reading<DB> {
         &self,
         statement: Statement,
     ) -> Result<Vec<T>, Error> {
-        self.fetch_by(statement, |row| serde_json::from_str(row))
-            .await
+        let rows = self.reader.texts(statement).await?;
+        rows.iter()
+            .map(|row| serde_json::from_str(row))
+            .collect::<Result<_, _>>()
+            .map_err(not_decoded)
     }
 
-    /// The records of a statement.
+    /// The records of a statement. One that cannot be read hides no other: it is marked.
     pub(super) async fn fetch_records(
         &self,
         statement: Statement,
     ) -> Result<Vec<AuditRecord>, Error> {
-        self.fetch_by(statement, AuditRecord::from_row).await
+        let keys = statement.keys();
+        match self.reader.texts(statement).await {
+            Ok(rows) => {
+                let read = rows.iter().map(|row| AuditRecord::from_row(row));
+                read.collect::<Result<_, _>>().map_err(not_decoded)
+            }
+            Err(Error::Store(error)) if is_of_a_row(&error) => self.fetch_each(keys).await,
+            Err(error) => Err(error),
+        }
     }
 
-    async fn fetch_by<T>(
-        &self,
-        statement: Statement,
-        read: impl Fn(&str) -> serde_json::Result<T>,
-    ) -> Result<Vec<T>, Error> {
-        let rows = self.reader.texts(statement).await?;
-        rows.iter()
-            .map(|row| read(row))
-            .collect::<Result<_, _>>()
-            .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
+    /// Reads records one by one, as one of them made the statement for all fail.
+    async fn fetch_each(&self, keys: Statement) -> Result<Vec<AuditRecord>, Error> {
+        let mut records = Vec::new();
+        for key in self.fetch::<Key>(keys).await? {
+            let row = Statement::row(self.dialect(), self.schema(), &key);
+            let record = match self.reader.texts(row).await {
+                Ok(rows) => match rows.first() {
+                    Some(row) => AuditRecord::from_row(row),
+                    // Retention removed its partition meanwhile.
+                    None => continue,
+                },
+                Err(Error::Store(error)) if is_of_a_row(&error) => {
+                    AuditRecord::unreadable(&key, &kind(&error))
+                }
+                Err(error) => return Err(error),
+            };
+            records.push(record.map_err(not_decoded)?);
+        }
+        Ok(records)
     }
 
     /// Leaves a record of this reading: `kind` of answer, the query and how many rows it has.
@@ -466,6 +522,25 @@ impl<DB: AuditDatabase> Reading<DB> {
             details: serde_json::Map::new(),
             cut: Vec::new(),
         }
+    }
+}
+
+fn not_decoded(error: serde_json::Error) -> Error {
+    Error::Store(sqlx::Error::Decode(Box::new(error)))
+}
+
+/// Whether a statement may have failed for what one of its rows holds: too large (54), out of memory
+/// for it (53200), or no such value (22, XX); SQLite has no such classes.
+fn is_of_a_row(error: &sqlx::Error) -> bool {
+    let Some(refused) = error.as_database_error() else {
+        return false;
+    };
+    match refused.code() {
+        Some(code) if code.len() == 5 => {
+            !connection_failed(error)
+                && (["54", "22", "XX"].contains(&&code[..2]) || code == "53200")
+        }
+        _ => refused.message().contains("JSON"),
     }
 }
 

@@ -5,9 +5,27 @@ use jiff::Timestamp;
 
 use crate::error::Error;
 
-use super::cursor::Place;
+use super::cursor::{KEY_LENGTH, Place};
 use super::{AuditQuery, Direction, SortBy};
+use crate::record::{EARLIEST, Key, LATEST};
 use crate::store::Dialect;
+
+/// The texts that a record is sorted by, all but the reason.
+const KEY_TEXTS: [&str; 13] = [
+    "service",
+    "actor_kind",
+    "actor_id",
+    "actor_tenant",
+    "action",
+    "resource_type",
+    "resource_id",
+    "outcome",
+    "request_id",
+    "method",
+    "route",
+    "client_address",
+    "trace_id",
+];
 
 /// A statement in the making, with the text of its arguments.
 #[derive(Debug)]
@@ -33,6 +51,37 @@ impl Statement {
             dialect,
             text: text.into(),
             arguments: Vec::new(),
+        }
+    }
+
+    /// The record of `key`.
+    pub(super) fn row(dialect: Dialect, schema: &str, key: &Key) -> Self {
+        let mut statement = Self::select(dialect, schema, dialect.row());
+        let id = statement.argument(key.id.as_str(), "uuid");
+        let recorded_at = statement.argument(key.recorded_at.as_str(), "timestamptz");
+        statement.and(&format!(
+            "record.id = {id} AND record.recorded_at = {recorded_at}"
+        ));
+        statement
+    }
+
+    /// The same statement, which asks for the records' keys in place of the records: what identifies
+    /// them, and what they are sorted by.
+    pub(super) fn keys(&self) -> Self {
+        let (object, cast) = match self.dialect {
+            Dialect::Postgres => ("json_build_object", "::text"),
+            Dialect::Sqlite => ("json_object", ""),
+        };
+        let whole = ["id", "xid", "recorded_at", "occurred_at", "status"];
+        let whole = whole.map(|column| format!("'{column}', record.{column}"));
+        let texts = KEY_TEXTS
+            .map(|column| format!("'{column}', substr(record.{column}{cast}, 1, {KEY_LENGTH})"));
+        let members: Vec<_> = whole.into_iter().chain(texts).collect();
+        let key = format!("{object}({}){cast}", members.join(", "));
+        Self {
+            dialect: self.dialect,
+            text: self.text.replacen(self.dialect.row(), &key, 1),
+            arguments: self.arguments.clone(),
         }
     }
 
@@ -179,11 +228,18 @@ impl Statement {
             Some((column, _)) => Some((format!("record.{column}"), "text")),
             None => self.sort_key(query.sort),
         };
+        // Without an index to use, times that cannot be read are compared as what stands in for them.
+        let recorded_at = match (&key, self.dialect) {
+            (Some((_, _)), Dialect::Postgres) if self.leading(query).is_none() => {
+                format!("LEAST(GREATEST(record.recorded_at, '{EARLIEST}'), '{LATEST}')")
+            }
+            _ => "record.recorded_at".to_owned(),
+        };
         let columns: Vec<&str> = key
             .as_ref()
             .map(|(expression, _)| expression.as_str())
             .into_iter()
-            .chain(["record.recorded_at", "record.id"])
+            .chain([recorded_at.as_str(), "record.id"])
             .collect();
         if let Some(place) = place {
             let mut values = Vec::new();
@@ -230,19 +286,29 @@ impl Statement {
                 Dialect::Postgres => "::text",
                 Dialect::Sqlite => "",
             };
-            Some((format!("COALESCE(record.{column}{cast}, '')"), "text"))
+            // A cursor holds no more of it.
+            let start = format!("substr(COALESCE(record.{column}{cast}, ''), 1, {KEY_LENGTH})");
+            Some((start, "text"))
         };
         match sort {
             SortBy::RecordedAt => None,
             SortBy::OccurredAt => match self.dialect {
-                Dialect::Postgres => Some(("record.occurred_at".to_owned(), "timestamptz")),
+                // In place of one that cannot be read, that of the record is shown.
+                Dialect::Postgres => Some((
+                    "CASE WHEN isfinite(record.occurred_at) THEN record.occurred_at ELSE record.recorded_at END".to_owned(),
+                    "timestamptz",
+                )),
                 // Stored without its last zeros, which a comparison of texts needs.
                 Dialect::Sqlite => Some((
                     "substr(record.occurred_at, 1, 19) || substr(rtrim(substr(record.occurred_at, 20), 'Z') || substr('.000000', max(1, length(record.occurred_at) - 19)), 1, 7) || 'Z'".to_owned(),
                     "text",
                 )),
             },
-            SortBy::Status => Some(("COALESCE(record.status, 0)".to_owned(), "int")),
+            // A negative one cannot be read, and so has no place of its own.
+            SortBy::Status => Some((
+                "CASE WHEN record.status > 0 THEN record.status ELSE 0 END".to_owned(),
+                "int",
+            )),
             SortBy::Actor => text("actor_id"),
             SortBy::Action => text("action"),
             SortBy::ResourceType => text("resource_type"),

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -39,6 +40,9 @@ pub struct Tail<DB: AuditDatabase> {
     began: Timestamp,
     /// Postgres: what was committed before it began.
     before: String,
+    /// Postgres: the numbers of transactions that were still to come when it began, and that the
+    /// records of another server, restored here, bear all the same; empty without such records.
+    restored: RangeInclusive<u64>,
     /// Postgres: the first transaction that was not looked at.
     next: u64,
     /// Postgres: a look that is not done, as there was much to see.
@@ -105,13 +109,14 @@ impl<DB: AuditDatabase> Reading<DB> {
             now,
             xmin,
             snapshot,
-            ..
+            xmax,
         } = self.horizon().await?;
         let mut tail = Tail {
             reading: self.clone(),
             query,
             began: now,
             before: snapshot,
+            restored: xmax..=self.last_xid().await?,
             next: xmin,
             rest: None,
             last: now,
@@ -125,6 +130,16 @@ impl<DB: AuditDatabase> Reading<DB> {
             tail.saw(&there, now);
         }
         Ok(tail)
+    }
+
+    /// The highest number of a transaction that a record bears.
+    async fn last_xid(&self) -> Result<u64, Error> {
+        if self.dialect() == Dialect::Sqlite {
+            return Ok(0);
+        }
+        let last = "COALESCE(max(record.xid), '0')::text";
+        let last = Statement::select(self.dialect(), self.schema(), last);
+        Ok(self.fetch::<u64>(last).await?.pop().unwrap_or_default())
     }
 }
 
@@ -194,6 +209,14 @@ impl<DB: AuditDatabase> Tail<DB> {
         statement.and(&format!(
             "record.recorded_at >= {since} AND record.xid >= {first} AND record.xid < {before_end} AND NOT pg_visible_in_snapshot(record.xid, {before})"
         ));
+        if !self.restored.is_empty() {
+            let first = statement.argument(self.restored.start().to_string(), "xid8");
+            let last = statement.argument(self.restored.end().to_string(), "xid8");
+            let began = statement.moment(self.began);
+            statement.and(&format!(
+                "NOT (record.xid BETWEEN {first} AND {last} AND record.recorded_at <= {began})"
+            ));
+        }
         if let Some(rest) = &self.rest {
             let xid = statement.argument(&rest.xid, "xid8");
             let recorded_at = statement.moment(rest.recorded_at);

@@ -83,12 +83,17 @@ pub(crate) fn bound_record(record: &mut AuditRecord) {
     let mut left = Limit::CHANGES;
     let changes = std::mem::take(&mut record.changes);
     for (mut name, mut change) in changes {
+        if left == 0 {
+            cut.push("changes".to_owned());
+            break;
+        }
         let mut was_cut = bound_text(&mut name, Limit::RESOURCE_TYPE);
-        left = left.saturating_sub(named(&name));
+        left = left.saturating_sub(named(&name) + 2);
         for side in [&mut change.before, &mut change.after]
             .into_iter()
             .flatten()
         {
+            left = left.saturating_sub(named("before"));
             was_cut |= bound_value(side, &mut left);
         }
         if was_cut {
@@ -144,6 +149,14 @@ fn in_json(byte: u8) -> usize {
     }
 }
 
+/// How long a number is at most once Postgres has stored it, which writes 1e300 in full.
+fn digits(number: &str) -> usize {
+    let exponent = number
+        .split_once('e')
+        .and_then(|(_, exponent)| exponent.parse::<i32>().ok());
+    number.len() + exponent.map_or(0, |exponent| exponent.unsigned_abs() as usize)
+}
+
 /// How long a member's name is, with its quotes and its colon, and the comma before it.
 fn named(name: &str) -> usize {
     written(name) + 4
@@ -167,7 +180,7 @@ fn bound_nested(value: &mut Value, left: &mut usize, depth: usize) -> bool {
             false
         }
         Value::Number(number) => {
-            *left = before.saturating_sub(number.to_string().len());
+            *left = before.saturating_sub(digits(&number.to_string()));
             false
         }
         Value::String(text) => {
@@ -263,6 +276,31 @@ mod tests {
             assert!(bound_value(&mut wide, &mut 800));
             assert!(wide.to_string().len() < 820, "{wide}");
         }
+    }
+
+    #[test]
+    fn a_number_counts_as_long_as_postgres_writes_it() {
+        let mut large = Value::from(vec![1e300; 10_000]);
+        assert!(bound_value(&mut large, &mut 3000));
+        assert!(large.as_array().unwrap().len() <= 11, "{large}");
+    }
+
+    #[test]
+    fn many_changes_are_cut_and_say_so_once() {
+        let mut record: AuditRecord = serde_json::from_value(json!({
+            "id": uuid::Uuid::nil(), "occurred_at": "2026-11-28T00:00:00Z", "service": "ledger",
+            "actor_kind": "user", "actor_id": "ada", "action": "entry.create", "outcome": "success",
+            "changes": {}, "details": {}, "cut": [],
+        }))
+        .unwrap();
+        for n in 0..20_000 {
+            let change = serde_json::from_value(json!({"after": n})).unwrap();
+            record.changes.insert(format!("name-{n}"), change);
+        }
+        bound_record(&mut record);
+        let written = serde_json::to_string(&record.changes).unwrap();
+        assert!(written.len() < 66_000, "{}", written.len());
+        assert_eq!(record.cut, ["changes"]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(crate) use bounds::{Limit, bound_record};
 pub use change::Change;
 pub(crate) use change::{created, deleted, updated};
 pub use outcome::Outcome;
+pub(crate) use stored::{EARLIEST, Key, LATEST};
 
 /// One row of the audit log: who did what to which resource, when, from where, why, and with
 /// what outcome.

@@ -1,61 +1,117 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{AuditRecord, Change};
+use super::{ActorKind, AuditRecord, Change, Outcome};
 
-/// How much of a column that cannot be read is told, in bytes.
-const TOLD: usize = 4 * 1024;
+/// How much of a column that cannot be read is shown, in bytes.
+const SHOWN: usize = 4 * 1024;
 
-/// Where it is told.
+/// Where it is shown.
 const UNREADABLE: &str = "[unreadable]";
+
+/// They stand in for times that are outside the years which can be read.
+pub(crate) const EARLIEST: &str = "0001-01-01T00:00:00Z";
+pub(crate) const LATEST: &str = "9999-12-30T00:00:00Z";
+
+/// What identifies a row that cannot be read, and what it is sorted by.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Key {
+    pub(crate) id: String,
+    pub(crate) recorded_at: String,
+    #[serde(flatten)]
+    columns: Map<String, Value>,
+}
 
 impl AuditRecord {
     /// Reads a row of the database, in JSON.
     ///
-    /// Whoever may write records can write what is none by hand, such as a list in place of `details`.
-    /// It must hide neither itself nor the others: what cannot be read is told as text in `details`,
-    /// and the column is named in `cut`.
+    /// An administrator can write what is no record, such as a list in place of `details`. It must
+    /// hide neither itself nor the others: what cannot be read is shown as text in `details`, and
+    /// its column is named in `cut`, as is one that the database sent in part.
     pub(crate) fn from_row(row: &str) -> serde_json::Result<Self> {
-        serde_json::from_str(row).or_else(|_| odd(row))
+        match serde_json::from_str(row) {
+            Ok(record) if !row.contains(OVERSIZED) => Ok(record),
+            _ => odd(row),
+        }
+    }
+
+    /// Marks a row of which nothing but its key can be read, and says why.
+    pub(crate) fn unreadable(key: &Key, why: &str) -> serde_json::Result<Self> {
+        let mut columns = key.columns.clone();
+        columns.insert("id".to_owned(), key.id.as_str().into());
+        columns.insert("recorded_at".to_owned(), key.recorded_at.as_str().into());
+        columns.insert(UNREADABLE.to_owned(), why.into());
+        odd(&Value::Object(columns).to_string())
     }
 }
 
+/// The member that names what was sent in part.
+const OVERSIZED: &str = r#""oversized""#;
+
 /// A column, whether it can be read, and what stands in for it otherwise.
-type Check<'a> = (&'static str, fn(&str) -> bool, Option<&'a RawValue>);
+type Check = (&'static str, fn(&str) -> bool, Option<&'static str>);
+
+const CHECKS: [Check; 11] = [
+    ("changes", reads::<BTreeMap<String, Change>>, Some("{}")),
+    ("details", reads::<Map<String, Value>>, Some("{}")),
+    ("cut", reads::<Vec<String>>, Some("[]")),
+    ("status", reads::<Option<u16>>, None),
+    ("service", reads::<String>, Some(r#""""#)),
+    ("actor_kind", reads::<ActorKind>, Some(r#""anonymous""#)),
+    ("actor_id", reads::<String>, Some(r#""""#)),
+    ("action", reads::<String>, Some(r#""""#)),
+    ("outcome", reads::<Outcome>, Some(r#""failed""#)),
+    (
+        "recorded_at",
+        reads::<Timestamp>,
+        Some(r#""9999-12-30T00:00:00Z""#),
+    ),
+    (
+        "occurred_at",
+        reads::<Timestamp>,
+        Some(r#""9999-12-30T00:00:00Z""#),
+    ),
+];
 
 fn odd(row: &str) -> serde_json::Result<AuditRecord> {
     let mut columns: BTreeMap<String, &RawValue> = serde_json::from_str(row)?;
-    let recorded_at = columns.get("recorded_at").copied();
+    let oversized = columns.remove("oversized");
+    let oversized = oversized.and_then(|raw| serde_json::from_str::<Vec<String>>(raw.get()).ok());
+    let why = columns.remove(UNREADABLE);
     let mut unreadable = Map::new();
-    let object = serde_json::from_str::<&RawValue>("{}")?;
-    let list = serde_json::from_str::<&RawValue>("[]")?;
-    let checks: [Check<'_>; 5] = [
-        ("changes", reads::<BTreeMap<String, Change>>, Some(object)),
-        ("details", reads::<Map<String, Value>>, Some(object)),
-        ("cut", reads::<Vec<String>>, Some(list)),
-        ("status", reads::<Option<u16>>, None),
-        ("occurred_at", reads::<Timestamp>, recorded_at),
-    ];
-    for (column, reads, instead) in checks {
+    for (column, reads, instead) in CHECKS {
         let raw = columns.get(column).map_or("null", |raw| raw.get());
         if reads(raw) {
             continue;
         }
-        let told = &raw[..raw.floor_char_boundary(TOLD)];
-        unreadable.insert(column.to_owned(), told.into());
+        let shown = &raw[..raw.floor_char_boundary(SHOWN)];
+        unreadable.insert(column.to_owned(), shown.into());
+        let instead = match column {
+            "occurred_at" => columns.get("recorded_at").map(|raw| raw.get()).or(instead),
+            "recorded_at" if raw.starts_with("\"-") || raw.ends_with("BC\"") => {
+                Some(r#""0001-01-01T00:00:00Z""#)
+            }
+            _ => instead,
+        };
         match instead {
-            Some(instead) => columns.insert(column.to_owned(), instead),
+            Some(instead) => columns.insert(column.to_owned(), serde_json::from_str(instead)?),
             None => columns.remove(column),
         };
     }
     let mut record: AuditRecord = serde_json::from_str(&serde_json::to_string(&columns)?)?;
+    record.cut.extend(oversized.into_iter().flatten());
     record.cut.extend(unreadable.keys().cloned());
-    let told = Value::Object(unreadable);
-    record.details.insert(UNREADABLE.to_owned(), told);
+    let shown = match why {
+        Some(why) => serde_json::from_str(why.get())?,
+        None if unreadable.is_empty() => return Ok(record),
+        None => Value::Object(unreadable),
+    };
+    record.details.insert(UNREADABLE.to_owned(), shown);
     Ok(record)
 }
 
@@ -67,7 +123,7 @@ fn reads<T: DeserializeOwned>(raw: &str) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::AuditRecord;
+    use super::{AuditRecord, Key};
 
     fn row(column: &str, value: &str) -> String {
         let mut row = json!({
@@ -93,6 +149,10 @@ mod tests {
             ("status", "-1"),
             ("status", "70000"),
             ("occurred_at", "\"infinity\""),
+            ("recorded_at", "\"-infinity\""),
+            ("outcome", "\"odd\""),
+            ("actor_kind", "null"),
+            ("service", "7"),
         ] {
             let record = AuditRecord::from_row(&row(column, value)).unwrap();
             assert_eq!(record.details["[unreadable]"], json!({ column: value }));
@@ -106,8 +166,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_at_all_is_an_error() {
+    fn what_has_no_id_is_an_error() {
         assert!(AuditRecord::from_row("{}").is_err());
-        assert!(AuditRecord::from_row(&row("service", "7")).is_err());
+        assert!(AuditRecord::from_row(&row("id", "7")).is_err());
+    }
+
+    #[test]
+    fn what_was_sent_in_part_is_named() {
+        let record = AuditRecord::from_row(&row("oversized", "[\"reason\"]")).unwrap();
+        assert_eq!(record.cut, ["path", "reason"]);
+        assert!(!record.details.contains_key("[unreadable]"));
+    }
+
+    #[test]
+    fn of_a_row_that_cannot_be_read_the_key_is_shown() {
+        let key: Key = serde_json::from_value(json!({
+            "id": uuid::Uuid::from_u128(7), "recorded_at": "2026-11-28T01:00:00+00:00", "actor_id": "ada",
+        }))
+        .unwrap();
+        let record = AuditRecord::unreadable(&key, "it is too large").unwrap();
+        assert_eq!(record.id.as_u128(), 7);
+        assert_eq!(record.recorded_at, "2026-11-28T01:00:00Z".parse().ok());
+        assert_eq!(record.details["[unreadable]"], "it is too large");
+        assert_eq!(record.actor.id, "ada");
+        assert!(record.cut.contains(&"action".to_owned()));
     }
 }

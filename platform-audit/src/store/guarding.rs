@@ -73,7 +73,19 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             }
         }
         migrate::run::<DB>(self.connection, self.dialect, self.name, !state.exists).await?;
+        self.guard_definitions().await?;
         self.register().await
+    }
+
+    /// Guards the definitions of guarded tables too, if this connection may: as its role, or as the user
+    /// who connected, who may have taken the owner's role.
+    async fn guard_definitions(&mut self) -> Result<(), Error> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(());
+        }
+        let make = include_str!("postgres/oblige_ddl.sql").replace("{schema}", self.name);
+        let statements = format!("BEGIN;\n{make};\nSET LOCAL ROLE NONE;\n{make};\nCOMMIT;");
+        self.run_or_roll_back(statements).await
     }
 
     /// Says which service writes here, for records that are written by hand; if it may.
@@ -179,8 +191,10 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             });
         }
         let role = role.map_or(state.role.clone(), ToOwned::to_owned);
-        let findings = self.find(&state, &role, tables).await?;
+        let mut notes = Vec::new();
+        let findings = self.find(&state, &role, tables, &mut notes).await?;
         Ok(Report {
+            notes,
             schema: self.name.to_owned(),
             role,
             findings,
@@ -207,6 +221,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         state: &State,
         role: &str,
         tables: &Tables,
+        notes: &mut Vec<String>,
     ) -> Result<Vec<Finding>, Error> {
         let mut found = Vec::new();
         if state.readable {
@@ -232,8 +247,14 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         }
         match self.dialect {
             Dialect::Postgres => {
-                self.findings_on_postgres(found, state.current_schema.as_deref(), role, tables)
-                    .await
+                self.findings_on_postgres(
+                    found,
+                    state.current_schema.as_deref(),
+                    role,
+                    tables,
+                    notes,
+                )
+                .await
             }
             Dialect::Sqlite => self.findings_on_sqlite(found).await,
         }
@@ -314,7 +335,13 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
 
     /// All of `statements` or none.
     pub(super) async fn run_together(&mut self, statements: String) -> Result<(), Error> {
-        let statements = AssertSqlSafe(format!("BEGIN IMMEDIATE;\n{statements}\nCOMMIT;"));
+        self.run_or_roll_back(format!("BEGIN IMMEDIATE;\n{statements}\nCOMMIT;"))
+            .await
+    }
+
+    /// Runs a transaction, of which nothing is left if it fails.
+    async fn run_or_roll_back(&mut self, statements: String) -> Result<(), Error> {
+        let statements = AssertSqlSafe(statements);
         let done = DB::run_raw(self.connection, statements.into_sql_str()).await;
         if done.is_err() {
             let undo = DB::run_raw(self.connection, "ROLLBACK".into_sql_str()).await;

@@ -26,7 +26,7 @@ impl<DB: AuditDatabase> Store<DB> {
     pub(crate) fn warn_of_partitions(&self, error: &dyn std::fmt::Display) {
         tracing::warn!(
             schema = self.schema,
-            error = %error,
+            %error,
             "the next months' audit partitions could not be made; records go to the default partition"
         );
     }
@@ -35,6 +35,10 @@ impl<DB: AuditDatabase> Store<DB> {
     /// the guard at this month's.
     ///
     /// Where the schema is not there, or not for this role, it does nothing: the check says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] when others hold the locks for as long as it tries.
     pub(crate) async fn create_partitions(&self) -> Result<(), Error> {
         if self.dialect() == Dialect::Sqlite {
             return Ok(());
@@ -46,7 +50,19 @@ impl<DB: AuditDatabase> Store<DB> {
             loop {
                 let statement = format!("SELECT {}.{function}", self.schema);
                 match self.run_raw(statement).await {
-                    Err(Error::Store(error)) if tries < TRIES && is_held_up(&error) => tries += 1,
+                    Err(Error::Store(error)) if is_held_up(&error) => {
+                        if tries < TRIES {
+                            tries += 1;
+                            continue;
+                        }
+                        return Err(match self.sessions().await {
+                            Some(sessions) => {
+                                let schema = self.schema.clone();
+                                Error::Locked { schema, sessions }
+                            }
+                            None => Error::Store(error),
+                        });
+                    }
                     Err(Error::Store(error)) if is_not_for_us(&error) => break,
                     done => break done?,
                 }
@@ -54,6 +70,34 @@ impl<DB: AuditDatabase> Store<DB> {
         }
         Ok(())
     }
+}
+
+impl<DB: AuditDatabase> Store<DB> {
+    /// The sessions that hold locks on the audit tables.
+    async fn sessions(&self) -> Option<String> {
+        let mut connection = self.connections.lend().await.ok()?;
+        let found = sessions::<DB>(&mut connection, self.dialect, &self.schema, &[]).await;
+        connection.keep();
+        found
+    }
+}
+
+/// The sessions that hold locks of these modes, or of any, on tables of `schema`: whom to wait for.
+/// `None` if there are none, or that cannot be asked.
+pub(crate) async fn sessions<DB: AuditDatabase>(
+    connection: &mut DB::Connection,
+    dialect: Dialect,
+    schema: &str,
+    modes: &[&str],
+) -> Option<String> {
+    if dialect == Dialect::Sqlite {
+        return None;
+    }
+    let statement = include_str!("postgres/sessions.sql").replace("{schema}", schema);
+    let modes = serde_json::to_string(modes).ok()?;
+    // It answers one row, whose text is null if there are none.
+    let found = DB::fetch_text(connection, statement.into(), vec![modes]).await;
+    found.ok()?.filter(|sessions| !sessions.is_empty())
 }
 
 /// This month (UTC), as the partitions have it.

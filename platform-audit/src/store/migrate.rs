@@ -1,11 +1,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 
-use super::{AuditDatabase, Dialect};
+use super::{AuditDatabase, Dialect, sessions};
 use crate::error::Error;
 
 /// Version, description and text of each migration; `{schema}` stands for the schema, on SQLite
@@ -81,13 +81,60 @@ impl Drift {
     }
 }
 
-/// Brings the audit schema up to date; instances that start together wait for each other.
+/// Postgres' `unique_violation`, `duplicate_schema`, `duplicate_table` and `duplicate_object`: another
+/// instance made the schema at the same time, which did not exist when each of them looked.
+const MADE_BY_ANOTHER: [&str; 4] = ["23505", "42P06", "42P07", "42710"];
+
+/// How often such a race is run again. Its winner has made the schema by then.
+const TRIES: u32 = 3;
+
+/// Brings the audit schema up to date, all of it or nothing; instances that start together wait for
+/// each other.
 pub(crate) async fn run<DB: AuditDatabase>(
     connection: &mut DB::Connection,
     dialect: Dialect,
     schema: &str,
     create_schema: bool,
 ) -> Result<(), Error> {
+    let mut tries = 1;
+    loop {
+        let failed = match in_transaction::<DB>(connection, dialect, schema, create_schema).await {
+            Ok(()) => return Ok(()),
+            Err(failed) => failed,
+        };
+        let code = code(&failed);
+        let code = code.as_deref().unwrap_or_default();
+        if tries < TRIES && MADE_BY_ANOTHER.contains(&code) {
+            tries += 1;
+            continue;
+        }
+        let schema = schema.to_owned();
+        if code == "55P03"
+            && let Some(sessions) = sessions::<DB>(connection, dialect, &schema, &[]).await
+        {
+            return Err(Error::Locked { schema, sessions });
+        }
+        return Err(Error::Migrate {
+            schema,
+            source: failed,
+        });
+    }
+}
+
+/// The database's code of what went wrong.
+fn code(error: &MigrateError) -> Option<String> {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
+        return None;
+    };
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+async fn in_transaction<DB: AuditDatabase>(
+    connection: &mut DB::Connection,
+    dialect: Dialect,
+    schema: &str,
+    create_schema: bool,
+) -> Result<(), MigrateError> {
     let mut migrator = Migrator::with_migrations(
         migrations(dialect)
             .iter()
@@ -102,37 +149,36 @@ pub(crate) async fn run<DB: AuditDatabase>(
             })
             .collect(),
     );
-    match dialect {
+    // sqlx locks by an advisory lock of a known key, which any role that may connect can hold.
+    migrator.set_locking(false);
+    let begin = match dialect {
         Dialect::Postgres => {
             // Even where it exists, IF NOT EXISTS asks for the right to create one.
             if create_schema {
                 migrator.create_schema(schema.to_owned());
             }
             migrator.dangerous_set_table_name(format!("{schema}.migration"));
+            "BEGIN ISOLATION LEVEL READ COMMITTED"
         }
         Dialect::Sqlite => {
             migrator.dangerous_set_table_name(format!("{schema}_migration"));
+            // The first writer keeps the others waiting.
+            "BEGIN IMMEDIATE"
         }
-    }
-    let failed = |source| Error::Migrate {
-        schema: schema.to_owned(),
-        source,
     };
-    // sqlx has a lock for Postgres only. The first writer keeps the others waiting; dropped, or after an
-    // error, all of it is rolled back.
-    if dialect == Dialect::Sqlite {
-        let begin = "BEGIN IMMEDIATE".into_sql_str();
-        DB::TransactionManager::begin(connection, Some(begin))
-            .await
-            .map_err(|error| failed(error.into()))?;
-        if let Err(error) = DB::migrate(connection, &migrator).await {
-            // What it says is why the migration failed.
-            let _ = DB::TransactionManager::rollback(connection).await;
-            return Err(failed(error));
+    let begin = begin.into_sql_str();
+    DB::TransactionManager::begin(connection, Some(begin)).await?;
+    let migrated = async {
+        if dialect == Dialect::Postgres {
+            let lock = include_str!("postgres/lock_migration.sql").replace("{schema}", schema);
+            DB::run_raw(connection, AssertSqlSafe(lock).into_sql_str()).await?;
         }
-        return DB::TransactionManager::commit(connection)
-            .await
-            .map_err(|error| failed(error.into()));
+        DB::migrate(connection, &migrator).await
+    };
+    if let Err(error) = migrated.await {
+        // Why the migration failed matters more than a failure to roll it back.
+        let _ = DB::TransactionManager::rollback(connection).await;
+        return Err(error);
     }
-    DB::migrate(connection, &migrator).await.map_err(failed)
+    Ok(DB::TransactionManager::commit(connection).await?)
 }

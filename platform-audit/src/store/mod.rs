@@ -27,7 +27,7 @@ pub(crate) use connections::{Connection, Connections};
 pub use database::AuditDatabase;
 pub(crate) use dialect::Dialect;
 pub(crate) use guarding::{Schema, Tables, literal};
-pub(crate) use maintenance::maintain;
+pub(crate) use maintenance::{maintain, sessions};
 pub(crate) use name::schema_name;
 pub(crate) use transaction::{NotCommitted, Transaction};
 
@@ -149,24 +149,39 @@ impl<DB: AuditDatabase> Store<DB> {
 
     async fn find_now(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
         let statement = Arc::clone(&self.statements.find);
-        let Some(text) = self.fetch_text(statement, vec![id.to_string()]).await? else {
-            return Ok(None);
-        };
-        let record = AuditRecord::from_row(&text)
-            .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))?;
-        Ok(Some(record))
+        let rows = self.fetch_texts(statement, vec![id.to_string()]).await?;
+        if rows.len() > 1 {
+            tracing::warn!(
+                audit.record_id = %id,
+                "more than one audit record has this id, and the oldest is returned: the service's role wrote the others by other means than the toolkit"
+            );
+        }
+        let record = rows.first().map(|row| AuditRecord::from_row(row));
+        record
+            .transpose()
+            .map_err(|error| Error::Store(sqlx::Error::Decode(Box::new(error))))
     }
 
-    /// The text that a statement answers, asked again where a stale connection never took it.
     async fn fetch_text(
         &self,
         statement: Arc<str>,
         arguments: Vec<String>,
     ) -> Result<Option<String>, Error> {
+        let texts = self.fetch_texts(statement, arguments).await?;
+        Ok(texts.into_iter().next())
+    }
+
+    /// The texts that a statement returns, asked again where a stale connection never took it.
+    async fn fetch_texts(
+        &self,
+        statement: Arc<str>,
+        arguments: Vec<String>,
+    ) -> Result<Vec<String>, Error> {
         loop {
             let mut connection = self.connections.lend().await.map_err(Error::Store)?;
             let reused = connection.was_reused();
-            let asking = DB::fetch_text(&mut connection, Arc::clone(&statement), arguments.clone());
+            let asking =
+                DB::fetch_texts(&mut connection, Arc::clone(&statement), arguments.clone());
             let patience = self.connections.patience(reused);
             let silent = |_| Err(sqlx::Error::PoolTimedOut);
             let found = tokio::time::timeout(patience, asking).await;

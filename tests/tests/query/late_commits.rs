@@ -106,6 +106,50 @@ async fn what_was_committed_before_is_not_told_though_an_older_transaction_goes_
     assert_eq!(told, ["after"]);
 }
 
+/// A restored record bears a number that this server has yet to reach, and is not new then.
+#[tokio::test]
+async fn after_a_restore_a_tail_tells_no_old_record() {
+    let log = Log::empty().await;
+    // As a dump of a server that counted further leaves them.
+    let restore = "INSERT INTO ledger_audit.record (id, xid, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome)
+         SELECT gen_random_uuid(), (pg_current_xact_id()::text::bigint + i)::text::xid8, now() - interval '1 hour', now(), 'ledger', 'user', 'ada', 'entry.write', 'success'
+         FROM generate_series(1, 200) AS i RETURNING xid::text";
+    let last: Vec<String> = sqlx::query_scalar(restore)
+        .fetch_all(&log.pool)
+        .await
+        .unwrap();
+    let last: u64 = last.last().unwrap().parse().unwrap();
+    let query = AuditQuery::new().action("entry.write");
+    let mut tail = log.reading.tail(&query).await.unwrap();
+    let write = async |entry: &str| -> u64 {
+        let mut tx = log.pool.begin().await.unwrap();
+        sqlx::query("SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.write', reason => 'a test', resource_type => 'entry', resource_id => $1)")
+            .bind(entry)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        let xid: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text")
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        xid.parse().unwrap()
+    };
+    let mut written = 0;
+    while write(&written.to_string()).await <= last {
+        written += 1;
+    }
+    let mut told = Vec::new();
+    let began = std::time::Instant::now();
+    while told.len() <= written {
+        assert!(began.elapsed() < PATIENCE, "not all are told: {told:?}");
+        told.extend(tail.look().await.unwrap().records);
+    }
+    let told: Vec<_> = told.into_iter().map(|it| it.resource_id).collect();
+    let expected: Vec<_> = (0..=written).map(|n| Some(n.to_string())).collect();
+    assert_eq!(told, expected);
+}
+
 /// What is committed late lies in a period that an export of it has not seen.
 #[tokio::test]
 async fn an_export_waits_for_the_transactions_of_its_period_and_says_if_they_go_on() {

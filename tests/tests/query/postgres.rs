@@ -25,6 +25,10 @@ mod cases;
 mod counts;
 #[path = "late_commits.rs"]
 mod late_commits;
+#[path = "locks.rs"]
+mod locks;
+#[path = "odd_records.rs"]
+mod odd_records;
 #[path = "plans.rs"]
 mod plans;
 #[path = "reader_role.rs"]

@@ -152,63 +152,98 @@ async fn whoever_was_shown_records_is_not_told_that_nothing_is_shown() {
     );
 }
 
-/// A service may write what it likes into its own records, also by hand.
 #[tokio::test]
-async fn one_odd_record_hides_no_other() {
-    let log = Log::empty().await;
-    for n in 1..=3 {
-        insert(&log.pool, &record(n)).await;
-    }
-    let odd = |n: u32, column: &str, value: &str| {
-        let record = record(n).to_string();
+async fn an_id_that_was_written_in_two_months_is_shown_twice_and_in_one_month_is_refused() {
+    let log = Log::with(&[record(1)]).await;
+    let id = uuid::Uuid::from_u128(1);
+    let again = "INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome) SELECT id, $1::timestamptz, occurred_at, service, actor_kind, 'eve', action, outcome FROM ledger_audit.record WHERE actor_id = 'ada'";
+    let refused = sqlx::query(again)
+        .bind("2025-01-02")
+        .execute(&log.pool)
+        .await
+        .unwrap_err();
+    let code = refused.as_database_error().unwrap().code().unwrap();
+    assert_eq!(code, "23505");
+    sqlx::query(again)
+        .bind(jiff::Timestamp::now().to_string())
+        .execute(&log.pool)
+        .await
+        .unwrap();
+    let found = log.reading.records(id).await.unwrap();
+    let actors: Vec<_> = found.iter().map(|it| it.actor.id.as_str()).collect();
+    assert_eq!(actors, ["ada", "eve"], "the first one first");
+    let found = log.reading.find(id).await.unwrap();
+    assert_eq!(found.unwrap().actor.id, "ada");
+    let audit = Audit::new(log.pool.clone(), "ledger").development(true);
+    let audit = audit.start().await.unwrap();
+    let events = platform_tests::events::capture();
+    let found = audit.record(id).await.unwrap();
+    assert_eq!(found.unwrap().actor.id, "ada");
+    let events = events.text();
+    assert!(events.contains("more than one audit record"), "{events}");
+}
+
+/// Ways to fill the log for whoever may only read it.
+#[tokio::test]
+async fn a_reader_has_a_limited_number_of_readings_a_minute_recorded() {
+    let mut log = Log::empty().await;
+    let role = log.database.role("compliance", "LOGIN").await;
+    let audit = Audit::new(log.pool.clone(), "ledger");
+    audit.grant(None, Some(&role)).await.unwrap();
+    let pool = PgPool::connect(&log.database.url_as(&role)).await.unwrap();
+    let read = async |times: u32| {
         let statement = format!(
-            "INSERT INTO ledger_audit.record SELECT (jsonb_populate_record(NULL::ledger_audit.record, '{record}'::jsonb)).* LIMIT 0; INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome, {column}) VALUES ('{}', '2025-01-01T00:00:0{n}.5Z', '2025-01-01', 'ledger', 'user', 'ada', 'entry.create', 'success', {value})",
-            uuid::Uuid::from_u128(100 + u128::from(n))
+            "SELECT count(ledger_audit.record_read(jsonb_build_object('service', 'ledger', 'actor_kind', 'user', 'actor_id', 'eve', 'reason', i::text))) FROM generate_series(1, {times}) AS i"
         );
-        AssertSqlSafe(statement)
-    };
-    for (n, column, value) in [
-        (1, "changes", "'[]'"),
-        (
-            2,
-            "details",
-            "('[' || repeat('[', 200) || repeat(']', 200) || ']')::jsonb",
-        ),
-        (3, "status", "-1"),
-        (4, "cut", "'{}'"),
-        (5, "details", "'{\"n\": 1e400}'"),
-    ] {
-        sqlx::raw_sql(odd(n, column, value))
-            .execute(&log.pool)
+        let statement = AssertSqlSafe(statement);
+        sqlx::query_scalar::<_, i64>(statement)
+            .fetch_one(&pool)
             .await
-            .unwrap();
-    }
-    let query = AuditQuery::new().actor("ada").limit(2);
-    let mut told = Vec::new();
-    let exported = log.reading.each(&query, |record| {
-        told.push((record.id.as_u128(), record.cut));
-        Ok::<_, platform_audit::Error>(())
-    });
-    assert_eq!(exported.await.unwrap(), 8);
-    for (id, cut) in told {
-        assert_eq!(cut.len(), usize::from(id > 100), "{id}");
-    }
-    let found = log.reading.find(uuid::Uuid::from_u128(102)).await.unwrap();
-    assert!(found.unwrap().details["[unreadable]"]["details"].is_string());
-    let changes = "SELECT count(*) FROM ledger_audit.changes";
-    sqlx::raw_sql(changes).execute(&log.pool).await.unwrap();
+    };
+    assert_eq!(read(1_199).await.unwrap(), 1_199);
+    assert_eq!(read(1).await.unwrap(), 1);
+    let refused = read(1).await.unwrap_err();
+    let code = refused.as_database_error().unwrap().code().unwrap();
+    assert_eq!(code, "AU004");
+    let reading = AuditReader::new(pool, "ledger").unwrap();
+    let refused = reading.asked_by(Actor::user("eve"));
+    let refused = refused.page(&AuditQuery::new(), None).await.unwrap_err();
+    assert!(
+        matches!(refused, platform_audit::Error::Reading(_)),
+        "what is not recorded is not handed out: {refused}"
+    );
+    assert!(refused.to_string().contains("wait a minute"), "{refused}");
+    // Nobody else is refused for it.
+    let page = log.reading.page(&AuditQuery::new(), None).await;
+    assert_eq!(page.unwrap().records.len(), 100);
 }
 
 #[tokio::test]
-async fn of_one_id_the_record_that_was_first_is_found() {
-    let log = Log::with(&[record(1)]).await;
-    let mut forged = record(1);
-    forged["recorded_at"] = "2026-02-01T00:00:00Z".into();
-    forged["actor_id"] = "eve".into();
-    insert(&log.pool, &forged).await;
-    let found = log.reading.find(uuid::Uuid::from_u128(1)).await.unwrap();
-    assert_eq!(found.unwrap().actor.id, "ada");
-    let all = AuditQuery::new().record_id(uuid::Uuid::from_u128(1));
-    let all = log.reading.page(&all, None).await.unwrap();
-    assert_eq!(all.records.len(), 2, "and both are shown to who asks");
+async fn a_reading_claims_nothing_that_is_no_fact_of_a_request() {
+    let mut log = Log::empty().await;
+    let role = log.database.role("compliance", "LOGIN").await;
+    let audit = Audit::new(log.pool.clone(), "ledger");
+    audit.grant(None, Some(&role)).await.unwrap();
+    let pool = PgPool::connect(&log.database.url_as(&role)).await.unwrap();
+    for (field, value) in [
+        ("service", "payroll"),
+        ("method", "GET THIS"),
+        ("path", "anything at all"),
+        ("client_address", "the moon"),
+        ("trace_id", "1"),
+        ("span_id", "1"),
+        ("actor_id", &"x".repeat(257)),
+        ("reason", &"x".repeat(1025)),
+        ("request_id", &"x".repeat(129)),
+        ("user_agent", &"x".repeat(513)),
+    ] {
+        let mut claim =
+            serde_json::json!({"service": "ledger", "actor_kind": "user", "actor_id": "eve"});
+        claim[field] = value.into();
+        let statement = format!("SELECT ledger_audit.record_read('{claim}')");
+        let refused = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await;
+        let refused = refused.expect_err(field);
+        let code = refused.as_database_error().unwrap().code().unwrap();
+        assert_eq!(code, "22023", "{field}: {refused}");
+    }
 }

@@ -32,7 +32,7 @@ WITH namespace AS (
             SELECT FROM pg_inherits JOIN pg_class AS parent ON parent.oid = inhparent
             WHERE inhrelid = class.oid AND parent.relnamespace = (SELECT oid FROM namespace)))
 ), routine AS (
-    SELECT oid, oid::regprocedure::text AS name, proowner, proacl, prokind,
+    SELECT oid, oid::regprocedure::text AS name, proowner, proacl, prokind, prorettype,
         CASE prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END AS word
     FROM pg_proc WHERE pronamespace = (SELECT oid FROM namespace) AND oid NOT IN (SELECT objid FROM made_along WHERE classid = 'pg_proc'::regclass)
 ), domain AS (
@@ -42,7 +42,7 @@ WITH namespace AS (
         AND oid NOT IN (SELECT objid FROM made_along WHERE classid = 'pg_type'::regclass)
 ), owned (kind, word, name, owner) AS (
     SELECT 'relation', word, name, relowner FROM relation
-    UNION ALL SELECT 'routine', word, name, proowner FROM routine
+    UNION ALL SELECT 'routine', word, name, proowner FROM routine WHERE prorettype <> 'event_trigger'::regtype
     UNION ALL SELECT 'type', 'DOMAIN', name, typowner FROM domain
 ), granted (part_of, word, name, owner, acl) AS (
     SELECT ARRAY[]::text[], 'SCHEMA', quote_ident(nspname), nspowner, COALESCE(nspacl, acldefault('n', nspowner)) FROM namespace
@@ -164,6 +164,12 @@ WITH namespace AS (
     UNION ALL SELECT 'event_trigger_enabled', name, ARRAY['event_trigger ' || name], enabled, format('ALTER EVENT TRIGGER %s ENABLE %s;', name, enabled), '' FROM event_trigger
     UNION ALL SELECT 'owner', format('%s %s', word, name), ARRAY[format('%s %s', kind, name)], CASE WHEN owned.owner = nspowner THEN 'the owner of {schema}' ELSE pg_get_userbyid(owned.owner)::text END,
         format('ALTER %s %s OWNER TO %s;', word, name, namespace.owner), '' FROM owned, namespace
+    -- An administrator's, who made the event trigger.
+    UNION ALL SELECT 'owner', format('%s %s', word, name), ARRAY['routine ' || name],
+        CASE WHEN EXISTS (SELECT FROM pg_event_trigger WHERE evtfoid = oid AND evtowner = proowner)
+            THEN 'the owner of its event trigger' ELSE pg_get_userbyid(proowner)::text END,
+        format('ALTER %s %s OWNER TO ...; -- the role that owns its event trigger', word, name), ''
+    FROM routine WHERE prorettype = 'event_trigger'::regtype
     -- What else there may be in a schema: operators, collations, statistics, default privileges, casts...
     UNION ALL SELECT 'object', pg_describe_object(classid, objid, 0), ARRAY[]::text[], '', '', CASE identified.type
             WHEN 'default acl' THEN format('-- ALTER DEFAULT PRIVILEGES ... REVOKE takes back %s', pg_describe_object(classid, objid, 0))

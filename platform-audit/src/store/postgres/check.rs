@@ -17,6 +17,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         current_schema: Option<&str>,
         role: &str,
         tables: &Tables,
+        notes: &mut Vec<String>,
     ) -> Result<Vec<Finding>, Error> {
         let (name, service) = (self.name, self.service);
         let in_words = |found: Found| found.on_postgres(name, service, role);
@@ -37,6 +38,11 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             .fetch_json(include_str!("check.sql"), vec![role.to_owned(), schemas])
             .await;
         self.run("COMMIT".to_owned(), Vec::new()).await?;
+        if !actual.guards_definitions() {
+            notes.push(format!(
+                "DDL on a guarded table needs no record, as there are no event triggers: let a superuser run platform-audit migrate --service {service} --owner-role ... once"
+            ));
+        }
         let mut differences = differences(&actual, name, role).map_err(undecodable)?;
         let found = match found {
             Err(error) if is_undefined(&error) && !differences.is_empty() => Vec::new(),

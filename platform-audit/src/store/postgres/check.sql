@@ -38,6 +38,7 @@ WITH app AS (
     SELECT nspowner, 'ALTER SCHEMA {schema} OWNER TO' FROM pg_namespace WHERE nspname = '{schema}'
     UNION ALL SELECT proowner, format('ALTER FUNCTION %s OWNER TO', oid::regprocedure)
         FROM pg_proc WHERE pronamespace = '{schema}'::regnamespace
+            AND prorettype <> 'event_trigger'::regtype -- an administrator's
     UNION ALL SELECT relowner, format('ALTER %s %s.%I OWNER TO', CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, '{schema}', relname)
         FROM pg_class WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'p', 'S', 'v')
     UNION ALL SELECT typowner, format('ALTER DOMAIN %s OWNER TO', oid::regtype)

@@ -42,6 +42,24 @@ async fn this_month_and_the_next_three_have_their_partition() {
     );
 }
 
+/// That a table was guarded is recorded too, before the service writes anything.
+#[tokio::test]
+async fn the_first_record_of_all_is_in_its_months_partition() {
+    let database = super::database().await;
+    let pool = sqlx::PgPool::connect(database.url()).await.unwrap();
+    sqlx::query("CREATE TABLE entry (id int)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let audit = platform_audit::Audit::new(pool.clone(), "ledger").guard(["entry"]);
+    audit.migrate().await.unwrap();
+    let counts: (i64, i64) = sqlx::query_as("SELECT (SELECT count(*) FROM ledger_audit.record), (SELECT count(*) FROM ledger_audit.record_default)")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(counts, (1, 0));
+}
+
 #[tokio::test]
 async fn a_missing_partition_loses_and_refuses_no_record() {
     let service = Service::start().await;

@@ -11,20 +11,26 @@ DECLARE
     held boolean;
     made integer := 0;
 BEGIN
-    -- One at a time, however many instances of the service start together.
-    PERFORM pg_advisory_xact_lock(hashtextextended('{schema}.record', 0));
     FOR i IN 0..ahead LOOP
         month := (first + make_interval(months => i))::date;
         starts := month::timestamp AT TIME ZONE 'UTC';
         ends := (month + interval '1 month')::timestamp AT TIME ZONE 'UTC';
         part := 'record_' || to_char(month, 'YYYY_MM');
         CONTINUE WHEN to_regclass('{schema}.' || part) IS NOT NULL;
+        -- One at a time, however many instances of the service start together. Unlike an advisory
+        -- lock, only the owner's functions can take it.
+        LOCK TABLE {schema}.migration IN SHARE UPDATE EXCLUSIVE MODE;
+        CONTINUE WHEN to_regclass('{schema}.' || part) IS NOT NULL;
+        -- Attaching locks the default partition until the transaction ends, and readers wait for it.
+        IF current_setting('idle_in_transaction_session_timeout')::interval NOT BETWEEN '1ms' AND '10s' THEN
+            PERFORM set_config('idle_in_transaction_session_timeout', '10s', true);
+        END IF;
         SELECT EXISTS (
             SELECT FROM {schema}.record_default WHERE recorded_at >= starts AND recorded_at < ends
         ) INTO held;
         CONTINUE WHEN held;
         -- Made apart and then attached: attaching lets writers of the other partitions go on.
-        EXECUTE format('CREATE TABLE {schema}.%I (LIKE {schema}.record INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part);
+        EXECUTE format('CREATE TABLE {schema}.%I (LIKE {schema}.record INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE, PRIMARY KEY (id))', part);
         EXECUTE format(
             'ALTER TABLE {schema}.record ATTACH PARTITION {schema}.%I FOR VALUES FROM (%L) TO (%L)', part, starts, ends);
         EXECUTE format(
@@ -36,3 +42,6 @@ BEGIN
     RETURN made;
 END
 $$;
+
+-- Before the first record: its month would stay in the default partition otherwise.
+SELECT {schema}.create_partitions(3);

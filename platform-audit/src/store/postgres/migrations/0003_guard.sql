@@ -50,7 +50,8 @@ BEGIN
             -- The number is still to come: its writer was long before.
         END;
     END LOOP;
-    SELECT nspname AS schema, relname AS name INTO changed
+    -- A dropped table has no name any more.
+    SELECT COALESCE(max(nspname::text), '(dropped)') AS schema, COALESCE(max(relname::text), 'table') AS name INTO changed
         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = relation;
     RAISE EXCEPTION 'unaudited change: this transaction changed %.% and wrote no audit record', changed.schema, changed.name
         USING ERRCODE = 'AU002', SCHEMA = changed.schema, TABLE = changed.name,
@@ -77,7 +78,7 @@ BEGIN
         RETURN;
     END IF;
     -- One at a time, however many instances of the service start together.
-    PERFORM pg_advisory_xact_lock(hashtextextended('{schema}.record', 0));
+    LOCK TABLE {schema}.migration IN SHARE UPDATE EXCLUSIVE MODE;
     -- STABLE, as it needs no snapshot of its own: that of the COMMIT sees the whole transaction. It
     -- names each operator's schema instead of a search path, which would be set and reset each time.
     EXECUTE format($function$

@@ -47,13 +47,29 @@ COMMENT ON VIEW {schema}.readings IS
 
 -- Leaves the record of a reading. The reader role may call it, and can write nothing else: of what
 -- it is given, id, time, action, outcome, resource and changes do not count, and the database user is kept
--- beside the reader that is claimed: it can neither pass for another record nor hide one.
+-- beside the reader that is claimed: it can neither pass for another record nor hide one. The facts of
+-- a request are only claimed too, so they must at least look like them.
+--
+-- One database user may have 1200 readings a minute recorded, lest it fill the log. The toolkit hands out
+-- no reading that is not recorded, so the limit refuses the reading itself. Who may act as the owner has
+-- no limit, having other ways.
 CREATE FUNCTION {schema}.record_read(reading jsonb) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    a_minute CONSTANT integer := 1200;
     new_id uuid := {schema}.new_id();
     given record;
 BEGIN
+    IF NOT pg_has_role(session_user, current_user, 'MEMBER') AND EXISTS (
+        SELECT FROM {schema}.record
+        WHERE action = 'audit.read' AND recorded_at > clock_timestamp() - interval '1 minute'
+            AND details ->> 'database_user' = session_user
+        OFFSET a_minute - 1)
+    THEN
+        RAISE EXCEPTION 'record_read: % has had % readings recorded within a minute', session_user, a_minute
+            USING ERRCODE = 'AU004',
+                  HINT = 'Read more records at once, as by an export, or wait a minute.';
+    END IF;
     SELECT * INTO given FROM jsonb_to_record(reading) AS it (
         service text, actor_kind text, actor_id text, actor_session text, actor_tenant text,
         actor_on_behalf_of text, reason text, request_id text, method text, route text, path text, client_address text,
@@ -61,6 +77,18 @@ BEGIN
     IF COALESCE(given.actor_id, '') = '' OR given.service IS NULL THEN
         RAISE EXCEPTION 'record_read: service or actor_id is missing'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Say who reads.';
+    ELSIF NOT EXISTS (SELECT FROM {schema}.service WHERE name = given.service) THEN
+        RAISE EXCEPTION 'record_read: no service % writes to {schema}', quote_literal(left(given.service, 100))
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the service whose log is read, as platform-audit migrate --service does.';
+    ELSIF octet_length(given.actor_id) > 256 OR octet_length(given.actor_session) > 256 OR octet_length(given.actor_tenant) > 256
+        OR octet_length(given.actor_on_behalf_of) > 256 OR octet_length(given.reason) > 1024 OR octet_length(given.request_id) > 128
+        OR octet_length(given.user_agent) > 512 OR octet_length(given.route) > 512
+        OR given.method !~ '^[!-~]{1,32}$' OR octet_length(given.path) > 1024 OR given.path !~ '^[/*]'
+        OR given.client_address !~ '^[0-9a-fA-F:.]{2,64}$'
+        OR given.trace_id !~ '^[0-9a-f]{32}$' OR given.span_id !~ '^[0-9a-f]{16}$'
+    THEN
+        RAISE EXCEPTION 'record_read: what is said of the reader or of the request is too long, or is no such thing'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave out what is not known.';
     ELSIF jsonb_typeof(given.details) <> 'object' OR jsonb_typeof(given.cut) <> 'array'
         OR jsonb_path_exists(given.cut, '$[*] ? (@.type() != "string")')
     THEN

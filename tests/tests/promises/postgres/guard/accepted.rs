@@ -173,7 +173,9 @@ async fn guarding_again_changes_nothing_and_repairs_what_is_missing() {
     }
     assert_eq!(records().await, before);
     guarded
-        .as_superuser("DROP TRIGGER ledger_audit_guard ON entry")
+        .as_superuser(&format!(
+            "{RECORD}; DROP TRIGGER ledger_audit_guard ON entry"
+        ))
         .await;
     guarded
         .accepts(App, &["DELETE FROM entry WHERE id = 2"])

@@ -5,6 +5,7 @@ mod accepted;
 mod bypass;
 mod catalog;
 mod check;
+mod definitions;
 mod forgery;
 mod rights;
 

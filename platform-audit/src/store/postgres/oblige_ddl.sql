@@ -1,0 +1,68 @@
+-- The definition of a guarded table is changed together with a record, or not at all, as its rows are.
+-- Only superusers, and on managed services their administrators, may make event triggers; where
+-- whoever connects may not, nothing is made.
+--
+-- The function runs with the rights of whoever changes a table, a superuser perhaps. So it belongs to
+-- the role that makes the event triggers, as the schema's owner could replace it otherwise; it reads
+-- nothing but the catalogs, and calls nothing of the owner's but oblige(), which runs with the owner's
+-- rights.
+DO $make$
+BEGIN
+    CREATE OR REPLACE FUNCTION {schema}.oblige_ddl() RETURNS event_trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    DECLARE
+        changed oid;
+    BEGIN
+        IF TG_EVENT = 'sql_drop' THEN
+            -- A guarded table, or its guard, or a column of it with something else, such as its type.
+            SELECT COALESCE(CASE object_type WHEN 'trigger' THEN to_regclass(format('%I.%I', address_names[1], address_names[2]))::oid ELSE objid END, 0)
+                INTO changed FROM pg_event_trigger_dropped_objects()
+                WHERE object_type = 'trigger' AND address_names[3] = '{schema}_guard'
+                    OR object_type = 'table column' AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = objid AND tgname = '{schema}_guard')
+                LIMIT 1;
+        ELSE
+            -- A guarded table, or what it inherits from, or its heirs, whose rows come and go with it;
+            -- or a type of its columns, whose values may get other names.
+            WITH RECURSIVE command AS (
+                SELECT classid, objid FROM pg_event_trigger_ddl_commands()
+            ), named AS (
+                SELECT objid AS relation FROM command WHERE classid = 'pg_class'::regclass
+                UNION SELECT attrelid FROM command JOIN pg_type ON pg_type.oid = objid JOIN pg_attribute ON atttypid IN (pg_type.oid, typarray)
+                    WHERE classid = 'pg_type'::regclass
+            ), above AS (
+                SELECT relation FROM named UNION SELECT inhparent FROM above JOIN pg_inherits ON inhrelid = relation
+            ), below AS (
+                SELECT relation FROM named UNION SELECT inhrelid FROM below JOIN pg_inherits ON inhparent = relation
+            )
+            SELECT tgrelid INTO changed FROM pg_trigger
+                WHERE tgname = '{schema}_guard' AND tgrelid IN (SELECT relation FROM above UNION SELECT relation FROM below)
+                ORDER BY tgrelid NOT IN (SELECT relation FROM named) LIMIT 1;
+        END IF;
+        IF changed IS NULL THEN
+            RETURN;
+        ELSIF NOT EXISTS (
+            SELECT FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+            WHERE nspname = '{schema}' AND proname = 'oblige' AND prosecdef
+                AND has_schema_privilege(pg_namespace.oid, 'USAGE') AND has_function_privilege(pg_proc.oid, 'EXECUTE'))
+        THEN
+            RAISE EXCEPTION 'unaudited change: % changes a guarded table, and the role % does not own {schema}', TG_TAG, current_user
+                USING ERRCODE = 'AU002', HINT = 'Change it as a member of the role that owns the audit schema {schema}, with a record in the same transaction.';
+        END IF;
+        PERFORM {schema}.oblige(changed);
+    END
+    $$;
+    ALTER FUNCTION {schema}.oblige_ddl() OWNER TO CURRENT_USER;
+    REVOKE ALL ON FUNCTION {schema}.oblige_ddl() FROM PUBLIC;
+    IF NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = '{schema}_ddl') THEN
+        CREATE EVENT TRIGGER {schema}_ddl ON ddl_command_end WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE')
+            EXECUTE FUNCTION {schema}.oblige_ddl();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = '{schema}_drop') THEN
+        CREATE EVENT TRIGGER {schema}_drop ON sql_drop EXECUTE FUNCTION {schema}.oblige_ddl();
+    END IF;
+    ALTER EVENT TRIGGER {schema}_ddl ENABLE ALWAYS;
+    ALTER EVENT TRIGGER {schema}_drop ENABLE ALWAYS;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'no event triggers were made for {schema}, as % may not make any', current_user;
+END
+$make$

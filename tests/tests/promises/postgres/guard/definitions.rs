@@ -1,0 +1,170 @@
+//! Changes of a guarded table's definition, which change its rows.
+
+use super::Who::{App, Owner, Superuser};
+use super::{Guarded, RECORD, Who};
+
+/// `steps` are refused without a record, by a check at COMMIT, and done with one; without the event
+/// triggers they are done anyway.
+async fn refused(who: Who, steps: &str) {
+    let code = |refused: Result<(), sqlx::Error>| {
+        let refused = refused.err().map(|it| it.into_database_error().unwrap());
+        refused.and_then(|it| it.code().map(std::borrow::Cow::into_owned))
+    };
+    let guarded = Guarded::new().await;
+    guarded.as_superuser(MORE).await;
+    let before = guarded.content().await;
+    let mut connection = guarded.connect(who).await;
+    let done = super::run(&mut connection, steps).await;
+    assert_eq!(code(done).as_deref(), Some("AU002"), "{steps}");
+    assert_eq!(guarded.content().await, before, "{steps}");
+    let mut connection = guarded.connect(who).await;
+    let with_record = format!("BEGIN; {RECORD}; {steps}; COMMIT");
+    let done = super::run(&mut connection, &with_record).await;
+    assert_eq!(code(done), None, "{steps}");
+
+    let bare = Guarded::new().await;
+    bare.as_superuser(MORE).await;
+    bare.as_superuser("ALTER EVENT TRIGGER ledger_audit_ddl DISABLE; ALTER EVENT TRIGGER ledger_audit_drop DISABLE")
+        .await;
+    let mut connection = bare.connect(who).await;
+    let done = super::run(&mut connection, steps).await;
+    assert_eq!(code(done), None, "refused by something else: {steps}");
+}
+
+/// What the statements below need.
+const MORE: &str = "
+    CREATE TYPE mood AS ENUM ('well', 'ill');
+    CREATE TABLE patient (id bigint, mood mood);
+    CREATE TABLE forebear (id bigint);
+    CREATE TABLE heir () INHERITS (forebear);
+    CREATE TABLE measure_4 (day int NOT NULL, amount bigint NOT NULL);
+    INSERT INTO measure_4 VALUES (30, 1);
+    SELECT ledger_audit.guard(it) FROM unnest(ARRAY['patient', 'heir']::regclass[]) AS it;
+    DO $$ DECLARE it text; BEGIN
+        FOREACH it IN ARRAY ARRAY['patient', 'forebear', 'heir', 'measure_4', 'entry', 'measure', 'measure_2'] LOOP
+            EXECUTE format('ALTER TABLE %I OWNER TO %s', it, (SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'ledger_audit'));
+        END LOOP;
+        EXECUTE format('ALTER TYPE mood OWNER TO %s', (SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'ledger_audit'));
+        PERFORM ledger_audit.write_record(actor => 'ada', action => 'entry.repair', reason => 'a test');
+    END $$;
+";
+
+macro_rules! refused {
+    ($($name:ident: $who:expr, $steps:literal;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            refused($who, $steps).await;
+        }
+    )*};
+}
+
+refused! {
+    another_type_of_a_column: Owner, "ALTER TABLE entry ALTER COLUMN amount TYPE bigint USING 0";
+    a_column_dropped: Owner, "ALTER TABLE entry DROP COLUMN amount";
+    a_column_dropped_with_its_type: Owner, "DROP TYPE mood CASCADE";
+    a_value_renamed: Owner, "ALTER TYPE mood RENAME VALUE 'ill' TO 'cured'";
+    a_stored_generated_column: Owner, "ALTER TABLE entry ADD COLUMN twice bigint GENERATED ALWAYS AS (amount * 2) STORED";
+    a_partition_attached_with_rows: Owner, "ALTER TABLE measure ATTACH PARTITION measure_4 FOR VALUES FROM (30) TO (40)";
+    a_partition_detached: Owner, "ALTER TABLE measure DETACH PARTITION measure_2";
+    a_partition_dropped: Owner, "DROP TABLE measure_2";
+    a_table_dropped: Owner, "DROP TABLE entry CASCADE";
+    a_table_dropped_by_a_superuser: Superuser, "DROP TABLE entry CASCADE";
+    a_table_dropped_by_a_replica: Superuser, "SET session_replication_role = replica; DROP TABLE entry CASCADE";
+    an_heir_changed_through_its_forebear: Owner, "ALTER TABLE forebear ALTER COLUMN id TYPE bigint USING 0";
+    a_guard_dropped: Owner, "DROP TRIGGER ledger_audit_guard ON entry";
+    a_guard_disabled: Owner, "ALTER TABLE entry DISABLE TRIGGER ledger_audit_guard";
+}
+
+#[tokio::test]
+async fn what_is_not_guarded_is_changed_as_before() {
+    let guarded = Guarded::new().await;
+    for statements in [
+        "CREATE TABLE another (id int); ALTER TABLE another ADD COLUMN it int; DROP TABLE another",
+        "ALTER TABLE parent ADD COLUMN it int",
+        "CREATE INDEX ON parent (id); CREATE INDEX ON entry (amount)",
+        "SELECT ledger_audit.unguard('entry', 'a test')",
+        "SELECT ledger_audit.guard('entry')",
+        "SELECT ledger_audit.exempt('entry', 'a test')",
+        "DROP TABLE entry CASCADE",
+        "SELECT ledger_audit.maintain(5)",
+        "CREATE TABLE measure_5 PARTITION OF measure FOR VALUES FROM (50) TO (60)",
+    ] {
+        guarded.accepts(Owner, &[statements]).await;
+    }
+    let temporary =
+        "CREATE TEMP TABLE own (id int); ALTER TABLE own ADD COLUMN it int; DROP TABLE own";
+    guarded.accepts(App, &[temporary]).await;
+}
+
+/// An event trigger's function runs for everybody, superusers too.
+#[tokio::test]
+async fn the_owner_cannot_replace_what_runs_for_a_superuser() {
+    let guarded = Guarded::new().await;
+    let mut owner = guarded.connect(Owner).await;
+    for statement in [
+        "CREATE OR REPLACE FUNCTION ledger_audit.oblige_ddl() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",
+        "ALTER EVENT TRIGGER ledger_audit_ddl DISABLE",
+    ] {
+        assert_eq!(
+            super::refusal(&mut owner, statement).await,
+            "42501",
+            "{statement}"
+        );
+    }
+    // Nor is what the owner can replace called with the rights of another.
+    super::run(
+        &mut owner,
+        "ALTER FUNCTION ledger_audit.oblige SECURITY INVOKER",
+    )
+    .await
+    .unwrap();
+    let mut superuser = guarded.connect(Superuser).await;
+    let change = format!("BEGIN; {RECORD}; ALTER TABLE entry ADD COLUMN it int; COMMIT");
+    assert_eq!(super::refusal(&mut superuser, &change).await, "AU002");
+}
+
+/// What a service can do whose owner is no superuser, as on most managed servers.
+#[tokio::test]
+async fn without_the_right_to_make_event_triggers_a_schema_is_migrated_all_the_same() {
+    let mut database = super::super::database().await;
+    let owner = database.role("owner", "LOGIN").await;
+    let name = database.url().rsplit('/').next().unwrap().to_owned();
+    let mut superuser = <sqlx::PgConnection as sqlx::Connection>::connect(database.url())
+        .await
+        .unwrap();
+    super::run(
+        &mut superuser,
+        &format!("GRANT CREATE ON DATABASE {name} TO {owner}"),
+    )
+    .await
+    .unwrap();
+    let made = async |superuser: &mut sqlx::PgConnection| -> i64 {
+        let made = "SELECT count(*) FROM pg_event_trigger WHERE evtname IN ('ledger_audit_ddl', 'ledger_audit_drop') AND evtenabled = 'A'";
+        sqlx::query_scalar(made).fetch_one(superuser).await.unwrap()
+    };
+    let pool = sqlx::PgPool::connect(&database.url_as(&owner))
+        .await
+        .unwrap();
+    platform_audit::Audit::new(pool, "ledger")
+        .migrate()
+        .await
+        .unwrap();
+    assert_eq!(made(&mut superuser).await, 0);
+    // A superuser adds them, who may act as the owner.
+    let options: sqlx::postgres::PgConnectOptions = database.url().parse().unwrap();
+    let pool = sqlx::PgPool::connect_with(options.options([("role", &owner)]))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        platform_audit::Audit::new(pool.clone(), "ledger")
+            .migrate()
+            .await
+            .unwrap();
+        assert_eq!(made(&mut superuser).await, 2);
+    }
+    let role: String = sqlx::query_scalar("SELECT current_user::text")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(role, owner, "and stays the owner");
+}
