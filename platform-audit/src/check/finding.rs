@@ -175,10 +175,10 @@ impl Found {
             ),
             Kind::ObligationUnchecked => (
                 format!(
-                    "the trigger {detail} on {object} is missing or not ENABLE ALWAYS, so large changes need no record"
+                    "the trigger {detail} on {object} is missing or not ENABLE ALWAYS, so TRUNCATE of a guarded table needs no record"
                 ),
                 format!(
-                    "DROP TRIGGER IF EXISTS {detail} ON {object}; CREATE CONSTRAINT TRIGGER {detail} AFTER INSERT ON {object} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_obligation(); ALTER TABLE {object} ENABLE ALWAYS TRIGGER {detail};"
+                    "DROP TRIGGER IF EXISTS {detail} ON {object}; CREATE CONSTRAINT TRIGGER {detail} AFTER INSERT ON {object} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_truncation(); ALTER TABLE {object} ENABLE ALWAYS TRIGGER {detail};"
                 ),
             ),
             Kind::AppendOnlyMissing => {

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +9,7 @@ use uuid::Uuid;
 
 use super::columns::{columns, columns_of_several, row};
 use super::pad::Pad;
-use super::{AuditDatabase, Connection, Store, as_json, connection_failed};
+use super::{AuditDatabase, Connection, Dialect, Store, as_json, connection_failed};
 use crate::error::Error;
 use crate::record::AuditRecord;
 
@@ -42,9 +41,9 @@ impl<DB: AuditDatabase> Store<DB> {
         let pad = self.pads.pad();
         loop {
             let mut connection = self.connections.lend().await.map_err(Error::Begin)?;
-            let statement = match self.dialect.begin(pad.as_ref()) {
-                Cow::Borrowed(statement) => statement.into_sql_str(),
-                Cow::Owned(statement) => AssertSqlSafe(statement).into_sql_str(),
+            let statement = match &pad {
+                None => AssertSqlSafe(Arc::clone(&self.statements.begin)).into_sql_str(),
+                Some(pad) => AssertSqlSafe(Dialect::begin_with_pad(&self.mark, pad)).into_sql_str(),
             };
             let reused = connection.was_reused();
             let patience = self.connections.patience(reused);
@@ -151,10 +150,12 @@ impl<DB: AuditDatabase> Store<DB> {
             ([record], Some(statements)) => {
                 DB::run(connection, Arc::clone(&statements.one), |put| {
                     columns(record, put);
+                    put(self.mark.as_str().into());
                 })
             }
             (_, Some(statements)) => DB::run(connection, Arc::clone(&statements.several), |put| {
                 columns_of_several(records, put);
+                put(self.mark.as_str().into());
             }),
             (_, None) => DB::run(connection, Arc::clone(&self.statements.insert), |put| {
                 put(as_json(records).as_str().into());

@@ -3,6 +3,8 @@
 use sqlx::Postgres as Db;
 
 const RECORD: &str = "ledger_audit.record";
+/// What the toolkit writes records into.
+const WRITTEN: &str = "ledger_audit.record_insert";
 /// The business table's column that names the transaction which wrote the row.
 const XID_COLUMN: &str = "xid xid8 NOT NULL DEFAULT pg_current_xact_id()";
 /// That `entry` and `record` were written by the same transaction.

@@ -51,10 +51,10 @@ WITH app AS (
     UNION ALL SELECT 'guard_missing', tab::text, trigger::text FROM guards WHERE NOT bare AND enabled IS NULL
     UNION ALL SELECT 'guard_disabled', tab::text, trigger::text FROM guards WHERE enabled = 'D'
     UNION ALL SELECT 'guard_not_always', tab::text, trigger::text FROM guards WHERE enabled IN ('O', 'R')
-    UNION ALL SELECT 'obligation_unchecked', '{schema}.obligation', 'obligation_demands_record' WHERE NOT EXISTS (
+    UNION ALL SELECT 'obligation_unchecked', '{schema}.truncation', 'truncation_demands_record' WHERE NOT EXISTS (
         SELECT FROM pg_trigger
-        WHERE tgrelid = '{schema}.obligation'::regclass AND tgname = 'obligation_demands_record'
-            AND tgenabled = 'A' AND tgdeferrable AND tginitdeferred AND tgfoid = '{schema}.demand_obligation()'::regprocedure
+        WHERE tgrelid = '{schema}.truncation'::regclass AND tgname = 'truncation_demands_record'
+            AND tgenabled = 'A' AND tgdeferrable AND tginitdeferred AND tgqual IS NULL AND tgfoid = '{schema}.demand_truncation()'::regprocedure
     )
     UNION ALL SELECT CASE WHEN enabled IS NULL THEN 'append_only_missing' ELSE 'append_only_not_always' END, tab::text, name
         FROM kept WHERE enabled IS DISTINCT FROM 'A'
@@ -84,11 +84,11 @@ WITH app AS (
     UNION ALL SELECT 'app_writes_files', app.rolname, role.rolname FROM app, pg_roles AS role
         WHERE NOT app.rolsuper AND role.rolname IN ('pg_execute_server_program', 'pg_write_server_files')
             AND pg_has_role(app.oid, role.oid, 'MEMBER')
-    UNION ALL SELECT 'obligation_forgeable', '{schema}.obliged', '' FROM app, pg_class AS sequence
-        WHERE sequence.oid = '{schema}.obliged'::regclass AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER')
+    UNION ALL SELECT 'obligation_forgeable', '{schema}.met', '' FROM app, pg_class AS sequence
+        WHERE sequence.oid = '{schema}.met'::regclass AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER')
             AND has_sequence_privilege(app.oid, sequence.oid, 'USAGE, UPDATE')
     UNION ALL SELECT 'trigger_granted', {schema}.qualified(class.oid), '' FROM app, pg_class AS class
-        WHERE (class.oid IN (SELECT oid FROM guarded UNION SELECT tab FROM records) OR class.oid = '{schema}.obligation'::regclass)
+        WHERE (class.oid IN (SELECT oid FROM guarded UNION SELECT tab FROM records) OR class.oid = '{schema}.truncation'::regclass)
             AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, class.oid, 'TRIGGER')
     UNION ALL SELECT 'truncate_granted', name, '' FROM owned, app
         WHERE NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, owned.oid, 'TRUNCATE')
@@ -102,7 +102,8 @@ WITH app AS (
             AND attrelid = owned.oid AND attname IN ('xid', 'recorded_at') AND has_column_privilege(app.oid, owned.oid, attnum, 'INSERT')
     UNION ALL SELECT 'rights_missing', '{schema}', '' FROM app
         WHERE NOT (has_schema_privilege(app.oid, '{schema}', 'USAGE')
-            AND has_column_privilege(app.oid, '{schema}.record', 'id', 'INSERT')
+            AND has_table_privilege(app.oid, '{schema}.record_insert', 'INSERT')
+            AND has_function_privilege(app.oid, '{schema}.transaction_ended()', 'EXECUTE')
             AND has_table_privilege(app.oid, '{schema}.record', 'SELECT')
             AND has_function_privilege(app.oid, '{schema}.maintain(integer)', 'EXECUTE')
             AND has_function_privilege(app.oid, '{schema}.point_guard()', 'EXECUTE')

@@ -28,7 +28,7 @@ use sqlx::{AssertSqlSafe, Pool};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Db, ONE_MESSAGE, RECORD, XID_COLUMN, database};
+use super::{Db, ONE_MESSAGE, RECORD, WRITTEN, XID_COLUMN, database};
 
 pub(super) type Tx = AuditTx<Db>;
 

@@ -1,3 +1,25 @@
+-- What a service writes records through: all of a record's columns but xid and recorded_at, which
+-- are the database's word. Through a view the rights of a role are asked once, and not for each
+-- column. The table itself belongs to the owner alone.
+CREATE VIEW {schema}.record_insert AS SELECT
+    id, occurred_at, service, service_version,
+    actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
+    action, resource_type, resource_id, outcome, status, error_type, reason,
+    request_id, method, route, path, client_address, user_agent, trace_id, span_id,
+    changes, details, cut
+FROM {schema}.record;
+
+-- What the toolkit's statement calls in place of writing its record into another transaction than the
+-- one that was begun for it.
+CREATE FUNCTION {schema}.transaction_ended() RETURNS uuid
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the transaction that was begun for this audit record has ended'
+        USING ERRCODE = 'AU003', HINT = 'Leave BEGIN, COMMIT and ROLLBACK to AuditTx.';
+END
+$$;
+REVOKE ALL ON FUNCTION {schema}.transaction_ended FROM PUBLIC;
+
 -- A UUID version 7: milliseconds since 1970, then random.
 CREATE FUNCTION {schema}.new_id() RETURNS uuid
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -57,7 +79,7 @@ BEGIN
         END IF;
         service := named[1];
     END IF;
-    INSERT INTO {schema}.record (
+    INSERT INTO {schema}.record_insert (
         id, occurred_at, service, actor_kind, actor_id, actor_tenant, actor_on_behalf_of,
         action, resource_type, resource_id, outcome, reason, changes, details)
     VALUES (
@@ -108,7 +130,7 @@ BEGIN
     -- An id needs no quotes; an array of them has some.
     IF starts_with(opened, '("') THEN
         given := opened;
-        INSERT INTO {schema}.record (
+        INSERT INTO {schema}.record_insert (
             id, action, resource_type, resource_id, changes, details, cut,
             occurred_at, service, service_version,
             actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
@@ -125,7 +147,7 @@ BEGIN
         RETURN;
     END IF;
     one := opened;
-    INSERT INTO {schema}.record (
+    INSERT INTO {schema}.record_insert (
         id, action, resource_type, resource_id, changes, details, cut,
         occurred_at, service, service_version,
         actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,

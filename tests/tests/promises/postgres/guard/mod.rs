@@ -5,7 +5,9 @@ mod accepted;
 mod bypass;
 mod check;
 mod forgery;
+mod growth;
 mod rights;
+mod shadowed;
 
 use platform_audit::Audit;
 use platform_tests::database::TestDatabase;
