@@ -84,7 +84,6 @@ impl<DB: AuditDatabase> Audit<DB> {
             commit_within: COMMIT,
             anonymous_attempts: PER_MINUTE,
             max_connections: None,
-            one_message: None,
             development: false,
             tables: Tables::default(),
             app_role: None,
@@ -299,7 +298,6 @@ pub struct AuditBuilder<DB: AuditDatabase> {
     commit_within: Duration,
     anonymous_attempts: NonZeroU32,
     max_connections: Option<u32>,
-    one_message: Option<bool>,
     development: bool,
     tables: Tables,
     app_role: Option<String>,
@@ -391,16 +389,6 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         self
     }
 
-    /// Whether the record and COMMIT travel in one message, sealed, which saves one of four round
-    /// trips and costs both machines some work (Postgres only).
-    ///
-    /// Unless this is called, they do so while no answer of the server comes within 0.25 ms: while it
-    /// is across a network.
-    pub fn commit_in_one_message(mut self, always: bool) -> Self {
-        self.one_message = Some(always);
-        self
-    }
-
     /// Starts also on a database that would let changes go unaudited, and logs a warning for each
     /// finding: for a developer's own machine, `development(cfg!(debug_assertions))`. Not where no record
     /// could be written: with a schema that is missing or behind, or without rights to it.
@@ -451,7 +439,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// When a name is unusable, the database cannot be reached, or the schema cannot be migrated.
     pub async fn migrate(&self) -> Result<(), Error> {
         let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1), None)?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         audited.migrate().await?;
@@ -469,7 +457,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// When a role does not exist, or this connection may not grant.
     pub async fn grant(&self, app: Option<&str>, reader: Option<&str>) -> Result<(), Error> {
         let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1), None)?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         for (function, role) in [("grant_app", app), ("grant_reader", reader)] {
@@ -489,7 +477,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// When a name is unusable or the database cannot be asked.
     pub async fn check(&self) -> Result<Report, Error> {
         let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1), None)?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         let report = audited
@@ -506,7 +494,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// When a name is unusable or the database cannot be asked.
     pub async fn explain(&self) -> Result<Explanation, Error> {
         let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1), None)?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let explained = store
             .schema(&mut connection, &self.service)
@@ -528,7 +516,6 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             self.pool.clone(),
             schema,
             self.max_connections,
-            self.one_message,
         )?);
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);

@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::pad::Pad;
 use super::{ByColumns, Statements};
 
 /// Which database's SQL a store speaks.
@@ -24,16 +23,6 @@ impl Dialect {
             // IMMEDIATE: a reader that becomes a writer may be refused without waiting.
             Self::Sqlite => "BEGIN IMMEDIATE; SAVEPOINT platform_audit".to_owned(),
         }
-    }
-
-    /// As [`begin`](Self::begin) on Postgres; the transaction also keeps the pad that its records will
-    /// be sealed with.
-    pub(super) fn begin_with_pad(mark: &str, pad: &Pad) -> String {
-        // Not SET LOCAL, which is faster: before Postgres 18, pg_stat_statements takes each for a
-        // statement of its own, and keeps the pad.
-        format!(
-            "BEGIN; SELECT pg_catalog.set_config('platform_audit.transaction', '{mark}', true), pg_catalog.set_config('platform_audit.pad', 'x{pad}', true)"
-        )
     }
 
     /// Fails when the transaction is no longer the one that was begun. On Postgres the

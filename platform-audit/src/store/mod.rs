@@ -9,7 +9,6 @@ mod guarding;
 mod maintenance;
 mod migrate;
 mod name;
-mod pad;
 mod transaction;
 
 use std::any::Any;
@@ -43,7 +42,6 @@ pub(crate) struct Store<DB: AuditDatabase> {
     /// nothing that another session left behind passes for it.
     mark: String,
     statements: Statements,
-    pads: pad::Pads,
 }
 
 /// The SQL of the store, for its schema.
@@ -80,7 +78,6 @@ impl<DB: AuditDatabase> Store<DB> {
         pool: Pool<DB>,
         schema: String,
         max_connections: Option<u32>,
-        one_message: Option<bool>,
     ) -> Result<Self, Error> {
         let dialect = DB::dialect(&pool)?.0;
         let mark = Uuid::now_v7().simple().to_string();
@@ -88,11 +85,6 @@ impl<DB: AuditDatabase> Store<DB> {
             connections: Connections::new(pool, dialect, max_connections)?,
             dialect,
             statements: dialect.statements(&schema, &mark),
-            pads: pad::Pads::new(match dialect {
-                Dialect::Postgres => one_message,
-                // There is no network, and nothing to open them with.
-                Dialect::Sqlite => Some(false),
-            }),
             schema,
             mark,
         })

@@ -10,8 +10,6 @@ const WRITTEN: &str = "ledger_audit_record";
 const XID_COLUMN: &str = "xid TEXT GENERATED ALWAYS AS (record_id)";
 /// That `entry` and `record` were written by the same transaction.
 const JOINED: &str = "record.xid = entry.xid";
-/// It has no messages.
-const ONE_MESSAGE: bool = false;
 /// How many of a thousand handlers hang in the soak.
 const HANGING: i64 = 10;
 /// How many requests the soak sends.

@@ -106,8 +106,7 @@ WITH app AS (
             AND has_function_privilege(app.oid, '{schema}.transaction_ended()', 'EXECUTE')
             AND has_table_privilege(app.oid, '{schema}.record', 'SELECT')
             AND has_function_privilege(app.oid, '{schema}.maintain(integer)', 'EXECUTE')
-            AND has_function_privilege(app.oid, '{schema}.point_guard()', 'EXECUTE')
-            AND has_function_privilege(app.oid, '{schema}.write_sealed(varbit)', 'EXECUTE'))
+            AND has_function_privilege(app.oid, '{schema}.point_guard()', 'EXECUTE'))
     UNION ALL SELECT 'read_only', current_database(), CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'setting' END
         WHERE pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean
     -- What is not a part of the log any more, nobody reads, and nothing keeps from being changed.

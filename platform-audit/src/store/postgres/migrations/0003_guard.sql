@@ -29,13 +29,20 @@ BEGIN
 END
 $$;
 
+-- Its value is of the last transaction whose checks took long, after one of them found the record:
+-- the others of the same transaction then need not look for it again. Only the owner's functions can
+-- change it.
+CREATE SEQUENCE {schema}.met MINVALUE -9223372036854775808;
+
 -- Refuses the commit unless this transaction wrote a success record that no ROLLBACK TO took back.
 --
 -- The xid alone proves nothing: after a dump and restore the server counts anew, and a row of
 -- the old server may hold the number of a new transaction. So the row's writer, by the number that
 -- the server itself gave it, must be at work: only what this transaction wrote is seen before that.
+--
+-- By the index on xid alone: other plans would read all records of the transaction before the first.
 CREATE FUNCTION {schema}.demand_anywhere(relation oid) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_bitmapscan = off SET enable_seqscan = off AS $$
 DECLARE
     transaction CONSTANT xid8 := pg_current_xact_id();
     writer xid;
@@ -44,6 +51,9 @@ BEGIN
     FOR writer IN SELECT xmin FROM {schema}.record WHERE xid = transaction AND outcome = 'success' LOOP
         BEGIN
             IF pg_xact_status({schema}.number_of(writer, transaction)) = 'in progress' THEN
+                IF writer = transaction::xid THEN
+                    PERFORM setval('{schema}.met', timestamp_hash_extended(pg_postmaster_start_time()::timestamp, txid_current()));
+                END IF;
                 RETURN;
             END IF;
         EXCEPTION WHEN invalid_parameter_value THEN
@@ -58,11 +68,6 @@ BEGIN
               HINT = 'Write the record in the same transaction: #[audited] or Audit::transaction in Rust, SELECT {schema}.write_record(actor => ..., action => ..., reason => ...) in SQL. See "Guarded tables" in the documentation of platform-audit.';
 END
 $$;
-
--- Its value is of the last transaction whose checks took long, after one of them found the record:
--- the others of the same transaction then need not look for it again. Only the owner's functions can
--- change it.
-CREATE SEQUENCE {schema}.met MINVALUE -9223372036854775808;
 
 -- Runs at COMMIT for a changed row. maintain() writes it anew each month, so that it first asks
 -- that month's partition alone: to ask them all costs more than the rest of the transaction.
@@ -94,7 +99,6 @@ BEGIN
         CREATE OR REPLACE FUNCTION {schema}.demand_record() RETURNS trigger
         LANGUAGE plpgsql STABLE SECURITY DEFINER AS $body$
         DECLARE
-            bulk boolean;
             writer pg_catalog.xid;
         BEGIN
             IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval) THEN
@@ -103,20 +107,16 @@ BEGIN
                 THEN
                     RETURN NULL;
                 END IF;
-                bulk := true;
+                PERFORM {schema}.demand_anywhere(TG_RELID);
+                RETURN NULL;
             END IF;
             -- One is enough, and there may be many.
             SELECT xmin INTO writer FROM {schema}.%I
                 WHERE xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id() AND outcome OPERATOR(pg_catalog.=) 'success';
-            IF writer OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid AND bulk IS NULL THEN
+            IF writer OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid THEN
                 RETURN NULL;
             END IF;
-            IF writer OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid THEN
-                PERFORM pg_catalog.setval('{schema}.met',
-                    pg_catalog.timestamp_hash_extended(pg_catalog.pg_postmaster_start_time()::timestamp, pg_catalog.txid_current()));
-            ELSE
-                PERFORM {schema}.demand_anywhere(TG_RELID);
-            END IF;
+            PERFORM {schema}.demand_anywhere(TG_RELID);
             RETURN NULL;
         END
         $body$ $function$, month);

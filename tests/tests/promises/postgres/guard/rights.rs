@@ -91,8 +91,7 @@ async fn each_role_has_exactly_its_rights() {
             "qualified",
             "record_read",
             "transaction_ended",
-            "write_record",
-            "write_sealed"
+            "write_record"
         ]
     );
 }
