@@ -85,7 +85,6 @@ impl<DB: AuditDatabase> Audit<DB> {
             anonymous_attempts: PER_MINUTE,
             actor_attempts: None,
             max_connections: None,
-            one_message: None,
             development: false,
             tables: Tables::default(),
             app_role: None,
@@ -303,7 +302,6 @@ pub struct AuditBuilder<DB: AuditDatabase> {
     anonymous_attempts: NonZeroU32,
     actor_attempts: Option<NonZeroU32>,
     max_connections: Option<u32>,
-    one_message: Option<bool>,
     development: bool,
     tables: Tables,
     app_role: Option<String>,
@@ -409,16 +407,6 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         self
     }
 
-    /// Whether the record and COMMIT travel in one message, sealed, which saves one of four round
-    /// trips and costs both machines some work (Postgres only).
-    ///
-    /// Unless this is called, they do so while no answer of the server comes within 0.25 ms: while it
-    /// is across a network.
-    pub fn commit_in_one_message(mut self, always: bool) -> Self {
-        self.one_message = Some(always);
-        self
-    }
-
     /// Starts also on a database that would let changes go unaudited, and logs a warning for each
     /// finding: for a developer's own machine, `development(cfg!(debug_assertions))`. Not where no record
     /// could be written: with a schema that is missing or behind, or without rights to it.
@@ -469,7 +457,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// When a name is unusable, the database cannot be reached, or the schema cannot be migrated.
     pub async fn migrate(&self) -> Result<(), Error> {
         let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1), None)?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         audited.migrate().await?;
@@ -492,7 +480,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// When a role does not exist, or this connection may not grant.
     pub async fn grant(&self, app: Option<&str>, reader: Option<&str>) -> Result<(), Error> {
         let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1), None)?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         for (function, role) in [("grant_app", app), ("grant_reader", reader)] {
@@ -512,7 +500,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// When a name is unusable or the database cannot be asked.
     pub async fn check(&self) -> Result<Report, Error> {
         let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1), None)?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         let report = audited
@@ -529,7 +517,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// When a name is unusable or the database cannot be asked.
     pub async fn explain(&self) -> Result<Explanation, Error> {
         let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1), None)?;
+        let store = Store::open(self.pool.clone(), schema, Some(1))?;
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let explained = store
             .schema(&mut connection, &self.service)
@@ -551,7 +539,6 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             self.pool.clone(),
             schema,
             self.max_connections,
-            self.one_message,
         )?);
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);

@@ -72,26 +72,7 @@ pub(super) fn columns_of_several(records: &[AuditRecord], put: &mut dyn FnMut(Ar
     }
 }
 
-/// The columns that `hand_over` hands over as the text of one Postgres row.
-pub(super) fn row(hand_over: impl FnOnce(&mut dyn FnMut(Argument<'_>))) -> String {
-    let mut row = String::with_capacity(1024);
-    hand_over(&mut |column| {
-        row.push(if row.is_empty() { '(' } else { ',' });
-        // Nothing at all is NULL.
-        if let Some(text) = column.text() {
-            // Quotes for what needs some only, as each byte has to be sealed and opened.
-            if !text.is_empty() && !text.contains(['"', '\\', '(', ')', ',']) {
-                row.push_str(&text);
-            } else {
-                quote(&text, &mut row);
-            }
-        }
-    });
-    row.push(')');
-    row
-}
-
-/// Adds `text` as Postgres reads it in a row or an array.
+/// Adds `text` as Postgres reads it in an array.
 fn quote(text: &str, to: &mut String) {
     to.push('"');
     for character in text.chars() {

@@ -1,9 +1,8 @@
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Arguments, AssertSqlSafe, Either, Pool, SqlStr};
+use sqlx::{Arguments, AssertSqlSafe, Pool, SqlStr};
 
 use super::{Argument, Dialect};
 use crate::error::Error;
@@ -43,13 +42,6 @@ pub trait AuditDatabase: sqlx::Database + sealed::Sealed {
         connection: &mut Self::Connection,
         statements: SqlStr,
     ) -> BoxFuture<'_, sqlx::Result<()>>;
-
-    /// As [`run_raw`](Self::run_raw), and how many of the statements were done.
-    #[doc(hidden)]
-    fn run_raw_each(
-        connection: &mut Self::Connection,
-        statements: SqlStr,
-    ) -> BoxFuture<'_, (usize, sqlx::Result<()>)>;
 
     /// The first column of the one row that an unprepared statement answers.
     #[doc(hidden)]
@@ -147,26 +139,6 @@ macro_rules! audit_database {
                         .execute(connection)
                         .await
                         .map(drop)
-                })
-            }
-
-            fn run_raw_each(
-                connection: &mut Self::Connection,
-                statements: SqlStr,
-            ) -> BoxFuture<'_, (usize, sqlx::Result<()>)> {
-                Box::pin(async move {
-                    let mut done = 0;
-                    let mut answers = sqlx::raw_sql(statements).fetch_many(connection);
-                    let ended = loop {
-                        match answers.try_next().await {
-                            Ok(Some(Either::Left(_))) => done += 1,
-                            Ok(Some(Either::Right(_))) => {}
-                            Ok(None) => break Ok(()),
-                            Err(error) => break Err(error),
-                        }
-                    };
-                    drop(answers);
-                    (done, ended)
                 })
             }
 

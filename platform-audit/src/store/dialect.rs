@@ -1,9 +1,7 @@
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::pad::Pad;
 use super::{ByColumns, Statements};
 
 /// Which database's SQL a store speaks.
@@ -14,24 +12,16 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// The statement that begins a transaction and marks it as one of the toolkit's.
+    /// The statement that begins a transaction, and marks it as one that a store with this mark began.
     ///
-    /// The mark dies with the transaction, so that a record can refuse to be written when the
-    /// work ended the transaction by itself: on Postgres a setting local to the transaction, on
-    /// SQLite a savepoint.
-    ///
-    /// On Postgres the transaction also keeps the pad that its records will be sealed with.
-    pub(crate) fn begin(self, pad: Option<&Pad>) -> Cow<'static, str> {
-        match (self, pad) {
-            (Self::Postgres, None) => "BEGIN; SET LOCAL platform_audit.transaction = 'on'".into(),
-            // Not SET LOCAL, which is faster: before Postgres 18, pg_stat_statements takes each for a
-            // statement of its own, and keeps the pad.
-            (Self::Postgres, Some(pad)) => format!(
-                "BEGIN; SELECT set_config('platform_audit.transaction', 'on', true), set_config('platform_audit.pad', 'x{pad}', true)"
-            )
-            .into(),
+    /// The mark dies with the transaction, so that a record can refuse to be written when the work
+    /// ended the transaction by itself: on Postgres a setting local to the transaction, on SQLite a
+    /// savepoint.
+    pub(super) fn begin(self, mark: &str) -> String {
+        match self {
+            Self::Postgres => format!("BEGIN; SET LOCAL platform_audit.transaction = '{mark}'"),
             // IMMEDIATE: a reader that becomes a writer may be refused without waiting.
-            (Self::Sqlite, _) => "BEGIN IMMEDIATE; SAVEPOINT platform_audit".into(),
+            Self::Sqlite => "BEGIN IMMEDIATE; SAVEPOINT platform_audit".to_owned(),
         }
     }
 
@@ -120,7 +110,7 @@ impl Dialect {
         }
     }
 
-    pub(super) fn statements(self, schema: &str) -> Statements {
+    pub(super) fn statements(self, schema: &str, mark: &str) -> Statements {
         let (insert, alone, find) = match self {
             Self::Postgres => (
                 include_str!("postgres/insert.sql"),
@@ -140,6 +130,7 @@ impl Dialect {
             )
         };
         Statements {
+            begin: Arc::from(self.begin(mark)),
             insert: in_schema(&format!("{insert}{alone}")),
             by_columns: match self {
                 Self::Postgres => Some(ByColumns {

@@ -9,7 +9,6 @@ mod guarding;
 mod maintenance;
 mod migrate;
 mod name;
-mod pad;
 mod postgres;
 mod sqlite;
 mod transaction;
@@ -41,13 +40,16 @@ pub(crate) struct Store<DB: AuditDatabase> {
     dialect: Dialect,
     /// On SQLite the prefix of the tables.
     schema: String,
+    /// What the transactions that this store began are marked with. It is this store's alone, so that
+    /// nothing that another session left behind passes for it.
+    mark: String,
     statements: Statements,
-    pads: pad::Pads,
 }
 
 /// The SQL of the store, for its schema.
 #[derive(Debug)]
 struct Statements {
+    begin: Arc<str>,
     /// Of records as JSON.
     insert: Arc<str>,
     by_columns: Option<ByColumns>,
@@ -82,19 +84,15 @@ impl<DB: AuditDatabase> Store<DB> {
         pool: Pool<DB>,
         schema: String,
         max_connections: Option<u32>,
-        one_message: Option<bool>,
     ) -> Result<Self, Error> {
         let dialect = DB::dialect(&pool)?.0;
+        let mark = Uuid::now_v7().simple().to_string();
         Ok(Self {
             connections: Connections::new(pool, dialect, max_connections)?,
             dialect,
-            statements: dialect.statements(&schema),
-            pads: pad::Pads::new(match dialect {
-                Dialect::Postgres => one_message,
-                // There is no network, and nothing to open them with.
-                Dialect::Sqlite => Some(false),
-            }),
+            statements: dialect.statements(&schema, &mark),
             schema,
+            mark,
         })
     }
 

@@ -1,15 +1,10 @@
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
-use tracing::Dispatch;
-use tracing::instrument::WithSubscriber;
 use uuid::Uuid;
 
-use super::columns::{columns, columns_of_several, row};
-use super::pad::Pad;
+use super::columns::{columns, columns_of_several};
 use super::{AuditDatabase, Connection, Store, as_json, connection_failed};
 use crate::error::Error;
 use crate::record::AuditRecord;
@@ -20,8 +15,6 @@ pub(crate) struct Transaction<DB: AuditDatabase> {
     connection: Connection<DB>,
     /// Its name, where the database gives it none.
     token: Uuid,
-    /// What its record is to be sealed with, if it is.
-    pad: Option<Pad>,
 }
 
 /// Why a transaction with its records was not committed.
@@ -39,27 +32,12 @@ impl<DB: AuditDatabase> Store<DB> {
     /// is the liveness test, so a stale connection costs nothing but a try. A server that vanished without
     /// a word answers nothing at all: one that was heard before has less time for it.
     pub(crate) async fn begin(&self, token: Uuid) -> Result<Transaction<DB>, Error> {
-        let pad = self.pads.pad();
         loop {
             let mut connection = self.connections.lend().await.map_err(Error::Begin)?;
-            let statement = match self.dialect.begin(pad.as_ref()) {
-                Cow::Borrowed(statement) => statement.into_sql_str(),
-                Cow::Owned(statement) => AssertSqlSafe(statement).into_sql_str(),
-            };
+            let statement = AssertSqlSafe(Arc::clone(&self.statements.begin)).into_sql_str();
             let reused = connection.was_reused();
             let patience = self.connections.patience(reused);
-            let began = Instant::now();
-            let begun = async {
-                // It counts one where a message committed that it knows nothing of.
-                if DB::TransactionManager::get_transaction_depth(&connection) > 0 {
-                    DB::run_raw(&mut connection, statement).await
-                } else {
-                    DB::TransactionManager::begin(&mut connection, Some(statement)).await
-                }
-            };
-            // The driver tells subscribers the text of what it runs, and the pad is a secret. (A subscriber
-            // of its own would have to be registered with every callsite, each time.)
-            let begun = begun.with_subscriber(Dispatch::none());
+            let begun = DB::TransactionManager::begin(&mut connection, Some(statement));
             let Ok(begun) = tokio::time::timeout(patience, begun).await else {
                 connection.discard();
                 if reused {
@@ -69,13 +47,8 @@ impl<DB: AuditDatabase> Store<DB> {
             };
             match begun {
                 Ok(()) => {
-                    self.pads.begun(began.elapsed());
                     self.refuse_open_obligation(&mut connection).await?;
-                    return Ok(Transaction {
-                        connection,
-                        token,
-                        pad,
-                    });
+                    return Ok(Transaction { connection, token });
                 }
                 // Each stale connection is discarded, so this ends at a fresh one.
                 Err(error) if reused && connection_failed(&error) => {
@@ -89,8 +62,7 @@ impl<DB: AuditDatabase> Store<DB> {
         }
     }
 
-    /// Writes `records` as the last statement of `transaction`, and commits: in one message if
-    /// there is a pad that is long enough.
+    /// Writes `records` as the last statement of `transaction`, and commits.
     ///
     /// They are last on purpose: after an earlier error in the transaction they fail (Postgres
     /// 25P02), whereas sqlx 0.9 reports the COMMIT of such a transaction as done.
@@ -103,18 +75,6 @@ impl<DB: AuditDatabase> Store<DB> {
         let connection = &mut *transaction.connection;
         if DB::TransactionManager::get_transaction_depth(connection) != 1 {
             return Err(NotCommitted::Record(Error::TransactionEnded));
-        }
-        if let Some(pad) = transaction.pad.take() {
-            let text = match records {
-                [record] => row(|put| columns(record, put)),
-                _ => row(|put| columns_of_several(records, put)),
-            };
-            self.pads.written(text.len());
-            if let Some(sealed) = pad.seal(&text) {
-                let schema = &self.schema;
-                let message = format!("SELECT {schema}.write_sealed(X'{sealed}'); COMMIT");
-                return run_to_commit::<DB>(connection, message).await;
-            }
         }
         self.write_in_transaction(connection, token, records)
             .await
@@ -152,10 +112,12 @@ impl<DB: AuditDatabase> Store<DB> {
             ([record], Some(statements)) => {
                 DB::run(connection, Arc::clone(&statements.one), |put| {
                     columns(record, put);
+                    put(self.mark.as_str().into());
                 })
             }
             (_, Some(statements)) => DB::run(connection, Arc::clone(&statements.several), |put| {
                 columns_of_several(records, put);
+                put(self.mark.as_str().into());
             }),
             (_, None) => DB::run(
                 connection,
@@ -173,20 +135,6 @@ impl<DB: AuditDatabase> Store<DB> {
             Err(Error::TransactionEnded)
         }
     }
-}
-
-/// Runs the message that writes the records and commits.
-async fn run_to_commit<DB: AuditDatabase>(
-    connection: &mut DB::Connection,
-    message: String,
-) -> Result<(), NotCommitted> {
-    let (done, ended) = DB::run_raw_each(connection, AssertSqlSafe(message).into_sql_str()).await;
-    let Err(error) = ended else { return Ok(()) };
-    Err(match &error {
-        // The first statement is the records'; a lost connection may have lost the answer to both.
-        _ if done == 0 && is_refusal(&error) => NotCommitted::Record(Error::not_written(error)),
-        _ => NotCommitted::of_commit(error),
-    })
 }
 
 /// Whether the database itself says that it did not do it. A pooler tells of a server that was lost

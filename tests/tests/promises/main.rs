@@ -1,4 +1,4 @@
-//! The promises of auditing, each test over both stores, and over both ways to commit on Postgres.
+//! The promises of auditing, each test over both stores.
 #![allow(
     clippy::duplicate_mod,
     clippy::unwrap_used,
@@ -7,6 +7,5 @@
     reason = "one body runs over both stores, and what goes wrong fails the test"
 )]
 
-mod one_message;
 mod postgres;
 mod sqlite;

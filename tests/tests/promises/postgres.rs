@@ -3,14 +3,12 @@
 use sqlx::Postgres as Db;
 
 const RECORD: &str = "ledger_audit.record";
+/// What the toolkit writes records into.
+const WRITTEN: &str = "ledger_audit.record_insert";
 /// The business table's column that names the transaction which wrote the row.
 const XID_COLUMN: &str = "xid xid8 NOT NULL DEFAULT pg_current_xact_id()";
 /// That `entry` and `record` were written by the same transaction.
 const JOINED: &str = "record.xid = entry.xid";
-/// Whether the record travels with COMMIT.
-const ONE_MESSAGE: bool = false;
-/// How the messages begin that an audited request of one statement sends.
-const MESSAGES: &[&str] = &["BEGIN", "BECS", "BECS", "COMMIT"];
 /// How many of a thousand handlers hang in the soak.
 const HANGING: i64 = 30;
 /// How many requests the soak sends.

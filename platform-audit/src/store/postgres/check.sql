@@ -24,11 +24,10 @@ WITH app AS (
     SELECT tables.*, wanted.name AS trigger, tgenabled AS enabled,
         bool_and(tgenabled IS NULL) OVER (PARTITION BY business) AS bare
     FROM tables CROSS JOIN (VALUES
-            ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER {schema}_guard AFTER INSERT OR DELETE OR UPDATE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ({schema}.needs_check(%L::regclass)) EXECUTE FUNCTION {schema}.demand_record()'),
-            ('{schema}_guard_truncate', 'CREATE TRIGGER {schema}_guard_truncate AFTER TRUNCATE ON %1$s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.oblige_truncate()')
+            ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER {schema}_guard AFTER INSERT OR DELETE OR UPDATE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_record()'),
+            ('{schema}_guard_truncate', 'CREATE TRIGGER {schema}_guard_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.queue_truncation()')
         ) AS wanted (name, definition)
-        LEFT JOIN pg_trigger ON tgrelid = tables.oid AND tgname = wanted.name AND pg_get_triggerdef(pg_trigger.oid) IN (
-            format(wanted.definition, tables.name, tables.name), format(wanted.definition, tables.name, whole))
+        LEFT JOIN pg_trigger ON tgrelid = tables.oid AND tgname = wanted.name AND pg_get_triggerdef(pg_trigger.oid) = format(wanted.definition, tables.name)
 ), guarded AS (
     SELECT DISTINCT oid FROM guards WHERE NOT bare
 ), owned AS (
@@ -100,11 +99,11 @@ WITH app AS (
             AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, owned.oid, 'TRUNCATE')
     UNION ALL SELECT 'rights_missing', '{schema}', '' FROM app
         WHERE NOT (has_schema_privilege(app.oid, '{schema}', 'USAGE')
-            AND has_column_privilege(app.oid, '{schema}.record', 'id', 'INSERT')
+            AND has_table_privilege(app.oid, '{schema}.record_insert', 'INSERT')
+            AND has_function_privilege(app.oid, '{schema}.transaction_ended()', 'EXECUTE')
             AND has_table_privilege(app.oid, '{schema}.record', 'SELECT')
             AND has_function_privilege(app.oid, '{schema}.maintain(integer)', 'EXECUTE')
-            AND has_function_privilege(app.oid, '{schema}.point_guard()', 'EXECUTE')
-            AND has_function_privilege(app.oid, '{schema}.write_sealed(varbit)', 'EXECUTE'))
+            AND has_function_privilege(app.oid, '{schema}.point_guard()', 'EXECUTE'))
     UNION ALL SELECT 'read_only', current_database(), CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'setting' END
         WHERE pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean
     UNION ALL SELECT 'setting_unsafe', name, safe FROM setting, app

@@ -1,4 +1,4 @@
-INSERT INTO {schema}.record (
+INSERT INTO {schema}.record_insert (
     id, occurred_at, service, service_version,
     actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
     action, resource_type, resource_id, outcome, status, error_type, reason,
@@ -10,9 +10,9 @@ SELECT
     action, resource_type, resource_id, outcome, status, error_type, reason,
     request_id, method, route, path, client_address, user_agent, trace_id, span_id,
     changes, details, cut
-FROM json_to_recordset($1::json) AS given (
-    id uuid, occurred_at timestamptz, service text, service_version text,
-    actor_kind text, actor_id text, actor_session text, actor_tenant text, actor_on_behalf_of text,
-    action text, resource_type text, resource_id text, outcome text, status smallint, error_type text, reason text,
-    request_id text, method text, route text, path text, client_address text, user_agent text, trace_id text, span_id text,
-    changes jsonb, details jsonb, cut jsonb)
+FROM pg_catalog.json_to_recordset($1::pg_catalog.json) AS given (
+    id pg_catalog.uuid, occurred_at pg_catalog.timestamptz, service pg_catalog.text, service_version pg_catalog.text,
+    actor_kind pg_catalog.text, actor_id pg_catalog.text, actor_session pg_catalog.text, actor_tenant pg_catalog.text, actor_on_behalf_of pg_catalog.text,
+    action pg_catalog.text, resource_type pg_catalog.text, resource_id pg_catalog.text, outcome pg_catalog.text, status smallint, error_type pg_catalog.text, reason pg_catalog.text,
+    request_id pg_catalog.text, method pg_catalog.text, route pg_catalog.text, path pg_catalog.text, client_address pg_catalog.text, user_agent pg_catalog.text, trace_id pg_catalog.text, span_id pg_catalog.text,
+    changes pg_catalog.jsonb, details pg_catalog.jsonb, cut pg_catalog.jsonb)

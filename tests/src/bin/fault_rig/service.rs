@@ -11,15 +11,11 @@ use tokio::process::{Child, Command};
 /// What the rig calls itself with, to be the service.
 pub(crate) const SERVE: &str = "--serve";
 pub(crate) const SERVE_UNGUARDED: &str = "--serve-unguarded";
-/// Tells the service to send record and COMMIT in one message.
-pub(crate) const ONE_MESSAGE: &str = "RIG_ONE_MESSAGE";
 
 pub(crate) struct Service {
     url: String,
     guarded: bool,
     child: Option<Child>,
-    /// How often it was started.
-    starts: u32,
     address: Address,
     clock: Option<Clock>,
 }
@@ -58,7 +54,6 @@ impl Service {
             url,
             guarded,
             child: None,
-            starts: 0,
             address: Address::default(),
             clock: Clock::find(),
         }
@@ -87,11 +82,6 @@ impl Service {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true);
-        // Both ways to commit, in turns.
-        if self.starts.is_multiple_of(2) {
-            command.env(ONE_MESSAGE, "1");
-        }
-        self.starts += 1;
         if let Some(clock) = &self.clock {
             command
                 .env("LD_PRELOAD", &clock.faketime)

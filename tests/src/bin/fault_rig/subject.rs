@@ -15,8 +15,6 @@ use serde::Deserialize;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Acquire, PgPool};
 
-use crate::service::ONE_MESSAGE;
-
 /// One request of the rig's.
 #[derive(Clone, Deserialize)]
 struct Job {
@@ -135,7 +133,6 @@ pub(crate) async fn serve(url: &str, guarded: bool) {
         let builder = Audit::new(pool.clone(), "ledger")
             .actor_from(who)
             .abandoned_after(Duration::from_secs(1))
-            .commit_in_one_message(std::env::var_os(ONE_MESSAGE).is_some())
             .guard(guarded.then_some("entry"))
             .development(true);
         match builder.start().await {

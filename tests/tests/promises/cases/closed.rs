@@ -7,7 +7,7 @@ use super::*;
 impl Service {
     /// Makes every further record fail in the database.
     pub(super) async fn break_records(&self) {
-        let statement = format!("ALTER TABLE {RECORD} RENAME TO gone");
+        let statement = format!("ALTER TABLE {WRITTEN} RENAME TO gone");
         sqlx::raw_sql(AssertSqlSafe(statement))
             .execute(&self.pool)
             .await

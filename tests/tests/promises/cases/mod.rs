@@ -28,7 +28,7 @@ use sqlx::{AssertSqlSafe, Pool};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Db, ONE_MESSAGE, RECORD, XID_COLUMN, database};
+use super::{Db, RECORD, WRITTEN, XID_COLUMN, database};
 
 pub(super) type Tx = AuditTx<Db>;
 
@@ -348,7 +348,6 @@ impl Service {
             .expect("the test's table is made");
         let audit = set(Audit::new(pool.clone(), "ledger")
             .actor_from(who)
-            .commit_in_one_message(ONE_MESSAGE)
             .development(true))
         .start()
         .await

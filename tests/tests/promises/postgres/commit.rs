@@ -317,3 +317,43 @@ async fn attempts_that_overlap_are_all_recorded_where_transactions_are_serializa
     service.wait_for_records(64).await;
     assert_eq!(service.audit.status().lost_attempts, 0);
 }
+
+/// Through a transaction pooler, sessions see what others set.
+#[tokio::test]
+async fn nothing_that_a_session_left_behind_passes_for_the_transactions_mark() {
+    for statement in [
+        "COMMIT",
+        "COMMIT; BEGIN",
+        "COMMIT AND CHAIN",
+        "ROLLBACK AND CHAIN",
+        "ROLLBACK; BEGIN; SET LOCAL platform_audit.transaction = 'on'",
+    ] {
+        for count in [1, 3] {
+            let database = database().await;
+            let url = format!(
+                "{}?options=-c%20platform_audit.transaction%3Don",
+                database.url()
+            );
+            let service = Service::on(database, &url, |builder| builder, |router| router).await;
+            let ended = service
+                .audit
+                .transaction(Actor::system("job"), "entry.cheat", async |tx: &mut Tx| {
+                    insert(tx, &Entry::new(1)).await?;
+                    for n in 0..count {
+                        tx.record("entry", n);
+                    }
+                    sqlx::raw_sql(statement).execute(&mut *tx).await?;
+                    Ok::<_, Failure>(())
+                })
+                .await;
+            let error = ended.expect_err(statement).to_string();
+            assert!(
+                error.contains("ended its own transaction"),
+                "{statement}: {error}"
+            );
+            let records = service.all_records().await;
+            let failed = |record: &platform_audit::AuditRecord| record.outcome == Outcome::Failed;
+            assert!(records.iter().all(failed), "{statement}: {records:#?}");
+        }
+    }
+}

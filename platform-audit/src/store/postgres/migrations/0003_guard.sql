@@ -29,13 +29,20 @@ BEGIN
 END
 $$;
 
+-- Its value is of the last transaction whose checks took long, after one of them found the record:
+-- the others of the same transaction then need not look for it again. Only the owner's functions can
+-- change it.
+CREATE SEQUENCE {schema}.met MINVALUE -9223372036854775808;
+
 -- Refuses the commit unless this transaction wrote a success record that no ROLLBACK TO took back.
 --
 -- The xid alone proves nothing: after a dump and restore the server counts anew, and a row of
 -- the old server may hold the number of a new transaction. So the row's writer, by the number that
 -- the server itself gave it, must be at work: only what this transaction wrote is seen before that.
+--
+-- By the index on xid alone: other plans would read all records of the transaction before the first.
 CREATE FUNCTION {schema}.demand_anywhere(relation oid) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_bitmapscan = off SET enable_seqscan = off AS $$
 DECLARE
     transaction CONSTANT xid8 := pg_current_xact_id();
     writer xid;
@@ -44,6 +51,9 @@ BEGIN
     FOR writer IN SELECT xmin FROM {schema}.record WHERE xid = transaction AND outcome = 'success' LOOP
         BEGIN
             IF pg_xact_status({schema}.number_of(writer, transaction)) = 'in progress' THEN
+                IF writer = transaction::xid THEN
+                    PERFORM setval('{schema}.met', timestamp_hash_extended(pg_postmaster_start_time()::timestamp, txid_current()));
+                END IF;
                 RETURN;
             END IF;
         EXCEPTION WHEN invalid_parameter_value THEN
@@ -81,16 +91,33 @@ BEGIN
     LOCK TABLE {schema}.migration IN SHARE UPDATE EXCLUSIVE MODE;
     -- STABLE, as it needs no snapshot of its own: that of the COMMIT sees the whole transaction. It
     -- names each operator's schema instead of a search path, which would be set and reset each time.
+    --
+    -- Most transactions change few rows, for which to look for a record costs least. After 5 ms of
+    -- checks, `met` says that one was found: a hash of the transaction and of when the server was
+    -- started, as a restored dump brings an old value, and its server may count anew. Only a record that
+    -- was written outside of all savepoints counts, as no ROLLBACK TO takes it back any more.
     EXECUTE format($function$
         CREATE OR REPLACE FUNCTION {schema}.demand_record() RETURNS trigger
         LANGUAGE plpgsql STABLE SECURITY DEFINER AS $body$
+        DECLARE
+            writer pg_catalog.xid;
         BEGIN
-            PERFORM FROM {schema}.%I WHERE xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()
-                AND outcome OPERATOR(pg_catalog.=) 'success'
-                AND xmin OPERATOR(pg_catalog.=) xid::pg_catalog.xid;
-            IF NOT FOUND THEN
+            IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval) THEN
+                IF pg_catalog.pg_sequence_last_value('{schema}.met'::pg_catalog.regclass) OPERATOR(pg_catalog.=)
+                    pg_catalog.timestamp_hash_extended(pg_catalog.pg_postmaster_start_time()::timestamp, pg_catalog.txid_current())
+                THEN
+                    RETURN NULL;
+                END IF;
                 PERFORM {schema}.demand_anywhere(TG_RELID);
+                RETURN NULL;
             END IF;
+            -- One is enough, and there may be many.
+            SELECT xmin INTO writer FROM {schema}.%I
+                WHERE xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id() AND outcome OPERATOR(pg_catalog.=) 'success';
+            IF writer OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid THEN
+                RETURN NULL;
+            END IF;
+            PERFORM {schema}.demand_anywhere(TG_RELID);
             RETURN NULL;
         END
         $body$ $function$, month);
@@ -114,80 +141,32 @@ BEGIN
 END
 $maintain$;
 
--- A row here stands for many changed rows: to queue a check for each of them would make the
--- COMMIT of a bulk change slow. It is deleted at once; the check that its INSERT queued stays.
-CREATE UNLOGGED TABLE {schema}.obligation (relation oid NOT NULL);
+-- TRUNCATE and DDL fire no row triggers, and only those can be deferred to COMMIT: so their triggers
+-- insert a row here, which is deleted at once. The check that its INSERT queued stays.
+CREATE UNLOGGED TABLE {schema}.truncation (relation oid NOT NULL);
 
--- Its value in a session is the (sub)transaction that holds that session's last obligation.
--- Unlike a setting, only the owner's functions can change it.
-DO $$
-BEGIN
-    EXECUTE format('CREATE %s SEQUENCE {schema}.obliged',
-        CASE WHEN current_setting('server_version_num')::int >= 150000 THEN 'UNLOGGED' END);
-END
-$$;
-
-CREATE FUNCTION {schema}.demand_obligation() RETURNS trigger
+CREATE FUNCTION {schema}.demand_truncation() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- It stands for no later row: also not for those of the session's next transaction, while
-    -- this one is prepared and still in progress.
-    PERFORM setval('{schema}.obliged', 1);
     PERFORM {schema}.demand_anywhere(NEW.relation);
     RETURN NULL;
 END
 $$;
-CREATE CONSTRAINT TRIGGER obligation_demands_record AFTER INSERT ON {schema}.obligation
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_obligation();
-ALTER TABLE {schema}.obligation ENABLE ALWAYS TRIGGER obligation_demands_record;
+CREATE CONSTRAINT TRIGGER truncation_demands_record AFTER INSERT ON {schema}.truncation
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_truncation();
+ALTER TABLE {schema}.truncation ENABLE ALWAYS TRIGGER truncation_demands_record;
 
 CREATE FUNCTION {schema}.oblige(relation oid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    writer xid;
     place tid;
 BEGIN
-    -- Or else its check would be met at once, and what stands for it below would outlive it.
-    SET CONSTRAINTS {schema}.obligation_demands_record DEFERRED;
-    INSERT INTO {schema}.obligation VALUES (relation) RETURNING xmin, ctid INTO writer, place;
-    DELETE FROM {schema}.obligation WHERE ctid = place;
-    PERFORM setval('{schema}.obliged', {schema}.number_of(writer, pg_current_xact_id())::text::bigint);
-    PERFORM set_config('platform_audit.obliged', 'on', true);
+    INSERT INTO {schema}.truncation VALUES (relation) RETURNING ctid INTO place;
+    DELETE FROM {schema}.truncation WHERE ctid = place;
 END
 $$;
 
--- Whether a changed row needs a check of its own, asked for each row. In the first 5 ms of a statement
--- each row has its own, which costs least, and so has the first row after them, as a statement of one
--- row may have waited for a processor. Then one obligation stands for all rows, until its
--- (sub)transaction is rolled back. The settings only say that there may be one, and that there was a
--- row; a setting can be forged, so the sequence has to agree, and the other can only oblige.
---
--- Anybody may call it, since a trigger's condition runs with the writer's rights; to call it
--- directly can only oblige. It names its operators' schema, as demand_record() does. What is asked
--- for each row of a bulk change comes first, in one expression; each of them costs once a transaction.
-CREATE FUNCTION {schema}.needs_check(relation regclass) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER AS $$
-BEGIN
-    IF COALESCE(pg_catalog.current_setting('platform_audit.obliged', true), '') OPERATOR(pg_catalog.=) 'on'
-        AND pg_catalog.txid_status(pg_catalog.currval('{schema}.obliged'::pg_catalog.regclass)) OPERATOR(pg_catalog.=) 'in progress'
-    THEN
-        RETURN false;
-    ELSIF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval) THEN
-        RETURN true;
-    -- In a procedure that commits by itself, the statement's time is that of its call.
-    ELSIF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) (pg_catalog.transaction_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval) THEN
-        RETURN true;
-    ELSIF COALESCE(pg_catalog.current_setting('platform_audit.slow', true), '') OPERATOR(pg_catalog.<>) pg_catalog.statement_timestamp()::pg_catalog.text THEN
-        PERFORM pg_catalog.set_config('platform_audit.slow', pg_catalog.statement_timestamp()::pg_catalog.text, true);
-        RETURN true;
-    END IF;
-    PERFORM {schema}.oblige(relation);
-    RETURN true;
-END
-$$;
-
--- TRUNCATE fires no row triggers.
-CREATE FUNCTION {schema}.oblige_truncate() RETURNS trigger
+CREATE FUNCTION {schema}.queue_truncation() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM {schema}.oblige(TG_RELID);
@@ -201,19 +180,18 @@ CREATE FUNCTION {schema}.guard_triggers(relation regclass)
 RETURNS TABLE (tab regclass, name name, definition text, enabled "char")
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
     WITH wanted (name, definition, function, type) AS (VALUES
-        ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ({schema}.needs_check(%L)) EXECUTE FUNCTION {schema}.demand_record()', 'demand_record', 29),
-        ('{schema}_guard_truncate', 'CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.oblige_truncate()', 'oblige_truncate', 32)
+        ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_record()', 'demand_record', 29),
+        ('{schema}_guard_truncate', 'CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.queue_truncation()', 'queue_truncation', 32)
     ), tables AS (
         SELECT relid AS tab FROM pg_partition_tree(relation)
         UNION SELECT relation
     )
     SELECT tables.tab, wanted.name::name,
-        format(wanted.definition, wanted.name, tables.tab, tables.tab),
+        format(wanted.definition, wanted.name, tables.tab),
         (SELECT tgenabled FROM pg_trigger
             WHERE tgrelid = tables.tab AND tgname = wanted.name AND tgtype = type
                 AND tgfoid = to_regprocedure(format('{schema}.%s()', function))
-                AND (function = 'oblige_truncate' OR tgdeferrable AND tginitdeferred
-                    AND pg_get_triggerdef(oid) LIKE '% WHEN ({schema}.needs_check(%'))
+                AND tgqual IS NULL AND tgattr = ''::int2vector AND (function = 'queue_truncation' OR tgdeferrable AND tginitdeferred))
     FROM tables CROSS JOIN wanted
     ORDER BY tables.tab <> relation, tables.tab::oid, wanted.name
 $$;
@@ -321,4 +299,3 @@ END
 $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION {schema}.needs_check TO PUBLIC;

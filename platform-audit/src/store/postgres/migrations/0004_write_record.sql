@@ -1,3 +1,25 @@
+-- What a service writes records through: all of a record's columns but xid and recorded_at, which
+-- are the database's word. Through a view the rights of a role are asked once, and not for each
+-- column. The table itself belongs to the owner alone.
+CREATE VIEW {schema}.record_insert AS SELECT
+    id, occurred_at, service, service_version,
+    actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
+    action, resource_type, resource_id, outcome, status, error_type, reason,
+    request_id, method, route, path, client_address, user_agent, trace_id, span_id,
+    changes, details, cut
+FROM {schema}.record;
+
+-- What the toolkit's statement calls in place of writing its record into another transaction than the
+-- one that was begun for it.
+CREATE FUNCTION {schema}.transaction_ended() RETURNS uuid
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the transaction that was begun for this audit record has ended'
+        USING ERRCODE = 'AU003', HINT = 'Leave BEGIN, COMMIT and ROLLBACK to AuditTx.';
+END
+$$;
+REVOKE ALL ON FUNCTION {schema}.transaction_ended FROM PUBLIC;
+
 -- A UUID version 7: milliseconds since 1970, then random.
 CREATE FUNCTION {schema}.new_id() RETURNS uuid
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -57,7 +79,7 @@ BEGIN
         END IF;
         service := named[1];
     END IF;
-    INSERT INTO {schema}.record (
+    INSERT INTO {schema}.record_insert (
         id, occurred_at, service, actor_kind, actor_id, actor_tenant, actor_on_behalf_of,
         action, resource_type, resource_id, outcome, reason, changes, details)
     VALUES (
@@ -69,75 +91,3 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION {schema}.write_record FROM PUBLIC;
-
--- A record as the toolkit seals it: the columns that a service may write.
-CREATE TYPE {schema}.written_record AS (
-    id uuid, action text, resource_type text, resource_id text, changes jsonb, details jsonb, cut jsonb,
-    occurred_at timestamptz, service text, service_version text,
-    actor_kind text, actor_id text, actor_session text, actor_tenant text, actor_on_behalf_of text,
-    outcome text, status smallint, error_type text, reason text,
-    request_id text, method text, route text, path text, client_address text, user_agent text, trace_id text, span_id text
-);
-
--- The records of one transaction: what is each one's own, and what is the same.
-CREATE TYPE {schema}.written_records AS (
-    id uuid[], action text[], resource_type text[], resource_id text[], changes jsonb[], details jsonb[], cut jsonb[],
-    occurred_at timestamptz, service text, service_version text,
-    actor_kind text, actor_id text, actor_session text, actor_tenant text, actor_on_behalf_of text,
-    outcome text, status smallint, error_type text, reason text,
-    request_id text, method text, route text, path text, client_address text, user_agent text, trace_id text, span_id text
-);
-
--- Writes the toolkit's record, or `several` of them, each byte of which was combined (exclusive or)
--- with one of the pad that the transaction was begun with: so it may stand in the text of a message,
--- together with COMMIT, and a server's log shows nothing of it. In any other transaction it cannot be
--- opened, and is refused.
-CREATE FUNCTION {schema}.write_sealed(sealed varbit) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-    opened text := convert_from(substring(varbit_send(sealed # substring(
-        NULLIF(current_setting('platform_audit.pad', true), '')::varbit
-        FROM 1 FOR length(sealed))) FROM 5), 'UTF8');
-    one {schema}.written_record;
-    given {schema}.written_records;
-BEGIN
-    IF opened IS NULL THEN
-        RAISE EXCEPTION 'the transaction that was begun for this audit record has ended'
-            USING ERRCODE = 'AU003', HINT = 'Leave BEGIN, COMMIT and ROLLBACK to AuditTx.';
-    END IF;
-    -- An id needs no quotes; an array of them has some.
-    IF starts_with(opened, '("') THEN
-        given := opened;
-        INSERT INTO {schema}.record (
-            id, action, resource_type, resource_id, changes, details, cut,
-            occurred_at, service, service_version,
-            actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
-            outcome, status, error_type, reason,
-            request_id, method, route, path, client_address, user_agent, trace_id, span_id)
-        SELECT
-            own.id, own.action, own.resource_type, own.resource_id, own.changes, own.details, own.cut,
-            given.occurred_at, given.service, given.service_version,
-            given.actor_kind, given.actor_id, given.actor_session, given.actor_tenant, given.actor_on_behalf_of,
-            given.outcome, given.status, given.error_type, given.reason,
-            given.request_id, given.method, given.route, given.path, given.client_address, given.user_agent, given.trace_id, given.span_id
-        FROM unnest(given.id, given.action, given.resource_type, given.resource_id, given.changes, given.details, given.cut)
-            AS own (id, action, resource_type, resource_id, changes, details, cut);
-        RETURN;
-    END IF;
-    one := opened;
-    INSERT INTO {schema}.record (
-        id, action, resource_type, resource_id, changes, details, cut,
-        occurred_at, service, service_version,
-        actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
-        outcome, status, error_type, reason,
-        request_id, method, route, path, client_address, user_agent, trace_id, span_id)
-    VALUES (
-        one.id, one.action, one.resource_type, one.resource_id, one.changes, one.details, one.cut,
-        one.occurred_at, one.service, one.service_version,
-        one.actor_kind, one.actor_id, one.actor_session, one.actor_tenant, one.actor_on_behalf_of,
-        one.outcome, one.status, one.error_type, one.reason,
-        one.request_id, one.method, one.route, one.path, one.client_address, one.user_agent, one.trace_id, one.span_id);
-END
-$$;
-
-REVOKE ALL ON FUNCTION {schema}.write_sealed FROM PUBLIC;

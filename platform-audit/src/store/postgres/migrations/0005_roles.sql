@@ -4,8 +4,6 @@
 CREATE VIEW {schema}.records AS SELECT * FROM {schema}.record;
 
 -- Gives `role` what a service needs, and takes from it whatever else it has here.
---
--- Not the columns xid and recorded_at: those are the database's word.
 CREATE FUNCTION {schema}.grant_app(role regrole) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -14,11 +12,8 @@ BEGIN
     EXECUTE format('REVOKE ALL ON SCHEMA {schema} FROM %s', role);
     EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
     EXECUTE format('GRANT SELECT ON {schema}.record, {schema}.records, {schema}.migration, {schema}.exemption, {schema}.service TO %s', role);
-    EXECUTE format('GRANT INSERT (%s) ON {schema}.record TO %s', (
-        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-        WHERE attrelid = '{schema}.record'::regclass AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('xid', 'recorded_at')
-    ), role);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.write_record, {schema}.write_sealed, {schema}.record_read, {schema}.maintain, {schema}.point_guard, {schema}.guard_triggers, {schema}.qualified, {schema}.may_set_replication_role TO %s', role);
+    EXECUTE format('GRANT INSERT ON {schema}.record_insert TO %s', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.write_record, {schema}.transaction_ended, {schema}.record_read, {schema}.maintain, {schema}.point_guard, {schema}.guard_triggers, {schema}.qualified, {schema}.may_set_replication_role TO %s', role);
 END
 $$;
 

@@ -37,7 +37,7 @@ refused! {
     change_after_one_that_was_rolled_back: App, ["BEGIN", "SAVEPOINT s", "INSERT INTO entry VALUES (3, 30)", "ROLLBACK TO s", "INSERT INTO entry VALUES (4, 40)", "COMMIT"];
     record_of_a_failed_attempt: App, [
         "BEGIN", "INSERT INTO entry VALUES (3, 30)",
-        "INSERT INTO ledger_audit.record (id, occurred_at, service, actor_kind, actor_id, action, outcome) VALUES (gen_random_uuid(), now(), 'ledger', 'user', 'ada', 'entry.create', 'denied')",
+        "INSERT INTO ledger_audit.record_insert (id, occurred_at, service, actor_kind, actor_id, action, outcome) VALUES (gen_random_uuid(), now(), 'ledger', 'user', 'ada', 'entry.create', 'denied')",
         "COMMIT"];
     record_of_the_transaction_before: App, [RECORD, "INSERT INTO entry VALUES (3, 30)"];
     partition_attached_later: App, ["INSERT INTO measure VALUES (11, 1)", "INSERT INTO measure VALUES (21, 1)"];
@@ -52,6 +52,8 @@ refused! {
     constraints_made_immediate_before: App, ["BEGIN", "SET CONSTRAINTS ALL IMMEDIATE", "INSERT INTO entry VALUES (3, 30)", "COMMIT"];
     constraints_made_immediate_after: App, ["BEGIN", "INSERT INTO entry VALUES (3, 30)", "SET CONSTRAINTS ALL IMMEDIATE", "COMMIT"];
     constraints_met_by_a_record_that_is_lost: App, ["BEGIN", "INSERT INTO entry VALUES (3, 30)", "SAVEPOINT s", RECORD, "SET CONSTRAINTS ALL IMMEDIATE", "ROLLBACK TO s", "COMMIT"];
+    many_rows_met_by_a_record_that_is_lost: App, ["BEGIN", "SAVEPOINT s", RECORD, "SET CONSTRAINTS ALL IMMEDIATE", MANY, "ROLLBACK TO s", "SET CONSTRAINTS ALL IMMEDIATE", MANY, "COMMIT"];
+    truncate_met_by_a_record_that_is_lost: Owner, ["BEGIN", "TRUNCATE entry", "SAVEPOINT s", RECORD, "SET CONSTRAINTS ALL IMMEDIATE", "ROLLBACK TO s", "COMMIT"];
     replica_role: Superuser, ["SET session_replication_role = replica", "INSERT INTO entry VALUES (3, 30)"];
     replica_role_and_truncate: Superuser, ["SET session_replication_role = replica", "TRUNCATE entry"];
     many_rows: App, [MANY];

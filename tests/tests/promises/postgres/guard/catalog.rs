@@ -352,7 +352,7 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
             ("operator family", "CREATE OPERATOR FAMILY {s}.planted_family USING btree"),
             ("statistics object", "CREATE STATISTICS {s}.planted_statistics ON id, service FROM {s}.record"),
             ("default privileges", "ALTER DEFAULT PRIVILEGES FOR ROLE {o} IN SCHEMA {s} GRANT INSERT ON TABLES TO {a}"),
-            ("cast", "CREATE CAST ({s}.written_record AS text) WITH INOUT AS IMPLICIT"),
+            ("cast", "CREATE CAST ({s}.planted_type AS text) WITH INOUT AS IMPLICIT"),
         ].into_iter().map(|(object, statement)| harm(object, statement.replace("{s}", schema).replace("{o}", owner).replace("{a}", &log.app))).collect()),
     ];
     for (label, role) in [

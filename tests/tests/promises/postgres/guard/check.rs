@@ -102,8 +102,8 @@ found! {
     bare_partitioned_table: "CREATE TABLE another (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF another DEFAULT; ALTER TABLE another OWNER TO MINE; ALTER TABLE part OWNER TO MINE" => TableUnguarded at "public.another";
     detached_partition: "ALTER TABLE measure DETACH PARTITION measure_3; DROP TRIGGER ledger_audit_guard_truncate ON measure_3" => TableUnguarded at "public.measure_3";
     renamed_exempt_table: "ALTER TABLE parent RENAME TO elder" => TableUnguarded at "public.elder";
-    obligation_without_its_trigger: "DROP TRIGGER obligation_demands_record ON ledger_audit.obligation" => SchemaDiffers at "ledger_audit.obligation.obligation_demands_record";
-    obligation_with_its_trigger_disabled: "ALTER TABLE ledger_audit.obligation DISABLE TRIGGER obligation_demands_record" => SchemaDiffers at "ledger_audit.obligation.obligation_demands_record";
+    obligation_without_its_trigger: "DROP TRIGGER truncation_demands_record ON ledger_audit.truncation" => SchemaDiffers at "ledger_audit.truncation.truncation_demands_record";
+    obligation_with_its_trigger_disabled: "ALTER TABLE ledger_audit.truncation DISABLE TRIGGER truncation_demands_record" => SchemaDiffers at "ledger_audit.truncation.truncation_demands_record";
     app_superuser: "ALTER ROLE APP SUPERUSER" => AppSuperuser at "APP";
     app_member_of_a_superuser: "GRANT postgres TO APP" => AppSuperuser at "APP";
     app_may_write_files: "GRANT pg_write_server_files TO APP" => AppPrivileged at "APP";
@@ -112,11 +112,11 @@ found! {
     app_owns_the_audit_schema: "ALTER SCHEMA ledger_audit OWNER TO APP; GRANT USAGE ON SCHEMA ledger_audit TO MINE" => AppOwnsSchema at "ledger_audit";
     app_owns_the_schema_of_its_tables: "ALTER SCHEMA public OWNER TO APP" => AppOwnsTablesSchema at "public";
     a_part_of_the_log_is_detached: "ALTER TABLE ledger_audit.record DETACH PARTITION ledger_audit.record_default" => SchemaDiffers at "ledger_audit.record_default";
-    app_owns_the_obligations: "ALTER TABLE ledger_audit.obligation OWNER TO APP" => AppOwnsSchema at "ledger_audit";
-    app_owns_the_sequence: "ALTER SEQUENCE ledger_audit.obliged OWNER TO APP" => AppOwnsSchema at "ledger_audit";
-    app_may_say_that_it_is_obliged: "GRANT USAGE ON SEQUENCE ledger_audit.obliged TO APP" => PrivilegeUnexpected at "ledger_audit.obliged";
-    app_may_set_the_obligation: "GRANT UPDATE ON SEQUENCE ledger_audit.obliged TO APP" => PrivilegeUnexpected at "ledger_audit.obliged";
-    app_may_put_triggers_on_obligations: "GRANT TRIGGER ON ledger_audit.obligation TO APP" => PrivilegeUnexpected at "ledger_audit.obligation";
+    app_owns_the_obligations: "ALTER TABLE ledger_audit.truncation OWNER TO APP" => AppOwnsSchema at "ledger_audit";
+    app_owns_the_sequence: "ALTER SEQUENCE ledger_audit.met OWNER TO APP" => AppOwnsSchema at "ledger_audit";
+    app_may_say_that_it_is_obliged: "GRANT USAGE ON SEQUENCE ledger_audit.met TO APP" => PrivilegeUnexpected at "ledger_audit.met";
+    app_may_set_the_obligation: "GRANT UPDATE ON SEQUENCE ledger_audit.met TO APP" => PrivilegeUnexpected at "ledger_audit.met";
+    app_may_put_triggers_on_obligations: "GRANT TRIGGER ON ledger_audit.truncation TO APP" => PrivilegeUnexpected at "ledger_audit.truncation";
     app_may_put_triggers_on_a_guarded_table: "GRANT TRIGGER ON entry TO APP" => TriggerGranted at "public.entry";
     app_may_truncate: "GRANT TRUNCATE ON entry TO APP" => TruncateGranted at "public.entry";
     app_may_set_the_replication_role: "GRANT SET ON PARAMETER session_replication_role TO APP" => ReplicationRoleGranted at "APP";
@@ -127,7 +127,7 @@ found! {
     truncate_trigger_of_a_record_partition_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record_default" => SchemaDiffers at "ledger_audit.record_default.record_no_truncate";
     append_only_trigger_disabled: "ALTER TABLE ledger_audit.record_default DISABLE TRIGGER record_append_only" => SchemaDiffers at "ledger_audit.record_default.record_append_only";
     trigger_of_one_column: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OF amount OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_audit.demand_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "public.entry";
-    truncate_trigger_that_never_fires: "DROP TRIGGER ledger_audit_guard_truncate ON entry; CREATE TRIGGER ledger_audit_guard_truncate AFTER TRUNCATE ON entry FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION ledger_audit.oblige_truncate(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard_truncate" => GuardMissing at "public.entry";
+    truncate_trigger_that_never_fires: "DROP TRIGGER ledger_audit_guard_truncate ON entry; CREATE TRIGGER ledger_audit_guard_truncate AFTER TRUNCATE ON entry FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION ledger_audit.queue_truncation(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard_truncate" => GuardMissing at "public.entry";
     app_may_exempt_tables: "GRANT INSERT, UPDATE, DELETE ON ledger_audit.exemption TO APP" => PrivilegeUnexpected at "ledger_audit.exemption";
     app_may_plant_functions: "GRANT CREATE ON SCHEMA ledger_audit TO APP" => PrivilegeUnexpected at "ledger_audit";
     everybody_may_write_records: "GRANT ALL ON ledger_audit.record TO PUBLIC" => PrivilegeUnexpected at "ledger_audit.record";

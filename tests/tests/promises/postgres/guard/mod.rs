@@ -7,7 +7,9 @@ mod catalog;
 mod check;
 mod definitions;
 mod forgery;
+mod growth;
 mod rights;
+mod shadowed;
 
 use platform_audit::Audit;
 use platform_tests::database::TestDatabase;
