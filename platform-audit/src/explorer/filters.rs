@@ -114,7 +114,7 @@ fn text<DB: AuditDatabase>(visit: &Visit<DB>, field: &(&str, &str, &str)) -> Mar
     html! {
         div {
             label for=(name) { (label) }
-            input id=(name) name=(name) value=(visit.value(name)) placeholder=(hint)
+            input id=(name) name=(name) value=(given(visit, name)) placeholder=(hint)
                 autocomplete="off" spellcheck="false";
         }
     }
@@ -127,7 +127,8 @@ fn select<DB: AuditDatabase>(
     label: &str,
     options: &[&str],
 ) -> Markup {
-    let given = visit.value(name);
+    let given = given(visit, name);
+    let given = given.as_str();
     html! {
         div {
             label for=(name) { (label) }
@@ -143,6 +144,13 @@ fn select<DB: AuditDatabase>(
             }
         }
     }
+}
+
+/// What was given, as one list.
+fn given<DB: AuditDatabase>(visit: &Visit<DB>, name: &str) -> String {
+    let pairs = visit.pairs.iter().filter(|(given, _)| given == name);
+    let values: Vec<&str> = pairs.map(|(_, value)| value.as_str()).collect();
+    values.join(",")
 }
 
 fn has_outcome<DB: AuditDatabase>(visit: &Visit<DB>, outcome: &str) -> bool {

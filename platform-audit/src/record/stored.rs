@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{AuditRecord, Change};
 
-/// How much of a column that cannot be read is told, in bytes.
+/// How much of a column that cannot be read is told as text, in bytes.
 const TOLD: usize = 4 * 1024;
 
 /// Where it is told.
@@ -18,11 +18,26 @@ impl AuditRecord {
     ///
     /// Whoever may write records can write what is none by hand, such as a list in place of `details`.
     /// It must hide neither itself nor the others: what cannot be read is told as text in `details`,
-    /// and the column is named in `cut`.
+    /// and the column is named in `cut`; of `changes`, only the fields that are no changes.
     pub(crate) fn from_row(row: &str) -> serde_json::Result<Self> {
         serde_json::from_str(row).or_else(|_| odd(row))
     }
 }
+
+/// Moves what are no changes out of the column `changes`, if that is an object; the others are kept.
+/// Answers the column in two parts.
+fn apart(raw: &str) -> serde_json::Result<Option<(Box<RawValue>, Changes<'_>)>> {
+    let Ok(changes) = serde_json::from_str::<Changes<'_>>(raw) else {
+        return Ok(None);
+    };
+    let (good, odd): (Changes<'_>, Changes<'_>) = changes
+        .into_iter()
+        .partition(|(_, change)| reads::<Change>(change.get()));
+    let good = serde_json::value::to_raw_value(&good)?;
+    Ok(Some((good, odd)))
+}
+
+type Changes<'a> = BTreeMap<String, &'a RawValue>;
 
 /// A column, whether it can be read, and what stands in for it otherwise.
 type Check<'a> = (&'static str, fn(&str) -> bool, Option<&'a RawValue>);
@@ -31,6 +46,14 @@ fn odd(row: &str) -> serde_json::Result<AuditRecord> {
     let mut columns: BTreeMap<String, &RawValue> = serde_json::from_str(row)?;
     let recorded_at = columns.get("recorded_at").copied();
     let mut unreadable = Map::new();
+    let mut cut = Vec::new();
+    let changes = columns.get("changes").map_or("null", |raw| raw.get());
+    let changes = apart(changes)?.filter(|(_, odd)| !odd.is_empty());
+    if let Some((good, odd)) = &changes {
+        columns.insert("changes".to_owned(), good);
+        unreadable.insert("changes".to_owned(), told(&serde_json::to_string(odd)?));
+        cut.extend(odd.keys().map(|field| format!("changes.{field}")));
+    }
     let object = serde_json::from_str::<&RawValue>("{}")?;
     let list = serde_json::from_str::<&RawValue>("[]")?;
     let checks: [Check<'_>; 5] = [
@@ -45,18 +68,23 @@ fn odd(row: &str) -> serde_json::Result<AuditRecord> {
         if reads(raw) {
             continue;
         }
-        let told = &raw[..raw.floor_char_boundary(TOLD)];
-        unreadable.insert(column.to_owned(), told.into());
+        unreadable.insert(column.to_owned(), told(raw));
+        cut.push(column.to_owned());
         match instead {
             Some(instead) => columns.insert(column.to_owned(), instead),
             None => columns.remove(column),
         };
     }
     let mut record: AuditRecord = serde_json::from_str(&serde_json::to_string(&columns)?)?;
-    record.cut.extend(unreadable.keys().cloned());
-    let told = Value::Object(unreadable);
-    record.details.insert(UNREADABLE.to_owned(), told);
+    record.cut.extend(cut);
+    let unreadable = Value::Object(unreadable);
+    record.details.insert(UNREADABLE.to_owned(), unreadable);
     Ok(record)
+}
+
+/// The beginning of `raw`, as a text.
+fn told(raw: &str) -> Value {
+    raw[..raw.floor_char_boundary(TOLD)].into()
 }
 
 fn reads<T: DeserializeOwned>(raw: &str) -> bool {
@@ -85,7 +113,6 @@ mod tests {
         let deep = format!("{{\"a\": {}1{}}}", "[".repeat(200), "]".repeat(200));
         for (column, value) in [
             ("changes", "[]"),
-            ("changes", r#"{"amount": 1}"#),
             ("details", r#"[1, {"database_user": "eve"}]"#),
             ("details", r#"{"n": 1e400}"#),
             ("details", &*deep),
@@ -103,6 +130,21 @@ mod tests {
         }
         let whole = AuditRecord::from_row(&row("status", "201")).unwrap();
         assert_eq!((whole.details.len(), whole.cut.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_no_change_is_told_and_not_shown_as_one() {
+        let changes = r#"{"amount": {"before": 1, "after": 2}, "weird": [1,2], "x": 7, "y": {"after": 1, "by": "eve"}}"#;
+        let record = AuditRecord::from_row(&row("changes", changes)).unwrap();
+        let shown: Vec<_> = record.changes.keys().collect();
+        assert_eq!(shown, ["amount"]);
+        assert_eq!(
+            record.cut,
+            ["path", "changes.weird", "changes.x", "changes.y"]
+        );
+        let told = r#"{"weird":[1,2],"x":7,"y":{"after": 1, "by": "eve"}}"#;
+        assert_eq!(record.details["[unreadable]"], json!({ "changes": told }));
+        assert_eq!(record.details["kept"], true);
     }
 
     #[test]
