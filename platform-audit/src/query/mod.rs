@@ -48,6 +48,7 @@ mod filter;
 mod horizon;
 mod list;
 mod moment;
+mod parts;
 mod reader;
 mod statement;
 mod summary;
