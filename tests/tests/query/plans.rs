@@ -12,9 +12,10 @@ async fn a_page_of_several_values_reads_of_each_no_more_than_a_page() {
     let database = TestDatabase::postgres().await;
     let pool = PgPool::connect(database.url()).await.unwrap();
     Audit::new(pool.clone(), "ledger").migrate().await.unwrap();
-    let written = "INSERT INTO ledger_audit.record (id, occurred_at, service, actor_kind, actor_id, action, resource_type, resource_id, outcome)
-        SELECT ledger_audit.new_id(), now(), 'ledger', 'user', 'actor-' || n % 3, 'entry.a' || n % 3, 'entry', n % 3, 'success'
-        FROM generate_series(1, 30000) AS n";
+    // One record of twenty is of the two that are asked for.
+    let written = "INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, resource_type, resource_id, outcome)
+        SELECT ledger_audit.new_id(), now() - n * interval '1 second', now(), 'ledger', 'user', 'actor-' || which, 'entry.a' || which, 'entry', which, 'success'
+        FROM generate_series(1, 30000) AS n, LATERAL (SELECT CASE WHEN n % 20 = 0 THEN n / 20 % 2 ELSE 2 END AS which) AS it";
     sqlx::query(written).execute(&pool).await.unwrap();
     sqlx::raw_sql("ANALYZE ledger_audit.record")
         .execute(&pool)
@@ -39,12 +40,13 @@ async fn a_page_of_several_values_reads_of_each_no_more_than_a_page() {
     }
 }
 
-/// How many rows a node of a plan answered.
+/// How many rows a node of a plan answered, or threw away.
 fn rows(line: &str) -> Option<u64> {
-    let (_, actual) = line.split_once("(actual ")?;
-    let (_, rows) = actual.split_once("rows=")?;
-    let rows = rows.split([' ', '.']).next()?;
-    rows.parse().ok()
+    let rows = match line.split_once("(actual ") {
+        Some((_, actual)) => actual.split_once("rows=")?.1,
+        None => line.split_once("Rows Removed by Filter: ")?.1,
+    };
+    rows.split([' ', '.']).next()?.parse().ok()
 }
 
 /// Postgres plans a statement that it keeps for arguments as they are on average, from its sixth
