@@ -23,3 +23,24 @@ pub(crate) fn inert(text: &str) -> String {
     }
     shown
 }
+
+/// JSON with the same meaning, in which no character moves the cursor, hides or turns round: `text` is
+/// JSON, where all controls of ASCII but DEL are escaped already or stand between its tokens.
+#[cfg(feature = "export")]
+pub(crate) fn escape_json(text: String) -> String {
+    let is_escaped = |it: char| !matches!(it, '\0'..='~') && is_hidden(it);
+    if !text.contains(is_escaped) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for it in text.chars() {
+        if is_escaped(it) {
+            for unit in it.encode_utf16(&mut [0; 2]) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            escaped.push(it);
+        }
+    }
+    escaped
+}

@@ -91,10 +91,16 @@ async fn what_is_out_of_bounds_is_found_and_shown<DB: AuditDatabase>(database: T
             "",
         ),
         (
-            "action = \"*.read\"\nper = \"action\"\nat_most = 0",
-            0,
+            "action = \"patient.read, backup.run\"\nat_least = 8",
+            8,
             0,
             "",
+        ),
+        (
+            "action = [\"patient.*\", \"backup.run\"]\nactor = [\"ada\", \"cron\"]\nper = \"actor\"\nat_most = 0",
+            6,
+            6,
+            "ada 5 of 0..0, cron 1 of 0..0",
         ),
         (
             "resource_id = \"7\"\nper = \"outcome\"\nat_most = 7",
@@ -153,6 +159,46 @@ async fn hours_are_counted_from_outside<DB: AuditDatabase>(database: TestDatabas
     }
 }
 
+/// Of ada there are 150 records, of bob 60, and of grace one too few to be in breach.
+async fn busy_log<DB: AuditDatabase>(database: &TestDatabase) -> AuditReader<DB> {
+    let pool = Pool::<DB>::connect(database.url()).await.unwrap();
+    let audit = Audit::new(pool.clone(), "ledger").development(true);
+    let audit = audit.start().await.unwrap();
+    for (actor, records) in [("ada", 150), ("bob", 60), ("grace", 50)] {
+        let work = audit.transaction(Actor::user(actor), "patient.read", async |tx| {
+            for patient in 0..records {
+                tx.record("patient", patient);
+            }
+            Ok::<_, std::io::Error>(())
+        });
+        work.await.unwrap();
+    }
+    AuditReader::new(pool, "ledger").unwrap()
+}
+
+async fn each_breach_has_its_share_of_what_is_listed<DB: AuditDatabase>(database: TestDatabase) {
+    let reader = busy_log::<DB>(&database).await;
+    let per_actor = "action = \"patient.read\"\nper = \"actor\"\nat_most = 50";
+    let found = verdict(&reader, per_actor).await;
+    let listed = |verdict: &Verdict| -> Vec<(Option<String>, u64, u64)> {
+        let breaches = verdict.breaches.iter();
+        let of = |it: &platform_audit::review::Breach| (it.value.clone(), it.found, it.listed);
+        breaches.map(of).collect()
+    };
+    let of = |name: &str, found, listed| (Some(name.to_owned()), found, listed);
+    assert_eq!(listed(&found), [of("ada", 150, 50), of("bob", 60, 50)]);
+    for actor in ["ada", "bob"] {
+        let records = found.records.iter().filter(|it| it.actor.id == actor);
+        assert_eq!(records.count(), 50, "{actor}");
+    }
+    for bound in ["", "\nsince = \"1d\""] {
+        let review = format!("action = \"patient.read\"\nat_most = 0{bound}");
+        let all = verdict(&reader, &review).await;
+        assert_eq!(listed(&all), [(None, 260, 100)]);
+        assert_eq!(all.records.len(), 100);
+    }
+}
+
 macro_rules! on_both {
     ($($name:ident)*) => {
         mod sqlite {$(
@@ -173,6 +219,40 @@ macro_rules! on_both {
 on_both! {
     what_is_out_of_bounds_is_found_and_shown
     hours_are_counted_from_outside
+    each_breach_has_its_share_of_what_is_listed
+}
+
+#[tokio::test]
+async fn the_command_says_how_many_of_how_many_are_listed() {
+    let database = TestDatabase::sqlite();
+    busy_log::<Sqlite>(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("reviews.toml");
+    let reviews = "
+        [curious]
+        action = \"patient.read\"
+        per = \"actor\"
+        at_most = 50
+
+        [none]
+        action = \"patient.read\"
+        at_most = 0";
+    std::fs::write(&file, reviews).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
+        .arg("review")
+        .arg(&file)
+        .args(["--service", "ledger", "--as", "nightly", "--database-url"])
+        .arg(database.url())
+        .output()
+        .unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    for said in [
+        "ada: 150, expected at most 50; 50 of 150 are listed",
+        "bob: 60, expected at most 50; 50 of 60 are listed",
+        "expected at most 0; 100 of 260 are listed",
+    ] {
+        assert!(out.contains(said), "{said}: {out}");
+    }
 }
 
 #[tokio::test]

@@ -359,6 +359,7 @@ impl Property {
             "option" => format!("the storage option {object}"),
             "replica_identity" => format!("the replica identity of {object}"),
             "parent" => format!("the parent of {object}"),
+            "storage" => format!("the storage of {object}"),
             "not_null" => format!("NOT NULL of {object}"),
             "default" => format!("the default of {object}"),
             "trigger_enabled" => format!("the firing mode of the trigger {object}"),

@@ -21,8 +21,11 @@ pub struct Explanation {
 pub struct Trusted {
     /// Its name.
     pub role: String,
-    /// What it owns; `None` for a superuser, who may do anything.
+    /// What it owns; `None` for a superuser, who may do anything, and for who may become an owner.
     pub owns: Option<String>,
+    /// The owner that it may become, by `SET ROLE`: it is a member of it, directly or through other
+    /// roles, or may make itself one (`CREATEROLE` before Postgres 16).
+    pub member_of: Option<String>,
 }
 
 impl fmt::Display for Explanation {
@@ -39,7 +42,8 @@ that was dropped and made again. Keep the file where only the service can write.
             );
         }
         writeln!(f, "Superusers, whom nothing in the database stops:")?;
-        for trusted in self.trusted.iter().filter(|it| it.owns.is_none()) {
+        let is_superuser = |it: &&Trusted| it.owns.is_none() && it.member_of.is_none();
+        for trusted in self.trusted.iter().filter(is_superuser) {
             writeln!(f, "  {}", inert(&trusted.role))?;
         }
         writeln!(
@@ -48,11 +52,16 @@ that was dropped and made again. Keep the file where only the service can write.
   Found out by: the check, if the service itself connects as one; else only outside the database:
   by the server's log (log_statement = 'ddl', or pgaudit) kept where they cannot change it.
 
-Owners, who can take the guard from what they own:"
+Owners, who can take the guard from what they own, and who may become one (SET ROLE):"
         )?;
         for trusted in &self.trusted {
             if let Some(owns) = &trusted.owns {
                 writeln!(f, "  {} owns {}", inert(&trusted.role), inert(owns))?;
+            }
+        }
+        for trusted in &self.trusted {
+            if let Some(owner) = &trusted.member_of {
+                writeln!(f, "  {} may become {}", inert(&trusted.role), inert(owner))?;
             }
         }
         write!(

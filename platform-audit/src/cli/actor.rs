@@ -14,7 +14,7 @@ Examples:
 
 Exit status: 0 something was found, 1 nothing was, 2 it could not be asked.")]
 pub(crate) struct Options {
-    /// The actor's id
+    /// The actor's id, or several with commas between
     #[arg(value_name = "ID", conflicts_with = "actor")]
     id: String,
     #[command(flatten)]
@@ -27,8 +27,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let query = options.filters.query_of(&[("actor", &options.id)])?;
     let reading = options.asker.reading().await?;
-    let query = options.filters.query().actor(options.id);
     let page = reading.page(&query, None).await?;
     if options.format == Format::Table {
         let counts = reading.summary(&query, GroupBy::Action).await?;

@@ -78,8 +78,9 @@ struct Line {
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let routes = options.routes.as_deref().map(read).transpose()?;
+    let query = options.filters.query()?;
     let reading = options.asker.reading().await?;
-    let recorded = reading.actions(&options.filters.query()).await?;
+    let recorded = reading.actions(&query).await?;
     let is_cut = recorded.len() >= MOST_VALUES;
     if is_cut {
         output::hint(format_args!(
@@ -92,7 +93,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         Format::Json => output::json(&lines)?,
         Format::Jsonl => {
             for line in &lines {
-                output::say(serde_json::to_string(line)?)?;
+                output::json_line(line)?;
             }
         }
     }

@@ -21,6 +21,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     // Printed afterwards, as it panics where it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut command, "platform-audit", &mut script);
-    Stdout.write_all(&script)?;
+    Stdout::new().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }

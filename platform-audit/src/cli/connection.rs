@@ -27,6 +27,14 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    pub(crate) fn new(database_url: String, service: String, schema: Option<String>) -> Self {
+        Self {
+            database: Database { database_url },
+            service,
+            schema,
+        }
+    }
+
     /// Connects, as `role` if one is given.
     pub(crate) async fn open(&self, role: Option<&str>) -> anyhow::Result<AuditBuilder<Any>> {
         let builder = Audit::new(self.database.pool(role).await?, self.service.clone());
@@ -39,10 +47,15 @@ impl Target {
     /// Connects to read.
     pub(crate) async fn reader(&self) -> anyhow::Result<AuditReader<Any>> {
         let pool = self.database.pool(None).await?;
-        Ok(match &self.schema {
+        let reader = match &self.schema {
             Some(schema) => AuditReader::in_schema(pool, self.service.clone(), schema)?,
             None => AuditReader::new(pool, self.service.clone())?,
-        })
+        };
+        // By the system's word, not by a variable that anybody may set.
+        let unknown = |_| "unknown".to_owned();
+        let os_user = whoami::username().unwrap_or_else(unknown);
+        let host = whoami::hostname().unwrap_or_else(unknown);
+        Ok(reader.running_as(os_user, host))
     }
 }
 

@@ -23,10 +23,11 @@ Examples:
   platform-audit export --service accounting --format parquet --out all.parquet
   platform-audit export --service accounting --resume --out all.parquet
   platform-audit export --service accounting --actor ada --format jsonl --out - | jq .action
-  platform-audit verify-export october.csv
+  platform-audit verify-export october.csv --service accounting
 
 The manifest, october.csv.manifest.json, says who asked which service's log for what, how many records
-came, the first and the last of them, and the SHA-256 of the file. Until the file is whole it is called october.csv.partial; an
+came, the first and the last of them, and the SHA-256 of the file; its own SHA-256 is in the record of the
+export, with which verify-export compares it. Until the file is whole it is called october.csv.partial; an
 export that broke off goes on from there with --resume.
 
 Formats: json and jsonl (the records as stored), csv (safe to open in a spreadsheet), parquet (typed
@@ -55,16 +56,17 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     } else if options.resume {
         bail!("what was printed cannot be continued: --resume needs the file, --out FILE");
     } else {
+        let query = options.query()?;
         let reading = options.asker.reading().await?;
-        print(&reading, &options.query(), options.format).await?
+        print(&reading, &query, options.format).await?
     };
     Ok(ExitCode::from(u8::from(records == 0)))
 }
 
 impl Options {
-    fn query(&self) -> AuditQuery {
-        let query = self.filters.query();
-        query.sort(SortBy::RecordedAt, Direction::Ascending)
+    fn query(&self) -> anyhow::Result<AuditQuery> {
+        let query = self.filters.query()?;
+        Ok(query.sort(SortBy::RecordedAt, Direction::Ascending))
     }
 }
 
@@ -80,7 +82,7 @@ pub(crate) async fn print(
     let mut export = reading.export(query, None).await?;
     let mut stop = interrupted()?;
     let printed = async {
-        let mut encoder = Encoder::new(format, BufWriter::new(Stdout))?;
+        let mut encoder = Encoder::new(format, BufWriter::new(Stdout::new()))?;
         while let Some(records) = next_page(&mut export, &mut stop).await? {
             records.iter().try_for_each(|it| encoder.write(it))?;
         }
@@ -111,7 +113,7 @@ async fn write(options: &Options) -> anyhow::Result<u64> {
         let (file, query, cursor) = ExportFile::resume(path, &reading.origin())?;
         (file, query, Some(cursor))
     } else {
-        let query = options.query();
+        let query = options.query()?;
         let file = ExportFile::create(path, options.format, &query, reading.origin())?;
         (file, query, None)
     };
@@ -137,6 +139,9 @@ async fn write(options: &Options) -> anyhow::Result<u64> {
         anyhow::Ok(file.finish()?)
     }
     .await;
+    if let Ok(manifest) = &written {
+        export.manifest(&manifest.own_sha256);
+    }
     let recorded = export.end(written.is_ok()).await;
     let manifest = written?;
     recorded?;

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use clap::Args;
 use platform_audit::AuditRecord;
 use platform_audit::export::ExportError;
-use platform_audit::query::{AuditQuery, Direction, SortBy};
+use platform_audit::query::{Direction, SortBy};
 
-use crate::asking::Asker;
+use crate::asking::{self, Asker};
 use crate::export;
 use crate::output::{self, Format, Stdout, inert};
 
@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// The kind of resource
     #[arg(value_name = "RESOURCE")]
     resource_type: String,
-    /// Which one
+    /// Which one, or several with commas between
     #[arg(value_name = "ID")]
     resource_id: String,
     #[command(flatten)]
@@ -32,10 +32,13 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let resource = [
+        ("resource_type", options.resource_type.as_str()),
+        ("resource_id", options.resource_id.as_str()),
+    ];
+    let query = asking::query(resource.into_iter())?;
+    let query = query.sort(SortBy::RecordedAt, Direction::Ascending);
     let reading = options.asker.reading().await?;
-    let query = AuditQuery::new()
-        .resource(options.resource_type, options.resource_id)
-        .sort(SortBy::RecordedAt, Direction::Ascending);
     let found = match options.format.encoded() {
         Some(format) => export::print(&reading, &query, format).await?,
         None => reading.each::<ExportError>(&query, print).await?,
@@ -44,7 +47,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 fn print(record: AuditRecord) -> Result<(), ExportError> {
-    let mut out = Stdout;
+    let mut out = Stdout::new();
     let at = output::time(record.recorded_at.unwrap_or(record.occurred_at));
     let (actor, action) = (inert(&record.actor.id), inert(&record.action));
     write!(out, "{at}  {actor}  {action}  {}", record.outcome.as_str())?;

@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod connection;
 mod export;
+mod harmless;
 #[path = "../hidden.rs"]
 mod hidden;
 mod history;
@@ -81,7 +82,7 @@ async fn main() -> ExitCode {
         Command::Review(options) => review::run(options).await,
         Command::Serve(options) => serve::run(options).await,
         Command::Export(options) => export::run(options).await,
-        Command::VerifyExport(options) => verify_export::run(&options),
+        Command::VerifyExport(options) => verify_export::run(options).await,
         Command::Completions(options) => completions::run(&options),
     };
     if output::has_nobody_left() {

@@ -14,6 +14,8 @@ use platform_audit::export::{self, Encoder};
 use platform_audit::query::{Count, MOST_VALUES};
 use serde::Serialize;
 
+use crate::harmless::Harmless;
+use crate::hidden::escape_json;
 pub(crate) use crate::hidden::inert;
 
 /// How records are printed.
@@ -36,9 +38,11 @@ pub(crate) enum Format {
 }
 
 /// The standard output. Where whoever reads it has had enough, as `head` has, the command ends
-/// without a word.
+/// without a word. On a terminal, whatever is written, no character commands it.
 #[derive(Debug)]
-pub(crate) struct Stdout;
+pub(crate) struct Stdout {
+    terminal: Option<Harmless>,
+}
 
 static HAS_NOBODY_LEFT: AtomicBool = AtomicBool::new(false);
 
@@ -47,9 +51,27 @@ pub(crate) fn has_nobody_left() -> bool {
     HAS_NOBODY_LEFT.load(Ordering::Relaxed)
 }
 
+impl Stdout {
+    pub(crate) fn new() -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        Self {
+            terminal: is_terminal.then(Harmless::default),
+        }
+    }
+}
+
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::stdout().write(bytes).inspect_err(is_it_over)
+        match &mut self.terminal {
+            None => io::stdout().write(bytes),
+            Some(harmless) => {
+                let text = harmless.pass(bytes);
+                io::stdout()
+                    .write_all(text.as_bytes())
+                    .map(|()| bytes.len())
+            }
+        }
+        .inspect_err(is_it_over)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -65,7 +87,7 @@ fn is_it_over(error: &io::Error) {
 
 /// Prints a line.
 pub(crate) fn say(line: impl Display) -> io::Result<()> {
-    writeln!(Stdout, "{line}")
+    writeln!(Stdout::new(), "{line}")
 }
 
 /// Prints lines beside what was asked for, of which none commands the terminal, wherever their words are
@@ -162,7 +184,7 @@ pub(crate) fn records(records: &[AuditRecord], format: Format) -> anyhow::Result
     if format == Format::Parquet {
         binary_to_terminal()?;
     }
-    let mut encoder = Encoder::new(encoded, Stdout)?;
+    let mut encoder = Encoder::new(encoded, Stdout::new())?;
     for record in records {
         encoder.write(record)?;
     }
@@ -212,15 +234,19 @@ const COLUMNS: [&str; 7] = [
     "time", "actor", "action", "resource", "outcome", "address", "record",
 ];
 
+/// Prints a JSON document.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
-    let mut out = Stdout;
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)
+    say(escape_json(serde_json::to_string_pretty(value)?))
+}
+
+/// Prints a JSON document in one line.
+pub(crate) fn json_line(value: &impl Serialize) -> io::Result<()> {
+    say(escape_json(serde_json::to_string(value)?))
 }
 
 /// Prints one record whole, for people.
 pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
-    let mut out = Stdout;
+    let mut out = Stdout::new();
     let serde_json::Value::Object(fields) = serde_json::to_value(record)? else {
         return Ok(());
     };

@@ -12,6 +12,7 @@ use crate::output::{self, Format};
 Examples:
   platform-audit query --service accounting --since 7d --outcome denied
   platform-audit query --service accounting --action 'entry.*' --actor ada --format jsonl
+  platform-audit query --service accounting --action patient.read,patient.export --since 30d
   platform-audit query --service accounting --changed amount --sort actor --ascending
 
 Exit status: 0 something was found, 1 nothing was, 2 it could not be asked.")]
@@ -45,7 +46,6 @@ fn element(text: &str) -> Result<SortBy, String> {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let reading = options.asker.reading().await?;
     let direction = if options.ascending {
         Direction::Ascending
     } else {
@@ -53,9 +53,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     };
     let query = options
         .filters
-        .query()
+        .query()?
         .sort(options.sort, direction)
         .limit(options.limit);
+    let reading = options.asker.reading().await?;
     let page = reading.page(&query, options.after.as_ref()).await?;
     match options.format {
         Format::Json => output::json(&page)?,

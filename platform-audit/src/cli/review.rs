@@ -78,7 +78,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         match options.format {
             Format::Text => print(&verdict)?,
             Format::Json => {}
-            Format::Jsonl => output::say(serde_json::to_string(&verdict)?)?,
+            Format::Jsonl => output::json_line(&verdict)?,
         }
         verdicts.push(verdict);
     }
@@ -125,15 +125,15 @@ fn print(verdict: &Verdict) -> anyhow::Result<()> {
         ))?,
         None => output::say(format_args!("{word} {name}: {found} found"))?,
     }
-    for Breach {
-        value,
-        found,
-        at_least,
-        at_most,
-        ..
-    } in &verdict.breaches
-    {
-        let expected = match at_most {
+    for breach in &verdict.breaches {
+        let Breach {
+            value, at_least, ..
+        } = breach;
+        let (found, listed) = (breach.found, breach.listed);
+        let expected = match breach.at_most {
+            Some(most) if found > most && listed < found => {
+                format!("at most {most}; {listed} of {found} are listed")
+            }
             Some(most) if found > most => format!("at most {most}"),
             _ => format!("at least {at_least}"),
         };

@@ -1,4 +1,4 @@
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::asking::Asker;
 use crate::interrupted::interrupted;
+use crate::output;
 
 /// Shows the records as a page in a browser, until it is interrupted
 ///
@@ -72,18 +73,17 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}: write --listen 127.0.0.1:0 for any free port")
     })?;
-    writeln!(io::stdout(), "http://{}/", listener.local_addr()?)?;
+    output::say(format_args!("http://{}/", listener.local_addr()?))?;
     let file = made
         .as_ref()
         .map(NamedTempFile::path)
         .or(options.password_file.as_deref());
     if let Some(file) = file {
-        writeln!(
-            io::stdout(),
+        output::say(format_args!(
             "Sign in as {} with the password in {}. Ctrl-C ends it.",
-            crate::output::inert(&name),
+            output::inert(&name),
             file.display()
-        )?;
+        ))?;
     }
     let service = explorer
         .router()

@@ -43,8 +43,8 @@ fn group(text: &str) -> Result<GroupBy, String> {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let query = options.filters.query()?;
     let reading = options.asker.reading().await?;
-    let query = options.filters.query();
     let mut found = false;
     let mut document = serde_json::Map::new();
     for by in options.by {
@@ -67,7 +67,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     match options.format {
         Format::Table => {}
         Format::Json => output::json(&document)?,
-        Format::Jsonl => output::say(serde_json::Value::Object(document))?,
+        Format::Jsonl => output::json_line(&document)?,
     }
     Ok(ExitCode::from(u8::from(!found)))
 }

@@ -74,8 +74,9 @@ fn every(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let query = options.filters.query()?;
     let reading = options.asker.reading().await?;
-    let mut tail = reading.tail(&options.filters.query()).await?;
+    let mut tail = reading.tail(&query).await?;
     let ended = follow(&mut tail, &options, interrupted()?).await;
     // Also of a tail that failed: what it told was seen.
     let recorded = tail.end().await;

@@ -80,7 +80,7 @@ impl<DB: AuditDatabase> Form<'_, DB> {
         html! {
             div {
                 label for=(name) { (label) }
-                input id=(name) name=(name) value=(self.visit.value(name)) placeholder=(hint)
+                input id=(name) name=(name) value=(self.given(name)) placeholder=(hint)
                     autocomplete="off" spellcheck="false" inputmode=[(name == LIMIT.0).then_some("numeric")]
                     aria-invalid=[why.map(|_| "true")] aria-describedby=[why.map(|_| why_id(name))];
                 (beside(name, why))
@@ -88,9 +88,17 @@ impl<DB: AuditDatabase> Form<'_, DB> {
         }
     }
 
+    /// All values of a filter, as one list.
+    fn given(&self, name: &str) -> String {
+        let pairs = self.visit.pairs.iter().filter(|(given, _)| given == name);
+        let values: Vec<&str> = pairs.map(|(_, value)| value.as_str()).collect();
+        values.join(",")
+    }
+
     /// A choice. A value that is none of its words stays selected, so that it can be seen and mended.
     fn choice(&self, name: &str, label: &str, options: &[&str]) -> Markup {
-        let given = self.visit.value(name).trim();
+        let given = self.given(name);
+        let given = given.trim();
         let why = self.why(name);
         let none = if matches!(name, "sort" | "direction") {
             "(default)"

@@ -71,7 +71,7 @@ async fn answer<DB: AuditDatabase>(visit: &Visit<DB>, query: &AuditQuery) -> Res
                 p { "The timeline counts the last " (DAYS) " days" @if query.until.is_some() { " of the period" } ". Name a period to count others." }
             }
             (timeline(links, &counted, &visit.reading.summary(&counted.query, counted.group).await?))
-            @if query.actor.is_some() { (actions(visit, query, &counted.query).await?) }
+            @if query.actor.len() == 1 { (actions(visit, query, &counted.query).await?) }
         }
         section aria-labelledby="records" {
             h2 id="records" { "Found" }
@@ -101,8 +101,12 @@ async fn actions<DB: AuditDatabase>(
             h2 id="actions" { "This actor's actions" }
             ul.counts {
                 @for count in &counts {
-                    @let target = query.clone().action(&count.value).to_pairs();
-                    li { a href=(visit.links.to("/", target)) { (brief(&count.value)) } " " (count.records) }
+                    li {
+                        @if let Some(only) = GroupBy::Action.only(query, &count.value) {
+                            a href=(visit.links.to("/", only.to_pairs())) { (brief(&count.value)) }
+                        }
+                        " " (count.records)
+                    }
                 }
             }
             @if counts.len() >= MOST_VALUES { p.note { "These are the " (MOST_VALUES) " most frequent; there may be more." } }

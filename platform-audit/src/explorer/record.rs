@@ -15,6 +15,7 @@ use super::escape::visible;
 use super::html::{on_paper, page, time};
 use super::table::outcome;
 use super::visit::{Links, Site, Visit};
+use crate::query::exact;
 use crate::record::AuditRecord;
 use crate::store::AuditDatabase;
 
@@ -55,7 +56,7 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
 
 /// Links to what belongs to the record.
 fn beside(links: &Links, record: &AuditRecord, trace_url: Option<&str>) -> Markup {
-    let all = |name: &str, value: &str| links.to("/", [(name, value)]);
+    let all = |name: &str, value: &str| links.to("/", [(name, exact(value))]);
     // What the filters would read as something else leads nowhere, rather than to what is another's.
     let is_exact = |value: &&String| !value.is_empty() && value.trim() == value.as_str();
     let is_id = |id: &&String| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());

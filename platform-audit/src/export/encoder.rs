@@ -2,9 +2,10 @@ use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
 
-use super::csv::{COLUMNS, to_row};
+use super::csv::{COLUMNS, to_row, write_row};
 use super::parquet::ParquetEncoder;
 use super::{ExportError, Format, fhir, ocsf};
+use crate::hidden::escape_json;
 use crate::record::AuditRecord;
 
 /// After so many records an export of lines could be continued, if it broke off.
@@ -20,7 +21,7 @@ pub struct Encoder<W: Write + Send> {
 
 enum Inner<W: Write + Send> {
     Lines(W),
-    Csv(Box<csv::Writer<W>>),
+    Csv(W),
     Parquet(Box<ParquetEncoder<W>>),
 }
 
@@ -32,8 +33,8 @@ impl<W: Write + Send> Encoder<W> {
     /// When `out` does not take it.
     pub fn new(format: Format, out: W) -> Result<Self, ExportError> {
         let mut begun = Self::bare(format, out, 0)?;
-        if let Inner::Csv(writer) = &mut begun.inner {
-            writer.write_record(COLUMNS).map_err(in_csv)?;
+        if let Inner::Csv(out) = &mut begun.inner {
+            write_row(out, COLUMNS)?;
         }
         Ok(begun)
     }
@@ -59,11 +60,7 @@ impl<W: Write + Send> Encoder<W> {
     fn bare(format: Format, out: W, records: u64) -> Result<Self, ExportError> {
         let inner = match format {
             Format::Json | Format::JsonLines | Format::Ocsf | Format::Fhir => Inner::Lines(out),
-            Format::Csv => Inner::Csv(Box::new(
-                csv::WriterBuilder::new()
-                    .terminator(csv::Terminator::CRLF)
-                    .from_writer(out),
-            )),
+            Format::Csv => Inner::Csv(out),
             Format::Parquet => Inner::Parquet(Box::new(ParquetEncoder::new(out)?)),
         };
         Ok(Self {
@@ -84,17 +81,18 @@ impl<W: Write + Send> Encoder<W> {
                 if self.format == Format::Json {
                     out.write_all(if self.records == 0 { b"[\n" } else { b",\n" })?;
                 }
-                match self.format {
-                    Format::Ocsf => serde_json::to_writer(&mut *out, &ocsf::event(record)),
-                    Format::Fhir => serde_json::to_writer(&mut *out, &fhir::audit_event(record)),
-                    _ => serde_json::to_writer(&mut *out, record),
-                }
-                .map_err(std::io::Error::from)?;
+                let text = match self.format {
+                    Format::Ocsf => serde_json::to_string(&ocsf::event(record)),
+                    Format::Fhir => serde_json::to_string(&fhir::audit_event(record)),
+                    _ => serde_json::to_string(record),
+                };
+                let text = escape_json(text.map_err(std::io::Error::from)?);
+                out.write_all(text.as_bytes())?;
                 if self.format != Format::Json {
                     out.write_all(b"\n")?;
                 }
             }
-            Inner::Csv(writer) => writer.write_record(to_row(record)).map_err(in_csv)?,
+            Inner::Csv(out) => write_row(out, to_row(record))?,
             Inner::Parquet(parquet) => parquet.write(record)?,
         }
         self.records += 1;
@@ -113,8 +111,7 @@ impl<W: Write + Send> Encoder<W> {
     /// nothing.
     pub(super) fn rest(&mut self) -> Result<Vec<u8>, ExportError> {
         match &mut self.inner {
-            Inner::Lines(out) => out.flush()?,
-            Inner::Csv(writer) => writer.flush()?,
+            Inner::Lines(out) | Inner::Csv(out) => out.flush()?,
             Inner::Parquet(parquet) => return parquet.footer(),
         }
         Ok(Vec::new())
@@ -122,8 +119,7 @@ impl<W: Write + Send> Encoder<W> {
 
     pub(super) fn get_ref(&self) -> &W {
         match &self.inner {
-            Inner::Lines(out) => out,
-            Inner::Csv(writer) => writer.get_ref(),
+            Inner::Lines(out) | Inner::Csv(out) => out,
             Inner::Parquet(parquet) => parquet.get_ref(),
         }
     }
@@ -141,9 +137,7 @@ impl<W: Write + Send> Encoder<W> {
                 }
                 out
             }
-            Inner::Csv(writer) => writer
-                .into_inner()
-                .map_err(|error| ExportError::Write(error.into_error()))?,
+            Inner::Csv(out) => out,
             Inner::Parquet(parquet) => parquet.finish()?,
         };
         out.flush()?;
@@ -159,8 +153,4 @@ impl<W: Write + Send> fmt::Debug for Encoder<W> {
             .field("records", &self.records)
             .finish_non_exhaustive()
     }
-}
-
-fn in_csv(error: csv::Error) -> ExportError {
-    ExportError::Write(std::io::Error::other(error))
 }

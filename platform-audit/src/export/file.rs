@@ -245,9 +245,9 @@ impl ExportFile {
         manifest.bytes = bytes;
         manifest.sha256 = hex::encode(digest.finalize());
         manifest.finished_at = Timestamp::now();
-        let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
-        text.push(b'\n');
-        keep(&beside(&path, MANIFEST), &text)?;
+        let text = manifest.to_text();
+        manifest.own_sha256 = hex::encode(Sha256::digest(&text));
+        keep(&beside(&path, MANIFEST), text.as_bytes())?;
         std::fs::rename(&partial, &path).map_err(|source| failed(&path, source))?;
         remove(&beside(&path, PROGRESS))?;
         Ok(manifest)

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::file::{MANIFEST, beside, failed};
 use super::recount::recount;
 use super::{ExportError, Format};
+use crate::hidden::escape_json;
 use crate::query::{AuditQuery, Origin};
 use crate::record::AuditRecord;
 
@@ -46,6 +47,10 @@ pub struct Manifest {
     pub finished_at: Timestamp,
     /// The version of this crate.
     pub tool_version: String,
+    /// SHA-256 of the manifest's own file, in hexadecimal, which it does not hold itself. The record of
+    /// the export keeps it ([`Export::manifest`](crate::query::Export::manifest)).
+    #[serde(skip)]
+    pub own_sha256: String,
 }
 
 /// A record, as a manifest names it.
@@ -76,7 +81,15 @@ impl Manifest {
             sha256: String::new(),
             finished_at: Timestamp::UNIX_EPOCH,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            own_sha256: String::new(),
         }
+    }
+
+    /// Its file.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        escape_json(text)
     }
 
     pub(super) fn add(&mut self, record: &AuditRecord) {
@@ -93,8 +106,9 @@ impl Manifest {
 /// Whether the file at `path` is what the manifest beside it says; answers the manifest. Compared are
 /// the size, the SHA-256, how many records there are, and the first and the last of them.
 ///
-/// Whoever can change the file can change the manifest with it: keep its SHA-256 elsewhere, such as in
-/// the ticket that asked for the export.
+/// Whoever can change the file can change the manifest with it. So compare
+/// [`own_sha256`](Manifest::own_sha256) with what the record of the export keeps, which
+/// [`Reading::exported`](crate::query::Reading::exported) finds.
 ///
 /// # Errors
 ///
@@ -102,11 +116,12 @@ impl Manifest {
 pub fn verify(path: &Path) -> Result<Manifest, ExportError> {
     let beside_it = beside(path, MANIFEST);
     let text = std::fs::read(&beside_it).map_err(|source| failed(&beside_it, source))?;
-    let manifest: Manifest =
+    let mut manifest: Manifest =
         serde_json::from_slice(&text).map_err(|error| ExportError::Damaged {
             path: beside_it.display().to_string(),
             what: error.to_string(),
         })?;
+    manifest.own_sha256 = hex::encode(Sha256::digest(&text));
     let mut file = File::open(path).map_err(|source| failed(path, source))?;
     let mut digest = Sha256::new();
     let mut bytes = 0;

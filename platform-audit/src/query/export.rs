@@ -9,6 +9,9 @@ use crate::error::Error;
 use crate::record::AuditRecord;
 use crate::store::{AuditDatabase, SETTLING};
 
+/// Under which name the record of an export keeps the SHA-256 of its manifest.
+const MANIFEST: &str = "manifest_sha256";
+
 /// How many records are read at once.
 const PAGE: u16 = 1_000;
 
@@ -23,6 +26,8 @@ pub struct Export<DB: AuditDatabase> {
     continued: Option<(&'static str, Value)>,
     settled: bool,
     records: u64,
+    /// SHA-256 of the manifest of the file that it was written to.
+    manifest: Option<String>,
 }
 
 /// Where the next page begins.
@@ -63,10 +68,39 @@ impl<DB: AuditDatabase> Reading<DB> {
             place: cursor.map_or(Place::First, Place::After),
             settled: false,
             records: 0,
+            manifest: None,
         };
         export.record("export", None).await?;
         export.settled = self.settled(&export.query).await?;
         Ok(export)
+    }
+
+    /// The record of the export to a file whose manifest has this SHA-256, in hexadecimal
+    /// (`Manifest::own_sha256`): if there is none, the manifest was changed since, or the export was
+    /// made from another log. Of several, the first.
+    ///
+    /// Whoever may read the log may record an export that was none, too; the record says who did.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`](Self::page).
+    pub async fn exported(&self, manifest_sha256: &str) -> Result<Option<AuditRecord>, Error> {
+        let query = AuditQuery::new().action("audit.read");
+        let mut statement = Statement::select(self.dialect(), self.schema(), self.dialect().row());
+        statement.conditions(&query)?;
+        let sha256 = statement.argument(manifest_sha256, "text");
+        // Both databases read it so.
+        statement.and(&format!(
+            "record.details ->> 'answer' = 'exported' AND record.details ->> '{MANIFEST}' = {sha256}"
+        ));
+        let order = " ORDER BY record.recorded_at, record.id LIMIT 1";
+        statement.text.push_str(order);
+        let found = self.fetch_records(statement).await?.pop();
+        let asked = [(MANIFEST, Value::from(manifest_sha256))];
+        let records = u64::from(found.is_some());
+        self.record_with("export_record", &query, records, asked)
+            .await?;
+        Ok(found)
     }
 
     /// Refuses a cursor of another log.
@@ -144,6 +178,12 @@ impl<DB: AuditDatabase> Export<DB> {
         Ok(Some(page.records))
     }
 
+    /// Says the SHA-256 of the manifest beside the file that was written, in hexadecimal, for the record
+    /// of how it ended: by it [`Reading::exported`] tells whether the manifest was changed since.
+    pub fn manifest(&mut self, sha256: impl Into<String>) {
+        self.manifest = Some(sha256.into());
+    }
+
     /// Records how it ended: how many records were handed out, those of the last page whether they
     /// were used or not, and whether whoever asked has all of them. Answers how many.
     ///
@@ -165,10 +205,13 @@ impl<DB: AuditDatabase> Export<DB> {
                 ("settled", self.settled.into()),
             ]
         });
+        let manifest = self.manifest.clone();
+        let manifest = manifest.map(|sha256| (MANIFEST, Value::from(sha256)));
         let more = [continued]
             .into_iter()
             .chain(self.continued.clone())
-            .chain(ended.into_iter().flatten());
+            .chain(ended.into_iter().flatten())
+            .chain(manifest);
         self.reading
             .record_with(kind, &self.query, self.records, more)
             .await

@@ -3,14 +3,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::list::Syntax;
 use super::moment;
 use crate::error::Error;
 use crate::record::{ActorKind, Outcome};
 
 /// Which records, in which order. Empty, it asks for all, newest first.
 ///
-/// Conditions hold together; of the outcomes any. Text is compared exactly, upper case and lower
-/// case apart, except where it says otherwise.
+/// Conditions hold together; of a list, any of its values (at most 100), and an empty one is no
+/// condition. Text is compared exactly, upper case and lower case apart, except where it says
+/// otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -22,50 +24,50 @@ pub struct AuditQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// The actor's id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub actor: Vec<String>,
     /// What kind of actor.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor_kind: Option<ActorKind>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub actor_kind: Vec<ActorKind>,
     /// The action, or with `.*` at its end all that begin so, such as `entry.*`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub action: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub action: Vec<String>,
     /// The kind of resource.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resource_type: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resource_type: Vec<String>,
     /// Which resource.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resource_id: Option<String>,
-    /// Any of these outcomes; all, if none is named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resource_id: Vec<String>,
+    /// The outcome.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outcome: Vec<Outcome>,
     /// The tenant that was acted in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tenant: Vec<String>,
     /// The service that wrote the record; the command's `--written-by`.
-    #[serde(alias = "written_by", skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
+    #[serde(alias = "written_by", skip_serializing_if = "Vec::is_empty")]
+    pub service: Vec<String>,
     /// The client's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_address: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client_address: Vec<String>,
     /// The request's method.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub method: Vec<String>,
     /// The route's template.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub route: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub route: Vec<String>,
     /// The request's id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub request_id: Vec<String>,
     /// The trace's id: 32 lower-case hexadecimal digits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trace_id: Vec<String>,
     /// The record's id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub record_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub record_id: Vec<Uuid>,
     /// A field that was changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub changed: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
     /// What the reason contains, in upper or lower case: of ASCII letters everywhere, of others on
     /// Postgres where the database's locale knows them, on SQLite not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,14 +132,17 @@ pub enum Direction {
     Ascending,
 }
 
-/// Declares the builder's methods for text.
+/// Declares the builder's methods for lists of text.
 macro_rules! texts {
     ($($(#[doc = $doc:literal])+ $name:ident;)*) => {
         $(
             $(#[doc = $doc])+
             #[must_use]
             pub fn $name(mut self, value: impl Into<String>) -> Self {
-                self.$name = Some(value.into());
+                let value = value.into();
+                if !self.$name.contains(&value) {
+                    self.$name.push(value);
+                }
                 self
             }
         )*
@@ -150,29 +155,37 @@ impl AuditQuery {
         Self::default()
     }
 
+    // Each adds a value to its list.
     texts! {
-        /// Only by the actor of this id.
+        /// Only by the actor of this id, or another one that is named.
         actor;
-        /// Only this action, or with `.*` at its end all that begin so.
+        /// Only this action, or with `.*` at its end all that begin so, or another one that is named.
         action;
-        /// Only in this tenant.
+        /// Only about resources of this kind, or another one that is named.
+        resource_type;
+        /// Only in this tenant, or another one that is named.
         tenant;
-        /// Only of this service.
+        /// Only of this service, or another one that is named.
         service;
-        /// Only from this address.
+        /// Only from this address, or another one that is named.
         client_address;
-        /// Only with this method.
+        /// Only with this method, or another one that is named.
         method;
-        /// Only on this route.
+        /// Only on this route, or another one that is named.
         route;
-        /// Only of this request.
+        /// Only of this request, or another one that is named.
         request_id;
-        /// Only of this trace.
+        /// Only of this trace, or another one that is named.
         trace_id;
-        /// Only where this field was changed.
+        /// Only where this field was changed, or another one that is named.
         changed;
-        /// Only where the reason contains this.
-        reason;
+    }
+
+    /// Only where the reason contains this.
+    #[must_use]
+    pub fn reason(mut self, text: impl Into<String>) -> Self {
+        self.reason = Some(text.into());
+        self
     }
 
     /// Only from this moment on.
@@ -189,25 +202,20 @@ impl AuditQuery {
         self
     }
 
-    /// Only by actors of this kind.
+    /// Only by actors of this kind, or another one that is named.
     #[must_use]
     pub fn actor_kind(mut self, kind: ActorKind) -> Self {
-        self.actor_kind = Some(kind);
+        if !self.actor_kind.contains(&kind) {
+            self.actor_kind.push(kind);
+        }
         self
     }
 
-    /// Only about this resource.
+    /// Only about this resource, in place of any that was named.
     #[must_use]
     pub fn resource(mut self, resource_type: impl Into<String>, id: impl Into<String>) -> Self {
-        self.resource_type = Some(resource_type.into());
-        self.resource_id = Some(id.into());
-        self
-    }
-
-    /// Only about resources of this kind.
-    #[must_use]
-    pub fn resource_type(mut self, resource_type: impl Into<String>) -> Self {
-        self.resource_type = Some(resource_type.into());
+        self.resource_type = vec![resource_type.into()];
+        self.resource_id = vec![id.into()];
         self
     }
 
@@ -220,10 +228,12 @@ impl AuditQuery {
         self
     }
 
-    /// Only the record of this id.
+    /// Only the record of this id, or another one that is named.
     #[must_use]
     pub fn record_id(mut self, id: Uuid) -> Self {
-        self.record_id = Some(id);
+        if !self.record_id.contains(&id) {
+            self.record_id.push(id);
+        }
         self
     }
 
@@ -242,45 +252,34 @@ impl AuditQuery {
         self
     }
 
-    /// Reads a query from names and values, such as those of a URL or a form. Empty values count
-    /// as not given; `outcome` may be there several times, or hold several with commas between; `since` and
-    /// `until` are [`moment`](super::moment)s.
+    /// Reads a query from names and values, such as those of a URL or a form. Empty values count as
+    /// not given. A list may be there several times, or have several values with commas between;
+    /// `\,` is a comma in a value. `since` and `until` are [`moment`](super::moment)s.
     ///
     /// # Errors
     ///
-    /// When a name is no field of the query, a value is not what the field takes, or another field than
-    /// `outcome` is there twice.
+    /// When a name is no field of the query, a value is not what the field takes, or a field that is
+    /// no list is there twice. When a value has a star that stands for nothing, such as the actor
+    /// `dr.*`, which would be compared exactly and find nothing; `\*` is a star in a value.
     pub fn from_pairs<'a>(
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Error> {
         let mut fields = Map::new();
-        for (name, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
-            if name == "outcome" {
-                let outcomes = fields
-                    .entry(name)
-                    .or_insert_with(|| Value::Array(Vec::new()));
-                if let Value::Array(outcomes) = outcomes {
-                    outcomes.extend(value.split(',').map(Value::from));
-                }
-                continue;
-            }
-            let value = match (name, value.parse::<u16>()) {
-                ("since" | "until", _) => match moment(value) {
-                    Ok(moment) => Value::from(moment.to_string()),
-                    Err(Error::InvalidQuery(what)) => return Err(refused(name, &what)),
-                    Err(other) => return Err(other),
-                },
-                ("limit", Ok(limit)) => Value::from(limit),
-                _ => Value::from(value),
-            };
+        for (name, text) in pairs.into_iter().filter(|(_, text)| !text.is_empty()) {
+            let value = value(name, text)?;
             // Read one by one, so that the error can name the field.
             let alone = Map::from_iter([(name.to_owned(), value.clone())]);
             Self::from_fields(alone).map_err(|error| refused(name, &error))?;
-            if fields.insert(name.to_owned(), value).is_some() {
-                return Err(refused(name, &"it is there twice"));
+            match (fields.get_mut(name), value) {
+                (Some(Value::Array(values)), Value::Array(more)) => values.extend(more),
+                (Some(_), _) => return Err(refused(name, &"it is there twice")),
+                (None, value) => {
+                    fields.insert(name.to_owned(), value);
+                }
             }
         }
-        Self::from_fields(fields).map_err(|error| refused("outcome", &error))
+        let query = Self::from_fields(fields);
+        query.map_err(|error| Error::InvalidQuery(error.to_string()))
     }
 
     fn from_fields(fields: Map<String, Value>) -> Result<Self, serde_json::Error> {
@@ -294,13 +293,12 @@ impl AuditQuery {
         };
         let mut pairs = Vec::new();
         for (name, value) in fields {
+            let syntax = Syntax::of(&name);
             match value {
-                Value::String(text) => pairs.push((name, text)),
-                Value::Array(texts) => {
-                    let texts = texts
-                        .into_iter()
-                        .filter_map(|it| Some(it.as_str()?.to_owned()));
-                    pairs.extend(texts.map(|text| (name.clone(), text)));
+                Value::String(text) => pairs.push((name, syntax.write(&text))),
+                Value::Array(values) => {
+                    let texts = values.iter().filter_map(Value::as_str);
+                    pairs.extend(texts.map(|text| (name.clone(), syntax.write(text))));
                 }
                 other => pairs.push((name, other.to_string())),
             }
@@ -325,7 +323,34 @@ impl AuditQuery {
     }
 }
 
-fn refused(name: &str, error: &impl std::fmt::Display) -> Error {
+/// The value of the field `name`, as JSON.
+fn value(name: &str, text: &str) -> Result<Value, Error> {
+    Ok(match name {
+        "since" | "until" => match moment(text) {
+            Ok(moment) => Value::from(moment.to_string()),
+            Err(Error::InvalidQuery(what)) => return Err(refused(name, &what)),
+            Err(other) => return Err(other),
+        },
+        "limit" => text.parse::<u16>().map_or(Value::from(text), Value::from),
+        "sort" | "direction" => Value::from(text),
+        _ => {
+            let syntax = Syntax::of(name);
+            let values = syntax.read(text).map_err(|what| refused(name, &what))?;
+            match (syntax, values.into_iter().map(Value::from)) {
+                (Syntax::Single, mut values) => values.next().unwrap_or_default(),
+                (_, values) => values.collect(),
+            }
+        }
+    })
+}
+
+/// The text of a list that [`AuditQuery::from_pairs`] reads as `value` alone.
+#[cfg(feature = "explorer")]
+pub(crate) fn exact(value: &str) -> String {
+    Syntax::List.write(value)
+}
+
+pub(super) fn refused(name: &str, error: &impl std::fmt::Display) -> Error {
     Error::InvalidQuery(format!("{name}: {error}"))
 }
 
@@ -335,13 +360,36 @@ mod tests {
     use crate::record::{ActorKind, Outcome};
 
     #[test]
+    fn a_list_is_read_from_commas_or_from_several_pairs() {
+        let expected = AuditQuery::new()
+            .action("patient.read")
+            .action("patient.export")
+            .actor_kind(ActorKind::User)
+            .actor_kind(ActorKind::System);
+        let commas = [
+            ("action", "patient.read,patient.export"),
+            ("actor_kind", "user, system"),
+        ];
+        assert_eq!(AuditQuery::from_pairs(commas).unwrap(), expected);
+        let pairs = [
+            ("action", "patient.read"),
+            ("actor_kind", "user,system"),
+            ("action", "patient.export"),
+        ];
+        assert_eq!(AuditQuery::from_pairs(pairs).unwrap(), expected);
+    }
+
+    #[test]
     fn a_query_survives_its_pairs() {
         let query = AuditQuery::new()
             .since("2026-10-01T00:00:00Z".parse().unwrap())
-            .actor("ada & co")
+            .actor("ada & co, of *")
+            .actor("bob\\")
             .actor_kind(ActorKind::User)
             .action("entry.*")
+            .action("patient.read")
             .resource("entry", "7")
+            .reason("ticket 1, *urgent*")
             .outcome(Outcome::Denied)
             .outcome(Outcome::TimedOut)
             .sort(SortBy::ClientAddress, Direction::Ascending)
@@ -360,6 +408,10 @@ mod tests {
             ("outcome", "fine"),
             ("limit", "many"),
             ("record_id", "7"),
+            ("actor", "dr.*"),
+            ("action", "*.read"),
+            ("reason", "ticket*"),
+            ("actor_kind", "user,robot"),
             ("sort", "amount; DROP TABLE record"),
         ] {
             let error = AuditQuery::from_pairs([(name, value)])
@@ -371,6 +423,9 @@ mod tests {
             AuditQuery::from_pairs([("actor", "")]).unwrap(),
             AuditQuery::new()
         );
+        let twice = [("sort", "actor"), ("sort", "action")];
+        let error = AuditQuery::from_pairs(twice).unwrap_err().to_string();
+        assert!(error.contains("sort: it is there twice"), "{error}");
         assert!(AuditQuery::new().limit(0).page_size().is_err());
         assert!(AuditQuery::new().limit(1001).page_size().is_err());
     }

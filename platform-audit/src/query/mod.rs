@@ -29,7 +29,8 @@
 //! # What has an index
 //!
 //! On Postgres: period, actor, resource, exact action, outcomes other than success, trace id, request
-//! id and record id, each newest first. What else there is (a prefix of an action, tenant, service,
+//! id and record id, each newest first; of several actors, actions, resources, traces or requests,
+//! each costs as much as one. What else there is (a prefix of an action, tenant, service,
 //! address, route, method, changed field, text of the reason), and every other order, reads all
 //! records of the period, so name a period with them. On SQLite: period, actor, resource and record
 //! id; all else reads all records of the period.
@@ -45,7 +46,9 @@ mod cursor;
 mod export;
 mod filter;
 mod horizon;
+mod list;
 mod moment;
+mod parts;
 mod reader;
 mod statement;
 mod summary;
@@ -55,6 +58,8 @@ mod unite;
 pub use actions::RecordedAction;
 pub use cursor::Cursor;
 pub use export::Export;
+#[cfg(feature = "explorer")]
+pub(crate) use filter::exact;
 pub use filter::{AuditQuery, Direction, SortBy};
 pub use moment::moment;
 pub use reader::{AuditReader, Origin, Page, Reading};

@@ -4,14 +4,15 @@ use jiff::{Span, Timestamp, Zoned, civil};
 use crate::error::Error;
 
 /// A moment as people write it: so long ago (`7d`, `12h 30m`), an RFC 3339 time, or a day (UTC),
-/// which is its beginning.
+/// which is its beginning. A time may name its time zone, too, as in RFC 9557.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidQuery`] when it is none of these.
+/// [`Error::InvalidQuery`] when it is none of these, or its offset is not that of its time zone (RFC
+/// 9557, section 3.4); without the feature `review`, the time zones are those that the system knows.
 pub fn moment(text: &str) -> Result<Timestamp, Error> {
     if let Ok(moment) = text.parse::<Timestamp>() {
-        return Ok(moment);
+        return agreed(text, moment);
     }
     // Also a time without an offset parses as its day.
     if let Ok(day) = text.parse::<civil::Date>()
@@ -30,6 +31,21 @@ pub fn moment(text: &str) -> Result<Timestamp, Error> {
         })
 }
 
+/// `moment`, unless `text` names a time zone that has another offset then: a `Timestamp` is parsed by
+/// its offset alone.
+fn agreed(text: &str, moment: Timestamp) -> Result<Timestamp, Error> {
+    if !text.contains('[') {
+        return Ok(moment);
+    }
+    // Refuses a conflict by itself.
+    match text.parse::<Zoned>() {
+        Ok(zoned) if zoned.timestamp() == moment => Ok(moment),
+        _ => Err(Error::InvalidQuery(format!(
+            "`{text}` has an offset that is not its time zone's at that time, or a time zone that is not known: write the right offset, or leave out what is in brackets"
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::moment;
@@ -46,6 +62,29 @@ mod tests {
         }
         let ago = moment("12h").unwrap();
         assert!(ago < jiff::Timestamp::now() - jiff::SignedDuration::from_hours(11));
+    }
+
+    #[test]
+    #[cfg(feature = "review")] // which brings the time zones along
+    fn an_offset_that_is_not_the_time_zones_is_refused() {
+        for text in [
+            "2026-03-03T22:00:00+01:00[Europe/Berlin]",
+            "2026-03-03T21:00:00Z[Europe/Berlin]",
+            "2026-03-03T21:00:00Z[UTC]",
+        ] {
+            let read = moment(text).unwrap().to_string();
+            assert_eq!(read, "2026-03-03T21:00:00Z", "{text}");
+        }
+        for text in [
+            "2026-03-03T22:00:00+02:00[Europe/Berlin]",
+            "2026-03-03T22:00:00+02:00[!Europe/Berlin]",
+            "2026-07-03T22:00:00+01:00[Europe/Berlin]",
+            "2026-03-03T22:00:00+02:00[+01:00]",
+            "2026-03-03T22:00:00+01:00[Mars/Base]",
+        ] {
+            let error = moment(text).expect_err(text).to_string();
+            assert!(error.contains("time zone"), "{error}");
+        }
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::store::{AuditDatabase, Dialect, connection_failed, schema_name, sessi
 /// How long a statement may take before it is asked whether it waits for a lock.
 const LOCKED_FOR: Duration = Duration::from_secs(5);
 
+/// How long the names of a machine and of its user may be, in bytes.
+const MACHINE: usize = 256;
+
 /// Reads the audit log of a service. Cheap to clone.
 ///
 /// On Postgres the rights of the reader role suffice, which may read the views and leave records
@@ -31,6 +34,8 @@ pub struct AuditReader<DB: AuditDatabase> {
     service: String,
     schema: String,
     client_addresses: Option<ClientAddresses>,
+    /// The user of the operating system and the host, of a program that people run.
+    machine: Option<[String; 2]>,
 }
 
 /// The audit log as somebody reads it. See [`AuditReader::asked_by`].
@@ -125,6 +130,7 @@ impl<DB: AuditDatabase> AuditReader<DB> {
             service,
             schema,
             client_addresses: None,
+            machine: None,
         })
     }
 
@@ -136,6 +142,7 @@ impl<DB: AuditDatabase> AuditReader<DB> {
             service: core.service.clone(),
             schema: schema.to_owned(),
             client_addresses: core.client_addresses.clone(),
+            machine: None,
         }
     }
 
@@ -148,6 +155,19 @@ impl<DB: AuditDatabase> AuditReader<DB> {
         source: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static,
     ) -> Self {
         self.client_addresses = Some(ClientAddresses(Arc::new(source)));
+        self
+    }
+
+    /// Says which user of the operating system runs this program on which host: the records of its
+    /// readings have both in `details`, as `os_user` and `host`, each at most 256 bytes. For a program
+    /// that people run, whose readings no request names the origin of.
+    #[must_use]
+    pub fn running_as(mut self, os_user: impl Into<String>, host: impl Into<String>) -> Self {
+        let bounded = |mut text: String| {
+            text.truncate(text.floor_char_boundary(MACHINE));
+            text
+        };
+        self.machine = Some([bounded(os_user.into()), bounded(host.into())]);
         self
     }
 
@@ -392,10 +412,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     fn statement(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> Result<Statement, Error> {
         let size = query.page_size()?;
         let place = cursor.map(|cursor| cursor.place(query)).transpose()?;
-        let mut statement = Statement::select(self.dialect(), self.schema(), "record.*");
-        statement.conditions(query)?;
-        statement.page(query, place, size + 1);
-        Ok(statement)
+        Statement::page(self.dialect(), self.schema(), query, place, size + 1)
     }
 
     /// The rows of a statement that answers JSON.
@@ -471,6 +488,10 @@ impl<DB: AuditDatabase> Reading<DB> {
         details.insert("query".to_owned(), query);
         details.insert("answer".to_owned(), kind.into());
         details.insert("records".to_owned(), rows.into());
+        if let Some([os_user, host]) = &self.reader.machine {
+            details.insert("os_user".to_owned(), os_user.as_str().into());
+            details.insert("host".to_owned(), host.as_str().into());
+        }
         for (name, value) in more {
             details.insert(name.to_owned(), value);
         }
@@ -573,6 +594,7 @@ impl<DB: AuditDatabase> Clone for AuditReader<DB> {
             service: self.service.clone(),
             schema: self.schema.clone(),
             client_addresses: self.client_addresses.clone(),
+            machine: self.machine.clone(),
         }
     }
 }

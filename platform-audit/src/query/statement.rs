@@ -7,7 +7,7 @@ use crate::error::Error;
 
 use super::cursor::{KEY_LENGTH, Place};
 use super::{AuditQuery, Direction, SortBy};
-use crate::record::{EARLIEST, Key, LATEST};
+use crate::record::Key;
 use crate::store::Dialect;
 
 /// The texts that a record is sorted by, all but the reason.
@@ -118,23 +118,19 @@ impl Statement {
         self.text.push_str(condition);
     }
 
-    fn equal(&mut self, column: &str, value: Option<&String>) {
-        if let Some(value) = value {
-            let argument = self.argument(value, "text");
-            self.and(&format!("record.{column} = {argument}"));
+    /// Compares `column` with any of `values`, unless there is none.
+    fn any(&mut self, column: &str, values: &[String]) {
+        let arguments: Vec<String> = values.iter().map(|it| self.argument(it, "text")).collect();
+        match arguments.as_slice() {
+            [] => {}
+            [argument] => self.and(&format!("record.{column} = {argument}")),
+            several => self.and(&format!("record.{column} IN ({})", several.join(", "))),
         }
     }
 
-    /// The conditions of `query`. A period that nothing can be in is refused: that nothing was found
-    /// in it would be taken for an answer.
+    /// The conditions of `query`.
     pub(super) fn conditions(&mut self, query: &AuditQuery) -> Result<(), Error> {
-        if let (Some(since), Some(until)) = (query.since, query.until)
-            && since >= until
-        {
-            return Err(Error::InvalidQuery(format!(
-                "nothing can be since {since} and before {until}: name a period that ends after it begins"
-            )));
-        }
+        query.check()?;
         if let Some(since) = query.since {
             let since = self.moment(since);
             self.and(&format!("record.recorded_at >= {since}"));
@@ -143,51 +139,42 @@ impl Statement {
             let until = self.moment(until);
             self.and(&format!("record.recorded_at < {until}"));
         }
-        if let Some(id) = query.record_id {
-            let id = self.argument(id.to_string(), "uuid");
-            self.and(&format!("record.id = {id}"));
+        let ids = query.record_id.iter();
+        let ids: Vec<String> = ids
+            .map(|id| self.argument(id.to_string(), "uuid"))
+            .collect();
+        if !ids.is_empty() {
+            self.and(&format!("record.id IN ({})", ids.join(", ")));
         }
-        if let Some(kind) = query.actor_kind {
+        let kinds = query.actor_kind.iter().map(|kind| {
             let word = serde_json::to_value(kind).unwrap_or_default();
-            let kind = self.argument(word.as_str().unwrap_or_default(), "text");
-            self.and(&format!("record.actor_kind = {kind}"));
-        }
-        self.equal("actor_id", query.actor.as_ref());
-        self.equal("actor_tenant", query.tenant.as_ref());
-        self.equal("resource_type", query.resource_type.as_ref());
-        self.equal("resource_id", query.resource_id.as_ref());
-        self.equal("service", query.service.as_ref());
-        self.equal("client_address", query.client_address.as_ref());
-        self.equal("method", query.method.as_ref());
-        self.equal("route", query.route.as_ref());
+            word.as_str().unwrap_or_default().to_owned()
+        });
+        self.any("actor_kind", &kinds.collect::<Vec<_>>());
+        self.any("actor_id", &query.actor);
+        self.any("actor_tenant", &query.tenant);
+        self.any("resource_type", &query.resource_type);
+        self.any("resource_id", &query.resource_id);
+        self.any("service", &query.service);
+        self.any("client_address", &query.client_address);
+        self.any("method", &query.method);
+        self.any("route", &query.route);
         let leading = self.leading(query).map(|(column, _)| column);
-        for (column, value) in [
+        for (column, values) in [
             ("request_id", &query.request_id),
             ("trace_id", &query.trace_id),
         ] {
-            match value {
-                Some(value) if leading == Some(column) => {
+            match values.as_slice() {
+                [value] if leading == Some(column) => {
                     let argument = self.argument(value, "text");
                     self.and(&format!(
                         "record.{column} >= {argument} AND record.{column} <= {argument}"
                     ));
                 }
-                value => self.equal(column, value.as_ref()),
+                values => self.any(column, values),
             }
         }
-        if let Some(action) = &query.action {
-            if let Some(prefix) = action.strip_suffix('*') {
-                let prefix = self.argument(prefix, "text");
-                self.and(&match self.dialect {
-                    Dialect::Postgres => format!("starts_with(record.action, {prefix})"),
-                    Dialect::Sqlite => {
-                        format!("substr(record.action, 1, length({prefix})) = {prefix}")
-                    }
-                });
-            } else {
-                self.equal("action", Some(action));
-            }
-        }
+        self.actions(&query.action);
         if !query.outcome.is_empty() {
             // Words of a closed set, written out so that the index of failures can be used.
             let words: Vec<_> = query
@@ -197,13 +184,15 @@ impl Statement {
                 .collect();
             self.and(&format!("record.outcome IN ({})", words.join(", ")));
         }
-        if let Some(field) = &query.changed {
-            let field = self.argument(field, "text");
+        let fields = query.changed.iter();
+        let fields: Vec<String> = fields.map(|it| self.argument(it, "text")).collect();
+        if !fields.is_empty() {
+            let fields = fields.join(", ");
             self.and(&match self.dialect {
-                Dialect::Postgres => format!("jsonb_exists(record.changes, {field})"),
-                Dialect::Sqlite => {
-                    format!("EXISTS (SELECT 1 FROM json_each(record.changes) WHERE key = {field})")
-                }
+                Dialect::Postgres => format!("jsonb_exists_any(record.changes, ARRAY[{fields}])"),
+                Dialect::Sqlite => format!(
+                    "EXISTS (SELECT 1 FROM json_each(record.changes) WHERE key IN ({fields}))"
+                ),
             });
         }
         if let Some(text) = &query.reason {
@@ -219,52 +208,121 @@ impl Statement {
         Ok(())
     }
 
+    /// Any of these actions; one with a star at its end is the beginning of others.
+    fn actions(&mut self, actions: &[String]) {
+        let (prefixes, exact): (Vec<_>, Vec<_>) = actions.iter().partition(|it| it.ends_with('*'));
+        if prefixes.is_empty() {
+            return self.any("action", actions);
+        }
+        let mut conditions = Vec::new();
+        for prefix in prefixes.into_iter().filter_map(|it| it.strip_suffix('*')) {
+            let prefix = self.argument(prefix, "text");
+            conditions.push(match self.dialect {
+                Dialect::Postgres => format!("starts_with(record.action, {prefix})"),
+                Dialect::Sqlite => {
+                    format!("substr(record.action, 1, length({prefix})) = {prefix}")
+                }
+            });
+        }
+        for action in exact {
+            let action = self.argument(action, "text");
+            conditions.push(format!("record.action = {action}"));
+        }
+        self.and(&format!("({})", conditions.join(" OR ")));
+    }
+
     /// The records as JSON: from `place` on, in the order of `query`, or backwards from it; at most
     /// `limit`.
-    pub(super) fn page(&mut self, query: &AuditQuery, place: Option<&Place>, limit: usize) {
+    pub(super) fn page(
+        dialect: Dialect,
+        schema: &str,
+        query: &AuditQuery,
+        place: Option<&Place>,
+        limit: usize,
+    ) -> Result<Self, Error> {
         let backwards = place.is_some_and(|place| place.before);
         let descending = (query.direction == Direction::Descending) != backwards;
-        let key = match self.leading(query) {
-            Some((column, _)) => Some((format!("record.{column}"), "text")),
-            None => self.sort_key(query.sort),
-        };
-        // Without an index to use, times that cannot be read are compared as what stands in for them.
-        let recorded_at = match (&key, self.dialect) {
-            (Some((_, _)), Dialect::Postgres) if self.leading(query).is_none() => {
-                format!("LEAST(GREATEST(record.recorded_at, '{EARLIEST}'), '{LATEST}')")
+        let mut page = Self::of(dialect, "");
+        let mut parts = Vec::new();
+        for part in query.parts() {
+            page.text = Self::select(dialect, schema, "record.*").text;
+            page.conditions(&part)?;
+            let key = page.key(&part);
+            if let Some(place) = place {
+                page.beyond(&part, place, descending);
             }
-            _ => "record.recorded_at".to_owned(),
-        };
-        let columns: Vec<&str> = key
-            .as_ref()
-            .map(|(expression, _)| expression.as_str())
-            .into_iter()
-            .chain([recorded_at.as_str(), "record.id"])
-            .collect();
-        if let Some(place) = place {
-            let mut values = Vec::new();
-            if let Some((_, kind)) = &key {
-                let value = self.leading(query).map_or(&place.key, |(_, value)| value);
-                values.push(self.argument(value, kind));
-            }
-            values.push(self.moment(place.recorded_at));
-            values.push(self.argument(place.id.to_string(), "uuid"));
-            let operator = if descending { "<" } else { ">" };
-            self.and(&format!(
-                "({}) {operator} ({})",
-                columns.join(", "),
-                values.join(", ")
-            ));
+            let order = order(key.as_deref(), page.recorded_at(&part), descending);
+            parts.push(format!("{} ORDER BY {order} LIMIT {limit}", page.text));
         }
-        let order = if descending { " DESC" } else { " ASC" };
-        let order: Vec<_> = columns.iter().map(|it| format!("{it}{order}")).collect();
-        let order = order.join(", ");
         // The records are made JSON of once they are chosen: in one go, Postgres may do it for all.
-        self.text = format!(
-            "SELECT {} FROM ({} ORDER BY {order} LIMIT {limit}) AS record ORDER BY {order}",
-            self.dialect.row(),
-            self.text
+        let (chosen, order) = match <[String; 1]>::try_from(parts) {
+            Ok([part]) => {
+                let key = page.key(query);
+                let order = order(key.as_deref(), page.recorded_at(query), descending);
+                (part, order)
+            }
+            Err(parts) => {
+                // Of several parts, each has as many records as all may have.
+                let order = order(None, RECORDED_AT, descending);
+                let parts: Vec<_> = parts
+                    .into_iter()
+                    .map(|part| format!("SELECT * FROM ({part}) AS part"))
+                    .collect();
+                let parts = parts.join(" UNION ALL ");
+                let chosen =
+                    format!("SELECT * FROM ({parts}) AS record ORDER BY {order} LIMIT {limit}");
+                (chosen, order)
+            }
+        };
+        page.text = format!(
+            "SELECT {} FROM ({chosen}) AS record ORDER BY {order}",
+            dialect.row()
         );
+        Ok(page)
+    }
+
+    /// What is sorted by before the time, if anything is.
+    fn key(&self, query: &AuditQuery) -> Option<String> {
+        match self.leading(query) {
+            Some((column, _)) => Some(format!("record.{column}")),
+            None => self.sort_key(query.sort).map(|(expression, _)| expression),
+        }
+    }
+
+    /// The time as it is sorted by. Without an index to use, times that cannot be read are compared as
+    /// what stands in for them.
+    fn recorded_at(&self, query: &AuditQuery) -> &'static str {
+        let sorts_by_more = self.leading(query).is_none() && self.sort_key(query.sort).is_some();
+        match self.dialect {
+            Dialect::Postgres if sorts_by_more => READABLE_RECORDED_AT,
+            _ => RECORDED_AT,
+        }
+    }
+
+    /// Leaves only what lies beyond `place`.
+    fn beyond(&mut self, query: &AuditQuery, place: &Place, descending: bool) {
+        let mut columns = Vec::new();
+        let mut values = Vec::new();
+        let leading = self.leading(query);
+        let key = match leading {
+            Some((column, value)) => Some((format!("record.{column}"), "text", value)),
+            None => self
+                .sort_key(query.sort)
+                .map(|(expression, kind)| (expression, kind, &place.key)),
+        };
+        if let Some((expression, kind, value)) = key {
+            columns.push(expression);
+            values.push(self.argument(value, kind));
+        }
+        columns.extend([self.recorded_at(query), "record.id"].map(ToOwned::to_owned));
+        values.push(self.moment(place.recorded_at));
+        values.push(self.argument(place.id.to_string(), "uuid"));
+        let operator = if descending { "<" } else { ">" };
+        self.and(&format!(
+            "({}) {operator} ({})",
+            columns.join(", "),
+            values.join(", ")
+        ));
     }
 
     /// The column by whose index records are to be read in the order of time, and its value: that
@@ -275,8 +333,11 @@ impl Statement {
         if self.dialect != Dialect::Postgres || query.sort != SortBy::RecordedAt {
             return None;
         }
-        let request = query.request_id.as_ref().map(|id| ("request_id", id));
-        request.or_else(|| query.trace_id.as_ref().map(|id| ("trace_id", id)))
+        match (query.request_id.as_slice(), query.trace_id.as_slice()) {
+            ([id], _) => Some(("request_id", id)),
+            (_, [id]) => Some(("trace_id", id)),
+            _ => None,
+        }
     }
 
     /// What is compared, and the type of its arguments; `None` if that is the time alone.
@@ -324,6 +385,20 @@ impl Statement {
             SortBy::Reason => text("reason"),
         }
     }
+}
+
+const RECORDED_AT: &str = "record.recorded_at";
+
+/// Between [`EARLIEST`](crate::record::EARLIEST) and [`LATEST`](crate::record::LATEST).
+const READABLE_RECORDED_AT: &str =
+    "LEAST(GREATEST(record.recorded_at, '0001-01-01T00:00:00Z'), '9999-12-30T00:00:00Z')";
+
+/// By `key`, if there is one, then by time and id.
+fn order(key: Option<&str>, recorded_at: &str, descending: bool) -> String {
+    let direction = if descending { "DESC" } else { "ASC" };
+    let columns = key.into_iter().chain([recorded_at, "record.id"]);
+    let columns: Vec<_> = columns.map(|it| format!("{it} {direction}")).collect();
+    columns.join(", ")
 }
 
 /// As SQLite stores `recorded_at`: in whole milliseconds, here rounded up, so that what is at or

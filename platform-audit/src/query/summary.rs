@@ -37,11 +37,21 @@ impl GroupBy {
     /// if there is no such value, or it is that of records that have none, which cannot be asked for.
     pub fn only(self, query: &AuditQuery, value: &str) -> Option<AuditQuery> {
         let query = query.clone();
+        let only = vec![value.to_owned()];
         Some(match self {
             _ if value.is_empty() => return None,
-            Self::Action => query.action(value),
-            Self::Actor => query.actor(value),
-            Self::ResourceType => query.resource_type(value),
+            Self::Action => AuditQuery {
+                action: only,
+                ..query
+            },
+            Self::Actor => AuditQuery {
+                actor: only,
+                ..query
+            },
+            Self::ResourceType => AuditQuery {
+                resource_type: only,
+                ..query
+            },
             Self::Outcome => {
                 let outcome = vec![serde_json::from_value(value.into()).ok()?];
                 AuditQuery { outcome, ..query }

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
+use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::auditable::{Auditable, Field, Fields};
 
@@ -9,28 +10,34 @@ use crate::auditable::{Auditable, Field, Fields};
 const REDACTED: &str = "[redacted]";
 
 /// One field's change. A field that did not change has no entry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Change {
     /// The value before; absent when the resource was created.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "present"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
     /// The value after; absent when the resource was deleted.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "present"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }
 
-/// Keeps a stored `null` apart from an absent side.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
+/// Reads an object with `before`, `after` or both, and nothing else: a derived implementation takes a
+/// list of two for the same. A `null` is kept apart from an absent side.
+impl<'de> Deserialize<'de> for Change {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut sides = Map::deserialize(deserializer)?;
+        let change = Self {
+            before: sides.remove("before"),
+            after: sides.remove("after"),
+        };
+        let is_empty = change.before.is_none() && change.after.is_none();
+        if is_empty || !sides.is_empty() {
+            return Err(D::Error::custom(
+                "a change is an object with `before`, `after` or both",
+            ));
+        }
+        Ok(change)
+    }
 }
 
 pub(crate) fn created<T: Auditable + ?Sized>(after: &T) -> BTreeMap<String, Change> {
@@ -100,6 +107,36 @@ impl Field {
             Value::from(REDACTED)
         } else {
             self.value.into_shown(REDACTED)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Change;
+    use serde_json::json;
+
+    #[test]
+    fn a_change_is_an_object_with_before_or_after() {
+        for change in [
+            json!({"before": 1}),
+            json!({"after": null}),
+            json!({"before": null, "after": [1, 2]}),
+        ] {
+            let read: Change = serde_json::from_value(change.clone()).unwrap();
+            assert_eq!(serde_json::to_value(read).unwrap(), change);
+        }
+        for other in [
+            json!([1, 2]),
+            json!([]),
+            json!({}),
+            json!({"after": 1, "by": "eve"}),
+            json!({"Before": 1}),
+            json!(null),
+            json!("5"),
+        ] {
+            let read = serde_json::from_value::<Change>(other.clone());
+            assert!(read.is_err(), "{other}");
         }
     }
 }

@@ -32,7 +32,8 @@ impl AuditRecord {
     ///
     /// An administrator can write what is no record, such as a list in place of `details`. It must
     /// hide neither itself nor the others: what cannot be read is shown as text in `details`, and
-    /// its column is named in `cut`, as is one that the database sent in part.
+    /// its column is named in `cut`, as is one that the database sent in part. Of `changes`, only the
+    /// fields that are no changes are.
     pub(crate) fn from_row(row: &str) -> serde_json::Result<Self> {
         match serde_json::from_str(row) {
             Ok(record) if !row.contains(OVERSIZED) => Ok(record),
@@ -52,6 +53,21 @@ impl AuditRecord {
 
 /// The member that names what was sent in part.
 const OVERSIZED: &str = r#""oversized""#;
+
+/// Moves what are no changes out of the column `changes`, if that is an object; the others are kept.
+/// Returns the column in two parts.
+fn apart(raw: &str) -> serde_json::Result<Option<(Box<RawValue>, Changes<'_>)>> {
+    let Ok(changes) = serde_json::from_str::<Changes<'_>>(raw) else {
+        return Ok(None);
+    };
+    let (good, odd): (Changes<'_>, Changes<'_>) = changes
+        .into_iter()
+        .partition(|(_, change)| reads::<Change>(change.get()));
+    let good = serde_json::value::to_raw_value(&good)?;
+    Ok(Some((good, odd)))
+}
+
+type Changes<'a> = BTreeMap<String, &'a RawValue>;
 
 /// A column, whether it can be read, and what stands in for it otherwise.
 type Check = (&'static str, fn(&str) -> bool, Option<&'static str>);
@@ -84,13 +100,21 @@ fn odd(row: &str) -> serde_json::Result<AuditRecord> {
     let oversized = oversized.and_then(|raw| serde_json::from_str::<Vec<String>>(raw.get()).ok());
     let why = columns.remove(UNREADABLE);
     let mut unreadable = Map::new();
+    let mut cut = Vec::new();
+    let changes = columns.get("changes").map_or("null", |raw| raw.get());
+    let changes = apart(changes)?.filter(|(_, odd)| !odd.is_empty());
+    if let Some((good, odd)) = &changes {
+        columns.insert("changes".to_owned(), good);
+        unreadable.insert("changes".to_owned(), shown(&serde_json::to_string(odd)?));
+        cut.extend(odd.keys().map(|field| format!("changes.{field}")));
+    }
     for (column, reads, instead) in CHECKS {
         let raw = columns.get(column).map_or("null", |raw| raw.get());
         if reads(raw) {
             continue;
         }
-        let shown = &raw[..raw.floor_char_boundary(SHOWN)];
-        unreadable.insert(column.to_owned(), shown.into());
+        unreadable.insert(column.to_owned(), shown(raw));
+        cut.push(column.to_owned());
         let instead = match column {
             "occurred_at" => columns.get("recorded_at").map(|raw| raw.get()).or(instead),
             "recorded_at" if raw.starts_with("\"-") || raw.ends_with("BC\"") => {
@@ -105,7 +129,7 @@ fn odd(row: &str) -> serde_json::Result<AuditRecord> {
     }
     let mut record: AuditRecord = serde_json::from_str(&serde_json::to_string(&columns)?)?;
     record.cut.extend(oversized.into_iter().flatten());
-    record.cut.extend(unreadable.keys().cloned());
+    record.cut.extend(cut);
     let shown = match why {
         Some(why) => serde_json::from_str(why.get())?,
         None if unreadable.is_empty() => return Ok(record),
@@ -113,6 +137,11 @@ fn odd(row: &str) -> serde_json::Result<AuditRecord> {
     };
     record.details.insert(UNREADABLE.to_owned(), shown);
     Ok(record)
+}
+
+/// The beginning of `raw`, as a text.
+fn shown(raw: &str) -> Value {
+    raw[..raw.floor_char_boundary(SHOWN)].into()
 }
 
 fn reads<T: DeserializeOwned>(raw: &str) -> bool {
@@ -141,7 +170,6 @@ mod tests {
         let deep = format!("{{\"a\": {}1{}}}", "[".repeat(200), "]".repeat(200));
         for (column, value) in [
             ("changes", "[]"),
-            ("changes", r#"{"amount": 1}"#),
             ("details", r#"[1, {"database_user": "eve"}]"#),
             ("details", r#"{"n": 1e400}"#),
             ("details", &*deep),
@@ -163,6 +191,21 @@ mod tests {
         }
         let whole = AuditRecord::from_row(&row("status", "201")).unwrap();
         assert_eq!((whole.details.len(), whole.cut.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_no_change_is_told_and_not_shown_as_one() {
+        let changes = r#"{"amount": {"before": 1, "after": 2}, "weird": [1,2], "x": 7, "y": {"after": 1, "by": "eve"}}"#;
+        let record = AuditRecord::from_row(&row("changes", changes)).unwrap();
+        let shown: Vec<_> = record.changes.keys().collect();
+        assert_eq!(shown, ["amount"]);
+        assert_eq!(
+            record.cut,
+            ["path", "changes.weird", "changes.x", "changes.y"]
+        );
+        let told = r#"{"weird":[1,2],"x":7,"y":{"after": 1, "by": "eve"}}"#;
+        assert_eq!(record.details["[unreadable]"], json!({ "changes": told }));
+        assert_eq!(record.details["kept"], true);
     }
 
     #[test]

@@ -104,7 +104,11 @@ fn take<'de, T: Deserialize<'de>>(table: &mut Table, name: &str) -> Result<Optio
         .map_err(|error: toml::de::Error| format!("{name}: {}", error.message()))
 }
 
-/// What is left are conditions.
+fn is_single(name: &str) -> bool {
+    matches!(name, "since" | "until" | "reason")
+}
+
+/// What is left are conditions, each a text or, but for some, a list of texts.
 fn query(table: &Table) -> Result<AuditQuery, String> {
     let mut pairs = Vec::new();
     for (name, value) in table {
@@ -112,7 +116,7 @@ fn query(table: &Table) -> Result<AuditQuery, String> {
             return Err(format!("{name} is nothing that a review counts by"));
         }
         let values = match value {
-            Value::Array(values) if name == "outcome" => values.as_slice(),
+            Value::Array(values) if !is_single(name) => values.as_slice(),
             other => std::slice::from_ref(other),
         };
         for value in values {
@@ -149,6 +153,18 @@ mod tests {
             (
                 "[a]\nactor = 7\nat_most = 0",
                 "the review `a`: actor has to be a text",
+            ),
+            (
+                "[a]\naction = \"*.read\"\nat_most = 0",
+                "the review `a`: action: `*.read` has a star",
+            ),
+            (
+                "[a]\nactor = [\"ada\", \"dr.*\"]\nat_most = 0",
+                "the review `a`: actor: `dr.*` is a pattern",
+            ),
+            (
+                "[a]\nsince = [\"1d\", \"2d\"]\nat_most = 0",
+                "the review `a`: since has to be a text",
             ),
             (
                 "[a]\nactor = \"\"\nat_most = 0",

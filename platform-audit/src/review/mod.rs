@@ -49,8 +49,8 @@
 //! # }
 //! ```
 //!
-//! A table is a review, and its name the review's. Its conditions are those of [`AuditQuery`]; `since`
-//! and `until` take what [`moment`](crate::query::moment) does. Each reading leaves its record, as all do.
+//! A table is a review, and its name the review's. Its conditions are those of [`AuditQuery`], each a
+//! text or a list of texts; `since` and `until` take what [`moment`](crate::query::moment) does. Each reading leaves its record, as all do.
 
 mod file;
 mod hours;

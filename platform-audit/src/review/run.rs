@@ -6,7 +6,7 @@ use crate::query::{Count, GroupBy, MOST_VALUES, Reading};
 use crate::record::AuditRecord;
 use crate::store::AuditDatabase;
 
-/// Most records that a verdict shows.
+/// Most records that a verdict lists; where there are more breaches, one of each.
 const SHOWN: u16 = 100;
 
 /// What a review found.
@@ -24,7 +24,8 @@ pub struct Verdict {
     pub found: u64,
     /// What is not as expected.
     pub breaches: Vec<Breach>,
-    /// The records of these, newest first: at most 100 of them all.
+    /// The records of these, breach by breach, each newest first: of each as many as its `listed` says.
+    /// At most 100 in all, in which each breach has an equal share, but one of each at least.
     pub records: Vec<AuditRecord>,
 }
 
@@ -37,6 +38,8 @@ pub struct Breach {
     pub value: Option<String>,
     /// How many there are.
     pub found: u64,
+    /// How many of them are listed.
+    pub listed: u64,
     /// How many there have to be.
     pub at_least: u64,
     /// How many there may be, if there is a bound.
@@ -69,11 +72,8 @@ impl Review {
         } else {
             Vec::new()
         };
-        Ok(self.verdict(
-            found,
-            self.breach(None, found).into_iter().collect(),
-            records,
-        ))
+        let breach = self.breach(None, found, &records);
+        Ok(self.verdict(found, breach.into_iter().collect(), records))
     }
 
     /// The database does not know the hours, so all records are read.
@@ -100,11 +100,8 @@ impl Review {
         if found <= self.at_most {
             records.clear();
         }
-        Ok(self.verdict(
-            found,
-            self.breach(None, found).into_iter().collect(),
-            records,
-        ))
+        let breach = self.breach(None, found, &records);
+        Ok(self.verdict(found, breach.into_iter().collect(), records))
     }
 
     async fn each<DB: AuditDatabase>(
@@ -120,20 +117,28 @@ impl Review {
             );
             return Err(Error::InvalidQuery(what));
         }
+        let is_breach = |count: &&Count| self.breach(None, count.records, &[]).is_some();
+        let breaching: Vec<&Count> = counts.iter().filter(is_breach).collect();
+        // So that the first does not hide the others.
+        let share = u16::try_from(breaching.len()).map_or(1, |breaches| SHOWN / breaches.max(1));
         let (mut breaches, mut records) = (Vec::new(), Vec::new());
         for Count {
             value,
             records: found,
-        } in &counts
+        } in breaching
         {
-            let Some(breach) = self.breach(Some(value), *found) else {
-                continue;
+            let listed = match group.only(&self.query, value) {
+                Some(query) => {
+                    reading
+                        .page(&query.limit(share.max(1)), None)
+                        .await?
+                        .records
+                }
+                // Of those that have no value, it cannot be asked.
+                None => Vec::new(),
             };
-            breaches.push(breach);
-            let room = SHOWN.saturating_sub(u16::try_from(records.len()).unwrap_or(SHOWN));
-            if let (1.., Some(query)) = (room, group.only(&self.query, value)) {
-                records.extend(reading.page(&query.limit(room), None).await?.records);
-            }
+            breaches.extend(self.breach(Some(value), *found, &listed));
+            records.extend(listed);
         }
         // Of other values the most frequent come first: none that is left out is above the bound
         // unless a thousand are.
@@ -145,11 +150,12 @@ impl Review {
         Ok(self.verdict(found, breaches, records))
     }
 
-    fn breach(&self, value: Option<&String>, found: u64) -> Option<Breach> {
+    fn breach(&self, value: Option<&String>, found: u64, listed: &[AuditRecord]) -> Option<Breach> {
         let is_within = (self.at_least..=self.at_most).contains(&found);
         (!is_within).then(|| Breach {
             value: value.cloned(),
             found,
+            listed: listed.len() as u64,
             at_least: self.at_least,
             at_most: (self.at_most < u64::MAX).then_some(self.at_most),
         })

@@ -154,6 +154,39 @@ fn a_spreadsheet_finds_no_formula() {
     }
 }
 
+/// Counts what it is given.
+#[derive(Default)]
+struct Counted {
+    writes: usize,
+    bytes: usize,
+}
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.writes += 1;
+        self.bytes += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A writer that looks through a cell once for each piece of it takes quadratic time.
+#[test]
+fn a_cell_is_written_in_as_many_pieces_however_long_it_is() {
+    let written = |length: usize| {
+        let mut encoder = Encoder::new(Format::Csv, Counted::default()).unwrap();
+        let record = record(Some(&"x".repeat(length)), "ada", "y".repeat(length).into());
+        encoder.write(&record).unwrap();
+        encoder.finish().unwrap()
+    };
+    let (one, ten) = (written(100_000), written(1_000_000));
+    assert_eq!(one.writes, ten.writes);
+    assert_eq!(ten.bytes - one.bytes, 2 * 900_000);
+}
+
 #[test]
 fn none_is_an_empty_file_that_can_be_read() {
     assert_eq!(encoded(Format::Json, &[]), b"[]\n");

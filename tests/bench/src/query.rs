@@ -203,8 +203,18 @@ impl Log {
             ("newest", AuditQuery::new()),
             ("period", AuditQuery::new().since(ago(200)).until(ago(100))),
             ("actor", AuditQuery::new().actor("actor-0")),
+            (
+                "two actors",
+                AuditQuery::new().actor("actor-0").actor("actor-1"),
+            ),
             ("resource", AuditQuery::new().resource("entry", "entry-0")),
             ("action", AuditQuery::new().action("entry.update")),
+            (
+                "two actions",
+                AuditQuery::new()
+                    .action("entry.update")
+                    .action("entry.create"),
+            ),
             ("trace id", AuditQuery::new().trace_id(log::IMPORTS_TRACE)),
             (
                 "request id",

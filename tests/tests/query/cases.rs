@@ -101,7 +101,34 @@ async fn each_condition_finds_what_matches_and_nothing_else() {
         jiff::Timestamp::from_second(1_735_689_600 + i64::from(second)).unwrap()
     };
     let all = AuditQuery::new;
-    let cases: [(Value, Value, AuditQuery); 19] = [
+    let cases: [(Value, Value, AuditQuery); 24] = [
+        (
+            but(1, "actor_id", "bob"),
+            but(2, "actor_id", "Ada"),
+            all().actor("ada").actor("bob"),
+        ),
+        (
+            but(1, "action", "patient.read"),
+            but(2, "action", "patient.reads"),
+            all().action("entry.update").action("patient.read"),
+        ),
+        (
+            but(1, "action", "entry.update"),
+            but(2, "action", "patient.reads"),
+            all().action("entry.*").action("patient.read"),
+        ),
+        (
+            but(1, "changes", json!({"amount": {"after": 5}})),
+            but(2, "changes", json!({"note": {"after": "amount"}})),
+            all().changed("iban").changed("amount"),
+        ),
+        (
+            but(1, "actor_kind", "system"),
+            record(2),
+            all()
+                .actor_kind(ActorKind::Service)
+                .actor_kind(ActorKind::System),
+        ),
         (record(2), record(1), all().since(at(2))),
         (record(1), record(2), all().until(at(2))),
         (record(1), but(2, "actor_id", "Ada"), all().actor("ada")),
@@ -294,6 +321,14 @@ async fn the_records_of_a_request_or_a_trace_are_paged_through_both_ways() {
     let (request, trace) = ("r2", "b".repeat(32));
     let all = || AuditQuery::new().limit(3);
     for (query, is_in) in [
+        (
+            all().request_id("r1").request_id("r").request_id("r-9"),
+            Box::new(|n: u128| n % 3 != 1) as Box<dyn Fn(u128) -> bool>,
+        ),
+        (
+            all().request_id("r1").request_id("r").trace_id(&trace),
+            Box::new(move |n| n % 3 != 1 && traces(n)),
+        ),
         (
             all().request_id(request),
             Box::new(requests) as Box<dyn Fn(u128) -> bool>,

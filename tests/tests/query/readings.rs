@@ -60,7 +60,7 @@ async fn each_reading_leaves_a_record_of_who_asked_what_and_how_many_came_back()
     }
     let asked = readings
         .iter()
-        .filter(|it| it.details["query"]["actor"] == "ada");
+        .filter(|it| it.details["query"]["actor"][0] == "ada");
     assert_eq!(asked.count(), 5);
 }
 

@@ -62,7 +62,8 @@ WITH namespace AS (
             || CASE WHEN attcollation <> typcollation THEN ' COLLATE ' || attcollation::regcollation ELSE '' END
             || CASE WHEN attidentity <> '' THEN ' IDENTITY ' || attidentity::text ELSE '' END
             || CASE WHEN attgenerated <> '' THEN ' GENERATED ' || attgenerated::text ELSE '' END AS type,
-        attnotnull, pg_get_expr(adbin, adrelid) AS "default"
+        attnotnull, pg_get_expr(adbin, adrelid) AS "default",
+        CASE attstorage WHEN 'p' THEN 'PLAIN' WHEN 'm' THEN 'MAIN' WHEN 'e' THEN 'EXTERNAL' ELSE 'EXTENDED' END AS storage
     FROM relation JOIN pg_attribute ON attrelid = relation.oid JOIN pg_type ON pg_type.oid = atttypid
         LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
     WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'f', 'c')
@@ -132,6 +133,8 @@ WITH namespace AS (
         CASE word WHEN 'TYPE' THEN format('ALTER TYPE %s DROP ATTRIBUTE %I;', relation, attname)
             ELSE format('ALTER TABLE %s DROP COLUMN %I; -- or RENAME it, if it is one that is missing', relation, attname) END
     FROM attribute
+    UNION ALL SELECT 'storage', name, ARRAY['column ' || name], storage, format('ALTER TABLE %s ALTER COLUMN %I SET STORAGE {definition};', relation, attname), ''
+    FROM attribute WHERE word = 'TABLE'
     UNION ALL SELECT 'default', name, ARRAY['column ' || name], "default", format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT {definition};', relation, attname),
         format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT;', relation, attname)
     FROM attribute WHERE "default" IS NOT NULL

@@ -40,15 +40,17 @@ CREATE VIEW {schema}.readings AS
         CASE WHEN jsonb_typeof(details -> 'continued') = 'boolean' THEN (details ->> 'continued')::boolean END AS continued,
         CASE WHEN jsonb_typeof(details -> 'settled') = 'boolean' THEN (details ->> 'settled')::boolean END AS settled,
         COALESCE(details -> 'after', details -> 'before') AS place,
-        details ->> 'database_user' AS database_user
+        details ->> 'database_user' AS database_user, client_address, details ->> 'database_client' AS database_client,
+        details ->> 'os_user' AS os_user, details ->> 'host' AS host
     FROM {schema}.record WHERE action = 'audit.read';
 COMMENT ON VIEW {schema}.readings IS
-    'Who read the audit log itself: one row an answer, what was asked, how many records came back, of an export that ended whether these were all that it was to bring, whether it continued one that broke off, whether no more can come, and beside which record a page or a continued export began.';
+    'Who read the audit log itself: one row an answer, what was asked, how many records came back, of an export that ended whether these were all that it was to bring, whether it continued one that broke off, whether no more can come, beside which record a page or a continued export began, and from where: database_user and database_client as the server saw them, os_user and host as the program said.';
 
 -- Leaves the record of a reading. The reader role may call it, and can write nothing else: of what
--- it is given, id, time, action, outcome, resource and changes do not count, and the database user is kept
--- beside the reader that is claimed: it can neither pass for another record nor hide one. The facts of
--- a request are only claimed too, so they must at least look like them.
+-- it is given, id, time, action, outcome, resource and changes do not count, and the database user and
+-- the address it connects from are kept beside the reader that is claimed: it can neither pass for
+-- another record nor hide one. Without a request, that address is the client's. The facts of a request
+-- are only claimed too, so they must at least look like them.
 --
 -- One database user may have 1200 readings a minute recorded, lest it fill the log. The toolkit hands out
 -- no reading that is not recorded, so the limit refuses the reading itself. Who may act as the owner has
@@ -103,9 +105,11 @@ BEGIN
         action, resource_type, outcome, reason, request_id, method, route, path, client_address, user_agent, trace_id, span_id, details, cut)
     VALUES (
         new_id, clock_timestamp(), given.service, given.actor_kind, given.actor_id, given.actor_session, given.actor_tenant, given.actor_on_behalf_of,
-        'audit.read', 'audit_record', 'success', given.reason, given.request_id, given.method, given.route, given.path, given.client_address,
+        'audit.read', 'audit_record', 'success', given.reason, given.request_id, given.method, given.route, given.path,
+        CASE WHEN given.method IS NULL THEN COALESCE(given.client_address, host(inet_client_addr())) ELSE given.client_address END,
         given.user_agent, given.trace_id, given.span_id,
-        COALESCE(given.details, '{}') || jsonb_build_object('database_user', session_user),
+        COALESCE(given.details, '{}') || jsonb_build_object(
+            'database_user', session_user, 'database_client', COALESCE(host(inet_client_addr()), '[local]')),
         COALESCE(given.cut, '[]'));
     RETURN new_id;
 END

@@ -266,6 +266,11 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
             let (table, name) = on(it);
             (!table.contains("record_")).then(|| format!("ALTER TABLE {table} RENAME COLUMN {name} TO other_{name}"))
         })),
+        ("a column's storage", each("storage", &|it, definition| {
+            let (table, name) = on(it);
+            let other = if definition == "PLAIN" { "EXTENDED" } else { "EXTERNAL" };
+            Some(format!("ALTER TABLE ONLY {table} ALTER COLUMN {name} SET STORAGE {other}"))
+        })),
         ("no default", each("default", &|it, _| {
             let (table, name) = on(it);
             Some(format!("ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT"))

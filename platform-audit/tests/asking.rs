@@ -1,0 +1,368 @@
+//! What the command finds, whom it tells of it, and what it sends to a terminal.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what goes wrong here fails the test"
+)]
+
+use std::process::{Command, Output};
+
+use platform_audit::{Actor, Audit, AuditTx};
+use platform_tests::database::TestDatabase;
+use serde_json::Value;
+use sqlx::{Any, AnyPool};
+
+/// Clears the screen, in seven bits and in eight; sets the title; hides; and erases.
+const HOSTILE: &str = "7\u{1b}[2J\u{9b}2J\u{9d}0;x\u{9c}\u{7f}\u{8}\u{202e}";
+
+/// The records of a test, of the service `ledger`.
+struct Log {
+    database: TestDatabase,
+    audit: Audit<Any>,
+}
+
+impl Log {
+    async fn of(database: TestDatabase) -> Self {
+        sqlx::any::install_default_drivers();
+        let pool = AnyPool::connect(database.url()).await.unwrap();
+        Audit::new(pool.clone(), "ledger").migrate().await.unwrap();
+        let audit = Audit::new(pool, "ledger").development(true);
+        let audit = audit.start().await.unwrap();
+        Self { database, audit }
+    }
+
+    async fn write(&self, actor: &str, action: &'static str, entry: &str) {
+        let work = async |tx: &mut AuditTx<Any>| {
+            tx.record("entry", entry).detail("note", entry);
+            tx.reason(entry);
+            Ok::<_, sqlx::Error>(())
+        };
+        let actor = Actor::user(actor);
+        self.audit.transaction(actor, action, work).await.unwrap();
+    }
+
+    fn ask(&self, words: &[&str]) -> (i32, String, String) {
+        let output = command(self.database.url(), words).output().unwrap();
+        read(&output)
+    }
+
+    /// What the last reading left as its record.
+    fn last_reading(&self) -> Value {
+        let words = ["query", "--action", "audit.read", "--limit", "1"];
+        let (_, out, _) = self.ask(&[&words[..], &["--format", "jsonl"]].concat());
+        serde_json::from_str(&out).unwrap()
+    }
+}
+
+fn command(url: &str, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_platform-audit"));
+    command
+        .args(words)
+        .args(["--service", "ledger", "--database-url", url])
+        .env("AUDIT_READER", "grace")
+        .env_remove("DATABASE_URL");
+    command
+}
+
+fn read(output: &Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout.clone()).unwrap(),
+        String::from_utf8(output.stderr.clone()).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_list_finds_any_of_its_values_and_a_pattern_is_refused_where_none_is_understood() {
+    for database in [TestDatabase::postgres().await, TestDatabase::sqlite()] {
+        let log = Log::of(database).await;
+        log.write("ada", "patient.read", "1").await;
+        log.write("dr.bob", "patient.export", "2").await;
+        log.write("Doe, Jane", "entry.create", "3").await;
+        for (filter, found) in [
+            (&["--action", "patient.read,patient.export"][..], 2),
+            (&["--action", "patient.read", "--action", "entry.*"], 2),
+            (&["--action", "patient.*,entry.create"], 3),
+            (&["--actor", "ada,dr.bob"], 2),
+            (&["--actor", "Doe\\, Jane,ada"], 2),
+            (&["--resource-type", "entry", "--resource-id", "1,3,4"], 2),
+            (&["--outcome", "denied,success", "--actor", "ada"], 1),
+            (&["--actor-kind", "user,service", "--resource-id", "2"], 1),
+            (&["--actor", "dr.bo"], 0),
+        ] {
+            let asked = [&["query", "--format", "jsonl"], filter].concat();
+            let (status, out, err) = log.ask(&asked);
+            assert_eq!(out.lines().count(), found, "{filter:?}: {out}{err}");
+            assert_eq!(status, i32::from(found == 0), "{filter:?}");
+        }
+        let (_, out, _) = log.ask(&["history", "entry", "1,2", "--format", "jsonl"]);
+        assert_eq!(out.lines().count(), 2, "{out}");
+        let (_, out, _) = log.ask(&["actor", "ada,dr.bob", "--format", "jsonl"]);
+        assert_eq!(out.lines().count(), 2, "{out}");
+        for (words, said) in [
+            (&["query", "--actor", "dr.*"][..], "`dr.*` is a pattern"),
+            (&["query", "--actor", "ada,dr.*"], "`dr.*` is a pattern"),
+            (&["query", "--action", "*.read"], "`*.read` has a star"),
+            (&["query", "--reason", "ticket*"], "`ticket*` is a pattern"),
+            (&["query", "--actor", ""], "actor: it is empty"),
+            (&["actor", "dr.*"], "`dr.*` is a pattern"),
+            (&["history", "entry", "7*"], "`7*` is a pattern"),
+            (
+                &["stats", "--tenant", "clinic-*"],
+                "`clinic-*` is a pattern",
+            ),
+            (
+                &["tail", "--route", "/entries/*"],
+                "`/entries/*` is a pattern",
+            ),
+            (
+                &[
+                    "query",
+                    "--since",
+                    "2026-03-03T22:00:00+02:00[Europe/Berlin]",
+                ],
+                "time zone",
+            ),
+        ] {
+            let (status, out, err) = log.ask(words);
+            assert_eq!(status, 2, "{words:?}: {out}");
+            assert!(err.contains(said), "{words:?}: {err}");
+        }
+    }
+}
+
+/// Whether a terminal would do something else than show it.
+fn commands_a_terminal(out: &str) -> bool {
+    let is_command = |it: char| it.is_control() && !matches!(it, '\n' | '\r' | '\t');
+    out.contains(is_command) || out.contains('\u{202e}')
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn no_format_commands_a_terminal() {
+    let log = Log::of(TestDatabase::sqlite()).await;
+    log.write(HOSTILE, "entry.create", HOSTILE).await;
+    let asks = [
+        &["query", "--action", "entry.*"][..],
+        &["history", "entry", HOSTILE],
+        &["actor", HOSTILE],
+        &["export", "--action", "entry.*", "--out", "-"],
+    ];
+    let formats = ["table", "csv", "json", "jsonl", "ocsf", "fhir"];
+    for ask in asks {
+        for format in formats
+            .iter()
+            .filter(|it| ask[0] != "export" || **it != "table")
+        {
+            let words = [ask, &["--format", format]].concat();
+            let command = command(log.database.url(), &words);
+            let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap());
+            let line: Vec<String> = [command.get_program()]
+                .into_iter()
+                .chain(command.get_args())
+                .map(quoted)
+                .collect();
+            // From util-linux: it gives the command a terminal, and passes on what that is sent.
+            let output = Command::new("script")
+                .args(["-qec", &line.join(" "), "/dev/null"])
+                .env("AUDIT_READER", "grace")
+                .output()
+                .unwrap();
+            let (status, out, _) = read(&output);
+            assert_eq!(status, 0, "{words:?}: {out}");
+            assert!(out.contains("entry.create"), "{words:?}: {out}");
+            assert!(!commands_a_terminal(&out), "{words:?}: {out:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn json_commands_no_terminal_wherever_it_goes_and_csv_holds_what_was_recorded() {
+    let log = Log::of(TestDatabase::sqlite()).await;
+    log.write("ada", "entry.create", HOSTILE).await;
+    for format in ["json", "jsonl", "ocsf", "fhir"] {
+        let (_, out, _) = log.ask(&["query", "--actor", "ada", "--format", format]);
+        assert!(!commands_a_terminal(&out), "{format}: {out:?}");
+        let json: Value = serde_json::from_str(&out).unwrap();
+        let record = match format {
+            "json" => &json["records"][0],
+            _ => &json,
+        };
+        if format.starts_with("json") {
+            assert_eq!(record["reason"], HOSTILE, "{format}");
+        }
+    }
+    for words in [
+        &["stats", "--by", "resource_type", "--format", "jsonl"][..],
+        &["show", "019355d0-7b1d-7e3a-9c55-0242ac120002"],
+    ] {
+        assert!(!commands_a_terminal(&log.ask(words).1), "{words:?}");
+    }
+    let (_, out, _) = log.ask(&["query", "--actor", "ada", "--format", "csv"]);
+    let mut rows = csv::Reader::from_reader(out.as_bytes());
+    let row = rows.records().next().unwrap().unwrap();
+    let record = platform_audit::export::from_row(row.iter()).unwrap();
+    assert_eq!(record.reason.as_deref(), Some(HOSTILE));
+    assert!(
+        !commands_a_terminal(&row[27]),
+        "details are JSON: {:?}",
+        &row[27]
+    );
+}
+
+#[tokio::test]
+async fn a_reading_by_the_command_says_from_where() {
+    for database in [TestDatabase::postgres().await, TestDatabase::sqlite()] {
+        let is_postgres = database.url().starts_with("postgres");
+        let log = Log::of(database).await;
+        log.write("ada", "entry.create", "1").await;
+        log.ask(&["query", "--actor", "ada"]);
+        let reading = log.last_reading();
+        let details = &reading["details"];
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(details["host"], host.trim(), "{reading}");
+        let user = Command::new("id").arg("-un").output().unwrap();
+        let (_, user, _) = read(&user);
+        assert_eq!(details["os_user"], user.trim(), "{reading}");
+        if is_postgres {
+            assert_eq!(reading["client_address"], "127.0.0.1", "{reading}");
+            assert_eq!(details["database_client"], "127.0.0.1", "{reading}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_export_is_what_was_recorded_of_it_or_refused() {
+    for database in [TestDatabase::postgres().await, TestDatabase::sqlite()] {
+        let log = Log::of(database).await;
+        log.write("ada", "entry.create", "1").await;
+        log.write("eve", "entry.create", "2").await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all.jsonl");
+        let file = path.to_str().unwrap();
+        let (status, _, err) = log.ask(&["export", "--action", "entry.*", "--out", file]);
+        assert_eq!(status, 0, "{err}");
+        let verify = ["verify-export", file];
+        let (status, out, err) = log.ask(&verify);
+        assert_eq!(status, 0, "{err}");
+        assert!(out.contains("2 records") && out.contains("grace"), "{out}");
+        let recorded = log.ask(&["query", "--action", "audit.read", "--format", "jsonl"]);
+        let recorded = recorded
+            .1
+            .lines()
+            .map(|it| serde_json::from_str::<Value>(it).unwrap());
+        let ended = recorded
+            .filter(|it| it["details"]["answer"] == "exported")
+            .map(|it| it["id"].as_str().unwrap().to_owned());
+        assert!(out.contains(&ended.collect::<Vec<_>>().join(" ")), "{out}");
+
+        // Without a line, and with a manifest that agrees.
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let kept = whole.lines().next().unwrap().to_owned() + "\n";
+        let elsewhere = tempfile::tempdir().unwrap();
+        let other = elsewhere.path().join("all.jsonl");
+        let (status, _, _) = log.ask(&[
+            "export",
+            "--action",
+            "entry.*",
+            "--actor",
+            "ada",
+            "--out",
+            other.to_str().unwrap(),
+        ]);
+        assert_eq!(status, 0);
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), kept);
+        let manifest = |path: &std::path::Path| path.with_added_extension("manifest.json");
+        let mut forged: Value =
+            serde_json::from_slice(&std::fs::read(manifest(&other)).unwrap()).unwrap();
+        forged["query"].as_object_mut().unwrap().remove("actor");
+        std::fs::write(manifest(&path), forged.to_string()).unwrap();
+        std::fs::write(&path, kept).unwrap();
+        let (status, out, err) = log.ask(&verify);
+        assert_eq!((status, out.as_str()), (1, ""), "{err}");
+        assert!(err.contains("was changed since"), "{err}");
+
+        // Nobody can tell without the log, and it is said.
+        let alone = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
+            .args(verify)
+            .env("DATABASE_URL", log.database.url())
+            .output();
+        let (status, out, err) = read(&alone.unwrap());
+        assert_eq!(status, 0, "{err}");
+        assert!(out.contains("1 records"), "{out}");
+        assert!(err.contains("with each other"), "{err}");
+
+        // The log is named by who asks, not by who may have changed the manifest.
+        forged["origin"]["service"] = "billing".into();
+        std::fs::write(manifest(&path), forged.to_string()).unwrap();
+        let (status, _, err) = log.ask(&verify);
+        assert_eq!(status, 1, "{err}");
+        assert!(err.contains("billing"), "{err}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_become_an_owner_is_explained() {
+    let mut database = TestDatabase::postgres().await;
+    let mut roles = Vec::new();
+    for (name, options) in [
+        ("owner", "NOLOGIN"),
+        ("deploy", "LOGIN"),
+        ("admins", "NOLOGIN"),
+        ("jane", "LOGIN"),
+        ("maker", "LOGIN CREATEROLE"),
+        ("stranger", "LOGIN"),
+    ] {
+        roles.push(database.role(name, options).await);
+    }
+    let [owner, deploy, admins, jane, maker, stranger] = <[String; 6]>::try_from(roles).unwrap();
+    let name = database.url().rsplit('/').next().unwrap().to_owned();
+    let pool = sqlx::PgPool::connect(database.url()).await.unwrap();
+    for statement in [
+        format!("GRANT CREATE ON DATABASE {name} TO {owner}"),
+        format!("GRANT {owner} TO {deploy}, {admins}"),
+        format!("GRANT {admins} TO {jane}"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(&pool)
+            .await
+            .unwrap();
+    }
+    let version: String = sqlx::query_scalar("SELECT current_setting('server_version_num')")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    let url = database.url();
+    let output = command(url, &["migrate", "--owner-role", &owner])
+        .output()
+        .unwrap();
+    assert_eq!(read(&output).0, 0, "{}", read(&output).2);
+    let (status, out, err) = read(&command(url, &["check", "--explain"]).output().unwrap());
+    assert_eq!(status, 0, "{err}");
+    for member in [&deploy, &admins, &jane] {
+        assert!(
+            out.contains(&format!("  {member} may become {owner}\n")),
+            "{out}"
+        );
+    }
+    let is_maker_named = out.contains(&format!("  {maker} may become {owner}\n"));
+    assert_eq!(
+        is_maker_named,
+        version.parse::<u32>().unwrap() < 160_000,
+        "{out}"
+    );
+    assert!(!out.contains(&stranger), "{out}");
+    let json = command(url, &["check", "--explain", "--format", "json"])
+        .output()
+        .unwrap();
+    let json: Value = serde_json::from_str(&read(&json).1).unwrap();
+    let trusted = json["trusted"].as_array().unwrap();
+    let jane = trusted
+        .iter()
+        .find(|it| it["role"] == jane.as_str())
+        .unwrap();
+    assert_eq!(
+        (&jane["owns"], &jane["member_of"]),
+        (&Value::Null, &owner.into())
+    );
+}
