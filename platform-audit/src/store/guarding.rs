@@ -83,8 +83,12 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         if self.dialect == Dialect::Sqlite {
             return Ok(());
         }
-        let make = include_str!("postgres/oblige_ddl.sql").replace("{schema}", self.name);
-        let statements = format!("BEGIN;\n{make};\nSET LOCAL ROLE NONE;\n{make};\nCOMMIT;");
+        let in_schema = |text: &str| text.replace("{schema}", self.name);
+        let lock = in_schema(include_str!("postgres/lock_migration.sql"));
+        let make = in_schema(include_str!("postgres/oblige_ddl.sql"));
+        let statements = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED;\n{lock};\n{make};\nSET LOCAL ROLE NONE;\n{make};\nCOMMIT;"
+        );
         self.run_or_roll_back(statements).await
     }
 
