@@ -123,7 +123,7 @@ mod tests {
             ),
             ("::ffff:192.0.2.128", "::|ffff:|192.0.2.128"),
             ("-12345678901234567.89", "-12345678901234567.89"),
-            ("/entries/{id}/lines", "/entries/|{id}/|lines"),
+            ("/entries/{id}/lines", "/entries/{id}/|lines"),
             ("/entries/4711/lines", "/entries/|4711/|lines"),
             ("a word of seventeen", "a word of seventeen"),
             (digits, digits),

@@ -113,7 +113,7 @@ fn is_sent_by_another_site(parts: &Parts, inside: &str) -> bool {
     };
     let by_another = says("sec-fetch-site", &["cross-site", "same-site"]);
     let into = parts.headers.get_all("sec-fetch-dest").iter();
-    let mut into = into.map(|it| it.as_bytes());
+    let mut into = into.map(HeaderValue::as_bytes);
     let is_page = into.next() == Some(b"document") && into.next().is_none();
     let is_ahead = parts.headers.contains_key("sec-purpose");
     let is_opened = is_page && !is_ahead && !inside.starts_with("/export");
