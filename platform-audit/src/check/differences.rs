@@ -387,7 +387,11 @@ impl Property {
             ),
             Some(_) => format!("{what} is not as the migrations made it"),
         };
-        let mut remedy = self.fix.replace("{definition}", &self.definition);
+        let mut remedy = match found {
+            // Which role, only the database knows.
+            Some(found) if self.fix.is_empty() => found.undo.clone(),
+            _ => self.fix.replace("{definition}", &self.definition),
+        };
         if remedy.contains("{partition}") {
             remedy = remedy.replace("{partition}", DEFAULT_PARTITION);
             remedy.push_str(" -- then, so that it asks this month's partition first: maintain(3)");

@@ -169,10 +169,10 @@ WITH namespace AS (
         format('ALTER %s %s OWNER TO %s;', word, name, namespace.owner), '' FROM owned, namespace
     -- An administrator's, who made the event trigger.
     UNION ALL SELECT 'owner', format('%s %s', word, name), ARRAY['routine ' || name],
-        CASE WHEN EXISTS (SELECT FROM pg_event_trigger WHERE evtfoid = oid AND evtowner = proowner)
-            THEN 'the owner of its event trigger' ELSE pg_get_userbyid(proowner)::text END,
-        format('ALTER %s %s OWNER TO ...; -- the role that owns its event trigger', word, name), ''
-    FROM routine WHERE prorettype = 'event_trigger'::regtype
+        CASE WHEN proowner = ANY (owners) THEN 'the owner of its event trigger' ELSE pg_get_userbyid(proowner)::text END,
+        '', format('ALTER %s %s OWNER TO %s;', word, name, COALESCE(quote_ident(pg_get_userbyid(owners[1])), '...'))
+    FROM routine CROSS JOIN LATERAL (SELECT array_agg(evtowner) AS owners FROM pg_event_trigger WHERE evtfoid = routine.oid) AS event_triggers
+    WHERE prorettype = 'event_trigger'::regtype
     -- What else there may be in a schema: operators, collations, statistics, default privileges, casts...
     UNION ALL SELECT 'object', pg_describe_object(classid, objid, 0), ARRAY[]::text[], '', '', CASE identified.type
             WHEN 'default acl' THEN format('-- ALTER DEFAULT PRIVILEGES ... REVOKE takes back %s', pg_describe_object(classid, objid, 0))

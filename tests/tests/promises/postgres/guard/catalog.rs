@@ -257,9 +257,9 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
         ("a storage option", each("relation", &|it, definition| is_table(definition).then(|| format!("ALTER TABLE {it} SET (autovacuum_enabled = off)")))),
         ("a view's option", each("relation", &|it, definition| definition.starts_with("VIEW").then(|| format!("ALTER VIEW {it} SET (security_barrier)")))),
         ("a child elsewhere", each("relation", &|it, definition| (definition == "TABLE").then(|| {
-            let child = format!("public.child_of_{}", it.rsplit('.').next().unwrap());
-            format!("CREATE TABLE {child} () INHERITS ({it})")
-        })).into_iter().map(|harm| Harm { object: harm.object.replace(schema, "public").replace("public.", "public.child_of_"), ..harm }).collect()),
+            let child = format!("elsewhere.child_of_{}", it.rsplit('.').next().unwrap());
+            format!("CREATE SCHEMA IF NOT EXISTS elsewhere; CREATE TABLE {child} () INHERITS ({it})")
+        })).into_iter().map(|harm| Harm { object: harm.object.replace(schema, "elsewhere").replace("elsewhere.", "elsewhere.child_of_"), ..harm }).collect()),
         ("detached", each("parent", &|it, definition| definition.starts_with("PARTITION").then(|| format!("ALTER TABLE {schema}.record DETACH PARTITION {it}")))),
         ("a column more", each("relation", &|it, definition| (is_table(definition) && !it.contains("record_")).then(|| format!("ALTER TABLE {it} ADD COLUMN more text")))),
         ("a column's name", each("column", &|it, _| {
