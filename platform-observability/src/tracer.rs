@@ -1,5 +1,5 @@
-//! The SDK's tracer, but for one thing: a span that a sampler drops forgets which flags the caller's
-//! trace has, of which W3C Trace Context Level 2 says that they go on.
+//! A wrapper around the SDK's tracer that preserves the flags of the caller's trace. The SDK clears
+//! them in a span that its sampler drops, but W3C Trace Context Level 2 requires propagating them.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -10,8 +10,8 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan};
 
-/// Makes the spans of this crate, those that `tracing` tells it of, and those of whoever asks
-/// OpenTelemetry for a tracer.
+/// Creates all spans of the process: this crate's, those of `tracing`, and those of libraries that
+/// use OpenTelemetry's global tracer provider.
 #[derive(Clone, Debug)]
 pub(crate) struct Tracer(SdkTracer);
 
@@ -19,21 +19,21 @@ pub(crate) struct Tracer(SdkTracer);
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "most are the large one, which goes into a box as it is"
+    reason = "most spans are the large variant, which OpenTelemetry boxes"
 )]
 pub(crate) enum Span {
-    Made(SdkSpan),
-    /// One that is not recorded, in a trace that has more flags than the SDK knows.
-    Dropped(SpanContext),
+    Sdk(SdkSpan),
+    /// A span that is not recorded, in a trace with flags that the SDK would clear.
+    NotRecorded(SpanContext),
 }
 
 impl Tracer {
-    pub(crate) fn of(provider: &SdkTracerProvider, scope: &'static str) -> Self {
+    pub(crate) fn new(provider: &SdkTracerProvider, scope: &'static str) -> Self {
         Self(provider.tracer(scope))
     }
 }
 
-/// What the process has for its own, and libraries ask for.
+/// The process's global tracer provider.
 #[derive(Debug)]
 pub(crate) struct TracerProvider(pub(crate) SdkTracerProvider);
 
@@ -52,16 +52,16 @@ impl opentelemetry::trace::Tracer for Tracer {
     fn build_with_context(&self, builder: SpanBuilder, parent: &Context) -> Span {
         let span = self.0.build_with_context(builder, parent);
         if span.is_recording() {
-            return Span::Made(span);
+            return Span::Sdk(span);
         }
-        let (own, above) = (span.span_context(), parent.span());
-        // Of another trace, or of none where the SDK is shut down: then there is nothing to keep.
-        let goes_on = own.trace_id() == above.span_context().trace_id();
-        let flags = above.span_context().trace_flags().with_sampled(false);
-        if !goes_on || own.trace_flags() == flags {
-            return Span::Made(span);
+        let (own, parent) = (span.span_context(), parent.span());
+        // Not in a root span, nor after the SDK's shutdown, where the trace id is invalid.
+        let continues_trace = own.trace_id() == parent.span_context().trace_id();
+        let flags = parent.span_context().trace_flags().with_sampled(false);
+        if !continues_trace || own.trace_flags() == flags {
+            return Span::Sdk(span);
         }
-        Span::Dropped(SpanContext::new(
+        Span::NotRecorded(SpanContext::new(
             own.trace_id(),
             own.span_id(),
             flags,
@@ -80,7 +80,7 @@ impl opentelemetry::trace::Span for Span {
     ) where
         T: Into<Cow<'static, str>>,
     {
-        if let Self::Made(span) = self {
+        if let Self::Sdk(span) = self {
             span.add_event_with_timestamp(name, timestamp, attributes);
         }
     }
@@ -88,27 +88,27 @@ impl opentelemetry::trace::Span for Span {
     #[inline]
     fn span_context(&self) -> &SpanContext {
         match self {
-            Self::Made(span) => span.span_context(),
-            Self::Dropped(context) => context,
+            Self::Sdk(span) => span.span_context(),
+            Self::NotRecorded(context) => context,
         }
     }
 
     #[inline]
     fn is_recording(&self) -> bool {
         match self {
-            Self::Made(span) => span.is_recording(),
-            Self::Dropped(_) => false,
+            Self::Sdk(span) => span.is_recording(),
+            Self::NotRecorded(_) => false,
         }
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
-        if let Self::Made(span) = self {
+        if let Self::Sdk(span) = self {
             span.set_attribute(attribute);
         }
     }
 
     fn set_status(&mut self, status: Status) {
-        if let Self::Made(span) = self {
+        if let Self::Sdk(span) = self {
             span.set_status(status);
         }
     }
@@ -117,19 +117,19 @@ impl opentelemetry::trace::Span for Span {
     where
         T: Into<Cow<'static, str>>,
     {
-        if let Self::Made(span) = self {
+        if let Self::Sdk(span) = self {
             span.update_name(new_name);
         }
     }
 
     fn add_link(&mut self, context: SpanContext, attributes: Vec<KeyValue>) {
-        if let Self::Made(span) = self {
+        if let Self::Sdk(span) = self {
             span.add_link(context, attributes);
         }
     }
 
     fn end_with_timestamp(&mut self, timestamp: SystemTime) {
-        if let Self::Made(span) = self {
+        if let Self::Sdk(span) = self {
             span.end_with_timestamp(timestamp);
         }
     }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_asks_for_a_tracer_keeps_the_flags_of_a_trace() {
+    fn a_librarys_tracer_preserves_the_flags_of_the_callers_trace() {
         let provider = |sampler| SdkTracerProvider::builder().with_sampler(sampler).build();
         for (sampler, sampled) in [(Sampler::AlwaysOff, 0), (Sampler::AlwaysOn, 1)] {
             let tracer = TracerProvider(provider(sampler)).tracer("library");

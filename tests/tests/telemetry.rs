@@ -350,7 +350,7 @@ async fn a_bad_variable_and_a_second_start_are_clear_errors() {
         seen.answer["second"]
             .as_str()
             .unwrap()
-            .contains("set up already"),
+            .contains("already set up"),
         "{}",
         seen.answer
     );

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The time since 1970 (UTC), which does not jump once it runs; a test has one of its own.
+/// The time since 1970 (UTC), which is monotonic. Tests replace it.
 #[derive(Clone)]
 pub(super) struct Clock(pub(super) Arc<dyn Fn() -> Duration + Send + Sync>);
 
 impl Clock {
-    pub(super) fn of_system() -> Self {
-        // Before 1970 it shows a wrong time of day, and nothing worse.
+    pub(super) fn system() -> Self {
+        // A system clock before 1970 only makes the displayed time of day wrong.
         let at_start = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
