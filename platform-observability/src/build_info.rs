@@ -63,7 +63,8 @@ impl BuildInfo {
         }
     }
 
-    /// Sets the revision, such as a commit's full hash, to the first of `revisions` that is not empty.
+    /// Sets the revision, such as a commit's full hash, to the first of `revisions` that is not
+    /// empty.
     pub fn first_revision<const N: usize>(mut self, revisions: [Option<&str>; N]) -> Self {
         self.revision = first(revisions);
         self
@@ -75,7 +76,8 @@ impl BuildInfo {
         self
     }
 
-    /// Sets the repository to the first of `urls` that is not empty, unless it contains credentials.
+    /// Sets the repository to the first of `urls` that is not empty, unless it contains
+    /// credentials.
     pub fn first_repository<const N: usize>(mut self, urls: [Option<&str>; N]) -> Self {
         self.repository = first(urls).filter(|url| !url.contains('@'));
         self

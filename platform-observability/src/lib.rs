@@ -1,5 +1,5 @@
-//! Exports a service's traces, metrics and logs through OpenTelemetry, with one line of start-up and
-//! one layer: to Axiom, to any OTLP collector, or to the console, as the environment selects.
+//! Exports a service's traces, metrics and logs through OpenTelemetry, with one line of start-up
+//! and one layer: to Axiom, to any OTLP collector, or to the console, as the environment selects.
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
@@ -35,8 +35,8 @@
 //!
 //! - [`Telemetry::init`] sets up traces, metrics and logs, and lists the variables that it reads;
 //!   [`Axiom`] configures Axiom in code rather than in the environment.
-//! - [`Telemetry::layer`] records each request; see [`http::HttpLayer`]. Events that are logged with
-//!   `tracing` inside a request have the request's trace id, and so have audit records.
+//! - [`Telemetry::layer`] records each request; see [`http::HttpLayer`]. Events that are logged
+//!   with `tracing` inside a request have the request's trace id, and so have audit records.
 //! - [`Telemetry::client_layer`] records the requests that the service sends; see
 //!   [`http::HttpClientLayer`]. [`messaging`] propagates traces through messages.
 //! - [`Telemetry::status`] counts what became of every item; [`Telemetry::log_filter`] changes the
@@ -46,8 +46,8 @@
 //!   pools by [`Telemetry::observe_pool`].
 //! - [`spawn`] propagates the trace into a task.
 //! - [`Health`] provides `/livez` and `/readyz`.
-//! - [`serve`] drains requests on SIGTERM, then closes the service's resources, and exports the last
-//!   telemetry.
+//! - [`serve`] drains requests on SIGTERM, then closes the service's resources, and exports the
+//!   last telemetry.
 
 mod build_info;
 mod config;
@@ -69,6 +69,7 @@ mod serve;
 mod signal;
 mod spawn;
 mod subscriber;
+mod sync;
 mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -52,11 +52,12 @@ pub struct PerSignal<T> {
 }
 
 impl<T> PerSignal<T> {
-    pub(crate) fn from_fn(mut make: impl FnMut(Signal) -> T) -> Self {
+    pub(crate) fn from_fn(make: impl FnMut(Signal) -> T) -> Self {
+        let [traces, metrics, logs] = Signal::ALL.map(make);
         Self {
-            traces: make(Signal::Traces),
-            metrics: make(Signal::Metrics),
-            logs: make(Signal::Logs),
+            traces,
+            metrics,
+            logs,
         }
     }
 

@@ -57,8 +57,8 @@ impl Telemetry {
     ///   `AXIOM_TRACES_DATASET`, `AXIOM_METRICS_DATASET` and `AXIOM_LOGS_DATASET` select other
     ///   datasets than `<service>-traces`, `<service>-metrics` and `<service>-logs`.
     /// - Else, with `OTEL_EXPORTER_OTLP_ENDPOINT`, or a signal's own variable such as
-    ///   `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, telemetry is exported to that collector, as OTLP over
-    ///   HTTP with protobuf. Also supported are `OTEL_EXPORTER_OTLP_HEADERS`, `…_COMPRESSION`
+    ///   `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, telemetry is exported to that collector, as OTLP
+    ///   over HTTP with protobuf. Also supported are `OTEL_EXPORTER_OTLP_HEADERS`, `…_COMPRESSION`
     ///   (`gzip`, `none` and, with the feature `zstd`, `zstd`; for Axiom, too), `…_TIMEOUT`
     ///   (milliseconds), and the PEM files `…_CERTIFICATE`, `…_CLIENT_CERTIFICATE` and
     ///   `…_CLIENT_KEY`, or the signal's own variables.
@@ -80,10 +80,10 @@ impl Telemetry {
     /// `OTEL_{ATTRIBUTE,SPAN_ATTRIBUTE,LOGRECORD_ATTRIBUTE}_{COUNT,VALUE_LENGTH}_LIMIT`,
     /// `OTEL_SPAN_{EVENT,LINK}_COUNT_LIMIT` and `OTEL_{EVENT,LINK}_ATTRIBUTE_COUNT_LIMIT`.
     ///
-    /// This installs the global `tracing` subscriber; a panic hook that logs a panic's location, and
-    /// its message only if that is a literal, or on the console; and OpenTelemetry's global tracer
-    /// provider, meter provider and propagator. It needs no runtime, and may be called inside one:
-    /// exports run on threads of their own.
+    /// This installs the global `tracing` subscriber; a panic hook that logs a panic's location,
+    /// and its message only if that is a literal, or on the console; and OpenTelemetry's global
+    /// tracer provider, meter provider and propagator. It needs no runtime, and may be called
+    /// inside one: exports run on threads of their own.
     ///
     /// # Errors
     ///
@@ -161,12 +161,8 @@ impl Telemetry {
             // The caller may have stopped waiting.
             let _ = done.send(result);
         })?;
-        let panicked = |_| {
-            Err(Error::SelfTest {
-                failures: "its thread panicked".to_owned(),
-            })
-        };
-        result.await.unwrap_or_else(panicked)
+        let failures = "its thread panicked".to_owned();
+        result.await.unwrap_or(Err(Error::SelfTest { failures }))
     }
 
     /// The log filter, which can be changed at runtime.
@@ -374,19 +370,14 @@ impl TelemetryBuilder {
             process::observe(&meter);
         }
         let propagator = config.propagator;
-        let layer = HttpLayer::new(
-            &meter,
-            tracer,
-            propagator.clone(),
-            config.sampling,
-            has_console,
-        );
+        let (sampling, methods) = (config.sampling, config.methods);
+        let layer = HttpLayer::new(&meter, tracer, propagator.clone(), sampling, has_console);
         let client_layer = HttpClientLayer::new(&meter, propagator.clone());
         let telemetry = Telemetry {
             meter: meter.clone(),
             log_filter,
-            layer: layer.known_methods(config.methods),
-            client_layer: client_layer.known_methods(config.methods),
+            layer: layer.known_methods(methods),
+            client_layer: client_layer.known_methods(methods),
             stats: providers.stats.clone(),
             providers: Some(providers.clone()),
             shutdown_timeout: self.shutdown_timeout,

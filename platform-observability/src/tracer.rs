@@ -17,14 +17,10 @@ pub(crate) struct Tracer(SdkTracer);
 
 /// A span of a [`Tracer`].
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most spans are the large variant, which OpenTelemetry boxes"
-)]
-pub(crate) enum Span {
-    Sdk(SdkSpan),
-    /// A span that is not recorded, in a trace with flags that the SDK would clear.
-    NotRecorded(SpanContext),
+pub(crate) struct Span {
+    sdk: SdkSpan,
+    /// Replaces the SDK's context in a span that is not recorded, whose flags the SDK has cleared.
+    context: Option<Box<SpanContext>>,
 }
 
 impl Tracer {
@@ -50,24 +46,21 @@ impl opentelemetry::trace::Tracer for Tracer {
 
     #[inline]
     fn build_with_context(&self, builder: SpanBuilder, parent: &Context) -> Span {
-        let span = self.0.build_with_context(builder, parent);
-        if span.is_recording() {
-            return Span::Sdk(span);
-        }
-        let (own, parent) = (span.span_context(), parent.span());
+        let sdk = self.0.build_with_context(builder, parent);
+        let (own, parent) = (sdk.span_context(), parent.span());
         // Not in a root span, nor after the SDK's shutdown, where the trace id is invalid.
         let continues_trace = own.trace_id() == parent.span_context().trace_id();
         let flags = parent.span_context().trace_flags().with_sampled(false);
-        if !continues_trace || own.trace_flags() == flags {
-            return Span::Sdk(span);
+        if sdk.is_recording() || !continues_trace || own.trace_flags() == flags {
+            return Span { sdk, context: None };
         }
-        Span::NotRecorded(SpanContext::new(
-            own.trace_id(),
-            own.span_id(),
-            flags,
-            false,
-            own.trace_state().clone(),
-        ))
+        let (trace_id, span_id) = (own.trace_id(), own.span_id());
+        let state = own.trace_state().clone();
+        let context = SpanContext::new(trace_id, span_id, flags, false, state);
+        Span {
+            context: Some(Box::new(context)),
+            sdk,
+        }
     }
 }
 
@@ -80,58 +73,44 @@ impl opentelemetry::trace::Span for Span {
     ) where
         T: Into<Cow<'static, str>>,
     {
-        if let Self::Sdk(span) = self {
-            span.add_event_with_timestamp(name, timestamp, attributes);
-        }
+        self.sdk
+            .add_event_with_timestamp(name, timestamp, attributes);
     }
 
     #[inline]
     fn span_context(&self) -> &SpanContext {
-        match self {
-            Self::Sdk(span) => span.span_context(),
-            Self::NotRecorded(context) => context,
+        match &self.context {
+            Some(context) => context,
+            None => self.sdk.span_context(),
         }
     }
 
     #[inline]
     fn is_recording(&self) -> bool {
-        match self {
-            Self::Sdk(span) => span.is_recording(),
-            Self::NotRecorded(_) => false,
-        }
+        self.sdk.is_recording()
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
-        if let Self::Sdk(span) = self {
-            span.set_attribute(attribute);
-        }
+        self.sdk.set_attribute(attribute);
     }
 
     fn set_status(&mut self, status: Status) {
-        if let Self::Sdk(span) = self {
-            span.set_status(status);
-        }
+        self.sdk.set_status(status);
     }
 
     fn update_name<T>(&mut self, new_name: T)
     where
         T: Into<Cow<'static, str>>,
     {
-        if let Self::Sdk(span) = self {
-            span.update_name(new_name);
-        }
+        self.sdk.update_name(new_name);
     }
 
     fn add_link(&mut self, context: SpanContext, attributes: Vec<KeyValue>) {
-        if let Self::Sdk(span) = self {
-            span.add_link(context, attributes);
-        }
+        self.sdk.add_link(context, attributes);
     }
 
     fn end_with_timestamp(&mut self, timestamp: SystemTime) {
-        if let Self::Sdk(span) = self {
-            span.end_with_timestamp(timestamp);
-        }
+        self.sdk.end_with_timestamp(timestamp);
     }
 }
 

@@ -1,9 +1,10 @@
 use std::net::IpAddr;
 
 use http::{HeaderName, HeaderValue};
+use opentelemetry_otlp::Compression;
 
 use super::env::Env;
-use super::exporter::{Compression, Endpoint, Exporter, URL_REMEDY, base_url_problem};
+use super::exporter::{Endpoint, Exporter, URL_REMEDY, base_url_problem};
 use super::otlp::{TIMEOUT, compression};
 use super::tls::Tls;
 use crate::error::Error;
@@ -70,22 +71,14 @@ impl Axiom {
         };
         let mut axiom = Self::new(token);
         axiom.from_environment = true;
-        let edge = env.string("AXIOM_EDGE")?;
-        let edge_url = env.string("AXIOM_EDGE_URL")?;
-        if edge.is_none()
-            && edge_url.is_none()
-            && let Some(url) = env.string("AXIOM_URL")?
-        {
-            axiom.url = edge_for_api_url(&url)?.unwrap_or(axiom.url);
-            axiom.url_variable = "AXIOM_URL";
-        }
-        if let Some(edge) = edge {
+        if let Some(url) = env.string("AXIOM_EDGE_URL")? {
+            axiom = axiom.edge_url(url);
+        } else if let Some(edge) = env.string("AXIOM_EDGE")? {
             axiom.url_variable = "AXIOM_EDGE";
             axiom = axiom.edge(&edge);
-        }
-        if let Some(url) = edge_url {
-            axiom.url_variable = "AXIOM_EDGE_URL";
-            axiom = axiom.edge_url(url);
+        } else if let Some(url) = env.string("AXIOM_URL")? {
+            axiom.url_variable = "AXIOM_URL";
+            axiom.url = edge_for_api_url(&url)?.unwrap_or(axiom.url);
         }
         for signal in Signal::ALL {
             if let Some(dataset) = env.string(&dataset_variable(signal))? {
@@ -122,7 +115,7 @@ impl Axiom {
                     self.dataset_header(service, signal)?,
                 ),
             ],
-            compression: compression(signal, env)?.unwrap_or(Compression::Gzip),
+            compression: compression(Some(Compression::Gzip), signal, env)?,
             timeout: TIMEOUT,
             // Axiom's certificates are signed by public authorities.
             tls: Tls::default(),

@@ -93,9 +93,3 @@ pub(super) fn otlp_variables(signal: Signal, suffix: &str) -> [String; 2] {
         format!("OTEL_EXPORTER_OTLP_{suffix}"),
     ]
 }
-
-impl std::fmt::Debug for Env<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Env(..)")
-    }
-}

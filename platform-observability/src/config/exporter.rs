@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use opentelemetry_otlp::Compression;
 
 use super::batch;
 use super::env::Env;
@@ -25,18 +26,10 @@ pub(crate) enum Exporter {
 pub(crate) struct Endpoint {
     pub(crate) url: String,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) compression: Compression,
+    pub(crate) compression: Option<Compression>,
     /// The timeout of one export, retries included.
     pub(crate) timeout: Duration,
     pub(crate) tls: Tls,
-}
-
-/// The `Content-Encoding` of requests to an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
-    None,
-    Gzip,
-    Zstd,
 }
 
 impl Exporter {

@@ -72,27 +72,27 @@ impl Limits {
             self = self.attribute_value_length(to_usize(max));
         }
         let spans = &mut self.spans;
-        for (variable, field) in [
-            (
-                "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
-                &mut spans.max_attributes_per_span,
-            ),
-            (
-                "OTEL_SPAN_EVENT_COUNT_LIMIT",
-                &mut spans.max_events_per_span,
-            ),
-            ("OTEL_SPAN_LINK_COUNT_LIMIT", &mut spans.max_links_per_span),
-            (
-                "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
-                &mut spans.max_attributes_per_event,
-            ),
-            (
-                "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
-                &mut spans.max_attributes_per_link,
-            ),
-        ] {
+        let set = |field: &mut u32, variable| -> Result<(), Error> {
             *field = limit(env, variable)?.unwrap_or(*field);
-        }
+            Ok(())
+        };
+        set(
+            &mut spans.max_attributes_per_span,
+            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+        )?;
+        set(
+            &mut spans.max_events_per_span,
+            "OTEL_SPAN_EVENT_COUNT_LIMIT",
+        )?;
+        set(&mut spans.max_links_per_span, "OTEL_SPAN_LINK_COUNT_LIMIT")?;
+        set(
+            &mut spans.max_attributes_per_event,
+            "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+        )?;
+        set(
+            &mut spans.max_attributes_per_link,
+            "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+        )?;
         let size = |variable| Ok::<_, Error>(limit(env, variable)?.map(to_usize));
         if let Some(max) = size("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
             self.span_value_length = Some(max);

@@ -17,7 +17,7 @@ mod tls;
 pub use axiom::Axiom;
 pub(crate) use batch::BatchConfig;
 pub(crate) use env::Env;
-pub(crate) use exporter::{Compression, Endpoint, Exporter};
+pub(crate) use exporter::{Endpoint, Exporter};
 pub use limits::Limits;
 pub(crate) use resolve::{Config, ExporterChoice};
 pub(crate) use resource::resource;

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use opentelemetry_otlp::Compression;
 
 use super::env::{Env, otlp_variables, parse_pairs};
-use super::exporter::{Compression, Endpoint, Exporter, URL_REMEDY, base_url_problem, url_problem};
+use super::exporter::{Endpoint, Exporter, URL_REMEDY, base_url_problem, url_problem};
 use super::tls::Tls;
 use crate::error::Error;
 use crate::signal::Signal;
@@ -56,7 +57,7 @@ fn endpoint(url: String, signal: Signal, env: Env<'_>) -> Result<Exporter, Error
     Ok(Exporter::Otlp(Endpoint {
         url,
         headers: headers(signal, env)?,
-        compression: compression(signal, env)?.unwrap_or(Compression::None),
+        compression: compression(None, signal, env)?,
         timeout: timeout(signal, env)?,
         tls: Tls::from_environment(signal, env)?,
     }))
@@ -83,12 +84,17 @@ fn headers(signal: Signal, env: Env<'_>) -> Result<Vec<(HeaderName, HeaderValue)
     })
 }
 
-pub(super) fn compression(signal: Signal, env: Env<'_>) -> Result<Option<Compression>, Error> {
+/// The compression that the environment sets, else `default`.
+pub(super) fn compression(
+    default: Option<Compression>,
+    signal: Signal,
+    env: Env<'_>,
+) -> Result<Option<Compression>, Error> {
     let Some((variable, value)) = env.otlp(signal, "COMPRESSION")? else {
-        return Ok(None);
+        return Ok(default);
     };
     match value.as_str() {
-        "none" => Ok(Some(Compression::None)),
+        "none" => Ok(None),
         "gzip" => Ok(Some(Compression::Gzip)),
         "zstd" if cfg!(feature = "zstd") => Ok(Some(Compression::Zstd)),
         "zstd" => Err(Error::variable(

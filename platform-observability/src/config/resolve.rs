@@ -30,12 +30,7 @@ pub(crate) enum ExporterChoice {
 impl fmt::Debug for ExporterChoice {
     /// Omits the URL, which may contain a secret until it is validated.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FromEnvironment => f.write_str("FromEnvironment"),
-            Self::Axiom(axiom) => f.debug_tuple("Axiom").field(axiom).finish(),
-            Self::Otlp(_) => f.write_str("Otlp(…)"),
-            Self::Console => f.write_str("Console"),
-        }
+        f.debug_struct("ExporterChoice").finish_non_exhaustive()
     }
 }
 

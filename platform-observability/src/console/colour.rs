@@ -19,13 +19,9 @@ fn decide(
     is_terminal: bool,
 ) -> bool {
     let is_set = |it: &OsStr| !it.is_empty();
-    if no_color.is_some_and(is_set) {
-        return false;
-    }
-    if force.is_some_and(|it| is_set(it) && it != "0") {
-        return true;
-    }
-    is_terminal && term.is_none_or(|it| it != "dumb")
+    let is_forced = force.is_some_and(|it| is_set(it) && it != "0");
+    let supports_colour = is_terminal && term.is_none_or(|it| it != "dumb");
+    !no_color.is_some_and(is_set) && (is_forced || supports_colour)
 }
 
 #[cfg(test)]

@@ -69,33 +69,17 @@ pub(super) fn name_and_fields(attributes: &span::Attributes<'_>) -> (String, Str
     (name, fields.into_text())
 }
 
-/// The method and the path of the HTTP layer's request span.
+/// The fields of the HTTP layer's request span (method and path), and of its access event (status
+/// and error).
 #[derive(Debug, Default)]
-pub(super) struct RequestFields {
+pub(super) struct HttpFields {
     pub(super) method: String,
     pub(super) path: String,
-}
-
-impl Visit for RequestFields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "method" => self.method = escaped(value, MAX_TEXT_BYTES),
-            "path" => self.path = escaped(value, MAX_TEXT_BYTES),
-            _ => {}
-        }
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
-}
-
-/// How a request ended, from the HTTP layer's access event.
-#[derive(Debug, Default)]
-pub(super) struct Ending {
     pub(super) status: Option<u64>,
     pub(super) error: Option<String>,
 }
 
-impl Visit for Ending {
+impl Visit for HttpFields {
     fn record_u64(&mut self, field: &Field, value: u64) {
         if field.name() == "status" {
             self.status = Some(value);
@@ -103,8 +87,12 @@ impl Visit for Ending {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "error" {
-            self.error = Some(escaped(value, MAX_TEXT_BYTES));
+        let value = escaped(value, MAX_TEXT_BYTES);
+        match field.name() {
+            "method" => self.method = value,
+            "path" => self.path = value,
+            "error" => self.error = Some(value),
+            _ => {}
         }
     }
 

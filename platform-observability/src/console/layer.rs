@@ -1,5 +1,5 @@
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry::trace::TraceContextExt;
@@ -8,13 +8,14 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::buffer::RequestBuffer;
-use super::clock::Clock;
-use super::entry::{Ending, EventLine, Fields, RequestFields, name_and_fields};
+use super::clock::{Clock, system_clock};
+use super::entry::{EventLine, Fields, HttpFields, name_and_fields};
 use super::escape::escaped;
 use super::limits::MAX_TEXT_BYTES;
 use super::render::{Renderer, RequestState, Summary};
 use crate::database::{Statement, is_statement};
 use crate::http::{ACCESS_TARGET, SERVER_TARGET};
+use crate::sync::lock;
 
 /// Writes requests as trees, and other events line by line. See [the module](super).
 ///
@@ -44,7 +45,7 @@ struct SpanState {
 impl ConsoleLayer {
     /// Writes to standard error.
     pub(crate) fn new(coloured: bool, shows_statements: bool) -> Self {
-        let mut console = Self::with_writer(coloured, Clock::system(), |text| {
+        let mut console = Self::with_writer(coloured, system_clock(), |text| {
             // An error on standard error cannot be reported anywhere.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         });
@@ -70,11 +71,11 @@ impl ConsoleLayer {
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        let mut ending = Ending::default();
-        event.record(&mut ending);
+        let mut fields = HttpFields::default();
+        event.record(&mut fields);
         let span = context.event_span(event);
         if let Some((request, _)) = span.as_ref().and_then(request_of) {
-            let text = self.render(&mut lock(&request), RequestState::Ended(ending));
+            let text = self.render(&mut lock(&request), RequestState::Ended(fields));
             (self.write)(&text);
         }
     }
@@ -89,7 +90,7 @@ impl ConsoleLayer {
         if let Some((request, parent)) = span.as_ref().and_then(request_of)
             && let Some(statement) = Statement::from_event(event, None)
         {
-            let started = self.clock.now().saturating_sub(statement.elapsed);
+            let started = (self.clock)().saturating_sub(statement.elapsed);
             let name = escaped(statement.summary_text(), MAX_TEXT_BYTES);
             let name = if name.is_empty() { "statement" } else { &name };
             let mut request = lock(&request);
@@ -103,7 +104,7 @@ impl ConsoleLayer {
     fn render(&self, request: &mut RequestBuffer, state: RequestState) -> String {
         let (entries, omitted) = request.take_entries();
         let summary = Summary {
-            now: self.clock.now(),
+            now: (self.clock)(),
             started: request.started,
             trace: request.trace,
             method: request.method.clone(),
@@ -142,7 +143,7 @@ where
         is_request,
     };
     if is_request {
-        let mut fields = RequestFields::default();
+        let mut fields = HttpFields::default();
         attributes.record(&mut fields);
         let request = RequestBuffer::new(fields.method, fields.path, now);
         state.request = Some(Arc::new(Mutex::new(request)));
@@ -169,7 +170,7 @@ where
         context: Context<'_, S>,
     ) {
         if let Some(span) = context.span(id) {
-            let state = new_span_state(attributes, span.parent(), self.clock.now());
+            let state = new_span_state(attributes, span.parent(), (self.clock)());
             span.extensions_mut().insert(state);
         }
     }
@@ -223,7 +224,7 @@ where
             return self.on_statement(event, &context);
         }
         let line = EventLine::new(event);
-        let now = self.clock.now();
+        let now = (self.clock)();
         let mut spans = Vec::new();
         let mut request = None;
         for span in context.event_scope(event).into_iter().flatten() {
@@ -275,7 +276,7 @@ where
                 (self.write)(&text);
             }
         } else if let Some(index) = state.parent_entry.filter(|_| state.is_buffered) {
-            request.end_span(index, self.clock.now());
+            request.end_span(index, (self.clock)());
         }
     }
 }
@@ -299,8 +300,4 @@ fn note_trace_id(request: &mut RequestBuffer) {
         let span = span.span_context();
         request.trace = span.is_valid().then(|| span.trace_id());
     }
-}
-
-fn lock(request: &Mutex<RequestBuffer>) -> MutexGuard<'_, RequestBuffer> {
-    request.lock().unwrap_or_else(PoisonError::into_inner)
 }

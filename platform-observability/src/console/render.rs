@@ -7,7 +7,7 @@ use opentelemetry::trace::TraceId;
 use tracing::Level;
 
 use super::buffer::{Entry, EntryKind};
-use super::entry::{Ending, EventKind, EventLine};
+use super::entry::{EventKind, EventLine, HttpFields};
 
 const RED: &str = "31";
 const GREEN: &str = "32";
@@ -36,7 +36,7 @@ pub(super) struct Summary {
 }
 
 pub(super) enum RequestState {
-    Ended(Ending),
+    Ended(HttpFields),
     /// No ending is known, for this reason.
     Unfinished(&'static str),
 }
@@ -50,7 +50,7 @@ impl Renderer {
         let duration = duration(summary.now.saturating_sub(summary.started));
         let trace = self.trace(summary.trace);
         match &summary.state {
-            RequestState::Ended(Ending { status, error }) => {
+            RequestState::Ended(HttpFields { status, error, .. }) => {
                 let status = status.map(|status| status.to_string());
                 let is_implied = *error == status;
                 let status = status.unwrap_or_else(|| "---".to_owned());

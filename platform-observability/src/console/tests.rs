@@ -43,10 +43,10 @@ impl Screen {
         let written = Arc::new(Mutex::new(Vec::new()));
         let micros = Arc::new(AtomicU64::new(0));
         let time = Arc::clone(&micros);
-        let clock = Clock(Arc::new(move || {
+        let clock: Clock = Arc::new(move || {
             Duration::from_secs(14 * 3600 + 3 * 60 + 7)
                 + Duration::from_micros(time.load(Ordering::SeqCst))
-        }));
+        });
         let writes = Arc::clone(&written);
         let console = ConsoleLayer::with_writer(coloured, clock, move |text| {
             writes.lock().unwrap().push(text.to_owned());

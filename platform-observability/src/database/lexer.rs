@@ -56,17 +56,17 @@ impl<'a> Lexer<'a> {
             '\'' => self.string(false)?,
             '"' => Token::Quoted(self.enclosed('"')?),
             '`' => Token::Quoted(self.enclosed('`')?),
-            '[' => self.bracket(),
             '$' => self.dollar()?,
             '?' => Token::Parameter(self.take(|_, char| char.is_ascii_digit())),
-            ':' | '@' if self.rest.get(1..).is_some_and(starts_word) => {
+            ':' | '@' if self.second_is(is_word_start) => {
                 Token::Parameter(self.take(|_, char| is_word_char(char)))
             }
-            '.' if self.rest.get(1..).is_some_and(starts_number) => self.number(),
+            '.' if self.second_is(|it| it.is_ascii_digit()) => self.number(),
             '0'..='9' => self.number(),
             _ if is_word_start(first) => return self.word().map(Some),
             // A comment in MySQL, an operator in Postgres.
             '#' => return Err(Ambiguous),
+            // `[` starts a name in some databases, a subscript in Postgres.
             '!'..='~' => {
                 self.rest = self.rest.get(1..).unwrap_or_default();
                 Token::Sign(first)
@@ -74,6 +74,10 @@ impl<'a> Lexer<'a> {
             _ => return Err(Ambiguous),
         };
         Ok(Some(token))
+    }
+
+    fn second_is(&self, matches: impl Fn(char) -> bool) -> bool {
+        self.rest.chars().nth(1).is_some_and(matches)
     }
 
     /// Skips whitespace and comments.
@@ -131,8 +135,8 @@ impl<'a> Lexer<'a> {
         Ok(Token::Word(word))
     }
 
-    /// A string, up to a quote that is not doubled. Except in `E'…'`, it depends on the database and
-    /// its settings whether a backslash escapes a quote.
+    /// A string, up to a quote that is not doubled. Except in `E'…'`, it depends on the database
+    /// and its settings whether a backslash escapes a quote.
     fn string(&mut self, escapes: bool) -> Result<Token<'a>, Ambiguous> {
         let body = self.rest.get(1..).unwrap_or_default();
         let mut chars = body.char_indices().peekable();
@@ -168,12 +172,6 @@ impl<'a> Lexer<'a> {
         Ok(inside)
     }
 
-    /// The start of `[name]` in some databases, of a subscript in Postgres.
-    fn bracket(&mut self) -> Token<'a> {
-        self.rest = self.rest.get(1..).unwrap_or_default();
-        Token::Sign('[')
-    }
-
     /// `$1`, `$name`, or `$tag$ … $tag$`.
     fn dollar(&mut self) -> Result<Token<'a>, Ambiguous> {
         let taken = self.take(|_, char| char.is_ascii_alphanumeric() || char == '_');
@@ -204,12 +202,4 @@ fn is_word_start(char: char) -> bool {
 
 fn is_word_char(char: char) -> bool {
     char.is_alphanumeric() || matches!(char, '_' | '$')
-}
-
-fn starts_word(text: &str) -> bool {
-    text.starts_with(is_word_start)
-}
-
-fn starts_number(text: &str) -> bool {
-    text.starts_with(|char: char| char.is_ascii_digit())
 }

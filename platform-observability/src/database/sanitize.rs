@@ -5,8 +5,8 @@ use super::lexer::{Token, tokens};
 /// The maximum length of a recorded text, in bytes.
 const MAX_BYTES: usize = 8 * 1024;
 
-/// The verbs of statements whose data is only in literals. In `SET`, `COPY` or `NOTIFY`, a bare word
-/// may be data.
+/// The verbs of statements whose data is only in literals. In `SET`, `COPY` or `NOTIFY`, a bare
+/// word may be data.
 #[rustfmt::skip]
 const VERBS: &[&str] = &[
     "BEGIN", "COMMIT", "DELETE", "END", "INSERT", "MERGE", "RELEASE", "ROLLBACK", "SAVEPOINT",

@@ -12,8 +12,8 @@ use super::summary::{Summary, summary};
 /// The target of sqlx's events.
 const TARGET: &str = "sqlx::query";
 
-/// Whether sqlx emits a statement, or asks whether it should (which is neither an event nor a
-/// span).
+/// Whether this is sqlx's event for a statement, or its check whether that is enabled (which is
+/// neither an event nor a span).
 pub(crate) fn is_statement(metadata: &Metadata<'_>) -> bool {
     !metadata.is_span() && metadata.target() == TARGET
 }

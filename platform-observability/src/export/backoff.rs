@@ -40,10 +40,8 @@ impl Backoff {
     }
 
     pub(super) fn remaining(&self) -> Duration {
-        let until = self.until;
-        until
-            .map(|until| until.saturating_duration_since(Instant::now()))
-            .unwrap_or_default()
+        let until = self.until.unwrap_or_else(Instant::now);
+        until.saturating_duration_since(Instant::now())
     }
 }
 

@@ -9,7 +9,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 
 use super::response::rejected_items;
-use super::shutdown_signal::ShutdownSignal;
+use super::shutdown_flag::ShutdownFlag;
 use super::spool::SignalSpool;
 use super::spooler::Spooler;
 use super::stats::ExportStats;
@@ -21,8 +21,8 @@ use crate::signal::Signal;
 /// The delivery of one signal. Clones share the connection and the spool.
 #[derive(Clone, Debug)]
 pub(super) struct Delivery {
-    transport: Arc<Transport>,
-    spooler: Option<Arc<Spooler>>,
+    pub(super) transport: Arc<Transport>,
+    pub(super) spooler: Option<Arc<Spooler>>,
 }
 
 impl Delivery {
@@ -32,28 +32,12 @@ impl Delivery {
         signal: Signal,
         endpoint: &Endpoint,
         stats: Arc<ExportStats>,
-        shutdown: ShutdownSignal,
+        shutdown: ShutdownFlag,
         spool: Option<SignalSpool>,
     ) -> Result<Self, Error> {
         let transport = Arc::new(Transport::new(signal, endpoint, stats, shutdown)?);
         let spooler = spool.map(|spool| Spooler::new(spool, Arc::clone(&transport)));
         Ok(Self { transport, spooler })
-    }
-
-    pub(super) fn signal(&self) -> Signal {
-        self.transport.signal()
-    }
-
-    pub(super) fn endpoint(&self) -> &Endpoint {
-        self.transport.endpoint()
-    }
-
-    pub(super) fn stats(&self) -> &Arc<ExportStats> {
-        self.transport.stats()
-    }
-
-    pub(super) fn spooler(&self) -> Option<&Arc<Spooler>> {
-        self.spooler.as_ref()
     }
 
     /// A batch of so many items, which have been counted as being sent.
@@ -94,14 +78,14 @@ impl Batch {
         if response.status().is_success() {
             self.is_counted.store(true, Ordering::Relaxed);
             let rejected = rejected_items(&response);
-            self.delivery.stats().exported(self.items, rejected);
+            self.delivery.transport.stats.exported(self.items, rejected);
         }
         Ok(response)
     }
 
     /// Writes the batch to the spool. Returns whether that succeeded.
     fn spool(&self, spooler: &Spooler, headers: &HeaderMap, body: &Bytes) -> bool {
-        let stats = self.delivery.stats();
+        let stats = &self.delivery.transport.stats;
         let encoding = headers.get(CONTENT_ENCODING);
         let encoding = encoding.and_then(|encoding| encoding.to_str().ok());
         // Counted before it is written: the sender may consume the file immediately.
@@ -119,7 +103,7 @@ impl Batch {
                 tracing::warn!(
                     target: "platform_observability::export",
                     "the spool does not accept {}, which are sent without it, and lost if the endpoint does not accept them either: {error}",
-                    self.delivery.signal(),
+                    self.delivery.transport.signal,
                 );
                 false
             }
@@ -130,7 +114,7 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         if !self.is_counted.load(Ordering::Relaxed) {
-            self.delivery.stats().failed(self.items);
+            self.delivery.transport.stats.failed(self.items);
         }
     }
 }

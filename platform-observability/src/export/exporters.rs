@@ -1,14 +1,14 @@
 //! The exporters of spans and log records: opentelemetry-otlp's, with batches split and values
 //! truncated before.
 //!
-//! An exporter is built for each request, with that request's [`Batch`](super::delivery::Batch) as its HTTP client. This
-//! costs a few microseconds and takes the place of a channel beside the exporter by which the
-//! client would learn what it sends.
+//! An exporter is built for each request, with that request's [`Batch`](super::delivery::Batch) as
+//! its HTTP client. This costs a few microseconds and takes the place of a channel beside the
+//! exporter by which the client would learn what it sends.
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry_otlp::{
-    Compression, ExporterBuildError, LogExporter, Protocol, RetryPolicy, SpanExporter,
-    WithExportConfig, WithHttpConfig,
+    ExporterBuildError, LogExporter, Protocol, RetryPolicy, SpanExporter, WithExportConfig,
+    WithHttpConfig,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -18,7 +18,6 @@ use opentelemetry_sdk::trace::{self, SpanData, SpanExporter as _};
 use super::delivery::Delivery;
 use super::size::{fitting, log_record_size, span_size};
 use super::truncation::{LogTruncation, truncate_span};
-use crate::config;
 use crate::error::Error;
 
 /// An exporter of one signal, with the limits of its items.
@@ -61,7 +60,7 @@ impl OtlpExporter<SpanLimits> {
 
 impl trace::SpanExporter for OtlpExporter<SpanLimits> {
     async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
-        self.delivery.stats().dequeued(batch.len());
+        self.delivery.transport.stats.dequeued(batch.len());
         if let Some(max) = self.limits {
             batch.iter_mut().for_each(|span| truncate_span(span, max));
         }
@@ -109,7 +108,7 @@ impl OtlpExporter<LogTruncation> {
 impl logs::LogExporter for OtlpExporter<LogTruncation> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
         let batch: Vec<(&SdkLogRecord, &InstrumentationScope)> = batch.iter().collect();
-        self.delivery.stats().dequeued(batch.len());
+        self.delivery.transport.stats.dequeued(batch.len());
         let truncated = batch.iter().map(|(record, _)| self.limits.apply(record));
         let truncated: Vec<Option<SdkLogRecord>> = truncated.collect();
         let batch: Vec<_> = batch
@@ -138,7 +137,7 @@ impl<L> OtlpExporter<L> {
     where
         B: WithExportConfig + WithHttpConfig,
     {
-        let endpoint = self.delivery.endpoint();
+        let endpoint = &self.delivery.transport.endpoint;
         let builder = builder
             .with_http_client(self.delivery.batch(items))
             .with_endpoint(&endpoint.url)
@@ -147,15 +146,14 @@ impl<L> OtlpExporter<L> {
             .with_retry_policy(RetryPolicy::disabled())
             .with_timeout(endpoint.timeout);
         match endpoint.compression {
-            config::Compression::None => builder,
-            config::Compression::Gzip => builder.with_compression(Compression::Gzip),
-            config::Compression::Zstd => builder.with_compression(Compression::Zstd),
+            Some(compression) => builder.with_compression(compression),
+            None => builder,
         }
     }
 
     fn invalid(&self, error: ExporterBuildError) -> Error {
         Error::Exporter {
-            signal: self.delivery.signal(),
+            signal: self.delivery.transport.signal,
             source: error.into(),
         }
     }

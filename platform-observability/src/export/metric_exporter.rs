@@ -6,9 +6,8 @@
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
 use opentelemetry_http::{Bytes, HttpError};
+use opentelemetry_otlp::Compression;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -18,8 +17,8 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use prost::Message as _;
 
 use super::delivery::Delivery;
+use super::request::protobuf_headers;
 use super::size::{MAX_BYTES, MAX_ITEMS};
-use crate::config::Compression;
 
 #[derive(Debug)]
 pub(super) struct OtlpMetricExporter {
@@ -37,14 +36,9 @@ impl OtlpMetricExporter {
 
     fn send(&self, request: &ExportMetricsServiceRequest) -> Result<(), HttpError> {
         let batch = self.delivery.batch(count_points(request));
-        let compression = self.delivery.endpoint().compression;
+        let compression = self.delivery.transport.endpoint.compression;
         let (encoding, body) = compress(request.encode_to_vec(), compression)?;
-        let protobuf = HeaderValue::from_static("application/x-protobuf");
-        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, protobuf)]);
-        if let Some(encoding) = encoding {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
-        }
-        match batch.deliver(&headers, &body)?.status() {
+        match batch.deliver(&protobuf_headers(encoding), &body)?.status() {
             status if status.is_success() => Ok(()),
             status => Err(status.to_string().into()),
         }
@@ -54,7 +48,10 @@ impl OtlpMetricExporter {
 impl PushMetricExporter for OtlpMetricExporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let request = ExportMetricsServiceRequest::from(metrics);
-        self.delivery.stats().sending(count_points(&request));
+        self.delivery
+            .transport
+            .stats
+            .sending(count_points(&request));
         let mut result = Ok(());
         for request in split(request) {
             let sent = self.send(&request);
@@ -138,16 +135,19 @@ fn count_points(request: &ExportMetricsServiceRequest) -> usize {
 }
 
 /// Returns the compressed body with the value of `Content-Encoding`.
-fn compress(body: Vec<u8>, compression: Compression) -> io::Result<(Option<&'static str>, Bytes)> {
+fn compress(
+    body: Vec<u8>,
+    compression: Option<Compression>,
+) -> io::Result<(Option<&'static str>, Bytes)> {
     match compression {
-        Compression::Gzip => {
+        Some(Compression::Gzip) => {
             let mut encoder =
                 flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
             encoder.write_all(&body)?;
             Ok((Some("gzip"), encoder.finish()?.into()))
         }
         #[cfg(feature = "zstd")]
-        Compression::Zstd => Ok((Some("zstd"), zstd::bulk::compress(&body, 0)?.into())),
+        Some(Compression::Zstd) => Ok((Some("zstd"), zstd::bulk::compress(&body, 0)?.into())),
         // `None`; zstd without its feature was refused by the configuration.
         _ => Ok((None, body.into())),
     }

@@ -14,7 +14,7 @@ use super::exporters::OtlpExporter;
 use super::metric_exporter::OtlpMetricExporter;
 use super::metrics;
 use super::queue::{LogQueue, SpanQueue};
-use super::shutdown_signal::ShutdownSignal;
+use super::shutdown_flag::ShutdownFlag;
 use super::spool_directory::OpenSpool;
 use super::spooler::Spooler;
 use super::stats::ExportStats;
@@ -36,7 +36,7 @@ pub(crate) struct Providers {
     pub(super) span_queue: Option<SpanQueue>,
     /// The endpoints, without their queries.
     pub(super) urls: PerSignal<Option<String>>,
-    pub(super) shutdown: ShutdownSignal,
+    pub(super) shutdown: ShutdownFlag,
     pub(super) spoolers: Vec<Arc<Spooler>>,
 }
 
@@ -47,7 +47,7 @@ impl Providers {
         spool: Option<&OpenSpool>,
     ) -> Result<Self, Error> {
         let stats = PerSignal::<Arc<ExportStats>>::default();
-        let shutdown = ShutdownSignal::default();
+        let shutdown = ShutdownFlag::default();
         let deliveries = PerSignal::try_from_fn(|signal| {
             let Exporter::Otlp(endpoint) = &config.exporters[signal] else {
                 return Ok(None);
@@ -58,7 +58,7 @@ impl Providers {
         })?;
         let spoolers = deliveries
             .iter()
-            .filter_map(|(_, delivery)| delivery.as_ref()?.spooler().cloned())
+            .filter_map(|(_, delivery)| delivery.as_ref()?.spooler.clone())
             .collect();
         let span_queue = deliveries
             .traces
@@ -106,7 +106,7 @@ fn span_queue(
     config: &Config,
     resource: &Resource,
 ) -> Result<SpanQueue, Error> {
-    let stats = Arc::clone(delivery.stats());
+    let stats = Arc::clone(&delivery.transport.stats);
     let max_value_length = config.limits.span_value_length;
     let exporter = OtlpExporter::for_spans(delivery, resource.clone(), max_value_length)?;
     Ok(SpanQueue::new(exporter, stats, config.span_batches))
@@ -137,7 +137,7 @@ fn logger_provider(
 ) -> Result<SdkLoggerProvider, Error> {
     let limits = config.limits;
     let truncation = LogTruncation::new(limits.log_attributes, limits.log_value_length);
-    let stats = Arc::clone(delivery.stats());
+    let stats = Arc::clone(&delivery.transport.stats);
     let exporter = OtlpExporter::for_logs(delivery, resource.clone(), truncation)?;
     let queue = LogQueue::new(exporter, stats, config.log_batches);
     let builder = SdkLoggerProvider::builder().with_resource(resource.clone());

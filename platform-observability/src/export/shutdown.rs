@@ -13,7 +13,7 @@ use super::stats::ExportStats;
 use super::status::Status;
 use super::thread::spawn;
 use crate::error::Error;
-use crate::signal::{PerSignal, Signal};
+use crate::signal::PerSignal;
 
 type Task = Box<dyn FnOnce() -> OTelSdkResult + Send>;
 
@@ -93,13 +93,6 @@ fn run_in_parallel(tasks: PerSignal<Option<Task>>, deadline: Deadline) -> Result
         }
     }
     drop(sender);
-    collect_results(&results, deadline)
-}
-
-fn collect_results(
-    results: &mpsc::Receiver<(Signal, OTelSdkResult)>,
-    deadline: Deadline,
-) -> Result<(), Error> {
     let mut failures = Vec::new();
     loop {
         match results.recv_timeout(deadline.remaining()) {

@@ -3,15 +3,15 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
 use opentelemetry_http::Bytes;
 
+use super::request::protobuf_headers;
 use super::response::{keeps_spooled, may_blame_batch, rejected_items};
 use super::spool::{SignalSpool, SpooledRequest};
 use super::thread::spawn;
 use super::transport::Transport;
 use crate::error::Error;
+use crate::sync::lock;
 
 /// How many times the endpoint may fail at a request and accept a later one before the request is
 /// dropped.
@@ -36,7 +36,7 @@ struct State {
 
 impl Spooler {
     pub(super) fn new(spool: SignalSpool, transport: Arc<Transport>) -> Arc<Self> {
-        transport.stats().found_in_spool(spool.items());
+        transport.stats.found_in_spool(spool.items());
         Arc::new(Self {
             spool,
             transport,
@@ -73,35 +73,32 @@ impl Spooler {
     /// `timeout`. Requests that are not sent stay on disk.
     pub(super) fn finish(&self, timeout: Duration) {
         self.change(|state| state.is_finishing = true);
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = lock(&self.state);
         let _ = self
             .changed
             .wait_timeout_while(state, timeout, |state| state.is_running);
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.state));
         self.changed.notify_all();
     }
 
     fn run(&self) {
         loop {
             let is_empty = self.send_all();
-            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let waited = if is_empty {
+            let state = lock(&self.state);
+            let mut state = if is_empty {
                 let is_idle = |state: &mut State| !state.is_woken && !state.is_finishing;
-                self.changed.wait_while(state, is_idle)
+                let waited = self.changed.wait_while(state, is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner)
             } else {
                 // A new request does not end the endpoint's backoff.
                 let pause = self.transport.backoff().remaining();
-                let waited = self
-                    .changed
-                    .wait_timeout_while(state, pause, |state| !state.is_finishing);
-                waited
-                    .map(|(state, _)| state)
-                    .map_err(|error| PoisonError::new(error.into_inner().0))
+                let is_waiting = |state: &mut State| !state.is_finishing;
+                let waited = self.changed.wait_timeout_while(state, pause, is_waiting);
+                waited.unwrap_or_else(PoisonError::into_inner).0
             };
-            let mut state = waited.unwrap_or_else(PoisonError::into_inner);
             state.is_woken = false;
             if state.is_finishing {
                 drop(state);
@@ -116,7 +113,7 @@ impl Spooler {
     /// If the endpoint fails at the oldest, the request itself may be the cause, so the next one is
     /// tried. When later ones were accepted in [`MAX_OVERTAKEN`] rounds, the oldest is dropped.
     fn send_all(&self) -> bool {
-        let stats = self.transport.stats();
+        let stats = &self.transport.stats;
         let mut suspect: Option<SpooledRequest> = None;
         let mut is_overtaken = false;
         loop {
@@ -128,8 +125,8 @@ impl Spooler {
             if suspect.is_none() && self.transport.backoff().has_failed() {
                 stats.retried();
             }
-            let timeout = self.transport.endpoint().timeout;
-            let (headers, body) = (headers(&request), Bytes::from(body));
+            let timeout = self.transport.endpoint.timeout;
+            let (headers, body) = (protobuf_headers(request.encoding), Bytes::from(body));
             let result = self
                 .transport
                 .attempt(&headers, &body, timeout, keeps_spooled);
@@ -156,13 +153,4 @@ impl Spooler {
             }
         }
     }
-}
-
-fn headers(request: &SpooledRequest) -> HeaderMap {
-    let protobuf = HeaderValue::from_static("application/x-protobuf");
-    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, protobuf)]);
-    if let Some(encoding) = request.encoding {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
-    }
-    headers
 }

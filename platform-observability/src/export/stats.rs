@@ -1,10 +1,11 @@
 //! Counts what became of each item of one signal.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::status::{LastError, SignalStatus};
+use crate::sync::lock;
 
 /// The counters of one signal.
 ///
@@ -115,10 +116,7 @@ impl ExportStats {
 
     /// Sets or clears the endpoint's error. Returns whether its state has changed.
     pub(super) fn set_last_error(&self, reason: Option<String>) -> bool {
-        let mut last = self
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last_error);
         let has_changed = last.is_some() != reason.is_some();
         let since = last.take().map_or_else(SystemTime::now, |last| last.since);
         *last = reason.map(|reason| LastError { since, reason });
@@ -135,11 +133,7 @@ impl ExportStats {
             dropped_failed: read(&self.failed),
             rejected: read(&self.rejected),
             retries: read(&self.retries),
-            last_error: self
-                .last_error
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            last_error: lock(&self.last_error).clone(),
         }
     }
 }

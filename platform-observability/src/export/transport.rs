@@ -1,7 +1,7 @@
 //! The HTTP connection to an endpoint.
 
 use std::io::Read as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,13 @@ use reqwest::{Certificate, Identity};
 
 use super::backoff::{Backoff, retry_after};
 use super::response::is_retryable;
-use super::shutdown_signal::ShutdownSignal;
+use super::shutdown_flag::ShutdownFlag;
 use super::stats::ExportStats;
 use super::thread::spawn;
 use crate::config::{Endpoint, Tls};
 use crate::error::Error;
 use crate::signal::Signal;
+use crate::sync::lock;
 
 /// How much of a response is read; it reports rejections in a few bytes.
 const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
@@ -25,10 +26,10 @@ const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 pub(super) struct Transport {
     // `None` only during the drop.
     client: Option<reqwest::blocking::Client>,
-    signal: Signal,
-    endpoint: Endpoint,
-    stats: Arc<ExportStats>,
-    shutdown: ShutdownSignal,
+    pub(super) signal: Signal,
+    pub(super) endpoint: Endpoint,
+    pub(super) stats: Arc<ExportStats>,
+    shutdown: ShutdownFlag,
     backoff: Mutex<Backoff>,
 }
 
@@ -37,7 +38,7 @@ impl Transport {
         signal: Signal,
         endpoint: &Endpoint,
         stats: Arc<ExportStats>,
-        shutdown: ShutdownSignal,
+        shutdown: ShutdownFlag,
     ) -> Result<Self, Error> {
         Ok(Self {
             client: Some(http_client(signal, endpoint)?),
@@ -49,20 +50,8 @@ impl Transport {
         })
     }
 
-    pub(super) fn signal(&self) -> Signal {
-        self.signal
-    }
-
-    pub(super) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    pub(super) fn stats(&self) -> &Arc<ExportStats> {
-        &self.stats
-    }
-
     /// Sends a batch, with retries, until a final response or the endpoint's timeout. The backoff
-    /// also applies to later batches, each of which makes one attempt during it.
+    /// also applies to later batches: there is no attempt if the timeout ends first.
     pub(super) fn send(
         &self,
         headers: &HeaderMap,
@@ -98,7 +87,7 @@ impl Transport {
     }
 
     pub(super) fn backoff(&self) -> MutexGuard<'_, Backoff> {
-        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.backoff)
     }
 
     /// Sends a batch once, and updates the backoff and the last error.

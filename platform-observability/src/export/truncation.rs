@@ -67,12 +67,12 @@ impl LogTruncation {
 
     /// The truncated record; `None` if it is within the limits.
     pub(super) fn apply(&self, record: &SdkLogRecord) -> Option<SdkLogRecord> {
-        let is_long = |value: &AnyValue| {
-            self.max_value_length
-                .is_some_and(|max| is_longer(value, max))
-        };
-        let too_many = record.attributes_iter().count() > self.max_attributes;
-        if !too_many && !record.attributes_iter().any(|(_, value)| is_long(value)) {
+        let truncate = |value| self.max_value_length.and_then(|max| truncate(value, max));
+        let is_truncated = record.attributes_iter().count() > self.max_attributes
+            || record
+                .attributes_iter()
+                .any(|(_, value)| truncate(value).is_some());
+        if !is_truncated {
             return None;
         }
         let mut short = self.logger.create_log_record();
@@ -101,38 +101,30 @@ impl LogTruncation {
             short.set_trace_context(trace.trace_id, trace.span_id, trace.trace_flags);
         }
         let kept = record.attributes_iter().take(self.max_attributes);
-        short.add_attributes(kept.map(|(key, value)| (key.clone(), self.truncate(value))));
+        short.add_attributes(kept.map(|(key, value)| {
+            let value = truncate(value).unwrap_or_else(|| value.clone());
+            (key.clone(), value)
+        }));
         Some(short)
-    }
-
-    fn truncate(&self, value: &AnyValue) -> AnyValue {
-        let Some(max) = self.max_value_length else {
-            return value.clone();
-        };
-        match value {
-            AnyValue::String(text) => match truncated(text.as_str(), max) {
-                Some(truncated) => AnyValue::String(truncated.into()),
-                None => value.clone(),
-            },
-            AnyValue::ListAny(list) => {
-                AnyValue::ListAny(Box::new(list.iter().map(|it| self.truncate(it)).collect()))
-            }
-            AnyValue::Map(map) => AnyValue::Map(Box::new(
-                map.iter()
-                    .map(|(key, it)| (key.clone(), self.truncate(it)))
-                    .collect(),
-            )),
-            other => other.clone(),
-        }
     }
 }
 
-fn is_longer(value: &AnyValue, max: usize) -> bool {
+/// The truncated value; `None` if it is short enough.
+fn truncate(value: &AnyValue, max: usize) -> Option<AnyValue> {
+    let or_clone = |value: &AnyValue| truncate(value, max).unwrap_or_else(|| value.clone());
     match value {
-        AnyValue::String(text) => truncated(text.as_str(), max).is_some(),
-        AnyValue::ListAny(list) => list.iter().any(|it| is_longer(it, max)),
-        AnyValue::Map(map) => map.values().any(|it| is_longer(it, max)),
-        _ => false,
+        AnyValue::String(text) => Some(truncated(text.as_str(), max)?.into()),
+        AnyValue::ListAny(list) => {
+            list.iter().find_map(|it| truncate(it, max))?;
+            let list = list.iter().map(or_clone).collect();
+            Some(AnyValue::ListAny(Box::new(list)))
+        }
+        AnyValue::Map(map) => {
+            map.values().find_map(|it| truncate(it, max))?;
+            let map = map.iter().map(|(key, it)| (key.clone(), or_clone(it)));
+            Some(AnyValue::Map(Box::new(map.collect())))
+        }
+        _ => None,
     }
 }
 

@@ -1,5 +1,5 @@
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,7 +9,7 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::Mutex;
 
 use super::check::Check;
 use super::readiness::Readiness;
@@ -91,8 +91,8 @@ impl Health {
         self.readiness.clone()
     }
 
-    /// The routes. Merge them after [`Telemetry::layer`](crate::Telemetry::layer) was added, so that
-    /// probes are not recorded.
+    /// The routes. Merge them after [`Telemetry::layer`](crate::Telemetry::layer) was added, so
+    /// that probes are not recorded.
     pub fn router<S>(&self) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,
@@ -119,44 +119,26 @@ impl Default for Health {
 #[derive(Debug)]
 struct Probe {
     health: Health,
-    latest: Mutex<Option<Run>>,
+    /// Locked while the checks run.
+    latest: Mutex<Option<Arc<Report>>>,
 }
-
-/// A run of the checks; `None` until it has ended.
-type Run = watch::Receiver<Option<Arc<Report>>>;
 
 impl Probe {
     /// The report of a current or recent run, else of a new one. `None` if the runtime is shutting
     /// down.
-    async fn report(&self) -> Option<Arc<Report>> {
-        let mut run = self.current_run();
-        let report = run.wait_for(Option::is_some).await.ok()?;
-        report.clone()
-    }
-
-    fn current_run(&self) -> Run {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(run) = latest.as_ref().filter(|run| is_usable(run)) {
-            return run.clone();
-        }
-        let (done, run) = watch::channel(None);
-        let Health {
-            checks, timeout, ..
-        } = self.health.clone();
+    async fn report(self: Arc<Self>) -> Option<Arc<Report>> {
         // In a task of its own, so that a disconnecting client does not cancel it for the others.
-        tokio::spawn(async move {
-            let report = Report::run(checks, timeout).await;
-            done.send_replace(Some(Arc::new(report)));
+        let run = tokio::spawn(async move {
+            let mut latest = self.latest.lock().await;
+            let is_recent = |report: &Arc<Report>| report.age() < MAX_AGE;
+            if !latest.as_ref().is_some_and(is_recent) {
+                let health = self.health.clone();
+                let report = Report::run(health.checks, health.timeout).await;
+                *latest = Some(Arc::new(report));
+            }
+            latest.clone()
         });
-        latest.insert(run).clone()
-    }
-}
-
-fn is_usable(run: &Run) -> bool {
-    match &*run.borrow() {
-        Some(report) => report.age() < MAX_AGE,
-        // Without a sender, the run was aborted.
-        None => run.has_changed().is_ok(),
+        run.await.ok()?
     }
 }
 
@@ -165,7 +147,7 @@ async fn livez() -> Response {
 }
 
 async fn readyz(State(probe): State<Arc<Probe>>) -> Response {
-    let readiness = &probe.health.readiness;
+    let readiness = probe.health.readiness.clone();
     if readiness.is_ready()
         && let Some(report) = probe.report().await
         && readiness.is_ready()

@@ -1,9 +1,9 @@
 //! Traces through NATS messages, by OpenTelemetry's semantic conventions for messaging.
 //!
 //! The sender creates a [`producer_span`] and writes its context into the message's headers with
-//! [`inject`]. The receiver reads the context with [`extract`] and creates a [`consumer_span`]. This
-//! is linked to the sender's, as a message may be processed much later, more than once, or in a
-//! batch. [`consumer_child_span`] continues the sender's trace instead.
+//! [`inject`]. The receiver reads the context with [`extract`] and creates a [`consumer_span`].
+//! This is linked to the sender's, as a message may be processed much later, more than once, or in
+//! a batch. [`consumer_child_span`] continues the sender's trace instead.
 //!
 //! [`send`], [`process`] and [`process_child`] do this around a future, and record its duration.
 //!
@@ -44,7 +44,6 @@
 //! }
 //! ```
 
-mod context;
 mod destination;
 mod headers;
 mod operation;
@@ -52,9 +51,8 @@ mod spans;
 #[cfg(test)]
 mod tests;
 
-pub use context::{extract, inject};
 pub use destination::Destination;
-pub use headers::MessageHeaders;
+pub use headers::{MessageHeaders, extract, inject};
 pub(crate) use operation::Instruments;
 pub use operation::{process, process_child, send};
 #[cfg(test)]

@@ -9,9 +9,8 @@ use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_semantic_conventions::{attribute as attr, metric};
 use tracing::{Instrument, Span};
 
-use super::context::inject;
 use super::destination::{Destination, SYSTEM};
-use super::headers::MessageHeaders;
+use super::headers::{MessageHeaders, inject};
 use super::spans::{child_span, consumer_span, producer_span, record_error};
 use crate::instrumentation::{SCOPE, duration_histogram};
 
@@ -64,8 +63,8 @@ impl Instruments {
 ///
 /// # Errors
 ///
-/// Those of `send`; `error.type` is then the name of the error's Rust type. If the future is dropped
-/// before it completes, `error.type` is `cancelled`.
+/// Those of `send`; `error.type` is then the name of the error's Rust type. If the future is
+/// dropped before it completes, `error.type` is `cancelled`.
 ///
 /// # Examples
 ///

@@ -6,6 +6,8 @@ use opentelemetry::baggage::{BaggageExt, KeyValueMetadata};
 use opentelemetry::propagation::Injector;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+use super::trace_context::trimmed;
+
 pub(super) static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// The limits: the minimum that section 3.3.2 requires a propagator to support.
@@ -27,7 +29,7 @@ pub(super) fn parse<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Vec<K
     let mut members = Vec::new();
     let mut bytes = 0;
     for member in headers.flatten().flat_map(|header| header.split(',')) {
-        let member = member.trim_matches([' ', '\t']);
+        let member = trimmed(member);
         // Including the preceding comma.
         let total = bytes + usize::from(bytes > 0) + member.len();
         if member.is_empty() || total > MAX_BYTES || members.len() == MAX_MEMBERS {
@@ -43,15 +45,9 @@ pub(super) fn parse<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Vec<K
 
 /// `key "=" value *( ";" property )`
 fn parse_member(member: &str) -> Option<KeyValueMetadata> {
-    let (pair, properties) = match member.split_once(';') {
-        Some((pair, properties)) => (pair, properties),
-        None => (member, ""),
-    };
+    let (pair, properties) = member.split_once(';').unwrap_or((member, ""));
     let (key, value) = pair.split_once('=')?;
-    let (key, value) = (
-        key.trim_matches([' ', '\t']),
-        value.trim_matches([' ', '\t']),
-    );
+    let (key, value) = (trimmed(key), trimmed(value));
     if !is_token(key) || !value.bytes().all(is_baggage_octet) {
         return None;
     }
@@ -69,10 +65,10 @@ fn valid_properties(properties: &str) -> String {
     let mut kept = String::new();
     for property in properties.split(';') {
         let (key, value) = match property.split_once('=') {
-            Some((key, value)) => (key, Some(value.trim_matches([' ', '\t']))),
+            Some((key, value)) => (key, Some(trimmed(value))),
             None => (property, None),
         };
-        let key = key.trim_matches([' ', '\t']);
+        let key = trimmed(key);
         if !is_token(key) || !value.unwrap_or_default().bytes().all(is_baggage_octet) {
             continue;
         }

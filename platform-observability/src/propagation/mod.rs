@@ -12,4 +12,4 @@ mod trace_context;
 
 pub(crate) use headers::ContextHeaders;
 pub(crate) use propagator::{Propagator, replaces_tracestate};
-pub(crate) use trace_context::{RemoteSpan, TRACESTATE};
+pub(crate) use trace_context::TRACESTATE;

@@ -5,11 +5,11 @@ use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
 
 use super::baggage::{self, BAGGAGE};
 use super::headers::ContextHeaders;
-use super::trace_context::{self, RemoteSpan, TRACEPARENT, TRACESTATE};
+use super::trace_context::{self, TRACEPARENT, TRACESTATE};
 
 /// Propagates the formats that `OTEL_PROPAGATORS` selects.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Propagator {
 
     /// The caller's span, without copying the headers as [`TextMapPropagator`] does.
     #[inline]
-    pub(crate) fn remote_span(&self, headers: &ContextHeaders<'_>) -> Option<RemoteSpan> {
+    pub(crate) fn remote_span(&self, headers: &ContextHeaders<'_>) -> Option<SpanContext> {
         if !self.trace_context {
             return None;
         }
@@ -88,7 +88,7 @@ impl TextMapPropagator for Propagator {
             && let (Some(Some(only)), None) = (traceparents.next(), traceparents.next())
             && let Some(caller) = trace_context::parse(only.as_bytes(), || values(&TRACESTATE))
         {
-            context = context.with_remote_span_context(caller.into());
+            context = context.with_remote_span_context(caller);
         }
         if self.baggage {
             let members = baggage::parse(values(&BAGGAGE));

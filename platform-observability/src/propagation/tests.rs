@@ -29,7 +29,7 @@ fn extract(case: &str, lines: &[(&str, &str)]) -> Context {
     let propagator = Propagator::new(true, true);
     let found = ContextHeaders::scan(&headers, |_, _| {});
     let mut scanned = propagator.context_with_baggage(&found);
-    if let Some(caller) = propagator.remote_span(&found).map(SpanContext::from) {
+    if let Some(caller) = propagator.remote_span(&found) {
         scanned = scanned.with_remote_span_context(caller);
     }
     let extracted = propagator.extract_with_context(&Context::new(), &HeaderExtractor(&headers));

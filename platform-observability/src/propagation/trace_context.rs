@@ -13,41 +13,16 @@ const KNOWN_FLAGS: u8 = 0b11;
 /// The maximum number of members of a `tracestate` (section 3.3.1.1).
 const MAX_MEMBERS: usize = 32;
 
-/// The caller's span, from the headers.
-#[derive(Debug)]
-pub(crate) struct RemoteSpan {
-    pub(crate) trace_id: TraceId,
-    pub(crate) span_id: SpanId,
-    pub(crate) flags: TraceFlags,
-    pub(crate) state: TraceState,
-}
-
-impl From<RemoteSpan> for SpanContext {
-    fn from(span: RemoteSpan) -> Self {
-        let RemoteSpan {
-            trace_id,
-            span_id,
-            flags,
-            state,
-        } = span;
-        Self::new(trace_id, span_id, flags, true, state)
-    }
-}
-
 /// Parses the only `traceparent`. If it is malformed, `tracestate` is ignored, too; if only
 /// `tracestate` is malformed, only that is ignored.
 #[inline]
 pub(super) fn parse<'a, I: Iterator<Item = Option<&'a str>>>(
     traceparent: &[u8],
     tracestates: impl FnOnce() -> I,
-) -> Option<RemoteSpan> {
+) -> Option<SpanContext> {
     let (trace_id, span_id, flags) = parse_traceparent(traceparent)?;
-    Some(RemoteSpan {
-        trace_id,
-        span_id,
-        flags,
-        state: parse_tracestate(tracestates()).unwrap_or_default(),
-    })
+    let state = parse_tracestate(tracestates()).unwrap_or_default();
+    Some(SpanContext::new(trace_id, span_id, flags, true, state))
 }
 
 /// Parses `version "-" trace-id "-" parent-id "-" trace-flags`, in lower-case hexadecimal digits.
@@ -144,7 +119,7 @@ fn is_value(text: &str) -> bool {
 }
 
 /// Without optional whitespace (RFC 9110, 5.6.3).
-fn trimmed(text: &str) -> &str {
+pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 

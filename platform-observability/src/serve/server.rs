@@ -13,7 +13,7 @@ use tower_layer::Layer as _;
 use super::connection::AbortableListener;
 use super::error::ServeError;
 use super::request::{self, Peer};
-use super::signals::Signals;
+use super::signals::OsSignals;
 use crate::health::{Health, Readiness};
 use crate::telemetry::Telemetry;
 
@@ -154,7 +154,7 @@ impl Serve {
     ///
     /// Outside a tokio runtime with I/O and time.
     pub async fn run(self) -> Result<(), ServeError> {
-        let mut signals = Signals::listen().map_err(|source| ServeError::Signals { source })?;
+        let mut signals = OsSignals::listen().map_err(|source| ServeError::Signals { source })?;
         if let Ok(address) = self.listener.local_addr() {
             tracing::info!("listening on {address}");
         }
@@ -245,11 +245,6 @@ impl fmt::Debug for Serve {
         formatter
             .debug_struct("Serve")
             .field("listener", &self.listener)
-            .field("readiness", &self.readiness)
-            .field("shutdown_delay", &self.shutdown_delay)
-            .field("drain_timeout", &self.drain_timeout)
-            .field("hook_timeout", &self.hook_timeout)
-            .field("telemetry", &self.telemetry)
             .finish_non_exhaustive()
     }
 }

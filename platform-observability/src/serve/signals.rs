@@ -5,13 +5,13 @@ use std::io;
 /// While these handlers exist, and after, the signals no longer end the process.
 #[cfg(unix)]
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(super) struct OsSignals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
-impl Signals {
+impl OsSignals {
     pub(super) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
@@ -33,10 +33,10 @@ impl Signals {
 /// Once it is awaited, Ctrl-C no longer ends the process.
 #[cfg(not(unix))]
 #[derive(Debug)]
-pub(super) struct Signals;
+pub(super) struct OsSignals;
 
 #[cfg(not(unix))]
-impl Signals {
+impl OsSignals {
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self)
     }

@@ -18,12 +18,13 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{
     Link, Span, SpanContext, SpanId, TraceFlags, TraceId, TraceState, Tracer, TracerProvider,
 };
+use opentelemetry_otlp::Compression;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::trace::Sampler;
 
 use super::{Providers, SignalStatus, Spool};
-use crate::config::{BatchConfig, Compression, Config, Endpoint, Exporter, Limits, Tls};
+use crate::config::{BatchConfig, Config, Endpoint, Exporter, Limits, Tls};
 use crate::error::Error;
 use crate::http::closed_port;
 use crate::signal::{PerSignal, Signal};
@@ -107,7 +108,7 @@ fn providers_with_spool(
         timeout,
         queue,
         spool,
-        Compression::Gzip,
+        Some(Compression::Gzip),
         Limits::default(),
     )
 }
@@ -117,7 +118,7 @@ fn providers_with(
     timeout: Duration,
     queue: usize,
     spool: Option<Spool>,
-    compression: Compression,
+    compression: Option<Compression>,
     limits: Limits,
 ) -> Providers {
     let mut config = config_for(url, timeout, queue, limits);
@@ -133,7 +134,7 @@ fn config_for(url: &str, timeout: Duration, queue: usize, limits: Limits) -> Con
         Exporter::Otlp(Endpoint {
             url: url.to_owned(),
             headers: Vec::new(),
-            compression: Compression::Gzip,
+            compression: Some(Compression::Gzip),
             timeout,
             tls: Tls::default(),
         })

@@ -7,7 +7,7 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Sends uncompressed requests, so that the endpoint sees their size.
 fn uncompressed(backend: &Backend, queue: usize) -> Providers {
-    let (compression, limits) = (Compression::None, Limits::default());
+    let (compression, limits) = (None, Limits::default());
     providers_with(&backend.url, TIMEOUT, queue, None, compression, limits)
 }
 
@@ -149,7 +149,7 @@ fn requests_are_compressed_and_values_truncated_as_configured() {
             }
         });
         let limits = Limits::default().attribute_value_length(5);
-        let providers = providers_with(&url, TIMEOUT, 100, spool, Compression::Zstd, limits);
+        let providers = providers_with(&url, TIMEOUT, 100, spool, Some(Compression::Zstd), limits);
         let tracer = providers.tracer.as_ref().unwrap().tracer("test");
         let mut span = tracer.start("work");
         span.set_attribute(KeyValue::new("text", "a-long-text"));

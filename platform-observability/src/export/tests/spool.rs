@@ -289,7 +289,7 @@ fn a_request_that_always_fails_is_dropped_after_later_ones_were_accepted() {
     });
     let directory = tempfile::tempdir().unwrap();
     let spool = Some(Spool::new(directory.path().join("spool")));
-    let (compression, limits) = (Compression::None, Limits::default());
+    let (compression, limits) = (None, Limits::default());
     let providers = providers_with(&url, TIMEOUT, 100, spool, compression, limits);
     let tracer = providers.tracer.as_ref().unwrap().tracer("test");
     let mut span = tracer.start("poison");

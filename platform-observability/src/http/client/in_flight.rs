@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, StatusCode, Version};
+use opentelemetry::metrics::Histogram;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
@@ -12,13 +13,26 @@ use opentelemetry_semantic_conventions::attribute as attr;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::state::ClientState;
+use super::hosts::Hosts;
 use super::target::{Host, Target};
-use crate::http::common::{address_text, peer_attributes, protocol_version};
+use crate::http::common::{
+    KnownMethods, QueryRedaction, address_text, peer_attributes, protocol_version,
+};
 use crate::propagation::{self, Propagator, TRACESTATE};
 
 /// The target of the requests' `tracing` spans.
 pub(crate) const CLIENT_TARGET: &str = "platform_observability::client";
+
+/// What all requests of a layer share.
+#[derive(Clone, Debug)]
+pub(super) struct ClientState {
+    pub(super) duration: Histogram<f64>,
+    pub(super) propagator: Arc<Propagator>,
+    pub(super) methods: KnownMethods,
+    /// The hosts to which the context is propagated.
+    pub(super) hosts: Hosts,
+    pub(super) redaction: QueryRedaction,
+}
 
 /// A request that was sent, until its response or error.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use opentelemetry_semantic_conventions::metric;
 use tower_layer::Layer;
 
 use super::hosts::Hosts;
+use super::in_flight::ClientState;
 use super::service::HttpClientService;
-use super::state::ClientState;
 use crate::http::common::{KnownMethods, QueryRedaction};
 use crate::instrumentation::duration_histogram;
 use crate::propagation::Propagator;
@@ -134,10 +134,10 @@ impl HttpClientLayer {
     }
 
     /// Sends the trace's context and the baggage, in the formats of `OTEL_PROPAGATORS`, to these
-    /// hosts: `api.example.org` is that host, `.example.org` all its subdomains but not itself. They
-    /// match on any port and are case-insensitive. The host is that of the URL; a request without
-    /// one, as is sent on a connection that the service manages itself, carries no context. By
-    /// default no host receives the context.
+    /// hosts: `api.example.org` is that host, `.example.org` all its subdomains but not itself.
+    /// They match on any port and are case-insensitive. The host is that of the URL; a request
+    /// without one, as is sent on a connection that the service manages itself, carries no context.
+    /// By default no host receives the context.
     ///
     /// Text that is not a host, such as a URL, matches nothing and is logged as a warning.
     #[must_use]

@@ -8,7 +8,6 @@ mod layer;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
 mod service;
-mod state;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;

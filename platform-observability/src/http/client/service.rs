@@ -5,8 +5,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::future::HttpClientFuture;
-use super::in_flight::InFlight;
-use super::state::ClientState;
+use super::in_flight::{ClientState, InFlight};
 use super::target::Target;
 
 /// The service of an [`HttpClientLayer`](crate::http::HttpClientLayer).

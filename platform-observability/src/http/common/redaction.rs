@@ -10,8 +10,7 @@ pub(crate) const REDACTED: &str = "REDACTED";
 /// The query parameters whose values are always redacted: credentials and signatures. Names are
 /// case-insensitive. The first five are those of the conventions.
 ///
-/// [`HttpClientLayer::sensitive_query_parameters`](crate::http::HttpClientLayer::sensitive_query_parameters)
-/// replaces the list for a client.
+/// [`HttpClientLayer`](crate::http::HttpClientLayer::sensitive_query_parameters) can replace them.
 #[rustfmt::skip]
 pub const SENSITIVE_QUERY_PARAMETERS: &[&str] = &[
     "AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature", "X-Amz-Signature",

@@ -9,8 +9,7 @@ use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_semantic_conventions::attribute as attr;
 
 use super::proxies::ForwardedClient;
-use super::route::Route;
-use super::scheme::Scheme;
+use super::route::{RouteEntry, Scheme};
 use super::state::Options;
 use crate::http::common::{
     MAX_VALUE_BYTES, OTHER, address_text, bracketed, peer_attributes, protocol_version, truncate,
@@ -19,7 +18,7 @@ use crate::http::common::{
 /// The attributes that are known when the request arrives.
 pub(super) fn request_attributes<B>(
     request: &Request<B>,
-    route: &Route,
+    route: &RouteEntry,
     (client, scheme): (ForwardedClient<'_>, Scheme),
     request_id: &HeaderValue,
     options: &Options,

@@ -16,11 +16,10 @@ use opentelemetry_semantic_conventions::attribute as attr;
 use super::attributes;
 use super::request_body::{self, parse_length};
 use super::request_id::{self, RequestIds, X_REQUEST_ID};
-use super::route::{ErrorType, Measurement, Outcome, Route, RouteRef};
-use super::scheme::Scheme;
+use super::route::{ErrorType, Measurement, Outcome, RouteEntry, RouteRef, Scheme};
 use super::state::ServerState;
 use crate::http::common::truncate;
-use crate::propagation::{ContextHeaders, RemoteSpan};
+use crate::propagation::ContextHeaders;
 
 /// The target of the console's request spans, and of the event that logs a panic.
 pub(crate) const SERVER_TARGET: &str = "platform_observability::http";
@@ -267,31 +266,31 @@ impl Drop for Exchange {
 #[inline]
 fn start_span(
     state: &ServerState,
-    route: &Route,
+    route: &RouteEntry,
     attributes: impl Fn() -> Vec<KeyValue>,
-    (caller, root): (Option<RemoteSpan>, Context),
+    (caller, root): (Option<SpanContext>, Context),
 ) -> (Option<Context>, bool) {
     let Some(tracer) = &state.tracer else {
         // Without traces, the caller's context is passed on to the services that are called.
         let caller = caller.filter(|_| !state.options.public_endpoint);
         let context = match caller {
-            Some(caller) => Some(root.with_remote_span_context(caller.into())),
+            Some(caller) => Some(root.with_remote_span_context(caller)),
             None => (!root.baggage().is_empty()).then_some(root),
         };
         return (context, false);
     };
     let follows_caller = state.sampling.parent_based && !state.options.public_endpoint;
-    if follows_caller && caller.as_ref().is_some_and(|it| !it.flags.is_sampled()) {
-        let context = caller.map(|caller| root.with_remote_span_context(unsampled(caller)));
+    if follows_caller && caller.as_ref().is_some_and(|it| !it.is_sampled()) {
+        let context = caller.map(|caller| root.with_remote_span_context(unsampled(&caller)));
         return (context, false);
     }
     let mut builder = SpanBuilder::from_name(route.span_name.clone()).with_kind(SpanKind::Server);
     let (parent, is_likely_sampled) = match caller {
         Some(caller) if state.options.public_endpoint => {
-            builder = builder.with_links(vec![Link::with_context(caller.into())]);
+            builder = builder.with_links(vec![Link::with_context(caller)]);
             (root, state.sampling.samples_all_roots)
         }
-        Some(caller) => (root.with_remote_span_context(caller.into()), follows_caller),
+        Some(caller) => (root.with_remote_span_context(caller), follows_caller),
         None => (root, state.sampling.samples_all_roots),
     };
     if is_likely_sampled {
@@ -309,9 +308,16 @@ fn start_span(
 
 /// The context of a request that its caller did not sample: a new span id in the caller's trace.
 #[inline]
-fn unsampled(caller: RemoteSpan) -> SpanContext {
+fn unsampled(caller: &SpanContext) -> SpanContext {
     let span_id = SpanId::from_bytes(fastrand::u64(1..).to_be_bytes());
-    SpanContext::new(caller.trace_id, span_id, caller.flags, false, caller.state)
+    let (trace_id, flags) = (caller.trace_id(), caller.trace_flags());
+    SpanContext::new(
+        trace_id,
+        span_id,
+        flags,
+        false,
+        caller.trace_state().clone(),
+    )
 }
 
 fn traceresponse(span: &SpanContext) -> Option<HeaderValue> {

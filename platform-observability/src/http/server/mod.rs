@@ -9,7 +9,6 @@ mod request_body;
 mod request_id;
 mod response_body;
 mod route;
-mod scheme;
 mod service;
 mod state;
 #[cfg(test)]

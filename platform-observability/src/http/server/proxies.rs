@@ -84,14 +84,10 @@ impl TrustedProxies {
         let Some(by) = self.header else {
             return ForwardedClient::default();
         };
-        match (peer(), by) {
-            (Some(peer), ForwardedBy::XForwarded) if self.contains(peer) => {
-                self.x_forwarded(headers, peer)
-            }
-            (Some(peer), ForwardedBy::Forwarded) if self.contains(peer) => {
-                self.forwarded(headers, peer)
-            }
-            _ => ForwardedClient::default(),
+        match (peer().filter(|peer| self.contains(*peer)), by) {
+            (Some(peer), ForwardedBy::XForwarded) => self.x_forwarded(headers, peer),
+            (Some(peer), ForwardedBy::Forwarded) => self.forwarded(headers, peer),
+            (None, _) => ForwardedClient::default(),
         }
     }
 
@@ -281,12 +277,12 @@ mod tests {
                 (HeaderName::from_static(name), value)
             })
             .collect();
-        let nobody = TrustedProxies::default();
-        let client = nobody.client(&all, || "10.0.0.1".parse().ok());
+        let none = TrustedProxies::default();
+        let client = none.client(&all, || "10.0.0.1".parse().ok());
         assert_eq!(client, ForwardedClient::default());
-        let mut somebody = TrustedProxies::default();
-        somebody.trust(["10.0.0.0/8".parse().unwrap()], ForwardedBy::XForwarded);
-        assert_eq!(somebody.client(&all, || None), ForwardedClient::default());
+        let mut trusting = TrustedProxies::default();
+        trusting.trust(["10.0.0.0/8".parse().unwrap()], ForwardedBy::XForwarded);
+        assert_eq!(trusting.client(&all, || None), ForwardedClient::default());
     }
 
     #[test]

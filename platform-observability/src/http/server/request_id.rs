@@ -30,7 +30,8 @@ impl<'a> RequestIds<'a> {
 /// Generates an id and sets it on the request.
 #[inline]
 pub(super) fn generate(headers: &mut HeaderMap) -> HeaderValue {
-    // A fast generator suffices: ids must be unique, not unguessable, as each response contains one.
+    // A fast generator suffices: ids must be unique, not unguessable, as each response contains
+    // one.
     let random = fastrand::u128(..).to_ne_bytes();
     let id = uuid::Builder::from_random_bytes(random).into_uuid();
     let mut text = [0; Hyphenated::LENGTH];

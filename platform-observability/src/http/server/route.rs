@@ -13,7 +13,6 @@ use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter, Histogram, Mete
 use opentelemetry_semantic_conventions::attribute as attr;
 use opentelemetry_semantic_conventions::metric;
 
-use super::scheme::Scheme;
 use crate::http::common::{protocol_version, span_name};
 use crate::instrumentation::duration_histogram;
 
@@ -30,20 +29,20 @@ pub(super) struct RouteCache {
     instruments: Instruments,
     /// An open-addressing hash table that only grows, so that reads take no lock. Clients cannot
     /// provoke collisions, as routes are the service's own.
-    slots: Box<[OnceLock<&'static Route>]>,
+    slots: Box<[OnceLock<&'static RouteEntry>]>,
 }
 
 /// A cached route, or one beyond the cache's capacity.
 #[derive(Debug)]
 pub(super) enum RouteRef {
-    Cached(&'static Route),
-    Uncached(Box<Route>),
+    Cached(&'static RouteEntry),
+    Uncached(Box<RouteEntry>),
 }
 
 impl Deref for RouteRef {
-    type Target = Route;
+    type Target = RouteEntry;
 
-    fn deref(&self) -> &Route {
+    fn deref(&self) -> &RouteEntry {
         match self {
             Self::Cached(route) => route,
             Self::Uncached(route) => route,
@@ -61,7 +60,7 @@ struct Instruments {
 
 /// A method and a route template.
 #[derive(Debug)]
-pub(super) struct Route {
+pub(super) struct RouteEntry {
     pub(super) method: &'static str,
     pub(super) template: Option<Arc<str>>,
     pub(super) span_name: Cow<'static, str>,
@@ -69,6 +68,22 @@ pub(super) struct Route {
     active: [OnceLock<BoundUpDownCounter<i64>>; 2],
     /// In the order in which they first occurred; only grows.
     outcomes: Box<[OnceLock<Box<OutcomeInstruments>>]>,
+}
+
+/// The value of `url.scheme`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// How a request ended: the attributes of its metrics, besides the route's.
@@ -148,29 +163,34 @@ impl RouteCache {
     #[inline]
     pub(super) fn get(&self, method: &'static str, template: Option<&str>) -> RouteRef {
         let hash = FixedState::default().hash_one(template);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "any bits of a hash select a slot"
-        )]
-        let first = hash as usize;
+        let [low, high, ..] = hash.to_ne_bytes();
+        let first = usize::from(u16::from_ne_bytes([low, high]));
         for probe in 0..MAX_PROBES {
             let slot = &self.slots[first.wrapping_add(probe) % MAX_ROUTES];
             let route = slot.get_or_init(|| {
                 // Leaked: the cache lives as long as the process, and attributes can borrow.
                 let name: &'static str = span_name(method, template).leak();
-                Box::leak(Box::new(Route::new(method, template, Cow::Borrowed(name))))
+                Box::leak(Box::new(RouteEntry::new(
+                    method,
+                    template,
+                    Cow::Borrowed(name),
+                )))
             });
             if route.method == method && route.template.as_deref() == template {
                 return RouteRef::Cached(route);
             }
         }
         let name = span_name(method, template);
-        RouteRef::Uncached(Box::new(Route::new(method, template, Cow::Owned(name))))
+        RouteRef::Uncached(Box::new(RouteEntry::new(
+            method,
+            template,
+            Cow::Owned(name),
+        )))
     }
 
     /// Adds `change` (1 or -1) to the active requests of `route`.
     #[inline]
-    pub(super) fn add_active(&self, route: &Route, scheme: Scheme, change: i64) {
+    pub(super) fn add_active(&self, route: &RouteEntry, scheme: Scheme, change: i64) {
         let active = route.active[usize::from(scheme == Scheme::Https)].get_or_init(|| {
             self.instruments.active.bind(&[
                 KeyValue::new(attr::HTTP_REQUEST_METHOD, route.method),
@@ -182,7 +202,7 @@ impl RouteCache {
 
     /// Records the metrics of a request that has ended.
     #[inline]
-    pub(super) fn record(&self, route: &Route, outcome: Outcome, measurement: Measurement) {
+    pub(super) fn record(&self, route: &RouteEntry, outcome: Outcome, measurement: Measurement) {
         let bind = || {
             let attributes = route.metric_attributes(outcome);
             OutcomeInstruments {
@@ -207,7 +227,7 @@ fn empty_slots<T>(count: usize) -> Box<[OnceLock<T>]> {
     std::iter::repeat_with(OnceLock::new).take(count).collect()
 }
 
-impl Route {
+impl RouteEntry {
     fn new(method: &'static str, template: Option<&str>, span_name: Cow<'static, str>) -> Self {
         Self {
             method,

@@ -208,8 +208,8 @@ async fn an_unsampled_callers_decision_and_context_are_propagated() {
     assert_eq!(capture.point(DURATION).count, 2);
 }
 
-/// By Level 2 of the recommendation, whatever the sampler decides, and each way of propagation: from
-/// a `tracing` span, by a client, in a message.
+/// By Level 2 of the recommendation, whatever the sampler decides, and each way of propagation:
+/// from a `tracing` span, by a client, in a message.
 #[tokio::test]
 async fn the_random_flag_of_a_trace_is_propagated_and_never_added() {
     opentelemetry::global::set_text_map_propagator(Propagator::new(true, true));
