@@ -69,19 +69,15 @@ impl<T> PerSignal<T> {
         })
     }
 
-    pub(crate) fn into_entries(self) -> [(Signal, T); 3] {
-        let [traces, metrics, logs] = Signal::ALL;
-        [
-            (traces, self.traces),
-            (metrics, self.metrics),
-            (logs, self.logs),
-        ]
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (Signal, T)> {
+        let values = [self.traces, self.metrics, self.logs];
+        Signal::ALL.into_iter().zip(values)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Signal, &T)> {
         Signal::ALL
-            .map(|signal| (signal, &self[signal]))
             .into_iter()
+            .map(|signal| (signal, &self[signal]))
     }
 }
 

@@ -142,7 +142,7 @@ fn console_debug_events<S>(
     setters: &mut Vec<Setter>,
 ) -> impl layer::Filter<S> + use<S> {
     let shows_info = |filter: &Filter| {
-        let max = filter.parse("").map(|it| it.max_level_hint());
+        let max = filter.parse("").map(|filter| filter.max_level_hint());
         max.is_ok_and(|max| max.is_none_or(|max| max >= LevelFilter::INFO))
     };
     let is_shown = Arc::new(AtomicBool::new(shows_info(filter)));

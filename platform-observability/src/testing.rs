@@ -318,8 +318,10 @@ pub struct Log {
 }
 
 fn get<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
-    let found = attributes.iter().find(|it| it.key.as_str() == key);
-    found.map(|it| &it.value)
+    let found = attributes
+        .iter()
+        .find(|attribute| attribute.key.as_str() == key);
+    found.map(|attribute| &attribute.value)
 }
 
 #[track_caller]

@@ -65,43 +65,36 @@ impl Limits {
     /// Applies the environment. A variable for spans or log records overrides the one for all
     /// attributes.
     pub(super) fn or_environment(mut self, env: Env<'_>) -> Result<Self, Error> {
-        if let Some(max) = limit(env, "OTEL_ATTRIBUTE_COUNT_LIMIT")? {
+        let limit = |variable| limit(env, variable);
+        if let Some(max) = limit("OTEL_ATTRIBUTE_COUNT_LIMIT")? {
             self = self.attributes(max);
         }
-        if let Some(max) = limit(env, "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
+        if let Some(max) = limit("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
             self = self.attribute_value_length(to_usize(max));
         }
-        let spans = &mut self.spans;
-        let set = |field: &mut u32, variable| -> Result<(), Error> {
-            *field = limit(env, variable)?.unwrap_or(*field);
-            Ok(())
-        };
-        set(
-            &mut spans.max_attributes_per_span,
-            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
-        )?;
-        set(
-            &mut spans.max_events_per_span,
-            "OTEL_SPAN_EVENT_COUNT_LIMIT",
-        )?;
-        set(&mut spans.max_links_per_span, "OTEL_SPAN_LINK_COUNT_LIMIT")?;
-        set(
-            &mut spans.max_attributes_per_event,
-            "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
-        )?;
-        set(
-            &mut spans.max_attributes_per_link,
-            "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
-        )?;
-        let size = |variable| Ok::<_, Error>(limit(env, variable)?.map(to_usize));
-        if let Some(max) = size("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
-            self.span_value_length = Some(max);
+        if let Some(max) = limit("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT")? {
+            self.spans.max_attributes_per_span = max;
         }
-        if let Some(max) = size("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT")? {
-            self.log_attributes = max;
+        if let Some(max) = limit("OTEL_SPAN_EVENT_COUNT_LIMIT")? {
+            self.spans.max_events_per_span = max;
         }
-        if let Some(max) = size("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
-            self.log_value_length = Some(max);
+        if let Some(max) = limit("OTEL_SPAN_LINK_COUNT_LIMIT")? {
+            self.spans.max_links_per_span = max;
+        }
+        if let Some(max) = limit("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT")? {
+            self.spans.max_attributes_per_event = max;
+        }
+        if let Some(max) = limit("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT")? {
+            self.spans.max_attributes_per_link = max;
+        }
+        if let Some(max) = limit("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
+            self.span_value_length = Some(to_usize(max));
+        }
+        if let Some(max) = limit("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT")? {
+            self.log_attributes = to_usize(max);
+        }
+        if let Some(max) = limit("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
+            self.log_value_length = Some(to_usize(max));
         }
         Ok(self)
     }

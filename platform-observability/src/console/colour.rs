@@ -18,9 +18,9 @@ fn decide(
     term: Option<&OsStr>,
     is_terminal: bool,
 ) -> bool {
-    let is_set = |it: &OsStr| !it.is_empty();
-    let is_forced = force.is_some_and(|it| is_set(it) && it != "0");
-    let supports_colour = is_terminal && term.is_none_or(|it| it != "dumb");
+    let is_set = |value: &OsStr| !value.is_empty();
+    let is_forced = force.is_some_and(|value| is_set(value) && value != "0");
+    let supports_colour = is_terminal && term.is_none_or(|value| value != "dumb");
     !no_color.is_some_and(is_set) && (is_forced || supports_colour)
 }
 

@@ -220,13 +220,13 @@ impl Renderer {
 }
 
 /// In the unit that leaves one to three digits before the decimal point.
-fn duration(it: Duration) -> String {
-    let micros = it.as_micros();
+fn duration(elapsed: Duration) -> String {
+    let micros = elapsed.as_micros();
     if micros < 1000 {
         format!("{micros}µs")
     } else if micros < 1_000_000 {
-        format!("{:.1}ms", it.as_secs_f64() * 1e3)
+        format!("{:.1}ms", elapsed.as_secs_f64() * 1e3)
     } else {
-        format!("{:.1}s", it.as_secs_f64())
+        format!("{:.1}s", elapsed.as_secs_f64())
     }
 }

@@ -194,7 +194,7 @@ async fn control_characters_from_clients_and_events_are_escaped() {
     let text = screen.text();
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(
-        text.chars().all(|it| it == '\n' || !it.is_control()),
+        text.chars().all(|c| c == '\n' || !c.is_control()),
         "{text:?}"
     );
     assert!(!text.contains('\u{202e}'), "{text:?}");

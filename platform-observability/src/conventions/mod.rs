@@ -175,7 +175,7 @@ async fn all_emitted_names_are_in_the_registry() {
         "otel.sdk.exporter.span.exported",
     ] {
         assert!(
-            instruments.iter().any(|it| it == expected),
+            instruments.iter().any(|name| name == expected),
             "{expected}: {instruments:#?}"
         );
     }
@@ -184,7 +184,7 @@ async fn all_emitted_names_are_in_the_registry() {
     let points = instruments.iter().flat_map(|name| capture.points(name));
     let of_points = points
         .flat_map(|point| point.attributes)
-        .map(|it| it.key.to_string());
+        .map(|attribute| attribute.key.to_string());
     assert_eq!(unknown(of_points, "attributes"), nothing);
 
     let spans = capture.spans();
@@ -198,7 +198,9 @@ async fn all_emitted_names_are_in_the_registry() {
         assert!(names.contains(&expected), "{expected}: {names:?}");
     }
     let of_spans = spans.iter().flat_map(|span| &span.0.attributes);
-    let of_spans: Vec<_> = of_spans.map(|it| it.key.to_string()).collect();
+    let of_spans: Vec<_> = of_spans
+        .map(|attribute| attribute.key.to_string())
+        .collect();
     for expected in [
         "client.address",
         "db.query.text",
@@ -207,7 +209,7 @@ async fn all_emitted_names_are_in_the_registry() {
         "http.request.resend_count",
     ] {
         assert!(
-            of_spans.iter().any(|it| it == expected),
+            of_spans.iter().any(|name| name == expected),
             "{expected}: {of_spans:#?}"
         );
     }
@@ -218,7 +220,7 @@ async fn all_emitted_names_are_in_the_registry() {
     let of_logs = logs
         .into_iter()
         .flat_map(|log| log.attributes)
-        .map(|it| it.0);
+        .map(|(key, _)| key);
     assert_eq!(unknown(of_logs, "attributes"), nothing);
 }
 

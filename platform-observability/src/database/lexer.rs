@@ -61,7 +61,7 @@ impl<'a> Lexer<'a> {
             ':' | '@' if self.second_is(is_word_start) => {
                 Token::Parameter(self.take(|_, char| is_word_char(char)))
             }
-            '.' if self.second_is(|it| it.is_ascii_digit()) => self.number(),
+            '.' if self.second_is(|next| next.is_ascii_digit()) => self.number(),
             '0'..='9' => self.number(),
             _ if is_word_start(first) => return self.word().map(Some),
             // A comment in MySQL, an operator in Postgres.

@@ -23,9 +23,9 @@ use crate::error::Error;
 /// An exporter of one signal, with the limits of its items.
 #[derive(Debug)]
 pub(super) struct OtlpExporter<L> {
-    delivery: Delivery,
-    resource: Resource,
-    limits: L,
+    pub(super) delivery: Delivery,
+    pub(super) resource: Resource,
+    pub(super) limits: L,
 }
 
 /// The maximum length of a span's attributes, in characters.
@@ -34,19 +34,10 @@ pub(super) type SpanLimits = Option<usize>;
 impl OtlpExporter<SpanLimits> {
     /// # Errors
     ///
-    /// If the exporter cannot be built with this endpoint.
-    pub(super) fn for_spans(
-        delivery: Delivery,
-        resource: Resource,
-        limits: SpanLimits,
-    ) -> Result<Self, Error> {
-        let exporter = Self {
-            delivery,
-            resource,
-            limits,
-        };
-        exporter.build(0).map_err(|error| exporter.invalid(error))?;
-        Ok(exporter)
+    /// If no exporter can be built with this endpoint.
+    pub(super) fn checked(self) -> Result<Self, Error> {
+        self.build(0).map_err(|error| self.invalid(error))?;
+        Ok(self)
     }
 
     fn build(&self, items: usize) -> Result<SpanExporter, ExporterBuildError> {
@@ -81,19 +72,10 @@ impl trace::SpanExporter for OtlpExporter<SpanLimits> {
 impl OtlpExporter<LogTruncation> {
     /// # Errors
     ///
-    /// If the exporter cannot be built with this endpoint.
-    pub(super) fn for_logs(
-        delivery: Delivery,
-        resource: Resource,
-        limits: LogTruncation,
-    ) -> Result<Self, Error> {
-        let exporter = Self {
-            delivery,
-            resource,
-            limits,
-        };
-        exporter.build(0).map_err(|error| exporter.invalid(error))?;
-        Ok(exporter)
+    /// If no exporter can be built with this endpoint.
+    pub(super) fn checked(self) -> Result<Self, Error> {
+        self.build(0).map_err(|error| self.invalid(error))?;
+        Ok(self)
     }
 
     fn build(&self, items: usize) -> Result<LogExporter, ExporterBuildError> {

@@ -121,7 +121,7 @@ fn count_points(request: &ExportMetricsServiceRequest) -> usize {
     let scopes = request
         .resource_metrics
         .iter()
-        .flat_map(|it| &it.scope_metrics);
+        .flat_map(|resource| &resource.scope_metrics);
     let metrics = scopes.flat_map(|scope| &scope.metrics);
     let counts = metrics.map(|metric| match &metric.data {
         Some(Data::Gauge(of)) => of.data_points.len(),

@@ -107,9 +107,16 @@ fn span_queue(
     resource: &Resource,
 ) -> Result<SpanQueue, Error> {
     let stats = Arc::clone(&delivery.transport.stats);
-    let max_value_length = config.limits.span_value_length;
-    let exporter = OtlpExporter::for_spans(delivery, resource.clone(), max_value_length)?;
-    Ok(SpanQueue::new(exporter, stats, config.span_batches))
+    let exporter = OtlpExporter {
+        delivery,
+        resource: resource.clone(),
+        limits: config.limits.span_value_length,
+    };
+    Ok(SpanQueue::new(
+        exporter.checked()?,
+        stats,
+        config.span_batches,
+    ))
 }
 
 fn tracer_provider(
@@ -135,11 +142,13 @@ fn logger_provider(
     config: &Config,
     resource: &Resource,
 ) -> Result<SdkLoggerProvider, Error> {
-    let limits = config.limits;
-    let truncation = LogTruncation::new(limits.log_attributes, limits.log_value_length);
     let stats = Arc::clone(&delivery.transport.stats);
-    let exporter = OtlpExporter::for_logs(delivery, resource.clone(), truncation)?;
-    let queue = LogQueue::new(exporter, stats, config.log_batches);
+    let exporter = OtlpExporter {
+        delivery,
+        resource: resource.clone(),
+        limits: LogTruncation::new(config.limits.log_attributes, config.limits.log_value_length),
+    };
+    let queue = LogQueue::new(exporter.checked()?, stats, config.log_batches);
     let builder = SdkLoggerProvider::builder().with_resource(resource.clone());
     Ok(builder.with_log_processor(queue).build())
 }

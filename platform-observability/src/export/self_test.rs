@@ -69,7 +69,7 @@ impl Providers {
             // The SDK's flush may return before the export ends.
             let is_sending_spooled = status
                 .iter()
-                .any(|(_, it)| it.spooled > 0 && it.last_error.is_none());
+                .any(|(_, signal)| signal.spooled > 0 && signal.last_error.is_none());
             let is_complete =
                 !is_sending_spooled && self.without_response(before, &status).is_none();
             // A busy service never empties its spool.
@@ -85,9 +85,9 @@ impl Providers {
         let missing = self.urls.iter().filter_map(|(signal, url)| {
             url.as_ref()?;
             let (before, after) = (&before[signal], &after[signal]);
-            let settled = |it: &SignalStatus| {
-                let dropped = it.dropped_failed + it.dropped_queue_full;
-                it.exported + it.rejected + dropped + it.spooled
+            let settled = |status: &SignalStatus| {
+                let dropped = status.dropped_failed + status.dropped_queue_full;
+                status.exported + status.rejected + dropped + status.spooled
             };
             let reason = after.last_error.as_ref().map(|error| error.reason.as_str());
             // There may be no metrics to send.
@@ -112,9 +112,10 @@ impl Providers {
 
 /// Describes the items that remain on disk because of an endpoint's error.
 fn spooled(status: &Status) -> Option<String> {
-    joined(status.iter().filter_map(|(signal, it)| {
-        let reason = &it.last_error.as_ref()?.reason;
-        (it.spooled > 0).then(|| format!("{signal}: {} kept on disk ({reason})", it.spooled))
+    joined(status.iter().filter_map(|(signal, status)| {
+        let reason = &status.last_error.as_ref()?.reason;
+        (status.spooled > 0)
+            .then(|| format!("{signal}: {} kept on disk ({reason})", status.spooled))
     }))
 }
 

@@ -32,9 +32,9 @@ impl Providers {
         spawn("telemetry-flush", move || {
             let (tracer, meter, logger) = (self.tracer, self.meter, self.logger);
             let tasks = PerSignal {
-                traces: tracer.map(|it| -> Task { Box::new(move || it.force_flush()) }),
-                metrics: meter.map(|it| -> Task { Box::new(move || it.force_flush()) }),
-                logs: logger.map(|it| -> Task { Box::new(move || it.force_flush()) }),
+                traces: tracer.map(|tracer| -> Task { Box::new(move || tracer.force_flush()) }),
+                metrics: meter.map(|meter| -> Task { Box::new(move || meter.force_flush()) }),
+                logs: logger.map(|logger| -> Task { Box::new(move || logger.force_flush()) }),
             };
             // The statistics contain the result.
             let _ = run_in_parallel(tasks, Deadline::after(timeout));
@@ -57,13 +57,15 @@ impl Providers {
                 (self.tracer.clone(), self.meter.clone(), self.logger.clone());
             let metric_stats = self.stats.metrics.clone();
             let tasks = PerSignal {
-                traces: tracer
-                    .map(|it| -> Task { Box::new(move || it.shutdown_with_timeout(timeout)) }),
-                metrics: meter.map(|it| -> Task {
-                    Box::new(move || shut_down_metrics(&it, &metric_stats, timeout))
+                traces: tracer.map(|tracer| -> Task {
+                    Box::new(move || tracer.shutdown_with_timeout(timeout))
                 }),
-                logs: logger
-                    .map(|it| -> Task { Box::new(move || it.shutdown_with_timeout(timeout)) }),
+                metrics: meter.map(|meter| -> Task {
+                    Box::new(move || shut_down_metrics(&meter, &metric_stats, timeout))
+                }),
+                logs: logger.map(|logger| -> Task {
+                    Box::new(move || logger.shutdown_with_timeout(timeout))
+                }),
             };
             let stopped = run_in_parallel(tasks, deadline);
             for spooler in &self.spoolers {
@@ -71,10 +73,7 @@ impl Providers {
                 spooler.finish(deadline.remaining());
             }
             // The SDK's processors do not return their exporters' errors.
-            done(stopped.and_then(|()| match lost(&before, &self.status()) {
-                Some(failures) => Err(Error::Shutdown { failures }),
-                None => Ok(()),
-            }));
+            done(stopped.and_then(|()| complete(lost(&before, &self.status()))));
         })
     }
 }
@@ -105,13 +104,12 @@ fn run_in_parallel(tasks: PerSignal<Option<Task>>, deadline: Deadline) -> Result
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
     }
-    if failures.is_empty() {
-        return Ok(());
-    }
     failures.sort();
-    Err(Error::Shutdown {
-        failures: failures.join("; "),
-    })
+    complete(joined(failures.into_iter()))
+}
+
+fn complete(failures: Option<String>) -> Result<(), Error> {
+    failures.map_or(Ok(()), |failures| Err(Error::Shutdown { failures }))
 }
 
 /// Waits for the last export of metrics. The SDK waits for it for five seconds, whatever the

@@ -25,11 +25,11 @@ const FIXED: usize = 100;
 
 pub(super) fn span_size(span: &SpanData) -> usize {
     let events = span.events.iter();
-    let events = events.map(|it| FIXED + it.name.len() + attributes_size(&it.attributes));
+    let events = events.map(|event| FIXED + event.name.len() + attributes_size(&event.attributes));
     let links = span.links.iter();
-    let links = links.map(|it| {
-        let state = it.span_context.trace_state().header().len();
-        FIXED + state + attributes_size(&it.attributes)
+    let links = links.map(|link| {
+        let state = link.span_context.trace_state().header().len();
+        FIXED + state + attributes_size(&link.attributes)
     });
     FIXED
         + span.span_context.trace_state().header().len()
@@ -40,13 +40,13 @@ pub(super) fn span_size(span: &SpanData) -> usize {
 }
 
 fn attributes_size(attributes: &[KeyValue]) -> usize {
-    let sizes = attributes.iter().map(|it| {
-        let value = match &it.value {
+    let sizes = attributes.iter().map(|attribute| {
+        let value = match &attribute.value {
             Value::String(text) => text.as_str().len(),
             Value::Array(array) => array.to_string().len(),
             _ => 8,
         };
-        16 + it.key.as_str().len() + value
+        16 + attribute.key.as_str().len() + value
     });
     sizes.sum()
 }

@@ -71,7 +71,11 @@ impl SignalSpool {
 
     /// The number of items in the spool.
     pub(super) fn items(&self) -> usize {
-        self.index().requests.values().map(|it| it.items).sum()
+        self.index()
+            .requests
+            .values()
+            .map(|request| request.items)
+            .sum()
     }
 
     /// Writes a request. Returns how many items were dropped to make room.
@@ -246,7 +250,7 @@ impl SpooledRequest {
             .find_map(|(encoding, suffix)| Some((name.strip_suffix(suffix)?, Some(*encoding))));
         let (stem, encoding) = encoded.unwrap_or((name, None));
         let [created, number, items] = stem.split('-').collect::<Vec<_>>().try_into().ok()?;
-        let is_digits = |text: &str| text.bytes().all(|it| it.is_ascii_digit());
+        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         if created.len() != 20
             || number.len() < 10
             || ![created, number, items].into_iter().all(is_digits)

@@ -115,13 +115,15 @@ fn truncate(value: &AnyValue, max: usize) -> Option<AnyValue> {
     match value {
         AnyValue::String(text) => Some(truncated(text.as_str(), max)?.into()),
         AnyValue::ListAny(list) => {
-            list.iter().find_map(|it| truncate(it, max))?;
+            list.iter().find_map(|value| truncate(value, max))?;
             let list = list.iter().map(or_clone).collect();
             Some(AnyValue::ListAny(Box::new(list)))
         }
         AnyValue::Map(map) => {
-            map.values().find_map(|it| truncate(it, max))?;
-            let map = map.iter().map(|(key, it)| (key.clone(), or_clone(it)));
+            map.values().find_map(|value| truncate(value, max))?;
+            let map = map
+                .iter()
+                .map(|(key, value)| (key.clone(), or_clone(value)));
             Some(AnyValue::Map(Box::new(map.collect())))
         }
         _ => None,

@@ -69,19 +69,10 @@ impl<'a> Destination<'a> {
     /// The low-cardinality attributes, for metrics.
     pub(super) fn metric_attributes(&self) -> impl Iterator<Item = KeyValue> {
         let destination = match self.template {
-            Some(template) => {
-                let template = template.to_owned();
-                Some(KeyValue::new(
-                    attr::MESSAGING_DESTINATION_TEMPLATE,
-                    template,
-                ))
-            }
-            None if self.is_temporary => None,
-            None => Some(KeyValue::new(
-                attr::MESSAGING_DESTINATION_NAME,
-                self.name.to_owned(),
-            )),
+            Some(template) => Some((attr::MESSAGING_DESTINATION_TEMPLATE, template)),
+            None => (!self.is_temporary).then_some((attr::MESSAGING_DESTINATION_NAME, self.name)),
         };
+        let destination = destination.map(|(key, value)| KeyValue::new(key, value.to_owned()));
         destination.into_iter().chain(self.server_and_group())
     }
 

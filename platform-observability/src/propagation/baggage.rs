@@ -86,7 +86,7 @@ fn valid_properties(properties: &str) -> String {
 
 /// `token` (RFC 9110, 5.6.2).
 fn is_token(text: &str) -> bool {
-    let is_token = |it: u8| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&it);
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_token)
 }
 

@@ -101,13 +101,13 @@ fn parse_tracestate<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Optio
 }
 
 fn is_key(text: &str) -> bool {
-    let is_first = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
+    let is_first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
     bytes.first().is_some_and(|first| is_first(*first))
         && bytes.len() <= 256
         && bytes
             .iter()
-            .all(|it| is_first(*it) || b"_-*/@".contains(it))
+            .all(|byte| is_first(*byte) || b"_-*/@".contains(byte))
 }
 
 /// Printable ASCII without `,` and `=`. It cannot end with a space, as the member was trimmed.
@@ -115,7 +115,7 @@ fn is_value(text: &str) -> bool {
     (1..=256).contains(&text.len())
         && text
             .bytes()
-            .all(|it| matches!(it, b' '..=b'~') && it != b',' && it != b'=')
+            .all(|byte| matches!(byte, b' '..=b'~') && byte != b',' && byte != b'=')
 }
 
 /// Without optional whitespace (RFC 9110, 5.6.3).

@@ -14,8 +14,8 @@ fn by_error(providers: &Providers, instrument: &str) -> Vec<(Option<String>, f64
             let error = point
                 .attributes
                 .iter()
-                .find(|it| it.key.as_str() == "error.type");
-            (error.map(|it| it.value.to_string()), point.sum)
+                .find(|attribute| attribute.key.as_str() == "error.type");
+            (error.map(|error| error.value.to_string()), point.sum)
         })
         .collect();
     values.sort_by(|one, other| one.0.cmp(&other.0));

@@ -48,7 +48,7 @@ fn a_self_test_names_the_signal_whose_dataset_is_missing() {
     metrics.url.clone_from(&missing.url);
     let (done, ended) = mpsc::channel();
     start(&config, None)
-        .self_test(move |it| done.send(it).unwrap())
+        .self_test(move |result| done.send(result).unwrap())
         .unwrap();
     let message = ended
         .recv_timeout(TIMEOUT)
@@ -72,7 +72,7 @@ fn a_self_test_bypasses_the_sampler_and_fails_if_its_span_is_dropped() {
         let (done, ended) = mpsc::channel();
         let test = providers
             .clone()
-            .self_test(move |it| done.send(it).unwrap());
+            .self_test(move |result| done.send(result).unwrap());
         test.unwrap();
         let result = ended.recv_timeout(TIMEOUT).unwrap();
         result.map_err(|error| error.to_string())
@@ -133,7 +133,7 @@ fn a_self_test_waits_for_the_endpoints_response() {
     logs.timeout = Duration::from_secs(6);
     let (done, ended) = mpsc::channel();
     start(&config, None)
-        .self_test(move |it| done.send(it).unwrap())
+        .self_test(move |result| done.send(result).unwrap())
         .unwrap();
     let error = ended.recv_timeout(TIMEOUT).unwrap().unwrap_err();
     let message = error.to_string();

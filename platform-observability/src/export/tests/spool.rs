@@ -225,7 +225,7 @@ fn no_request_is_dropped_for_one_that_cannot_be_written() {
     assert!(before.spooled > 0, "{before:?}");
     let files = || {
         let all = std::fs::read_dir(directory.join("traces")).unwrap();
-        all.filter(|it| it.as_ref().unwrap().path().is_file())
+        all.filter(|entry| entry.as_ref().unwrap().path().is_file())
             .count()
     };
     let kept = files();

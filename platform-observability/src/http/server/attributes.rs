@@ -171,7 +171,7 @@ fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     };
     let (host, port) = authority.split_at(end);
     let host = bracketed(host).unwrap_or(host);
-    let is_host = |it: u8| it.is_ascii_alphanumeric() || b"-._~:%!$&'()*+,;=".contains(&it);
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:%!$&'()*+,;=".contains(&byte);
     if host.is_empty() || !host.bytes().all(is_host) {
         return None;
     }

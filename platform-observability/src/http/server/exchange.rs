@@ -280,7 +280,7 @@ fn start_span(
         return (context, false);
     };
     let follows_caller = state.sampling.parent_based && !state.options.public_endpoint;
-    if follows_caller && caller.as_ref().is_some_and(|it| !it.is_sampled()) {
+    if follows_caller && caller.as_ref().is_some_and(|caller| !caller.is_sampled()) {
         let context = caller.map(|caller| root.with_remote_span_context(unsampled(&caller)));
         return (context, false);
     }

@@ -173,7 +173,7 @@ fn split_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
         let mut quoted = false;
         for (at, byte) in text.iter().enumerate().rev() {
             if *byte == b'"' {
-                let escapes = text[..at].iter().rev().take_while(|it| **it == b'\\');
+                let escapes = text[..at].iter().rev().take_while(|byte| **byte == b'\\');
                 quoted ^= escapes.count() % 2 == 0;
             } else if *byte == separator && !quoted {
                 rest = Some(&text[..at]);
@@ -200,8 +200,8 @@ fn parameter<'a>(element: &'a [u8], name: &str) -> Option<&'a str> {
     match value.strip_prefix('"') {
         Some(quoted) => quoted
             .strip_suffix('"')
-            .filter(|it| !it.contains(['"', '\\'])),
-        None => Some(value).filter(|it| !it.contains('"')),
+            .filter(|text| !text.contains(['"', '\\'])),
+        None => Some(value).filter(|text| !text.contains('"')),
     }
 }
 

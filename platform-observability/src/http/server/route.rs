@@ -169,23 +169,15 @@ impl RouteCache {
             let slot = &self.slots[first.wrapping_add(probe) % MAX_ROUTES];
             let route = slot.get_or_init(|| {
                 // Leaked: the cache lives as long as the process, and attributes can borrow.
-                let name: &'static str = span_name(method, template).leak();
-                Box::leak(Box::new(RouteEntry::new(
-                    method,
-                    template,
-                    Cow::Borrowed(name),
-                )))
+                let name = Cow::Borrowed(&*span_name(method, template).leak());
+                Box::leak(Box::new(RouteEntry::new(method, template, name)))
             });
             if route.method == method && route.template.as_deref() == template {
                 return RouteRef::Cached(route);
             }
         }
-        let name = span_name(method, template);
-        RouteRef::Uncached(Box::new(RouteEntry::new(
-            method,
-            template,
-            Cow::Owned(name),
-        )))
+        let name = Cow::Owned(span_name(method, template));
+        RouteRef::Uncached(Box::new(RouteEntry::new(method, template, name)))
     }
 
     /// Adds `change` (1 or -1) to the active requests of `route`.

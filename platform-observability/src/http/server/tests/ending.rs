@@ -304,7 +304,7 @@ async fn an_unobserved_request_with_a_body_in_memory_ends_with_its_head() {
 #[tokio::test]
 async fn an_unobserved_request_with_a_streaming_body_ends_with_its_body() {
     let capture = Capture::with_sampler(Sampler::AlwaysOff);
-    let chunks = || stream::iter(["he", "llo"]).map(|it| Ok::<_, Infallible>(Bytes::from(it)));
+    let chunks = || stream::iter(["he", "llo"]).map(|text| Ok::<_, Infallible>(Bytes::from(text)));
     let router = Router::new().route("/", get(async move || Body::from_stream(chunks())));
     let router = router.layer(capture.layer());
     let response = router.oneshot(request("GET", "/")).await.unwrap();
