@@ -2,7 +2,7 @@
 //! truncated before.
 //!
 //! An exporter is built for each request, with that request's [`Batch`](super::delivery::Batch) as
-//! its HTTP client. This costs a few microseconds and takes the place of a channel beside the
+//! its HTTP client. This costs a microsecond or two and takes the place of a channel beside the
 //! exporter by which the client would learn what it sends.
 
 use opentelemetry::InstrumentationScope;

@@ -43,7 +43,7 @@ pub(super) fn keeps_spooled(status: StatusCode) -> bool {
 /// Whether the batch may have caused the failure: a collector responds with 500 if one of its
 /// components rejects a batch permanently. Gateways' status codes, and a requested pause, rule it
 /// out.
-pub(super) fn may_blame_batch(response: &Response<Bytes>) -> bool {
+pub(super) fn may_be_caused_by_batch(response: &Response<Bytes>) -> bool {
     let is_gateways = matches!(response.status().as_u16(), 502..=504 | 520..=530);
     let is_endpoints = response.status().is_server_error() && !is_gateways;
     is_endpoints && retry_after(response.headers()).is_none()
@@ -55,10 +55,10 @@ mod tests {
     use http::{HeaderValue, Response, StatusCode};
     use opentelemetry_http::Bytes;
 
-    use super::may_blame_batch;
+    use super::may_be_caused_by_batch;
 
     #[test]
-    fn a_batch_is_blamed_only_for_errors_that_no_gateway_responds_with() {
+    fn only_errors_that_no_gateway_sends_may_be_caused_by_the_batch() {
         for (status, retry_after, expected) in [
             (500, None, true),
             (501, None, true),
@@ -76,8 +76,8 @@ mod tests {
                 let seconds = HeaderValue::from_static(seconds);
                 response.headers_mut().insert(RETRY_AFTER, seconds);
             }
-            let blamed = may_blame_batch(&response);
-            assert_eq!(blamed, expected, "{status} {retry_after:?}");
+            let is_possible = may_be_caused_by_batch(&response);
+            assert_eq!(is_possible, expected, "{status} {retry_after:?}");
         }
     }
 }

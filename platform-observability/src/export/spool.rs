@@ -49,7 +49,7 @@ pub(super) struct SpooledRequest {
     pub(super) encoding: Option<&'static str>,
     bytes: u64,
     /// How many times the endpoint accepted a later request after it had failed at this one.
-    overtaken: u32,
+    skips: u32,
 }
 
 impl SignalSpool {
@@ -117,7 +117,7 @@ impl SignalSpool {
             items,
             encoding: encoding.map(|(name, _)| *name),
             bytes,
-            overtaken: 0,
+            skips: 0,
         });
         Ok(dropped)
     }
@@ -172,14 +172,14 @@ impl SignalSpool {
 
     /// Counts that a later request was accepted. Drops the request the `max`-th time, and returns
     /// how many items it had.
-    pub(super) fn overtake(&self, request: &SpooledRequest, max: u32) -> usize {
+    pub(super) fn count_skip(&self, request: &SpooledRequest, max: u32) -> usize {
         let mut index = self.index();
         // It may have been dropped meanwhile, to make room.
         let Some(request) = index.requests.get_mut(&request.name) else {
             return 0;
         };
-        request.overtaken += 1;
-        if request.overtaken < max {
+        request.skips += 1;
+        if request.skips < max {
             return 0;
         }
         let request = request.clone();
@@ -263,7 +263,7 @@ impl SpooledRequest {
             items: items.parse().ok()?,
             encoding,
             bytes: occupied(metadata.len()),
-            overtaken: 0,
+            skips: 0,
             name: name.to_owned(),
         })
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use opentelemetry_http::Bytes;
 
 use super::request::protobuf_headers;
-use super::response::{keeps_spooled, may_blame_batch, rejected_items};
+use super::response::{keeps_spooled, may_be_caused_by_batch, rejected_items};
 use super::spool::{SignalSpool, SpooledRequest};
 use super::thread::spawn;
 use super::transport::Transport;
@@ -15,7 +15,7 @@ use crate::sync::lock;
 
 /// How many times the endpoint may fail at a request and accept a later one before the request is
 /// dropped.
-const MAX_OVERTAKEN: u32 = 3;
+const MAX_SKIPS: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Spooler {
@@ -111,18 +111,18 @@ impl Spooler {
     /// Sends the spooled requests, oldest first. Returns whether none is left.
     ///
     /// If the endpoint fails at the oldest, the request itself may be the cause, so the next one is
-    /// tried. When later ones were accepted in [`MAX_OVERTAKEN`] rounds, the oldest is dropped.
+    /// tried. When later ones were accepted in [`MAX_SKIPS`] rounds, the oldest is dropped.
     fn send_all(&self) -> bool {
         let stats = &self.transport.stats;
-        let mut suspect: Option<SpooledRequest> = None;
-        let mut is_overtaken = false;
+        let mut skipped: Option<SpooledRequest> = None;
+        let mut is_counted = false;
         loop {
-            let (next, dropped) = self.spool.oldest(suspect.as_ref());
+            let (next, dropped) = self.spool.oldest(skipped.as_ref());
             stats.dropped_from_spool(dropped);
             let Some((request, body)) = next else {
-                return suspect.is_none();
+                return skipped.is_none();
             };
-            if suspect.is_none() && self.transport.backoff().has_failed() {
+            if skipped.is_none() && self.transport.backoff().has_failed() {
                 stats.retried();
             }
             let timeout = self.transport.endpoint.timeout;
@@ -137,17 +137,17 @@ impl Spooler {
             match result {
                 Ok(response) if response.status().is_success() => {
                     stats.exported_from_spool(request.items, rejected_items(&response));
-                    if let Some(suspect) = suspect.as_ref().filter(|_| !is_overtaken) {
+                    if let Some(skipped) = skipped.as_ref().filter(|_| !is_counted) {
                         // Once a round, however many later requests are accepted.
-                        is_overtaken = true;
-                        stats.dropped_from_spool(self.spool.overtake(suspect, MAX_OVERTAKEN));
+                        is_counted = true;
+                        stats.dropped_from_spool(self.spool.count_skip(skipped, MAX_SKIPS));
                     }
                 }
                 Ok(response) if !keeps_spooled(response.status()) => {
                     stats.dropped_from_spool(request.items);
                 }
-                Ok(response) if suspect.is_none() && may_blame_batch(&response) => {
-                    suspect = Some(request);
+                Ok(response) if skipped.is_none() && may_be_caused_by_batch(&response) => {
+                    skipped = Some(request);
                 }
                 _ => return false,
             }

@@ -79,16 +79,16 @@ fn providers_with_tls(url: &str, tls: &Tls, timeout: Duration) -> Providers {
 
 #[test]
 fn the_configured_authority_and_client_certificate_are_used() {
-    let (ours, anothers) = (authority(), authority());
-    let url = tls_backend(&ours);
-    let client = certified(&ours, ExtendedKeyUsagePurpose::ClientAuth).pem;
-    let stranger = certified(&anothers, ExtendedKeyUsagePurpose::ClientAuth).pem;
+    let (trusted, other) = (authority(), authority());
+    let url = tls_backend(&trusted);
+    let client = certified(&trusted, ExtendedKeyUsagePurpose::ClientAuth).pem;
+    let untrusted = certified(&other, ExtendedKeyUsagePurpose::ClientAuth).pem;
     let pem = |authority: &Authority| Some(authority.pem().into_bytes());
     for (authorities, identity, exported) in [
-        (pem(&ours), Some(client.clone()), 1),
-        (pem(&ours), None, 0),
-        (pem(&ours), Some(stranger), 0),
-        (pem(&anothers), Some(client.clone()), 0),
+        (pem(&trusted), Some(client.clone()), 1),
+        (pem(&trusted), None, 0),
+        (pem(&trusted), Some(untrusted), 0),
+        (pem(&other), Some(client.clone()), 0),
         (None, Some(client), 0),
     ] {
         let tls = Tls {
