@@ -1,10 +1,10 @@
-//! What was built, and from what.
+//! The version and the revision of the service.
 
-/// The version of the calling crate, and the revision that it was built from, for
+/// The version and the revision of the calling crate, for
 /// [`TelemetryBuilder::build_info`](crate::TelemetryBuilder::build_info).
 ///
 /// The version is that in its `Cargo.toml`. The rest is read from the environment **of the
-/// compiler**, and left out where that says nothing:
+/// compiler**, and omitted if it is not set there:
 ///
 /// - `vcs.ref.head.revision` from `VCS_REF_HEAD_REVISION`, else `GITHUB_SHA`, `CI_COMMIT_SHA` or
 ///   `VERGEN_GIT_SHA`,
@@ -12,7 +12,7 @@
 ///   `VERGEN_GIT_BRANCH`,
 /// - `vcs.repository.url.full` from `VCS_REPOSITORY_URL_FULL`, else `repository` in `Cargo.toml`.
 ///
-/// Cargo builds a crate anew when one of them has changed. By hand:
+/// Cargo rebuilds a crate when one of these variables has changed. To set one manually:
 /// `VCS_REF_HEAD_REVISION=$(git rev-parse HEAD) cargo build`.
 ///
 /// ```no_run
@@ -44,9 +44,9 @@ macro_rules! build_info {
     };
 }
 
-/// What a service was built from; made by [`build_info!`](crate::build_info).
+/// The version and the revision of a service; created by [`build_info!`](crate::build_info).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use = "it does nothing before it is given to the builder"]
+#[must_use = "pass it to the builder"]
 pub struct BuildInfo {
     pub(crate) version: String,
     pub(crate) revision: Option<String>,
@@ -55,7 +55,7 @@ pub struct BuildInfo {
 }
 
 impl BuildInfo {
-    /// Of a version, such as `1.4.2`.
+    /// With a version, such as `1.4.2`.
     pub fn new(version: impl Into<String>) -> Self {
         Self {
             version: version.into(),
@@ -63,19 +63,21 @@ impl BuildInfo {
         }
     }
 
-    /// The first of `revisions` that says something, such as a commit's full hash.
+    /// Sets the revision, such as a commit's full hash, to the first of `revisions` that is not
+    /// empty.
     pub fn first_revision<const N: usize>(mut self, revisions: [Option<&str>; N]) -> Self {
         self.revision = first(revisions);
         self
     }
 
-    /// The first of `names` that says something: the branch or tag.
+    /// Sets the branch or tag to the first of `names` that is not empty.
     pub fn first_ref_name<const N: usize>(mut self, names: [Option<&str>; N]) -> Self {
         self.ref_name = first(names);
         self
     }
 
-    /// The first of `urls` that says something. One with credentials is left out.
+    /// Sets the repository to the first of `urls` that is not empty, unless it contains
+    /// credentials.
     pub fn first_repository<const N: usize>(mut self, urls: [Option<&str>; N]) -> Self {
         self.repository = first(urls).filter(|url| !url.contains('@'));
         self
@@ -93,17 +95,17 @@ mod tests {
     use super::BuildInfo;
 
     #[test]
-    fn the_first_that_says_something_counts() {
+    fn the_first_value_that_is_not_empty_is_used_unless_it_contains_credentials() {
         let info = BuildInfo::new("1.0.0")
             .first_revision([None, Some(" "), Some("abc\n"), Some("def")])
             .first_repository([Some("https://token@example.org/it"), None]);
         assert_eq!(info.revision.as_deref(), Some("abc"));
         assert_eq!(info.ref_name, None);
-        assert_eq!(info.repository, None, "it holds a token");
+        assert_eq!(info.repository, None, "it contains a token");
     }
 
     #[test]
-    fn the_macro_knows_the_crate_that_calls_it() {
+    fn the_macro_uses_the_version_of_the_calling_crate() {
         let info = crate::build_info!();
         assert_eq!(info.version, env!("CARGO_PKG_VERSION"));
     }

@@ -1,14 +1,16 @@
 use std::time::Duration;
 
+use crate::signal::Signal;
+
 type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// Why telemetry could not be started, or not be stopped cleanly.
+/// Why telemetry could not be started, or could not be stopped cleanly.
 ///
-/// No message holds a secret: of tokens and headers only the variable's name is said.
+/// No message contains a secret: tokens and headers are named only by their variable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An environment variable holds what it cannot mean.
+    /// An environment variable has an invalid value.
     #[error("{variable} {problem}: {remedy}")]
     Variable {
         /// The variable's name.
@@ -18,7 +20,7 @@ pub enum Error {
         /// What to write instead.
         remedy: &'static str,
     },
-    /// A setting made in code holds what it cannot mean.
+    /// A setting made in code is invalid.
     #[error("the telemetry setting `{setting}` {problem}: {remedy}")]
     Setting {
         /// The method, such as `otlp`.
@@ -28,64 +30,90 @@ pub enum Error {
         /// What to write instead.
         remedy: &'static str,
     },
-    /// Telemetry was set up before in this process.
-    #[error("telemetry is set up already in this process: call init once, at the start of main")]
+    /// Telemetry was already set up in this process.
+    #[error("telemetry is already set up in this process: call init once, at the start of main")]
     AlreadyInitialized,
-    /// Something else set a global `tracing` subscriber first.
+    /// A global `tracing` subscriber was already set.
     #[error(
-        "a global tracing subscriber is set already: remove what sets it, as telemetry sets its own"
+        "a global tracing subscriber is already set: remove the code that sets it, as telemetry sets its own"
     )]
     SubscriberInstalled,
-    /// The HTTP client of the exporters could not be made.
+    /// The exporters' HTTP client could not be created.
     #[error(
-        "the exporters' HTTP client cannot be made; if no certificate authority was found, install ca-certificates or set SSL_CERT_FILE"
+        "cannot create the exporters' HTTP client; if no certificate authority was found, install ca-certificates or set SSL_CERT_FILE"
     )]
     Client {
         /// Why.
         source: Source,
     },
-    /// The certificates or the key of an endpoint cannot be read.
+    /// An endpoint's certificates or key could not be read.
     #[error(
-        "the certificates or the key for the {signal} cannot be read: check the files that OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY name, or the signal's own"
+        "cannot read the certificates or the key for {signal}: check the files named by OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY, or by the signal's own variables"
     )]
     Certificates {
         /// The signal.
-        signal: crate::Signal,
+        signal: Signal,
         /// Why.
         source: Source,
     },
-    /// An exporter could not be made.
-    #[error("the exporter of {signal} cannot be made")]
+    /// An exporter could not be created.
+    #[error("cannot create the exporter for {signal}")]
     Exporter {
         /// The signal.
-        signal: crate::Signal,
+        signal: Signal,
         /// Why.
         source: Source,
     },
     /// A thread could not be started.
-    #[error("a thread for telemetry cannot be started")]
+    #[error("cannot start a thread for telemetry")]
     Thread {
         /// Why.
         source: std::io::Error,
     },
-    /// What was left at shutdown could not be exported, and is lost.
-    #[error("the last export failed, what was left is lost ({failures})")]
+    /// The last export failed during shutdown; the telemetry that was still queued is lost.
+    #[error("the last export failed, and the queued telemetry is lost ({failures})")]
     Shutdown {
-        /// The signals, each with what its exporter said.
+        /// The signals, each with its exporter's error.
         failures: String,
     },
-    /// The self-test found that an endpoint does not take what it is sent.
+    /// The self-test found an endpoint that does not accept telemetry.
     #[error(
         "telemetry does not arrive: {failures}; check the endpoint's URL, the token and the dataset"
     )]
     SelfTest {
-        /// The signals, each with how much was lost, and why.
+        /// The signals, each with the number of lost items and the reason.
         failures: String,
     },
-    /// What was left at shutdown was not taken in time; some of it may be lost.
-    #[error("telemetry was not shut down within {deadline:?}: what was left may be lost")]
+    /// The shutdown exceeded its timeout; some telemetry may be lost.
+    #[error("telemetry was not shut down within {timeout:?}: queued telemetry may be lost")]
     ShutdownTimedOut {
-        /// How long it was given.
-        deadline: Duration,
+        /// The timeout.
+        timeout: Duration,
     },
+}
+
+impl Error {
+    pub(crate) fn variable(
+        variable: impl Into<String>,
+        problem: impl Into<String>,
+        remedy: &'static str,
+    ) -> Self {
+        Self::Variable {
+            variable: variable.into(),
+            problem: problem.into(),
+            remedy,
+        }
+    }
+
+    pub(crate) fn setting(
+        setting: &'static str,
+        problem: impl Into<String>,
+        remedy: &'static str,
+    ) -> Self {
+        Self::Setting {
+            setting,
+            problem: problem.into(),
+            remedy,
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! One line of start-up and one layer that send a service's traces, metrics and logs through
-//! OpenTelemetry: to Axiom, to any OTLP collector, or to the console, as the environment says.
+//! Exports a service's traces, metrics and logs through OpenTelemetry, with one line of start-up
+//! and one layer: to Axiom, to any OTLP collector, or to the console, as the environment selects.
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
@@ -20,8 +20,8 @@
 //!
 //!     let app = Router::new()
 //!         .route("/", get(async || "hello"))
-//!         .layer(telemetry.layer()) // outside of the other layers
-//!         .merge(health.router()); // outside of telemetry
+//!         .layer(telemetry.layer()) // outside all other layers
+//!         .merge(health.router()); // outside telemetry
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //!     serve(listener, app)
 //!         .with_health(&health)
@@ -34,23 +34,22 @@
 //! ```
 //!
 //! - [`Telemetry::init`] sets up traces, metrics and logs, and lists the variables that it reads;
-//!   [`Axiom`] names Axiom in code rather than in the environment.
-//! - [`Telemetry::layer`] records each request; [`http`] says what. What is logged with `tracing`
-//!   inside a request carries the request's trace id, and so does an audit record.
-//! - [`client`] records the requests that the service sends, and [`messaging`] takes a trace through
-//!   a message.
-//! - [`Telemetry::status`] counts what became of every item; [`Telemetry::log_filter`] changes what is
-//!   logged while the service runs.
-//! - [`TelemetryBuilder::database`] records what sqlx asks the database, without touching a query.
-//! - The process and its tokio runtime are measured by themselves, and pools of connections
-//!   by [`Telemetry::observe_pool`].
-//! - [`spawn`] takes the trace along into a task.
-//! - [`Health`] answers `/livez` and `/readyz`.
-//! - [`serve`] drains requests on SIGTERM, then closes what the service holds, and exports the
+//!   [`Axiom`] configures Axiom in code rather than in the environment.
+//! - [`Telemetry::layer`] records each request; see [`http::HttpLayer`]. Events that are logged
+//!   with `tracing` inside a request have the request's trace id, and so have audit records.
+//! - [`Telemetry::client_layer`] records the requests that the service sends; see
+//!   [`http::HttpClientLayer`]. [`messaging`] propagates traces through messages.
+//! - [`Telemetry::status`] counts what became of every item; [`Telemetry::log_filter`] changes the
+//!   log filter at runtime.
+//! - [`TelemetryBuilder::database`] records sqlx's statements without changing a query.
+//! - Metrics of the process and its tokio runtime are recorded automatically, those of connection
+//!   pools by [`Telemetry::observe_pool`].
+//! - [`spawn`] propagates the trace into a task.
+//! - [`Health`] provides `/livez` and `/readyz`.
+//! - [`serve`] drains requests on SIGTERM, then closes the service's resources, and exports the
 //!   last telemetry.
 
 mod build_info;
-pub mod client;
 mod config;
 mod console;
 #[cfg(test)]
@@ -60,28 +59,31 @@ mod error;
 mod export;
 mod health;
 pub mod http;
+mod instrumentation;
 pub mod messaging;
 mod panic;
 mod pool;
 mod process;
 mod propagation;
-mod query;
 mod serve;
+mod signal;
 mod spawn;
 mod subscriber;
+mod sync;
 mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tracer;
 
 pub use build_info::BuildInfo;
-pub use config::{Axiom, Limits, Signal};
+pub use config::{Axiom, Limits};
 pub use database::Database;
 pub use error::Error;
-pub use export::{SignalStatus, Spool, Status, Trouble};
+pub use export::{LastError, SignalStatus, Spool, Status};
 pub use health::{Health, Readiness};
-pub use pool::PoolUse;
+pub use pool::PoolState;
 pub use serve::{Serve, ServeError, serve};
+pub use signal::{PerSignal, Signal};
 pub use spawn::spawn;
 pub use subscriber::LogFilter;
 pub use telemetry::{Telemetry, TelemetryBuilder};

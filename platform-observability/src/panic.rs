@@ -1,10 +1,10 @@
-//! What a panic says to the log.
+//! Panics as log records.
 
 use std::panic::PanicHookInfo;
 
-/// Logs each panic of the process as an error, inside the span it happened in: where, and its
-/// message if that is a literal. A message that was put together may hold anybody's data; it is
-/// shown only where `shows_message`, by the hook that was there before.
+/// Logs each panic of the process as an error, inside its span: the location, and the message if
+/// that is a literal. A formatted message may contain personal data. Only if `shows_message`, the
+/// previous hook is also called, which shows it.
 pub(crate) fn log_panics(shows_message: bool) {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -18,10 +18,10 @@ pub(crate) fn log_panics(shows_message: bool) {
 fn log(panic: &PanicHookInfo<'_>) {
     let (file, line) = match panic.location() {
         Some(location) => (location.file(), location.line()),
-        None => ("an unknown place", 0),
+        None => ("an unknown location", 0),
     };
     let literal = panic.payload().downcast_ref::<&'static str>();
-    let message = literal.unwrap_or(&"(its message is withheld, as it may hold data)");
+    let message = literal.unwrap_or(&"(the message is withheld, as it may contain data)");
     let thread = std::thread::current();
     tracing::error!(
         target: "platform_observability::panic",
@@ -41,9 +41,9 @@ mod tests {
     use crate::testing::Capture;
 
     #[test]
-    fn a_panic_is_logged_with_its_place_and_without_data() {
+    fn a_panic_is_logged_with_its_location_and_without_data() {
         let capture = Capture::start();
-        // Others may panic meanwhile, where a process has many tests.
+        // Other tests of the process may panic meanwhile.
         let (before, own) = (std::panic::take_hook(), std::thread::current().id());
         std::panic::set_hook(Box::new(move |panic| {
             match std::thread::current().id() == own {
@@ -53,7 +53,7 @@ mod tests {
         }));
         let iban = "DE02120300000000202051";
         std::panic::catch_unwind(|| panic!("a literal")).unwrap_err();
-        std::panic::catch_unwind(|| panic!("of {iban}")).unwrap_err();
+        std::panic::catch_unwind(|| panic!("no account {iban}")).unwrap_err();
         let _ = std::panic::take_hook();
         let logs = capture.logs();
         assert_eq!(logs.len(), 2, "{logs:#?}");

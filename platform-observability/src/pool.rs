@@ -1,53 +1,52 @@
-//! Connection pools, as metrics by OpenTelemetry's conventions for database clients.
+//! Metrics of connection pools, by OpenTelemetry's conventions for database clients.
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
+use opentelemetry_semantic_conventions::{attribute as attr, metric};
 
-const POOL_NAME: &str = "db.client.connection.pool.name";
-const STATE: &str = "db.client.connection.state";
-
-/// How a pool of connections is used, for
+/// The state of a connection pool, for
 /// [`Telemetry::observe_pool`](crate::Telemetry::observe_pool).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolUse {
-    /// The connections there are, used or not.
+pub struct PoolState {
+    /// The number of open connections.
     pub size: u32,
-    /// Those that nobody uses.
+    /// The number of idle connections.
     pub idle: usize,
-    /// How many there may be.
+    /// The maximum number of connections.
     pub max: u32,
 }
 
-/// Measures what `read` says of the pool `name`, which is nothing once it is closed.
+/// Observes the pool `name` at each export, until `read` returns `None`.
 pub(crate) fn observe(
     meter: &Meter,
     name: &str,
-    read: impl Fn() -> Option<PoolUse> + Clone + Send + Sync + 'static,
+    read: impl Fn() -> Option<PoolState> + Clone + Send + Sync + 'static,
 ) {
-    let pool = KeyValue::new(POOL_NAME, name.to_owned());
+    let pool = KeyValue::new(attr::DB_CLIENT_CONNECTION_POOL_NAME, name.to_owned());
     let (named, read_again) = (pool.clone(), read.clone());
     meter
-        .i64_observable_up_down_counter("db.client.connection.count")
+        .i64_observable_up_down_counter(metric::DB_CLIENT_CONNECTION_COUNT)
         .with_unit("{connection}")
-        .with_description("Connections that are in the state `state`.")
+        .with_description("Number of connections in the state `state`.")
         .with_callback(move |observer| {
-            let Some(PoolUse { size, idle, .. }) = read() else {
+            let Some(PoolState { size, idle, .. }) = read() else {
                 return;
             };
             let idle = i64::try_from(idle).unwrap_or(i64::MAX);
-            // The two are not read at once.
+            // `size` and `idle` are not read atomically.
             let used = i64::from(size).saturating_sub(idle).max(0);
             for (state, connections) in [("idle", idle), ("used", used)] {
-                observer.observe(connections, &[pool.clone(), KeyValue::new(STATE, state)]);
+                let state = KeyValue::new(attr::DB_CLIENT_CONNECTION_STATE, state);
+                observer.observe(connections, &[pool.clone(), state]);
             }
         })
         .build();
     meter
-        .i64_observable_up_down_counter("db.client.connection.max")
+        .i64_observable_up_down_counter(metric::DB_CLIENT_CONNECTION_MAX)
         .with_unit("{connection}")
-        .with_description("How many connections there may be.")
+        .with_description("Maximum number of connections.")
         .with_callback(move |observer| {
-            if let Some(PoolUse { max, .. }) = read_again() {
+            if let Some(PoolState { max, .. }) = read_again() {
                 observer.observe(i64::from(max), std::slice::from_ref(&named));
             }
         })
@@ -58,13 +57,13 @@ pub(crate) fn observe(
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use super::PoolUse;
+    use super::PoolState;
     use crate::testing::Capture;
 
     #[test]
-    fn connections_are_counted_by_their_state() {
+    fn a_pools_connections_are_counted_by_state_until_it_is_closed() {
         let capture = Capture::start();
-        let pool = Arc::new(Mutex::new(Some(PoolUse {
+        let pool = Arc::new(Mutex::new(Some(PoolState {
             size: 3,
             idle: 1,
             max: 10,
@@ -85,7 +84,7 @@ mod tests {
             assert_eq!(
                 capture.points(instrument).len(),
                 0,
-                "a closed pool is silent"
+                "a closed pool is not observed"
             );
         }
     }

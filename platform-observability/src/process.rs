@@ -1,20 +1,21 @@
-//! What the process and its tokio runtime take, as metrics.
+//! Metrics of the process and of its tokio runtime.
 //!
-//! `process.*` are OpenTelemetry's conventions, and read on Linux only. Of tokio's runtime there
-//! is no convention; its metrics have the prefix `platform.tokio.`.
+//! `process.*` follow OpenTelemetry's conventions, and are observed on Linux only. No convention
+//! covers tokio's runtime; its metrics have the prefix `platform.tokio.`.
 
 use std::time::Instant;
 
 use opentelemetry::metrics::Meter;
-use tokio::runtime::Handle;
+use opentelemetry_semantic_conventions::metric;
+use tokio::runtime::{Handle, RuntimeMetrics};
 
-/// Measures the process from now on, and the runtime that this is called in, if it is.
+/// Observes the process, and the current tokio runtime, if there is one.
 pub(crate) fn observe(meter: &Meter) {
     let started = Instant::now();
     meter
-        .f64_observable_gauge("process.uptime")
+        .f64_observable_gauge(metric::PROCESS_UPTIME)
         .with_unit("s")
-        .with_description("The time since telemetry was set up.")
+        .with_description("Time since telemetry was set up.")
         .with_callback(move |observer| observer.observe(started.elapsed().as_secs_f64(), &[]))
         .build();
     #[cfg(target_os = "linux")]
@@ -24,11 +25,11 @@ pub(crate) fn observe(meter: &Meter) {
     }
 }
 
-fn observe_runtime(meter: &Meter, runtime: tokio::runtime::RuntimeMetrics) {
+fn observe_runtime(meter: &Meter, runtime: RuntimeMetrics) {
     let gauge = |name: &'static str,
                  unit: &'static str,
                  description: &'static str,
-                 read: fn(&tokio::runtime::RuntimeMetrics) -> usize| {
+                 read: fn(&RuntimeMetrics) -> usize| {
         let runtime = runtime.clone();
         meter
             .u64_observable_gauge(name)
@@ -43,25 +44,25 @@ fn observe_runtime(meter: &Meter, runtime: tokio::runtime::RuntimeMetrics) {
         "platform.tokio.workers",
         "{thread}",
         "Worker threads of the runtime.",
-        tokio::runtime::RuntimeMetrics::num_workers,
+        RuntimeMetrics::num_workers,
     );
     gauge(
         "platform.tokio.tasks",
         "{task}",
-        "Tasks that were spawned and have not ended.",
-        tokio::runtime::RuntimeMetrics::num_alive_tasks,
+        "Tasks that have not ended.",
+        RuntimeMetrics::num_alive_tasks,
     );
     gauge(
         "platform.tokio.global_queue.depth",
         "{task}",
-        "Tasks that are ready and that no worker has taken yet.",
-        tokio::runtime::RuntimeMetrics::global_queue_depth,
+        "Tasks in the runtime's global queue.",
+        RuntimeMetrics::global_queue_depth,
     );
     #[cfg(target_has_atomic = "64")]
     meter
         .f64_observable_counter("platform.tokio.busy_time")
         .with_unit("s")
-        .with_description("Time that the workers were busy, all together.")
+        .with_description("Time that all workers were busy.")
         .with_callback(move |observer| {
             let workers = 0..runtime.num_workers();
             let busy = workers.map(|worker| runtime.worker_total_busy_duration(worker));
@@ -75,19 +76,20 @@ fn observe_runtime(meter: &Meter, runtime: tokio::runtime::RuntimeMetrics) {
 mod linux {
     use opentelemetry::KeyValue;
     use opentelemetry::metrics::Meter;
+    use opentelemetry_semantic_conventions::{attribute::CPU_MODE, metric};
     use procfs::process::{Process, Stat};
 
     pub(super) fn observe(meter: &Meter) {
-        // Where /proc is not to be read, there is nothing to say.
+        // If /proc cannot be read, nothing is observed.
         let stat = || Process::myself().and_then(|process| process.stat()).ok();
         meter
-            .f64_observable_counter("process.cpu.time")
+            .f64_observable_counter(metric::PROCESS_CPU_TIME)
             .with_unit("s")
-            .with_description("CPU time that the process took.")
+            .with_description("CPU time of the process.")
             .with_callback(move |observer| {
                 if let Some(Stat { utime, stime, .. }) = stat() {
                     for (mode, ticks) in [("user", utime), ("system", stime)] {
-                        observer.observe(seconds(ticks), &[KeyValue::new("cpu.mode", mode)]);
+                        observer.observe(seconds(ticks), &[KeyValue::new(CPU_MODE, mode)]);
                     }
                 }
             })
@@ -109,27 +111,27 @@ mod linux {
                 .build();
         };
         gauge(
-            "process.memory.usage",
+            metric::PROCESS_MEMORY_USAGE,
             "By",
-            "Memory that is resident.",
+            "Resident memory.",
             |process| Some(process.stat().ok()?.rss * procfs::page_size()),
         );
         gauge(
-            "process.memory.virtual",
+            metric::PROCESS_MEMORY_VIRTUAL,
             "By",
-            "Memory that is mapped.",
+            "Virtual memory.",
             |process| Some(process.stat().ok()?.vsize),
         );
         gauge(
-            "process.thread.count",
+            metric::PROCESS_THREAD_COUNT,
             "{thread}",
             "Threads of the process.",
             |process| u64::try_from(process.stat().ok()?.num_threads).ok(),
         );
         gauge(
-            "process.unix.file_descriptor.count",
+            metric::PROCESS_UNIX_FILE_DESCRIPTOR_COUNT,
             "{file_descriptor}",
-            "File descriptors that are open.",
+            "Open file descriptors.",
             |process| u64::try_from(process.fd_count().ok()?).ok(),
         );
     }
@@ -148,7 +150,7 @@ mod tests {
     use crate::testing::Capture;
 
     #[tokio::test]
-    async fn process_and_runtime_are_measured() {
+    async fn the_process_and_the_runtime_are_observed() {
         let capture = Capture::start();
         super::observe(&capture.meter());
         let waiting = tokio::spawn(std::future::pending::<()>());

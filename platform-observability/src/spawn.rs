@@ -3,22 +3,22 @@ use opentelemetry::context::FutureExt;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-/// [`tokio::spawn`] that carries the current `tracing` span and OpenTelemetry context, baggage
-/// included, into the task: what it logs and traces has the request's trace id.
+/// [`tokio::spawn`] that propagates the current `tracing` span and OpenTelemetry context, baggage
+/// included, into the task, so that its log records and spans have the request's trace id.
 ///
-/// The request's own span does not wait for the task. A `tracing` span below it does: it ends, and
-/// is exported, when the last of its tasks does.
+/// The request's own span does not wait for the task. A `tracing` span does: it ends, and is
+/// exported, when the last of its tasks has ended.
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime, as tokio's.
+/// Outside a tokio runtime, like [`tokio::spawn`].
 #[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    // The context is the inner one: it holds what was attached after the span was entered.
+    // The context is the inner one, as it may have been attached after the span was entered.
     tokio::spawn(future.with_context(Context::current()).in_current_span())
 }
 
@@ -32,7 +32,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     #[tokio::test]
-    async fn a_span_in_the_task_belongs_to_the_trace_of_who_spawned_it() {
+    async fn a_spawned_task_continues_the_callers_trace_and_baggage() {
         let spans = InMemorySpanExporter::default();
         let tracer = SdkTracerProvider::builder()
             .with_simple_exporter(spans.clone())
@@ -45,7 +45,7 @@ mod tests {
             let baggage = [KeyValue::new("tenant", "blue")];
             let _attached = Context::current_with_baggage(baggage).attach();
             super::spawn(async {
-                // Not on the first poll only.
+                // Also after the first poll.
                 tokio::task::yield_now().await;
                 info_span!("child").in_scope(|| {});
                 let context = Context::current();

@@ -1,4 +1,4 @@
-//! What becomes of the service's `tracing` spans and events.
+//! The `tracing` subscriber: where the service's spans and events go.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,96 +14,99 @@ use tracing_subscriber::layer::{self, Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
 
-use crate::console::{self, Console};
-use crate::database::{self, Statements};
+use crate::console::{self, ConsoleLayer};
+use crate::database::{StatementLayer, is_statement};
 use crate::error::Error;
 use crate::export::Providers;
-use crate::http::{ACCESS, SPAN};
-use crate::telemetry::SCOPE;
+use crate::http::{ACCESS_TARGET, CLIENT_TARGET, SERVER_TARGET};
+use crate::instrumentation::SCOPE;
+use crate::messaging::MESSAGING_TARGET;
 use crate::tracer::Tracer;
-use crate::{client, messaging};
 
-/// What is logged where neither the code nor `RUST_LOG` says more.
+/// The default directives, if neither the code nor `RUST_LOG` sets others.
 pub(crate) const DEFAULT_FILTER: &str = "info";
 
-/// Before every filter: libraries that say much of little, and sqlx's statements, whose text may
-/// hold a client's data. Whoever names one of them in the filter has it.
-const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,opentelemetry=warn,sqlx::query=off,platform_observability::panic=error";
+/// The directives that precede every filter: for verbose libraries, and for sqlx's statements,
+/// whose text may contain personal data. An explicit directive overrides them.
+const BASE_DIRECTIVES: &str = "hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,\
+    opentelemetry=warn,sqlx::query=off,platform_observability::panic=error";
 
-/// Whose events are never exported, lest each export cause the next: what the exporters are made
-/// of. Each stands for its submodules and for crates named after it, such as `hyper_util`.
+/// The exporters' own dependencies. Their events are never exported, as each export would cause the
+/// next. Each name includes its submodules, and crates such as `hyper_util`.
 const NEVER_EXPORTED: [&str; 5] = ["hyper", "h2", "reqwest", "rustls", "opentelemetry"];
 
-/// Spans to the traces, events to the logs (never to both, lest they be paid twice), and to
-/// standard error lines, or, where `shows_requests`, each request as a tree.
+/// Creates the subscriber: spans become traces, and events become logs, never both, so that an
+/// event is not billed twice. Standard error receives log lines or, with the console, requests as
+/// trees.
 pub(crate) fn new(
     providers: &Providers,
     filter: Filter,
-    shows_requests: bool,
-    statements: Option<Statements>,
+    has_console: bool,
+    statements: Option<StatementLayer>,
 ) -> Result<(Dispatch, LogFilter), Error> {
     let mut setters = Vec::new();
-    // Only those that there are: one that is `None` makes `tracing` ask all filters about each
-    // event anew, also about those that nobody listens to.
+    // A list, as an `Option` that is `None` would make `tracing` evaluate all filters for each
+    // event, even for disabled ones.
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     if let Some(provider) = &providers.tracer {
-        let layer = spans(Tracer::of(provider, SCOPE));
-        // Whatever the filter says, the spans of calls and messages stay: without them,
-        // traces would tear.
-        let traced = settable(&filter, always(), &mut setters)?.and(filter_fn(|metadata| {
-            metadata.is_span() && exported(metadata)
+        let layer = span_layer(Tracer::new(provider, SCOPE));
+        // The filter never disables the spans of client requests and messages, which would break
+        // traces.
+        let always = span_directives();
+        let traced = reloadable(&filter, always, &mut setters)?.and(filter_fn(|metadata| {
+            metadata.is_span() && is_exported(metadata)
         }));
         layers.push(layer.with_filter(traced).boxed());
     }
     if let Some(provider) = &providers.logger {
-        let events = settable(&filter, String::new(), &mut setters)?.and(filter_fn(|metadata| {
-            metadata.is_event() && exported(metadata)
+        let logged = reloadable(&filter, String::new(), &mut setters)?.and(filter_fn(|metadata| {
+            metadata.is_event() && is_exported(metadata)
         }));
         let layer = OpenTelemetryTracingBridge::new(provider);
-        layers.push(layer.with_filter(events).boxed());
+        layers.push(layer.with_filter(logged).boxed());
     }
     let shows_statements = statements.is_some();
     if let Some(layer) = statements {
         layers.push(layer.with_filter(filter_fn(is_statement)).boxed());
     }
-    if shows_requests {
-        let more = quiet_but_shown(&filter, shows_statements, &mut setters);
-        let shown = settable(&filter, String::new(), &mut setters)?.or(more);
-        let layer = Console::new(console::is_coloured(), shows_statements);
+    if has_console {
+        let debug_events = console_debug_events(&filter, shows_statements, &mut setters);
+        let shown = reloadable(&filter, String::new(), &mut setters)?.or(debug_events);
+        let layer = ConsoleLayer::new(console::is_coloured(), shows_statements);
         layers.push(layer.with_filter(shown).boxed());
     } else {
         let layer = tracing_subscriber::fmt::layer()
             .compact()
-            .fmt_fields(debug_fn(show))
+            .fmt_fields(debug_fn(format_field))
             .with_ansi(console::is_coloured())
             .with_writer(std::io::stderr);
-        let shown = settable(&filter, String::new(), &mut setters)?;
+        let shown = reloadable(&filter, String::new(), &mut setters)?;
         layers.push(layer.with_filter(shown).boxed());
     }
     let dispatch = Dispatch::new(tracing_subscriber::registry().with(layers));
     Ok((dispatch, LogFilter(setters.into())))
 }
 
-/// What is logged, changeable while the service runs; from
-/// [`Telemetry::log_filter`](crate::Telemetry::log_filter). Cheap to clone.
+/// The log filter, which can be changed at runtime; from
+/// [`Telemetry::log_filter`](crate::Telemetry::log_filter). Clones share it.
 #[derive(Clone)]
 pub struct LogFilter(Arc<[Setter]>);
 
 type Setter = Box<dyn Fn(&Filter) -> Result<(), Error> + Send + Sync>;
 
 impl LogFilter {
-    /// Logs what `directives` say from now on, such as `info,my_service=debug`, in the syntax of
-    /// tracing-subscriber's `EnvFilter`.
+    /// Sets the directives, such as `info,my_service=debug`, in the syntax of tracing-subscriber's
+    /// `EnvFilter`.
     ///
     /// # Errors
     ///
-    /// When they cannot be read; what was logged before is logged on then.
+    /// If they are invalid. Then the filter does not change.
     pub fn set(&self, directives: &str) -> Result<(), Error> {
         let filter = Filter {
             directives: directives.to_owned(),
             from_environment: false,
         };
-        // Each is read by the same rules, so the first fails or none.
+        // All parse the same directives, so either the first fails or none does.
         self.0.iter().try_for_each(|set| set(&filter))
     }
 }
@@ -114,36 +117,37 @@ impl std::fmt::Debug for LogFilter {
     }
 }
 
-/// A filter by `filter` and `more`, and how to set another.
-fn settable<S: 'static>(
+/// A filter with the directives of `filter` and `always`. Adds the function that changes the former
+/// to `setters`.
+fn reloadable<S: 'static>(
     filter: &Filter,
-    more: String,
+    always: String,
     setters: &mut Vec<Setter>,
 ) -> Result<reload::Layer<EnvFilter, S>, Error> {
-    let (settable, handle) = reload::Layer::new(filter.parse(&more)?);
+    let (layer, handle) = reload::Layer::new(filter.parse(&always)?);
     setters.push(Box::new(move |filter| {
-        let filter = filter.parse(&more)?;
-        // It fails only where the subscriber is gone, which logs nothing anyway.
+        let filter = filter.parse(&always)?;
+        // Fails only if the subscriber no longer exists.
         let _ = handle.reload(filter);
         Ok(())
     }));
-    Ok(settable)
+    Ok(layer)
 }
 
-/// Lets through what is told at DEBUG, but is shown where INFO is: that an audit record was
-/// committed, and statements.
-fn quiet_but_shown<S>(
+/// Enables the DEBUG events that the console shows at INFO: committed audit records, and
+/// statements.
+fn console_debug_events<S>(
     filter: &Filter,
     shows_statements: bool,
     setters: &mut Vec<Setter>,
 ) -> impl layer::Filter<S> + use<S> {
     let shows_info = |filter: &Filter| {
-        let most = filter.parse("").map(|it| it.max_level_hint());
-        most.is_ok_and(|most| most.is_none_or(|most| most >= LevelFilter::INFO))
+        let max = filter.parse("").map(|filter| filter.max_level_hint());
+        max.is_ok_and(|max| max.is_none_or(|max| max >= LevelFilter::INFO))
     };
-    let shown = Arc::new(AtomicBool::new(shows_info(filter)));
-    let set = Arc::clone(&shown);
-    // Before those that make `tracing` ask the filters anew.
+    let is_shown = Arc::new(AtomicBool::new(shows_info(filter)));
+    let set = Arc::clone(&is_shown);
+    // Before the reloadable filters, which make `tracing` evaluate the filters again.
     setters.insert(
         0,
         Box::new(move |filter| {
@@ -153,20 +157,16 @@ fn quiet_but_shown<S>(
         }),
     );
     filter_fn(move |metadata| {
-        let is_quiet = console::is_audit(metadata) || (shows_statements && is_statement(metadata));
-        is_quiet && shown.load(Ordering::Relaxed)
+        let is_debug_event =
+            console::is_audit_event(metadata) || (shows_statements && is_statement(metadata));
+        is_debug_event && is_shown.load(Ordering::Relaxed)
     })
     .with_max_level_hint(LevelFilter::DEBUG)
 }
 
-/// Whether sqlx tells of a statement, or asks whether to (which is neither an event nor a span).
-pub(crate) fn is_statement(metadata: &Metadata<'_>) -> bool {
-    !metadata.is_span() && metadata.target() == database::TARGET
-}
-
-/// The service's `tracing` spans, without the attributes that no convention knows and that cost
-/// most: where in the code, on which thread, how long it was idle.
-pub(crate) fn spans<S>(tracer: Tracer) -> OpenTelemetryLayer<S, Tracer>
+/// Exports `tracing` spans, without the attributes that no convention defines and that are the most
+/// expensive: code location, thread and idle time.
+pub(crate) fn span_layer<S>(tracer: Tracer) -> OpenTelemetryLayer<S, Tracer>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
@@ -179,58 +179,53 @@ where
         .with_tracked_inactivity(false)
 }
 
-/// The directives that keep the spans of calls and messages.
-fn always() -> String {
-    let targets = [client::SPAN, messaging::SPAN];
+/// The directives that enable the spans of client requests and messages.
+fn span_directives() -> String {
+    let targets = [CLIENT_TARGET, MESSAGING_TARGET];
     targets.map(|target| format!(",{target}=info")).concat()
 }
 
-/// What is logged.
+/// The log filter's directives.
 #[derive(Clone, Debug)]
 pub(crate) struct Filter {
     pub(crate) directives: String,
-    /// Whether `RUST_LOG` said so.
+    /// Whether `RUST_LOG` set them.
     pub(crate) from_environment: bool,
 }
 
 impl Filter {
-    fn parse(&self, more: &str) -> Result<EnvFilter, Error> {
-        let directives = format!("{QUIET},{}{more}", self.directives);
+    fn parse(&self, always: &str) -> Result<EnvFilter, Error> {
+        let directives = format!("{BASE_DIRECTIVES},{}{always}", self.directives);
         EnvFilter::builder().parse(directives).map_err(|error| {
-            let problem = format!("cannot be read: {error}");
+            let problem = format!("is invalid: {error}");
             let remedy = "write it as `info`, or as `info,my_service=debug`";
-            if self.from_environment {
-                Error::Variable {
-                    variable: "RUST_LOG".to_owned(),
-                    problem,
-                    remedy,
-                }
-            } else {
-                Error::Setting {
-                    setting: "log_filter",
-                    problem,
-                    remedy,
-                }
+            match self.from_environment {
+                true => Error::variable("RUST_LOG", problem, remedy),
+                false => Error::setting("log_filter", problem, remedy),
             }
         })
     }
 }
 
-/// Whether such a span or event may leave the process.
-pub(crate) fn exported(metadata: &Metadata<'_>) -> bool {
+/// Whether a span or event may be exported.
+pub(crate) fn is_exported(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
-    target != ACCESS
-        // The request's span is OpenTelemetry's own; this one is the console's.
-        && !(target == SPAN && metadata.is_span())
+    // The HTTP layer exports the request's span itself; this one is for the console.
+    target != ACCESS_TARGET
+        && !(target == SERVER_TARGET && metadata.is_span())
         && !NEVER_EXPORTED.iter().any(|name| {
             let rest = target.strip_prefix(name);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '_', '-']))
         })
 }
 
-/// Fields on standard error: of those that tell OpenTelemetry about a span only the name.
-fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
-    // What comes from elsewhere neither acts on a terminal nor begins a line.
+/// Formats a field for standard error. Of the `otel.` fields, only the name is shown.
+fn format_field(
+    writer: &mut Writer<'_>,
+    field: &Field,
+    value: &dyn std::fmt::Debug,
+) -> std::fmt::Result {
+    // Values may come from clients, and must not contain control characters.
     let value = console::escaped(&format!("{value:?}"), usize::MAX);
     match field.name() {
         "message" => writer.write_str(&value),
@@ -247,7 +242,7 @@ mod tests {
 
     use tracing_subscriber::fmt::format::debug_fn;
 
-    use super::{Filter, show};
+    use super::{Filter, format_field};
 
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
@@ -262,11 +257,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_logged_neither_acts_on_a_terminal_nor_begins_a_line() {
+    fn control_characters_in_log_lines_are_escaped() {
         let written = Written::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
-            .fmt_fields(debug_fn(show))
+            .fmt_fields(debug_fn(format_field))
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
@@ -284,13 +279,13 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_changed_while_it_is_used() {
+    fn the_log_filter_can_be_changed_at_runtime_and_an_invalid_one_changes_nothing() {
         let filter = Filter {
             directives: "info".to_owned(),
             from_environment: false,
         };
         let mut setters = Vec::new();
-        let layer = super::settable(&filter, ",always=info".to_owned(), &mut setters).unwrap();
+        let layer = super::reloadable(&filter, ",always=info".to_owned(), &mut setters).unwrap();
         let registry = tracing_subscriber::registry::Registry::default();
         let subscriber = tracing_subscriber::layer::SubscriberExt::with(registry, layer);
         let _scope = tracing::subscriber::set_default(subscriber);
@@ -300,7 +295,7 @@ mod tests {
         log_filter.set("off,mine=debug").unwrap();
         assert!(debugs());
         assert!(tracing::enabled!(target: "always", tracing::Level::INFO));
-        // What speaks of one target only silences no panic; who names panics may.
+        // A directive for one target does not silence panics; an explicit one does.
         let panics =
             || tracing::enabled!(target: "platform_observability::panic", tracing::Level::ERROR);
         assert!(panics());
@@ -314,11 +309,11 @@ mod tests {
             error.contains("mine=loud") || error.contains("log_filter"),
             "{error}"
         );
-        assert!(debugs(), "it stays as it was");
+        assert!(debugs(), "the filter has not changed");
     }
 
     #[test]
-    fn a_malformed_filter_is_an_error_that_names_where_it_was_set() {
+    fn an_invalid_filter_is_an_error_that_names_its_source() {
         let filter = |directives: &str, from_environment| Filter {
             directives: directives.to_owned(),
             from_environment,
@@ -331,23 +326,22 @@ mod tests {
     }
 
     #[test]
-    fn the_spans_of_calls_and_messages_stay_whatever_the_filter_says() {
-        use crate::{client, messaging};
+    fn no_filter_disables_the_spans_of_client_requests_and_messages() {
         let filter = Filter {
             directives: "off".to_owned(),
             from_environment: true,
         };
         let subscriber = tracing_subscriber::registry::Registry::default();
-        let filter = filter.parse(&super::always()).unwrap();
+        let filter = filter.parse(&super::span_directives()).unwrap();
         let filtered = tracing_subscriber::layer::SubscriberExt::with(subscriber, filter);
         let _scope = tracing::subscriber::set_default(filtered);
-        assert!(tracing::enabled!(target: client::SPAN, tracing::Level::INFO));
-        assert!(tracing::enabled!(target: messaging::SPAN, tracing::Level::INFO));
+        assert!(tracing::enabled!(target: super::CLIENT_TARGET, tracing::Level::INFO));
+        assert!(tracing::enabled!(target: super::MESSAGING_TARGET, tracing::Level::INFO));
         assert!(!tracing::enabled!(target: "other", tracing::Level::INFO));
     }
 
     #[test]
-    fn the_console_shows_audit_records_and_statements_where_it_shows_info() {
+    fn the_console_shows_audit_records_and_statements_at_info() {
         use std::sync::Arc;
         use std::sync::atomic::{AtomicUsize, Ordering};
         use tracing_subscriber::filter::FilterExt;
@@ -366,28 +360,28 @@ mod tests {
         };
         let shown = Arc::new(AtomicUsize::new(0));
         let mut setters = Vec::new();
-        let more = super::quiet_but_shown(&filter, true, &mut setters);
-        let layer = super::settable(&filter, String::new(), &mut setters).unwrap();
-        let layer = Counts(Arc::clone(&shown)).with_filter(layer.or(more));
+        let debug_events = super::console_debug_events(&filter, true, &mut setters);
+        let layer = super::reloadable(&filter, String::new(), &mut setters).unwrap();
+        let layer = Counts(Arc::clone(&shown)).with_filter(layer.or(debug_events));
         let subscriber = tracing_subscriber::registry().with(layer);
         let _scope = tracing::subscriber::set_default(subscriber);
         let log_filter = super::LogFilter(setters.into());
-        let said = || {
+        let emitted = || {
             shown.store(0, Ordering::SeqCst);
             tracing::debug!(target: "platform_audit::work", record_id = 1, action = 2, records = 3, "audited");
             tracing::debug!(target: "sqlx::query", summary = "SELECT 1", db.statement = "");
-            tracing::debug!(target: "platform_audit::work", "of no interest");
+            tracing::debug!(target: "platform_audit::work", "not an audit event");
             shown.load(Ordering::SeqCst)
         };
-        assert_eq!(said(), 0);
+        assert_eq!(emitted(), 0);
         log_filter.set("info").unwrap();
-        assert_eq!(said(), 2);
+        assert_eq!(emitted(), 2);
         log_filter.set("warn").unwrap();
-        assert_eq!(said(), 0);
+        assert_eq!(emitted(), 0);
     }
 
     #[test]
-    fn sqls_text_is_logged_only_where_it_is_asked_for() {
+    fn the_text_of_sql_is_logged_only_by_an_explicit_directive() {
         let shown = |directives: &str| {
             let filter = Filter {
                 directives: directives.to_owned(),

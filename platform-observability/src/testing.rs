@@ -1,4 +1,4 @@
-//! Telemetry in memory, for a service's own tests (feature `testing`):
+//! Captures telemetry in memory, for a service's own tests (feature `testing`):
 //!
 //! ```
 //! # use axum::{Router, body::Body, http::Request, routing::get};
@@ -31,15 +31,14 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider,
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 
-use crate::database::{Database, Statements};
+use crate::database::{Database, StatementLayer, is_statement};
 use crate::http::HttpLayer;
-use crate::propagation::Propagation;
-use crate::subscriber::{exported, is_statement};
+use crate::propagation::Propagator;
+use crate::subscriber::{is_exported, span_layer};
 use crate::tracer::Tracer;
 
-/// What the code under test traced, measured and logged on this thread. It lasts until it is
-/// dropped; a runtime with several threads needs one each, so tests best use
-/// `#[tokio::test]` as it is.
+/// Captures spans, metrics and logs of the current thread until it is dropped. Each thread of a
+/// runtime would need its own, so use `#[tokio::test]` with its default, a single thread.
 #[derive(Debug)]
 pub struct Capture {
     layer: HttpLayer,
@@ -53,21 +52,21 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Captures from now on. Every trace is sampled.
+    /// Starts to capture. Every trace is sampled.
     #[must_use]
     pub fn start() -> Self {
-        Self::sampled_by(Sampler::AlwaysOn)
+        Self::with_sampler(Sampler::AlwaysOn)
     }
 
-    /// Captures what `sampler` lets through.
+    /// Captures the traces that `sampler` samples.
     #[must_use]
-    pub fn sampled_by(sampler: Sampler) -> Self {
+    pub fn with_sampler(sampler: Sampler) -> Self {
         Self::new(sampler, None)
     }
 
-    /// Captures what sqlx asks the database also. Every trace is sampled.
+    /// Also captures sqlx's statements. Every trace is sampled.
     #[must_use]
-    pub fn of_database(database: &Database) -> Self {
+    pub fn with_database(database: &Database) -> Self {
         Self::new(Sampler::AlwaysOn, Some(database))
     }
 
@@ -85,25 +84,25 @@ impl Capture {
             .with_simple_exporter(logs.clone())
             .build();
         let statements = database.map(|database| {
-            Statements::new(
+            StatementLayer::new(
                 database,
                 &meter.meter("test"),
-                Some(Tracer::of(&tracer, "test")),
+                Some(Tracer::new(&tracer, "test")),
             )
             .with_filter(filter_fn(is_statement))
         });
-        // As in production, but at every level.
-        let traced = filter_fn(|metadata| metadata.is_span() && exported(metadata));
+        // The filters of production, but at every level.
+        let traced = filter_fn(|metadata| metadata.is_span() && is_exported(metadata));
         let logged = filter_fn(|metadata| {
-            metadata.is_event() && exported(metadata) && !is_statement(metadata)
+            metadata.is_event() && is_exported(metadata) && !is_statement(metadata)
         });
-        let spans_of = crate::subscriber::spans(Tracer::of(&tracer, "test"));
+        let span_layer = span_layer(Tracer::new(&tracer, "test"));
         let scope = tracing_subscriber::registry()
-            .with(spans_of.with_filter(traced))
+            .with(span_layer.with_filter(traced))
             .with(OpenTelemetryTracingBridge::new(&logger).with_filter(logged))
             .with(statements);
         Self {
-            layer: HttpLayer::of_providers(&tracer, &meter),
+            layer: HttpLayer::from_providers(&tracer, &meter),
             spans,
             metrics,
             logs,
@@ -120,30 +119,30 @@ impl Capture {
         self.layer.clone()
     }
 
-    /// What carries a trace to others, as the environment's default is.
+    /// The default propagator: W3C Trace Context and W3C Baggage.
     #[must_use]
     pub fn propagator(&self) -> impl TextMapPropagator + use<> {
-        Propagation::new(true, true)
+        Propagator::new(true, true)
     }
 
-    /// The meter for what is measured besides requests.
+    /// The meter for other metrics than those of requests.
     #[must_use]
     pub fn meter(&self) -> opentelemetry::metrics::Meter {
         self.meter.meter("test")
     }
 
-    /// The spans that have ended, in the order of their ends.
+    /// The spans that have ended, in that order.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         let spans = self.spans.get_finished_spans().unwrap_or_default();
         spans.into_iter().map(Span).collect()
     }
 
-    /// The one span that has ended with this name.
+    /// The only ended span with this name.
     ///
     /// # Panics
     ///
-    /// When there is none, or more than one.
+    /// If there is none, or more than one.
     #[must_use]
     #[track_caller]
     pub fn span(&self, name: &str) -> Span {
@@ -157,10 +156,10 @@ impl Capture {
         )
     }
 
-    /// What was recorded of an instrument: a point for each set of attributes.
+    /// The data points of an instrument, one for each set of attributes.
     #[must_use]
     pub fn points(&self, instrument: &str) -> Vec<Point> {
-        let of_instrument = |metric: &Metric| {
+        let read = |metric: &Metric| {
             if metric.name() != instrument {
                 return Vec::new();
             }
@@ -170,10 +169,7 @@ impl Capture {
             }
             points
         };
-        self.collected(of_instrument)
-            .into_iter()
-            .flatten()
-            .collect()
+        self.collected(read).into_iter().flatten().collect()
     }
 
     /// The names of the instruments that recorded something.
@@ -187,18 +183,18 @@ impl Capture {
 
     fn collected<T>(&self, read: impl Fn(&Metric) -> T) -> Vec<T> {
         self.metrics.reset();
-        // What cannot be collected is not there, which the caller's assertion tells.
+        // Metrics that cannot be collected are missing, which fails the caller's assertion.
         let _ = self.meter.force_flush();
         let collected = self.metrics.get_finished_metrics().unwrap_or_default();
         let scopes = collected.iter().flat_map(ResourceMetrics::scope_metrics);
         scopes.flat_map(ScopeMetrics::metrics).map(read).collect()
     }
 
-    /// The one point of an instrument.
+    /// The only data point of an instrument.
     ///
     /// # Panics
     ///
-    /// When nothing was recorded, or with more than one set of attributes.
+    /// If there is none, or more than one.
     #[must_use]
     #[track_caller]
     pub fn point(&self, instrument: &str) -> Point {
@@ -207,7 +203,7 @@ impl Capture {
         only(points.into_iter(), "point", instrument, &found)
     }
 
-    /// The events that were logged, in order.
+    /// The log records, in order.
     #[must_use]
     pub fn logs(&self) -> Vec<Log> {
         let logs = self.logs.get_emitted_logs().unwrap_or_default();
@@ -246,7 +242,7 @@ impl Span {
     ///
     /// # Panics
     ///
-    /// When it is missing or another.
+    /// If it is missing or different.
     #[track_caller]
     pub fn has(&self, key: &str, value: impl Into<Value>) -> &Self {
         has(&self.0.attributes, key, value.into());
@@ -257,7 +253,7 @@ impl Span {
     ///
     /// # Panics
     ///
-    /// When it is there.
+    /// If it is present.
     #[track_caller]
     pub fn lacks(&self, key: &str) -> &Self {
         assert_eq!(self.get(key), None, "{key}");
@@ -271,14 +267,14 @@ impl Span {
     }
 }
 
-/// What an instrument recorded with one set of attributes.
+/// A data point of an instrument.
 #[derive(Clone, Debug)]
 pub struct Point {
     /// The attributes.
     pub attributes: Vec<KeyValue>,
-    /// How often a histogram was recorded to; 1 for a sum or a gauge.
+    /// The number of a histogram's values; 1 for a sum or a gauge.
     pub count: u64,
-    /// The sum of what a histogram recorded; the value of a sum or a gauge.
+    /// The sum of a histogram's values; the value of a sum or a gauge.
     pub sum: f64,
     /// The boundaries of a histogram's buckets.
     pub bounds: Vec<f64>,
@@ -291,7 +287,7 @@ impl Point {
     ///
     /// # Panics
     ///
-    /// When it is missing or another.
+    /// If it is missing or different.
     #[track_caller]
     pub fn has(&self, key: &str, value: impl Into<Value>) -> &Self {
         has(&self.attributes, key, value.into());
@@ -302,7 +298,7 @@ impl Point {
     ///
     /// # Panics
     ///
-    /// When it is there.
+    /// If it is present.
     #[track_caller]
     pub fn lacks(&self, key: &str) -> &Self {
         assert_eq!(get(&self.attributes, key), None, "{key}");
@@ -310,20 +306,22 @@ impl Point {
     }
 }
 
-/// An event that was logged.
+/// A log record.
 #[derive(Clone, Debug)]
 pub struct Log {
     /// Its message.
     pub text: String,
-    /// Its fields, their values as they are debugged.
+    /// Its fields, with their values' debug output.
     pub attributes: Vec<(String, String)>,
-    /// The trace it belongs to, as 32 hexadecimal digits.
+    /// The trace's id, as 32 hexadecimal digits.
     pub trace_id: Option<String>,
 }
 
 fn get<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
-    let found = attributes.iter().find(|it| it.key.as_str() == key);
-    found.map(|it| &it.value)
+    let found = attributes
+        .iter()
+        .find(|attribute| attribute.key.as_str() == key);
+    found.map(|attribute| &attribute.value)
 }
 
 #[track_caller]
@@ -388,7 +386,7 @@ fn single<'a>(attributes: impl Iterator<Item = &'a KeyValue>, sum: f64) -> Point
     }
 }
 
-/// What is measured in a test is far from the limits of a double.
+/// The values in tests are small enough for a double.
 fn number(value: impl ToString) -> f64 {
     value.to_string().parse().unwrap_or(f64::NAN)
 }

@@ -1,5 +1,5 @@
-//! The SDK's tracer, but for one thing: a span that a sampler drops forgets which flags the caller's
-//! trace has, of which W3C Trace Context Level 2 says that they go on.
+//! A wrapper around the SDK's tracer that preserves the flags of the caller's trace. The SDK clears
+//! them in a span that its sampler drops, but W3C Trace Context Level 2 requires propagating them.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -10,30 +10,26 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan};
 
-/// Makes the spans of this crate, those that `tracing` tells it of, and those of whoever asks
-/// OpenTelemetry for a tracer.
+/// Creates all spans of the process: this crate's, those of `tracing`, and those of libraries that
+/// use OpenTelemetry's global tracer provider.
 #[derive(Clone, Debug)]
 pub(crate) struct Tracer(SdkTracer);
 
 /// A span of a [`Tracer`].
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most are the large one, which goes into a box as it is"
-)]
-pub(crate) enum Span {
-    Made(SdkSpan),
-    /// One that is not recorded, in a trace that has more flags than the SDK knows.
-    Dropped(SpanContext),
+pub(crate) struct Span {
+    sdk: SdkSpan,
+    /// Replaces the SDK's context in a span that is not recorded, whose flags the SDK has cleared.
+    context: Option<Box<SpanContext>>,
 }
 
 impl Tracer {
-    pub(crate) fn of(provider: &SdkTracerProvider, scope: &'static str) -> Self {
+    pub(crate) fn new(provider: &SdkTracerProvider, scope: &'static str) -> Self {
         Self(provider.tracer(scope))
     }
 }
 
-/// What the process has for its own, and libraries ask for.
+/// The process's global tracer provider.
 #[derive(Debug)]
 pub(crate) struct TracerProvider(pub(crate) SdkTracerProvider);
 
@@ -50,24 +46,21 @@ impl opentelemetry::trace::Tracer for Tracer {
 
     #[inline]
     fn build_with_context(&self, builder: SpanBuilder, parent: &Context) -> Span {
-        let span = self.0.build_with_context(builder, parent);
-        if span.is_recording() {
-            return Span::Made(span);
+        let sdk = self.0.build_with_context(builder, parent);
+        let (own, parent) = (sdk.span_context(), parent.span());
+        // Not in a root span, nor after the SDK's shutdown, where the trace id is invalid.
+        let continues_trace = own.trace_id() == parent.span_context().trace_id();
+        let flags = parent.span_context().trace_flags().with_sampled(false);
+        if sdk.is_recording() || !continues_trace || own.trace_flags() == flags {
+            return Span { sdk, context: None };
         }
-        let (own, above) = (span.span_context(), parent.span());
-        // Of another trace, or of none where the SDK is shut down: then there is nothing to keep.
-        let goes_on = own.trace_id() == above.span_context().trace_id();
-        let flags = above.span_context().trace_flags().with_sampled(false);
-        if !goes_on || own.trace_flags() == flags {
-            return Span::Made(span);
+        let (trace_id, span_id) = (own.trace_id(), own.span_id());
+        let state = own.trace_state().clone();
+        let context = SpanContext::new(trace_id, span_id, flags, false, state);
+        Span {
+            context: Some(Box::new(context)),
+            sdk,
         }
-        Span::Dropped(SpanContext::new(
-            own.trace_id(),
-            own.span_id(),
-            flags,
-            false,
-            own.trace_state().clone(),
-        ))
     }
 }
 
@@ -80,58 +73,44 @@ impl opentelemetry::trace::Span for Span {
     ) where
         T: Into<Cow<'static, str>>,
     {
-        if let Self::Made(span) = self {
-            span.add_event_with_timestamp(name, timestamp, attributes);
-        }
+        self.sdk
+            .add_event_with_timestamp(name, timestamp, attributes);
     }
 
     #[inline]
     fn span_context(&self) -> &SpanContext {
-        match self {
-            Self::Made(span) => span.span_context(),
-            Self::Dropped(context) => context,
+        match &self.context {
+            Some(context) => context,
+            None => self.sdk.span_context(),
         }
     }
 
     #[inline]
     fn is_recording(&self) -> bool {
-        match self {
-            Self::Made(span) => span.is_recording(),
-            Self::Dropped(_) => false,
-        }
+        self.sdk.is_recording()
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
-        if let Self::Made(span) = self {
-            span.set_attribute(attribute);
-        }
+        self.sdk.set_attribute(attribute);
     }
 
     fn set_status(&mut self, status: Status) {
-        if let Self::Made(span) = self {
-            span.set_status(status);
-        }
+        self.sdk.set_status(status);
     }
 
     fn update_name<T>(&mut self, new_name: T)
     where
         T: Into<Cow<'static, str>>,
     {
-        if let Self::Made(span) = self {
-            span.update_name(new_name);
-        }
+        self.sdk.update_name(new_name);
     }
 
     fn add_link(&mut self, context: SpanContext, attributes: Vec<KeyValue>) {
-        if let Self::Made(span) = self {
-            span.add_link(context, attributes);
-        }
+        self.sdk.add_link(context, attributes);
     }
 
     fn end_with_timestamp(&mut self, timestamp: SystemTime) {
-        if let Self::Made(span) = self {
-            span.end_with_timestamp(timestamp);
-        }
+        self.sdk.end_with_timestamp(timestamp);
     }
 }
 
@@ -145,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_asks_for_a_tracer_keeps_the_flags_of_a_trace() {
+    fn a_librarys_tracer_preserves_the_flags_of_the_callers_trace() {
         let provider = |sampler| SdkTracerProvider::builder().with_sampler(sampler).build();
         for (sampler, sampled) in [(Sampler::AlwaysOff, 0), (Sampler::AlwaysOn, 1)] {
             let tracer = TracerProvider(provider(sampler)).tracer("library");

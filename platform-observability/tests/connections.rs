@@ -1,4 +1,4 @@
-//! Over real connections of HTTP/1.1 and HTTP/2: what was spoken, and how a request may end.
+//! The HTTP layer over real HTTP/1.1 and HTTP/2 connections.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::float_cmp)]
 
@@ -20,11 +20,11 @@ use hyper_util::rt::TokioExecutor;
 use platform_observability::testing::{Capture, Span};
 
 /// Long enough for anything that should happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
 
-/// A server with its client, and what the server recorded.
+/// A server, its client, and its captured telemetry.
 struct Served {
     capture: Capture,
     address: SocketAddr,
@@ -37,9 +37,10 @@ impl Served {
         let one = || stream::once(async { Ok::<_, Infallible>(Bytes::from("first")) });
         let endless = async move || Body::from_stream(one().chain(stream::pending()));
         let broken = async move || {
-            let panics =
-                stream::poll_fn(|_| -> std::task::Poll<Option<_>> { panic!("as the test wants") });
-            // What comes before arrives before, as the connection is then asked for more.
+            let panics = stream::poll_fn(|_| -> std::task::Poll<Option<_>> {
+                panic!("expected by the test")
+            });
+            // The pause makes the first chunk arrive before the panic.
             let pause = stream::once(async {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 Ok(Bytes::from("second"))
@@ -52,7 +53,7 @@ impl Served {
             .route("/endless", get(endless))
             .route(
                 "/panics",
-                get(async || -> () { panic!("as the test wants") }),
+                get(async || -> () { panic!("expected by the test") }),
             )
             .route("/broken", get(broken))
             .layer(capture.layer());
@@ -74,7 +75,7 @@ impl Served {
         self.client.request(request.body(Empty::new()).unwrap())
     }
 
-    async fn answer(&self, path: &str) -> Response<Incoming> {
+    async fn response(&self, path: &str) -> Response<Incoming> {
         self.request(path).await.unwrap()
     }
 
@@ -83,7 +84,7 @@ impl Served {
         points.iter().map(|point| point.sum).sum()
     }
 
-    /// The one span of the server's, once it has ended; no request is active then.
+    /// Waits for the span to end. Then no request is active.
     async fn ended(&self, name: &str) -> Span {
         let began = Instant::now();
         loop {
@@ -92,7 +93,7 @@ impl Served {
                 assert_eq!(self.active(), 0.0);
                 return span;
             }
-            assert!(began.elapsed() < PATIENCE, "{name} does not end");
+            assert!(began.elapsed() < TIMEOUT, "{name} has not ended");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -100,13 +101,13 @@ impl Served {
     async fn until_active(&self) {
         let began = Instant::now();
         while self.active() != 1.0 {
-            assert!(began.elapsed() < PATIENCE, "no request comes");
+            assert!(began.elapsed() < TIMEOUT, "no request has arrived");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
-fn spoken(version: Version) -> &'static str {
+fn version_attribute(version: Version) -> &'static str {
     if version == Version::HTTP_2 {
         "2"
     } else {
@@ -115,17 +116,17 @@ fn spoken(version: Version) -> &'static str {
 }
 
 #[tokio::test]
-async fn the_version_is_the_one_that_was_spoken_and_a_whole_answer_no_error() {
+async fn a_complete_response_is_recorded_with_its_protocol_version_and_no_error() {
     for version in VERSIONS {
         let served = Served::start(version).await;
-        let answer = served.answer("/entries/7").await;
-        assert_eq!(answer.version(), version);
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let response = served.response("/entries/7").await;
+        assert_eq!(response.version(), version);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, "hello");
         served
             .ended("GET /entries/{id}")
             .await
-            .has("network.protocol.version", spoken(version))
+            .has("network.protocol.version", version_attribute(version))
             .has("url.scheme", "http")
             .has("server.address", "127.0.0.1")
             .has("server.port", i64::from(served.address.port()))
@@ -134,32 +135,32 @@ async fn the_version_is_the_one_that_was_spoken_and_a_whole_answer_no_error() {
         served
             .capture
             .point("http.server.request.duration")
-            .has("network.protocol.version", spoken(version))
+            .has("network.protocol.version", version_attribute(version))
             .lacks("error.type");
     }
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_before_the_response_cancels() {
+async fn a_client_that_disconnects_before_the_response_cancels_the_request() {
     for version in VERSIONS {
         let served = Served::start(version).await;
-        let asked = tokio::spawn(served.request("/never"));
+        let request = tokio::spawn(served.request("/never"));
         served.until_active().await;
-        asked.abort();
+        request.abort();
         served
             .ended("GET /never")
             .await
             .has("error.type", "cancelled")
-            .has("network.protocol.version", spoken(version))
+            .has("network.protocol.version", version_attribute(version))
             .lacks("http.response.status_code");
     }
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_during_the_response_cancels() {
+async fn a_client_that_disconnects_during_the_response_cancels_the_request() {
     for version in VERSIONS {
         let served = Served::start(version).await;
-        let mut body = served.answer("/endless").await.into_body();
+        let mut body = served.response("/endless").await.into_body();
         let first = body.frame().await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap(), "first");
         assert_eq!(served.active(), 1.0);
@@ -175,30 +176,33 @@ async fn a_client_that_hangs_up_during_the_response_cancels() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_is_answered() {
+async fn a_handler_that_panics_returns_500_and_the_connection_stays_open() {
     for version in VERSIONS {
         let served = Served::start(version).await;
-        let answer = served.answer("/panics").await;
-        assert_eq!(answer.status(), 500);
-        assert_eq!(answer.headers()["content-type"], "application/problem+json");
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let response = served.response("/panics").await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
+        let body = response.into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8(body.to_vec()).unwrap();
-        assert!(!text.contains("as the test wants"), "{text}");
+        assert!(!text.contains("expected by the test"), "{text}");
         served
             .ended("GET /panics")
             .await
             .has("error.type", "panic")
             .has("http.response.status_code", 500);
-        // The connection serves on.
-        assert_eq!(served.answer("/entries/7").await.status(), 200);
+        // The connection is still open.
+        assert_eq!(served.response("/entries/7").await.status(), 200);
     }
 }
 
 #[tokio::test]
-async fn a_body_that_panics_is_never_taken_for_whole() {
+async fn a_body_that_panics_aborts_the_response() {
     for version in VERSIONS {
         let served = Served::start(version).await;
-        let body = served.answer("/broken").await.into_body();
+        let body = served.response("/broken").await.into_body();
         body.collect().await.unwrap_err();
         served
             .ended("GET /broken")

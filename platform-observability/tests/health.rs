@@ -1,4 +1,4 @@
-//! What `/livez` and `/readyz` answer, over real connections.
+//! The responses of `/livez` and `/readyz`, over real connections.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,15 +7,15 @@
     clippy::print_stdout
 )]
 
-mod lines;
+mod captured_log;
 
 use std::future::{IntoFuture, pending};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use captured_log::CapturedLog;
 use futures_util::future::join_all;
-use lines::Lines;
 use platform_observability::Health;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -24,14 +24,14 @@ use tokio::sync::Semaphore;
 struct Server(String);
 
 impl Server {
-    async fn of(health: &Health) -> Self {
+    async fn start(health: &Health) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(axum::serve(listener, health.router()).into_future());
         Self(format!("http://{address}"))
     }
 
-    /// The status and the body; what each answer has in common is asserted.
+    /// The status and the body. Asserts what all responses have in common.
     async fn get(&self, path: &str) -> (u16, Value) {
         let response = reqwest::get(format!("{}{path}", self.0)).await.unwrap();
         assert_eq!(response.headers()["cache-control"], "no-store");
@@ -43,7 +43,7 @@ impl Server {
     }
 }
 
-/// The status that a body gives to a check.
+/// The status of a check in a body.
 fn status<'a>(body: &'a Value, check: &str) -> &'a str {
     let measured = &body["checks"][format!("{check}:responseTime")];
     assert_eq!(measured.as_array().unwrap().len(), 1);
@@ -53,8 +53,8 @@ fn status<'a>(body: &'a Value, check: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_service_is_ready_when_each_check_passes() {
-    let server = Server::of(
+async fn a_service_is_ready_if_all_checks_pass() {
+    let server = Server::start(
         &Health::new()
             .check("postgres", async || Ok::<_, String>(()))
             .check("redis", async || Ok::<_, std::io::Error>(())),
@@ -72,17 +72,17 @@ async fn a_service_is_ready_when_each_check_passes() {
 }
 
 #[tokio::test]
-async fn a_check_may_borrow_what_its_closure_holds() {
+async fn a_check_can_borrow_from_its_closure() {
     let pool = Arc::new(Semaphore::new(1));
     let held = Arc::clone(&pool);
     let check = async move || held.acquire().await.map(drop);
-    let server = Server::of(&Health::new().check("pool", check)).await;
+    let server = Server::start(&Health::new().check("pool", check)).await;
     assert_eq!(server.get("/readyz").await.0, 200);
 }
 
 #[tokio::test]
-async fn a_failed_check_makes_it_unready_and_keeps_the_error_to_itself() {
-    let server = Server::of(
+async fn a_failed_check_makes_the_service_unready_without_revealing_the_error() {
+    let server = Server::start(
         &Health::new()
             .check("postgres", async || Err("hunter2 was not accepted"))
             .check("redis", async || Ok::<_, String>(())),
@@ -94,24 +94,24 @@ async fn a_failed_check_makes_it_unready_and_keeps_the_error_to_itself() {
     assert_eq!(status(&body, "postgres"), "fail");
     assert_eq!(status(&body, "redis"), "pass");
     assert!(!body.to_string().contains("hunter2"), "{body}");
-    // It lives nonetheless.
+    // The service is still live.
     assert_eq!(server.get("/livez").await.0, 200);
 }
 
 #[tokio::test]
-async fn why_a_check_failed_is_logged_without_credentials() {
-    let lines = Lines::of_process();
-    let server = Server::of(
+async fn a_failed_checks_error_is_logged_without_credentials() {
+    let log = CapturedLog::of_process();
+    let server = Server::start(
         &Health::new()
             .check("postgres", async || {
                 Err("postgres://ledger:letmein@db refused")
             })
             .check("redis", pending::<Result<(), String>>)
-            .check_within(Duration::from_millis(10)),
+            .check_timeout(Duration::from_millis(10)),
     )
     .await;
     server.get("/readyz").await;
-    let logged = lines.text();
+    let logged = log.text();
     assert!(
         logged.contains("WARN platform_observability::health"),
         "{logged}"
@@ -121,18 +121,18 @@ async fn why_a_check_failed_is_logged_without_credentials() {
         "{logged}"
     );
     assert!(
-        logged.contains("the readiness check `redis` was stopped after 10ms"),
+        logged.contains("the readiness check `redis` was aborted after 10ms"),
         "{logged}"
     );
     assert!(!logged.contains("letmein"), "{logged}");
 }
 
 #[tokio::test]
-async fn a_check_that_does_not_end_has_failed() {
-    let server = Server::of(
+async fn a_check_that_exceeds_its_timeout_fails() {
+    let server = Server::start(
         &Health::new()
             .check("postgres", pending::<Result<(), String>>)
-            .check_within(Duration::from_millis(10)),
+            .check_timeout(Duration::from_millis(10)),
     )
     .await;
     let (code, body) = server.get("/readyz").await;
@@ -141,14 +141,14 @@ async fn a_check_that_does_not_end_has_failed() {
 }
 
 #[tokio::test]
-async fn a_check_that_panics_has_failed() {
-    let server = Server::of(
+async fn a_check_that_panics_fails() {
+    let server = Server::start(
         &Health::new()
             .check("postgres", async || -> Result<(), String> {
                 panic!("hunter2")
             })
             .check("redis", || -> std::future::Ready<Result<(), String>> {
-                panic!("before it is a future")
+                panic!("before it returns a future")
             }),
     )
     .await;
@@ -160,8 +160,8 @@ async fn a_check_that_panics_has_failed() {
 }
 
 #[tokio::test]
-async fn checks_of_the_same_name_are_both_told() {
-    let server = Server::of(
+async fn checks_with_the_same_name_are_both_reported() {
+    let server = Server::start(
         &Health::new()
             .check("postgres", async || Err("away"))
             .check("postgres", async || Ok::<_, String>(())),
@@ -169,16 +169,16 @@ async fn checks_of_the_same_name_are_both_told() {
     .await;
     let (code, body) = server.get("/readyz").await;
     assert_eq!(code, 503);
-    let told = body["checks"]["postgres:responseTime"].as_array().unwrap();
-    assert_eq!(told.len(), 2, "{body}");
+    let results = body["checks"]["postgres:responseTime"].as_array().unwrap();
+    assert_eq!(results.len(), 2, "{body}");
 }
 
 #[tokio::test]
-async fn checks_run_at_the_same_time() {
+async fn checks_run_concurrently() {
     // Each waits for the other.
     let barrier = Arc::new(tokio::sync::Barrier::new(2));
     let other = Arc::clone(&barrier);
-    let server = Server::of(
+    let server = Server::start(
         &Health::new()
             .check("a", async move || {
                 barrier.wait().await;
@@ -188,14 +188,14 @@ async fn checks_run_at_the_same_time() {
                 other.wait().await;
                 Ok::<_, String>(())
             })
-            .check_within(Duration::from_secs(60)),
+            .check_timeout(Duration::from_secs(60)),
     )
     .await;
     assert_eq!(server.get("/readyz").await.0, 200);
 }
 
 #[tokio::test]
-async fn many_requests_share_one_run() {
+async fn concurrent_requests_share_one_run_of_the_checks() {
     const REQUESTS: usize = 50;
     let runs = Arc::new(AtomicUsize::new(0));
     let arrived = Arc::new(Semaphore::new(0));
@@ -204,23 +204,23 @@ async fn many_requests_share_one_run() {
         .check("postgres", async move || {
             counted.fetch_add(1, Ordering::SeqCst);
             let all = u32::try_from(REQUESTS).unwrap();
-            // It does not end before every request is inside of the server.
+            // It ends only when all requests have arrived.
             enough.acquire_many(all).await.map(drop)
         })
-        .check_within(Duration::from_secs(60));
+        .check_timeout(Duration::from_secs(60));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let arrives = axum::middleware::from_fn(
         move |request: axum::extract::Request, next: axum::middleware::Next| {
             let arrived = Arc::clone(&arrived);
             async move {
-                let mut answer = Box::pin(next.run(request));
-                // Once polled, it has joined a run.
-                let ready = futures_util::poll!(&mut answer);
+                let mut response = Box::pin(next.run(request));
+                // After the first poll, it waits for a run.
+                let ready = futures_util::poll!(&mut response);
                 arrived.add_permits(1);
                 match ready {
                     std::task::Poll::Ready(response) => response,
-                    std::task::Poll::Pending => answer.await,
+                    std::task::Poll::Pending => response.await,
                 }
             }
         },
@@ -229,47 +229,47 @@ async fn many_requests_share_one_run() {
     tokio::spawn(axum::serve(listener, app).into_future());
     let server = Server(format!("http://{address}"));
 
-    let answers = join_all((0..REQUESTS).map(|_| server.get("/readyz"))).await;
-    assert!(answers.iter().all(|(code, _)| *code == 200));
+    let responses = join_all((0..REQUESTS).map(|_| server.get("/readyz"))).await;
+    assert!(responses.iter().all(|(code, _)| *code == 200));
     assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
-async fn a_run_goes_on_when_who_asked_hangs_up() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+async fn a_run_continues_when_the_client_disconnects() {
+    let (events, mut received) = tokio::sync::mpsc::unbounded_channel();
     let end = Arc::new(Semaphore::new(0));
     let may_end = Arc::clone(&end);
-    let server = Server::of(
+    let server = Server::start(
         &Health::new()
             .check("postgres", async move || {
-                let _ = tell.send("started");
+                let _ = events.send("started");
                 let end = may_end.acquire().await.map(drop);
-                let _ = tell.send("ended");
+                let _ = events.send("ended");
                 end
             })
-            .check_within(Duration::from_secs(60)),
+            .check_timeout(Duration::from_secs(60)),
     )
     .await;
     let url = format!("{}/readyz", server.0);
-    let asked = tokio::spawn(reqwest::get(url));
-    assert_eq!(told.recv().await, Some("started"));
-    asked.abort();
-    assert!(asked.await.unwrap_err().is_cancelled());
-    // An answer on another connection: the server has seen the end of the first by then.
+    let request = tokio::spawn(reqwest::get(url));
+    assert_eq!(received.recv().await, Some("started"));
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    // When another connection's response arrives, the server has noticed the disconnect.
     server.get("/livez").await;
     end.add_permits(1);
-    assert_eq!(told.recv().await, Some("ended"));
+    assert_eq!(received.recv().await, Some("ended"));
 }
 
 #[tokio::test]
-async fn readiness_is_turned_off_and_on() {
+async fn readiness_can_be_turned_off_and_on() {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&runs);
     let health = Health::new().check("postgres", async move || {
         counted.fetch_add(1, Ordering::SeqCst);
         Ok::<_, String>(())
     });
-    let server = Server::of(&health).await;
+    let server = Server::start(&health).await;
     let readiness = health.readiness();
     readiness.set_ready(false);
     assert!(!health.readiness().is_ready());
@@ -283,7 +283,7 @@ async fn readiness_is_turned_off_and_on() {
 }
 
 #[tokio::test]
-async fn readiness_that_is_turned_off_during_a_run_is_told_at_its_end() {
+async fn readiness_that_is_turned_off_during_a_run_takes_effect_at_its_end() {
     let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
     let end = Arc::new(Semaphore::new(0));
     let may_end = Arc::clone(&end);
@@ -292,18 +292,18 @@ async fn readiness_that_is_turned_off_during_a_run_is_told_at_its_end() {
             let _ = started.send(());
             may_end.acquire().await.map(drop)
         })
-        .check_within(Duration::from_secs(60));
-    let server = Server::of(&health).await;
-    let asked = tokio::spawn(async move { server.get("/readyz").await.0 });
+        .check_timeout(Duration::from_secs(60));
+    let server = Server::start(&health).await;
+    let request = tokio::spawn(async move { server.get("/readyz").await.0 });
     starts.recv().await.unwrap();
     health.readiness().set_ready(false);
     end.add_permits(1);
-    assert_eq!(asked.await.unwrap(), 503);
+    assert_eq!(request.await.unwrap(), 503);
 }
 
 #[tokio::test]
-async fn head_is_answered_without_a_body_and_other_methods_are_not_taken() {
-    let server = Server::of(&Health::new().check("postgres", async || Err("away"))).await;
+async fn head_has_no_body_and_other_methods_are_not_allowed() {
+    let server = Server::start(&Health::new().check("postgres", async || Err("away"))).await;
     let client = reqwest::Client::new();
     for (path, code) in [("/livez", 200), ("/readyz", 503)] {
         let url = format!("{}{path}", server.0);

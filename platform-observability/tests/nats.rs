@@ -1,7 +1,7 @@
-//! A trace goes through a real `nats-server`. `./test` installs it; `PLATFORM_TEST_NATS` names it,
-//! else it is that in `PATH`. Each test starts one of its own.
+//! Traces through a real `nats-server`, which each test starts. `./test` installs it. Its path is
+//! `PLATFORM_TEST_NATS`, else it is found in `PATH`.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // in what the test calls, too
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // also in the test's helpers
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use opentelemetry_sdk::trace::SpanData;
 use platform_observability::messaging::{self, Destination};
 use platform_observability::testing::Capture;
 
-/// A server on a port of its own, which is gone with it.
+/// A server on its own port, which is stopped when it is dropped.
 struct Server {
     process: Child,
     url: String,
@@ -27,7 +27,7 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| {
-                panic!("{program:?}: {error}; install nats-server, or call ./test, which does")
+                panic!("{program:?}: {error}; install nats-server, or run ./test, which does")
             });
         let log = BufReader::new(process.stderr.take().unwrap());
         let mut lines = log.lines().map(Result::unwrap);
@@ -37,9 +37,9 @@ impl Server {
                 let (_, address) = line.split_once("Listening for client connections on ")?;
                 Some(address.trim().to_owned())
             })
-            .expect("nats-server says where it listens");
+            .expect("nats-server logs its address");
         assert!(lines.any(|line| line.ends_with("Server is ready")));
-        // Lest it wait for somebody to read on.
+        // Drains the pipe, so that the server does not block on it.
         std::thread::spawn(move || lines.count());
         let url = format!("nats://{address}");
         Self { process, url }
@@ -54,7 +54,7 @@ impl Drop for Server {
 }
 
 #[tokio::test]
-async fn a_message_takes_the_trace_along() {
+async fn a_trace_is_propagated_through_a_nats_message() {
     let capture = Capture::start();
     opentelemetry::global::set_text_map_propagator(capture.propagator());
     let server = Server::start();

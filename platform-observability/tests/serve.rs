@@ -1,4 +1,4 @@
-//! That a server stops without losing requests, and stops nonetheless. Signals: tests/signals.rs.
+//! Graceful shutdown. Signals are tested in tests/signals.rs.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,7 +7,7 @@
     clippy::print_stdout
 )]
 
-mod lines;
+mod captured_log;
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -19,9 +19,9 @@ use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::StatusCode;
 use axum::routing::get;
+use captured_log::CapturedLog;
 use futures_util::stream::{self, StreamExt};
 use hyper_util::rt::TokioIo;
-use lines::Lines;
 use platform_observability::{Health, Serve, ServeError, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Bounds that a test never reaches.
+/// A timeout that a test never reaches.
 const LONG: Duration = Duration::from_secs(3600);
 
 struct Served {
@@ -39,14 +39,14 @@ struct Served {
 }
 
 impl Served {
-    async fn new(router: Router, settings: impl FnOnce(Serve) -> Serve) -> Self {
+    async fn new(router: Router, configure: impl FnOnce(Serve) -> Serve) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let server = serve(listener, router)
-            .drain_within(LONG)
+            .drain_timeout(LONG)
             .stop_when(async move { stopped.await.unwrap() });
-        let run = tokio::spawn(settings(server).run());
+        let run = tokio::spawn(configure(server).run());
         Self { address, stop, run }
     }
 
@@ -55,30 +55,30 @@ impl Served {
     }
 }
 
-/// Until nothing listens there.
-async fn refused(address: SocketAddr) {
+/// Waits until connections are refused.
+async fn wait_until_refused(address: SocketAddr) {
     while TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
     }
 }
 
-/// Tells when it is dropped.
-struct Dropped(mpsc::UnboundedSender<&'static str>);
+/// Sends an event when it is dropped.
+struct DropEvent(mpsc::UnboundedSender<&'static str>);
 
-impl Drop for Dropped {
+impl Drop for DropEvent {
     fn drop(&mut self) {
         let _ = self.0.send("dropped");
     }
 }
 
-/// Each route tells when it was called and when what it made was dropped, and does not end:
-/// `/handler` gives no answer, `/body` one without an end, `/much` more than is ever read.
-fn hanging(tell: mpsc::UnboundedSender<&'static str>) -> Router {
+/// Routes that do not complete, and send an event when they are called and dropped: `/handler` does
+/// not respond, `/body` responds with an endless body, `/large` with more than is ever read.
+fn hanging_routes(events: mpsc::UnboundedSender<&'static str>) -> Router {
     let called = move || {
-        tell.send("called").unwrap();
-        Dropped(tell)
+        events.send("called").unwrap();
+        DropEvent(events)
     };
-    let (body, much) = (called.clone(), called.clone());
+    let (body, large) = (called.clone(), called.clone());
     let handler = async move || {
         let _dropped = called();
         pending::<()>().await;
@@ -92,8 +92,8 @@ fn hanging(tell: mpsc::UnboundedSender<&'static str>) -> Router {
             }),
         )
     };
-    let much = async move || {
-        let dropped = much();
+    let large = async move || {
+        let dropped = large();
         let chunk = Ok::<_, Infallible>(Bytes::from_static(&[b'a'; 65536]));
         Body::from_stream(stream::repeat(chunk).map(move |chunk| {
             let _held = &dropped;
@@ -103,25 +103,25 @@ fn hanging(tell: mpsc::UnboundedSender<&'static str>) -> Router {
     Router::new()
         .route("/handler", get(handler))
         .route("/body", get(body))
-        .route("/much", get(much))
+        .route("/large", get(large))
 }
 
 #[tokio::test]
-async fn handlers_know_the_clients_address() {
-    let whoami = async |ConnectInfo(client): ConnectInfo<SocketAddr>| client.to_string();
-    let served = Served::new(Router::new().route("/", get(whoami)), |serve| serve).await;
+async fn handlers_can_extract_the_clients_address() {
+    let handler = async |ConnectInfo(client): ConnectInfo<SocketAddr>| client.to_string();
+    let served = Served::new(Router::new().route("/", get(handler)), |serve| serve).await;
     let mut client = TcpStream::connect(served.address).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     client.write_all(request).await.unwrap();
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).await.unwrap();
+    let mut response = String::new();
+    client.read_to_string(&mut response).await.unwrap();
     let own = client.local_addr().unwrap().to_string();
-    assert!(answer.ends_with(&format!("\r\n\r\n{own}")), "{answer}");
+    assert!(response.ends_with(&format!("\r\n\r\n{own}")), "{response}");
 }
 
 #[tokio::test]
-async fn a_running_request_and_its_body_end_before_the_closures_run() {
-    let (tell, mut told) = mpsc::unbounded_channel();
+async fn shutdown_hooks_run_after_requests_and_their_bodies_have_ended() {
+    let (events, mut received) = mpsc::unbounded_channel();
     let (chunk, chunks) = mpsc::unbounded_channel::<Bytes>();
     let stream = stream::unfold(chunks, async |mut chunks| {
         let chunk = chunks.recv().await?;
@@ -130,9 +130,9 @@ async fn a_running_request_and_its_body_end_before_the_closures_run() {
     let body = std::sync::Mutex::new(Some(Body::from_stream(stream)));
     let body = std::sync::Arc::new(body);
     let app = Router::new().route("/", get(async move || body.lock().unwrap().take().unwrap()));
-    let closed = tell.clone();
+    let hook_events = events.clone();
     let served = Served::new(app, |serve| {
-        serve.on_shutdown(async move || closed.send("closure").unwrap())
+        serve.on_shutdown(async move || hook_events.send("hook").unwrap())
     })
     .await;
     let mut response = reqwest::get(served.url("/")).await.unwrap();
@@ -140,29 +140,29 @@ async fn a_running_request_and_its_body_end_before_the_closures_run() {
     assert_eq!(response.chunk().await.unwrap().unwrap(), "first");
 
     served.stop.send(()).unwrap();
-    refused(served.address).await;
-    tell.send("refused").unwrap();
+    wait_until_refused(served.address).await;
+    events.send("refused").unwrap();
     chunk.send(Bytes::from_static(b"last")).unwrap();
     assert_eq!(response.chunk().await.unwrap().unwrap(), "last");
-    tell.send("last").unwrap();
+    events.send("last").unwrap();
     drop(chunk);
     assert_eq!(response.chunk().await.unwrap(), None);
     served.run.await.unwrap().unwrap();
-    drop(tell);
+    drop(events);
     let mut order = Vec::new();
-    while let Some(event) = told.recv().await {
+    while let Some(event) = received.recv().await {
         order.push(event);
     }
-    assert_eq!(order, ["refused", "last", "closure"]);
+    assert_eq!(order, ["refused", "last", "hook"]);
 }
 
 #[tokio::test]
-async fn it_serves_on_while_it_is_not_ready() {
+async fn requests_are_served_during_the_shutdown_delay() {
     let health = Health::new();
     let app = Router::new()
         .route("/", get(async || "served"))
         .merge(health.router());
-    let served = Served::new(app, |serve| serve.with_health(&health).not_ready_for(LONG)).await;
+    let served = Served::new(app, |serve| serve.with_health(&health).shutdown_delay(LONG)).await;
     let ready = reqwest::get(served.url("/readyz")).await.unwrap();
     assert_eq!(ready.status(), 200);
     served.stop.send(()).unwrap();
@@ -175,14 +175,14 @@ async fn it_serves_on_while_it_is_not_ready() {
     assert_eq!(get("/livez").await.unwrap().status(), 200);
     assert_eq!(get("/").await.unwrap().text().await.unwrap(), "served");
 
-    // Dropped, it cuts what is left.
+    // Dropping the future aborts the connections.
     served.run.abort();
     assert!(served.run.await.unwrap_err().is_cancelled());
-    refused(address).await;
+    wait_until_refused(address).await;
 }
 
 #[tokio::test]
-async fn readiness_is_off_before_the_listener_is_closed() {
+async fn readiness_is_turned_off_during_the_shutdown() {
     let health = Health::new();
     let served = Served::new(health.router(), |serve| serve.with_health(&health)).await;
     assert!(health.readiness().is_ready());
@@ -192,53 +192,53 @@ async fn readiness_is_off_before_the_listener_is_closed() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_does_not_hold_it_up() {
+async fn idle_connections_do_not_delay_the_shutdown() {
     let app = Router::new().route("/", get(async || "hello"));
     let served = Served::new(app, |serve| serve).await;
     let mut used = TcpStream::connect(served.address).await.unwrap();
     used.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
         .unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"hello") {
-        assert_ne!(used.read_buf(&mut answer).await.unwrap(), 0);
+    let mut response = Vec::new();
+    while !response.ends_with(b"hello") {
+        assert_ne!(used.read_buf(&mut response).await.unwrap(), 0);
     }
     let mut unused = TcpStream::connect(served.address).await.unwrap();
     served.stop.send(()).unwrap();
     served.run.await.unwrap().unwrap();
-    assert_eq!(used.read_buf(&mut answer).await.unwrap(), 0);
+    assert_eq!(used.read_buf(&mut response).await.unwrap(), 0);
     // Closed, or reset if it was not accepted yet.
     assert!(matches!(unused.read(&mut [0]).await, Ok(0) | Err(_)));
 }
 
 #[tokio::test]
-async fn whatever_hangs_is_cut_at_the_deadline_and_counted() {
-    let lines = Lines::of_process();
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let closed = tell.clone();
-    let served = Served::new(hanging(tell), |serve| {
+async fn hanging_requests_are_aborted_and_counted_after_the_drain_timeout() {
+    let log = CapturedLog::of_process();
+    let (events, mut received) = mpsc::unbounded_channel();
+    let hook_events = events.clone();
+    let served = Served::new(hanging_routes(events), |serve| {
         serve
-            .drain_within(Duration::from_millis(50))
-            .on_shutdown(async || panic!("of a closure"))
-            .on_shutdown(async move || closed.send("closed").unwrap())
+            .drain_timeout(Duration::from_millis(50))
+            .on_shutdown(async || panic!("in a hook"))
+            .on_shutdown(async move || hook_events.send("closed").unwrap())
     })
     .await;
     let request = "GET /handler HTTP/1.1\r\nhost: a\r\n\r\n";
     let mut clients = Vec::new();
     for sent in [
         request.to_owned(),
-        // The second is in the server's buffer while the first is handled, or its body sent.
+        // The second request is in the server's buffer while the first is handled.
         request.repeat(2),
         request.replace("/handler", "/body").repeat(2),
-        // Its client does not read.
-        request.replace("/handler", "/much"),
+        // The client does not read the response.
+        request.replace("/handler", "/large"),
     ] {
         let mut client = TcpStream::connect(served.address).await.unwrap();
         client.write_all(sent.as_bytes()).await.unwrap();
-        assert_eq!(told.recv().await, Some("called"));
+        assert_eq!(received.recv().await, Some("called"));
         clients.push(client);
     }
-    // A head without an end is a connection to be cut, but no request.
+    // An incomplete head keeps a connection open, but is not a request.
     let mut client = TcpStream::connect(served.address).await.unwrap();
     client.write_all(b"GET /handler HT").await.unwrap();
     clients.push(client);
@@ -246,42 +246,37 @@ async fn whatever_hangs_is_cut_at_the_deadline_and_counted() {
     served.stop.send(()).unwrap();
     served.run.await.unwrap().unwrap();
     for _ in 0..4 {
-        assert_eq!(told.try_recv(), Ok("dropped"), "before the closures");
+        assert_eq!(received.try_recv(), Ok("dropped"), "before the hooks");
     }
-    assert_eq!(told.try_recv(), Ok("closed"), "despite the panic");
+    assert_eq!(received.try_recv(), Ok("closed"), "despite the panic");
     for client in &mut clients {
-        // To its end, or until it is reset.
-        let mut answer = Vec::new();
-        let _ = client.read_to_end(&mut answer).await;
-        let answer = String::from_utf8_lossy(&answer);
-        assert!(!answer.contains(" 503 "), "{answer}");
+        // Until it is closed or reset.
+        let mut response = Vec::new();
+        let _ = client.read_to_end(&mut response).await;
+        let response = String::from_utf8_lossy(&response);
+        assert!(!response.contains(" 503 "), "{response}");
     }
-    let logged = lines.text();
+    let logged = log.text();
     assert!(
-        logged.contains(
-            "after 50ms, 4 requests are unfinished; cutting the connections that are open: "
-        ),
+        logged.contains("after 50ms, 4 requests are unfinished; aborting the open connections: "),
         "{logged}"
     );
-    assert!(
-        logged.contains("closure 1 of the shutdown panicked"),
-        "{logged}"
-    );
+    assert!(logged.contains("shutdown hook 1 panicked"), "{logged}");
 }
 
 #[tokio::test]
-async fn an_upgraded_connection_is_not_waited_for_but_cut() {
-    let (tell, mut told) = mpsc::unbounded_channel();
+async fn an_upgraded_connection_is_aborted_without_waiting() {
+    let (events, mut received) = mpsc::unbounded_channel();
     let upgrade = async move |request: Request| {
         tokio::spawn(async move {
             let upgraded = hyper::upgrade::on(request).await.unwrap();
-            tell.send("upgraded").unwrap();
+            events.send("upgraded").unwrap();
             let read = TokioIo::new(upgraded).read(&mut [0]).await;
             assert_eq!(
                 read.unwrap_err().kind(),
                 std::io::ErrorKind::ConnectionAborted
             );
-            tell.send("cut").unwrap();
+            events.send("aborted").unwrap();
         });
         let upgrade = [("connection", "upgrade"), ("upgrade", "echo")];
         (StatusCode::SWITCHING_PROTOCOLS, upgrade)
@@ -290,9 +285,9 @@ async fn an_upgraded_connection_is_not_waited_for_but_cut() {
     let mut client = TcpStream::connect(served.address).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
     client.write_all(request).await.unwrap();
-    assert_eq!(told.recv().await, Some("upgraded"));
+    assert_eq!(received.recv().await, Some("upgraded"));
     served.stop.send(()).unwrap();
     served.run.await.unwrap().unwrap();
-    let cut = timeout(Duration::from_secs(60), told.recv()).await;
-    assert_eq!(cut.unwrap(), Some("cut"));
+    let aborted = timeout(Duration::from_secs(60), received.recv()).await;
+    assert_eq!(aborted.unwrap(), Some("aborted"));
 }

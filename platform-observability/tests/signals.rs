@@ -1,4 +1,4 @@
-//! What becomes of a process that is told to stop. The process is this binary, run again.
+//! Shutdown on signals, in a child process that runs this binary.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 const COLLECTOR: &str = "TEST_COLLECTOR";
 
-/// The main function of the service; without the variable it is a test of nothing.
+/// The main function of the child process. Without the variable, this test does nothing.
 #[tokio::test]
 async fn service() {
     let Ok(collector) = std::env::var(COLLECTOR) else {
@@ -30,11 +30,11 @@ async fn service() {
     let telemetry = Telemetry::builder("accounting").otlp(collector).init();
     let telemetry = telemetry.unwrap();
     let health = Health::new();
-    // Answers when a line comes in.
+    // Responds with the next line of standard input.
     let slow = async || {
         println!("\ncalled");
         let (send, line) = tokio::sync::oneshot::channel();
-        // Not a thread of the runtime, whose end would wait for it.
+        // Not on a thread of the runtime, whose shutdown would wait for it.
         std::thread::spawn(move || {
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).unwrap();
@@ -50,7 +50,7 @@ async fn service() {
     println!("\nlistening on {}", listener.local_addr().unwrap());
     let ended = serve(listener, app)
         .with_health(&health)
-        .drain_within(Duration::from_secs(3600))
+        .drain_timeout(Duration::from_secs(3600))
         .on_shutdown(async || {
             println!("\nclosing");
             tracing::info!("the pool is closed");
@@ -65,8 +65,8 @@ async fn service() {
     }
 }
 
-/// Whether it would change what is logged, and where.
-fn is_a_setting(name: &str) -> bool {
+/// Whether a variable would change the child's telemetry.
+fn is_telemetry_setting(name: &str) -> bool {
     name.starts_with("OTEL_") || name.starts_with("AXIOM_") || name == "RUST_LOG"
 }
 
@@ -82,7 +82,7 @@ impl Service {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "service", "--nocapture"])
             .env_clear()
-            .envs(std::env::vars().filter(|(name, _)| !is_a_setting(name)))
+            .envs(std::env::vars().filter(|(name, _)| !is_telemetry_setting(name)))
             .env(COLLECTOR, format!("http://{collector}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -105,10 +105,10 @@ impl Service {
         }
     }
 
-    async fn says(&mut self, expected: &str) {
+    async fn wait_for_output(&mut self, expected: &str) {
         loop {
             let line = self.output.next_line().await.unwrap();
-            if line.expect("it says so") == expected {
+            if line.expect("the expected line") == expected {
                 break;
             }
         }
@@ -121,41 +121,41 @@ impl Service {
         assert!(kill.await.unwrap().success());
     }
 
-    async fn refuses(&self) {
+    async fn wait_until_refused(&self) {
         while TcpStream::connect(self.address).await.is_ok() {
             tokio::task::yield_now().await;
         }
     }
 }
 
-/// Takes everything, and gives the bodies that came for a path.
+/// A collector that accepts everything, and returns each request's path and body.
 async fn collector() -> (
     SocketAddr,
     tokio::sync::mpsc::UnboundedReceiver<(String, Bytes)>,
 ) {
     let (send, exported) = tokio::sync::mpsc::unbounded_channel();
-    let take = async move |uri: axum::http::Uri, body: Bytes| {
+    let accept = async move |uri: axum::http::Uri, body: Bytes| {
         send.send((uri.path().to_owned(), body)).unwrap();
     };
-    let app = Router::new().route("/v1/{signal}", post(take));
+    let app = Router::new().route("/v1/{signal}", post(accept));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     (address, exported)
 }
 
-async fn a_signal_drains(signal: &str) {
+async fn drains_on(signal: &str) {
     let (collector, mut exported) = collector().await;
     let mut service = Service::start(collector).await;
     let url = format!("http://{}/slow", service.address);
-    let asked = tokio::spawn(async move { reqwest::get(url).await.unwrap().text().await });
-    service.says("called").await;
+    let request = tokio::spawn(async move { reqwest::get(url).await.unwrap().text().await });
+    service.wait_for_output("called").await;
     service.signal(signal).await;
-    service.refuses().await;
+    service.wait_until_refused().await;
     service.input.write_all(b"answered\n").await.unwrap();
-    assert_eq!(asked.await.unwrap().unwrap(), "answered\n");
+    assert_eq!(request.await.unwrap().unwrap(), "answered\n");
     let (mut traces, mut logs) = (Vec::new(), Vec::new());
-    let mut take = |traces: &mut Vec<u8>, logs: &mut Vec<u8>| {
+    let mut receive = |traces: &mut Vec<u8>, logs: &mut Vec<u8>| {
         while let Ok((path, body)) = exported.try_recv() {
             match path.as_str() {
                 "/v1/traces" => traces.extend(body),
@@ -164,39 +164,39 @@ async fn a_signal_drains(signal: &str) {
             }
         }
     };
-    let told = |bytes: &[u8], text: &str| String::from_utf8_lossy(bytes).contains(text);
-    // Whatever becomes of the pool, the telemetry of the requests is safe.
-    service.says("closing").await;
-    take(&mut traces, &mut logs);
-    assert!(told(&traces, "GET /slow"));
-    service.says("ended").await;
+    let contains = |bytes: &[u8], text: &str| String::from_utf8_lossy(bytes).contains(text);
+    // The requests' telemetry is exported before the hooks run.
+    service.wait_for_output("closing").await;
+    receive(&mut traces, &mut logs);
+    assert!(contains(&traces, "GET /slow"));
+    service.wait_for_output("ended").await;
     assert!(service.child.wait().await.unwrap().success());
-    take(&mut traces, &mut logs);
-    assert!(told(&logs, &format!("stopping on {signal}")));
-    assert!(told(&logs, "the pool is closed"));
+    receive(&mut traces, &mut logs);
+    assert!(contains(&logs, &format!("stopping on {signal}")));
+    assert!(contains(&logs, "the pool is closed"));
 }
 
 #[tokio::test]
-async fn sigterm_drains_a_running_request_and_ends_cleanly_with_its_last_telemetry() {
-    a_signal_drains("SIGTERM").await;
+async fn sigterm_drains_a_running_request_and_exports_the_last_telemetry() {
+    drains_on("SIGTERM").await;
 }
 
 #[tokio::test]
-async fn sigint_does_the_same() {
-    a_signal_drains("SIGINT").await;
+async fn sigint_drains_a_running_request_and_exports_the_last_telemetry() {
+    drains_on("SIGINT").await;
 }
 
 #[tokio::test]
-async fn a_second_signal_stops_it_at_once() {
+async fn a_second_signal_interrupts_the_shutdown() {
     let (collector, _exported) = collector().await;
     let mut service = Service::start(collector).await;
     let url = format!("http://{}/slow", service.address);
-    let asked = tokio::spawn(reqwest::get(url));
-    service.says("called").await;
+    let request = tokio::spawn(reqwest::get(url));
+    service.wait_for_output("called").await;
     service.signal("SIGTERM").await;
-    service.refuses().await;
+    service.wait_until_refused().await;
     service.signal("SIGINT").await;
-    service.says("interrupted").await;
-    assert!(asked.await.unwrap().is_err());
+    service.wait_for_output("interrupted").await;
+    assert!(request.await.unwrap().is_err());
     service.child.wait().await.unwrap();
 }

@@ -1,17 +1,17 @@
-//! Without a database, sqlx is told that nobody listens: a statement costs nothing more. Alone in its
-//! process, as the subscribers of other tests would be asked too.
+//! Without `TelemetryBuilder::database`, sqlx's statement events are disabled and cost nothing. The
+//! test is alone in its process, as other tests' subscribers would enable them.
 
 use platform_observability::Telemetry;
 
 #[test]
-fn sqlx_is_told_whether_anybody_listens() {
+fn statement_events_are_disabled_without_a_database() {
     let telemetry = Telemetry::builder("test")
         .console()
         .log_filter("error")
         .init()
         .unwrap();
-    // As sqlx asks.
-    let asked = tracing::enabled!(target: "sqlx::query", tracing::Level::DEBUG);
-    assert!(!asked);
+    // sqlx checks this before it formats a statement.
+    let is_enabled = tracing::enabled!(target: "sqlx::query", tracing::Level::DEBUG);
+    assert!(!is_enabled);
     drop(telemetry);
 }

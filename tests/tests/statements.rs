@@ -13,7 +13,7 @@ const SECRET: &str = "DE02120300000000202051";
 #[tokio::test]
 async fn each_statement_of_postgres_is_a_span_below_its_caller() {
     let database = TestDatabase::postgres().await;
-    let capture = Capture::of_database(&Database::postgresql().record_query_text());
+    let capture = Capture::with_database(&Database::postgresql().record_query_text());
     let mut connection = PgConnection::connect(database.url()).await.unwrap();
     async {
         connection
@@ -92,7 +92,7 @@ async fn each_statement_of_postgres_is_a_span_below_its_caller() {
 #[tokio::test]
 async fn on_sqlite_a_tracing_span_takes_its_statements_along() {
     let database = TestDatabase::sqlite();
-    let capture = Capture::of_database(&Database::sqlite());
+    let capture = Capture::with_database(&Database::sqlite());
     // sqlx runs them on a thread of its own.
     let dispatch = tracing::dispatcher::get_default(Clone::clone);
     tracing::dispatcher::set_global_default(dispatch).unwrap();

@@ -350,7 +350,7 @@ async fn a_bad_variable_and_a_second_start_are_clear_errors() {
         seen.answer["second"]
             .as_str()
             .unwrap()
-            .contains("set up already"),
+            .contains("already set up"),
         "{}",
         seen.answer
     );
@@ -567,7 +567,7 @@ async fn a_self_test_that_succeeds_says_so_in_one_line_and_where() {
     assert_eq!(names, ["telemetry.self_test"]);
     let seen = probe(&[("PROBE_SELF_TEST", "1")]).await;
     assert!(
-        seen.stderr.contains("telemetry goes to no endpoint"),
+        seen.stderr.contains("telemetry is exported to no endpoint"),
         "{}",
         seen.stderr
     );

@@ -1,19 +1,19 @@
 use opentelemetry_sdk::trace::SpanLimits;
 
-use super::Variables;
-use crate::Error;
+use super::env::Env;
+use crate::error::Error;
 
-/// How much a span, an event of it or a log record may hold; the rest is dropped.
+/// The maximum size of a span, its events and links, or a log record; the excess is dropped.
 ///
-/// By default, and by OpenTelemetry's specification, 128 attributes, events and links each, and values
-/// of any length. A variable of the environment, such as `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, goes
-/// before what is set here.
+/// The defaults are those of OpenTelemetry's specification: 128 attributes, events and links each,
+/// and values of any length. An environment variable, such as `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`,
+/// overrides what is set here.
 ///
 /// ```
 /// let limits = platform_observability::Limits::default().attribute_value_length(1024);
 /// ```
 #[derive(Clone, Copy, Debug)]
-#[must_use = "it does nothing before it is given to the builder"]
+#[must_use = "pass it to the builder"]
 pub struct Limits {
     pub(crate) spans: SpanLimits,
     pub(crate) log_attributes: usize,
@@ -34,89 +34,82 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How many attributes a span, an event or link of it, or a log record has at most.
-    pub fn attributes(mut self, most: u32) -> Self {
-        self.spans.max_attributes_per_span = most;
-        self.spans.max_attributes_per_event = most;
-        self.spans.max_attributes_per_link = most;
-        self.log_attributes = as_size(most);
+    /// The maximum number of attributes of a span, a span's event or link, or a log record.
+    pub fn attributes(mut self, max: u32) -> Self {
+        self.spans.max_attributes_per_span = max;
+        self.spans.max_attributes_per_event = max;
+        self.spans.max_attributes_per_link = max;
+        self.log_attributes = to_usize(max);
         self
     }
 
-    /// How many characters of an attribute's text are kept.
-    pub fn attribute_value_length(mut self, most: usize) -> Self {
-        self.span_value_length = Some(most);
-        self.log_value_length = Some(most);
+    /// The maximum length of an attribute's text, in characters; longer text is truncated.
+    pub fn attribute_value_length(mut self, max: usize) -> Self {
+        self.span_value_length = Some(max);
+        self.log_value_length = Some(max);
         self
     }
 
-    /// How many events a span has at most.
-    pub fn span_events(mut self, most: u32) -> Self {
-        self.spans.max_events_per_span = most;
+    /// The maximum number of events of a span.
+    pub fn span_events(mut self, max: u32) -> Self {
+        self.spans.max_events_per_span = max;
         self
     }
 
-    /// How many links a span has at most.
-    pub fn span_links(mut self, most: u32) -> Self {
-        self.spans.max_links_per_span = most;
+    /// The maximum number of links of a span.
+    pub fn span_links(mut self, max: u32) -> Self {
+        self.spans.max_links_per_span = max;
         self
     }
 
-    /// The same, but for what the environment says. A variable for all attributes counts where
-    /// there is none for those of spans or log records.
-    pub(super) fn or_environment(mut self, variables: Variables<'_>) -> Result<Self, Error> {
-        if let Some(most) = read(variables, "OTEL_ATTRIBUTE_COUNT_LIMIT")? {
-            self = self.attributes(most);
+    /// Applies the environment. A variable for spans or log records overrides the one for all
+    /// attributes.
+    pub(super) fn or_environment(mut self, env: Env<'_>) -> Result<Self, Error> {
+        let limit = |variable| limit(env, variable);
+        if let Some(max) = limit("OTEL_ATTRIBUTE_COUNT_LIMIT")? {
+            self = self.attributes(max);
         }
-        if let Some(most) = read(variables, "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
-            self = self.attribute_value_length(as_size(most));
+        if let Some(max) = limit("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
+            self = self.attribute_value_length(to_usize(max));
         }
-        let spans = &mut self.spans;
-        for (variable, limit) in [
-            (
-                "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
-                &mut spans.max_attributes_per_span,
-            ),
-            (
-                "OTEL_SPAN_EVENT_COUNT_LIMIT",
-                &mut spans.max_events_per_span,
-            ),
-            ("OTEL_SPAN_LINK_COUNT_LIMIT", &mut spans.max_links_per_span),
-            (
-                "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
-                &mut spans.max_attributes_per_event,
-            ),
-            (
-                "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
-                &mut spans.max_attributes_per_link,
-            ),
-        ] {
-            *limit = read(variables, variable)?.unwrap_or(*limit);
+        if let Some(max) = limit("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT")? {
+            self.spans.max_attributes_per_span = max;
         }
-        let size = |variable| Ok::<_, Error>(read(variables, variable)?.map(as_size));
-        if let Some(most) = size("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
-            self.span_value_length = Some(most);
+        if let Some(max) = limit("OTEL_SPAN_EVENT_COUNT_LIMIT")? {
+            self.spans.max_events_per_span = max;
         }
-        if let Some(most) = size("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT")? {
-            self.log_attributes = most;
+        if let Some(max) = limit("OTEL_SPAN_LINK_COUNT_LIMIT")? {
+            self.spans.max_links_per_span = max;
         }
-        if let Some(most) = size("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
-            self.log_value_length = Some(most);
+        if let Some(max) = limit("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT")? {
+            self.spans.max_attributes_per_event = max;
+        }
+        if let Some(max) = limit("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT")? {
+            self.spans.max_attributes_per_link = max;
+        }
+        if let Some(max) = limit("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
+            self.span_value_length = Some(to_usize(max));
+        }
+        if let Some(max) = limit("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT")? {
+            self.log_attributes = to_usize(max);
+        }
+        if let Some(max) = limit("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT")? {
+            self.log_value_length = Some(to_usize(max));
         }
         Ok(self)
     }
 }
 
-fn read(variables: Variables<'_>, variable: &str) -> Result<Option<u32>, Error> {
-    let most = variables.number(
+fn limit(env: Env<'_>, variable: &str) -> Result<Option<u32>, Error> {
+    let max = env.integer(
         variable,
         0..=u32::MAX.into(),
-        "which is no limit",
+        "which is not a limit",
         "set it to a number from 0 to 4294967295, or unset it",
     )?;
-    Ok(most.and_then(|most| u32::try_from(most).ok()))
+    Ok(max.and_then(|max| u32::try_from(max).ok()))
 }
 
-fn as_size(most: u32) -> usize {
-    usize::try_from(most).unwrap_or(usize::MAX)
+fn to_usize(max: u32) -> usize {
+    usize::try_from(max).unwrap_or(usize::MAX)
 }

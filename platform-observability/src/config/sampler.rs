@@ -1,55 +1,57 @@
-//! Which traces are recorded.
+//! The sampler that the environment selects.
 
 use opentelemetry_sdk::trace::Sampler;
 
-use super::Variables;
-use crate::Error;
-use crate::http::Sampling;
+use super::env::Env;
+use crate::error::Error;
+use crate::http::SamplingHint;
 
 const VARIABLE: &str = "OTEL_TRACES_SAMPLER";
 const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
 
-/// The sampler of `OTEL_TRACES_SAMPLER`, and what is known of it. Not the SDK's own reading, which
-/// takes what it cannot read for the default.
-pub(super) fn sampler(variables: Variables<'_>) -> Result<(Sampler, Sampling), Error> {
-    let name = variables.read(VARIABLE)?;
+/// The sampler of `OTEL_TRACES_SAMPLER`. The SDK would replace an invalid value by its default.
+pub(super) fn from_environment(env: Env<'_>) -> Result<(Sampler, SamplingHint), Error> {
+    let name = env.string(VARIABLE)?;
     let name = name.as_deref().unwrap_or("parentbased_always_on");
-    let (follows_callers, root) = match name.strip_prefix("parentbased_") {
+    let (parent_based, root) = match name.strip_prefix("parentbased_") {
         Some(root) => (true, root),
         None => (false, name),
     };
     let sampler = match root {
         "always_on" => Sampler::AlwaysOn,
         "always_off" => Sampler::AlwaysOff,
-        "traceidratio" => Sampler::TraceIdRatioBased(ratio(variables)?),
+        "traceidratio" => Sampler::TraceIdRatioBased(ratio(env)?),
         _ => {
-            return Err(Error::Variable {
-                variable: VARIABLE.to_owned(),
-                problem: format!("is `{name}`, which is no sampler here"),
-                remedy: "set it to `always_on`, `always_off` or `traceidratio`, each with or without `parentbased_` in front, or unset it",
-            });
+            return Err(Error::variable(
+                VARIABLE,
+                format!("is `{name}`, which is not a supported sampler"),
+                "set it to `always_on`, `always_off` or `traceidratio`, each with or without the prefix `parentbased_`, or unset it",
+            ));
         }
     };
-    let sampler = match follows_callers {
+    let sampler = match parent_based {
         true => Sampler::ParentBased(Box::new(sampler)),
         false => sampler,
     };
-    let sampling = Sampling {
-        follows_callers,
-        keeps_roots: root == "always_on",
+    let hint = SamplingHint {
+        parent_based,
+        samples_all_roots: root == "always_on",
     };
-    Ok((sampler, sampling))
+    Ok((sampler, hint))
 }
 
-fn ratio(variables: Variables<'_>) -> Result<f64, Error> {
-    let Some(told) = variables.read(ARGUMENT)? else {
+fn ratio(env: Env<'_>) -> Result<f64, Error> {
+    let Some(value) = env.string(ARGUMENT)? else {
         return Ok(1.0);
     };
-    let ratio = told.parse().ok();
-    let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio));
-    ratio.ok_or_else(|| Error::Variable {
-        variable: ARGUMENT.to_owned(),
-        problem: format!("is `{told}`, which is no share of the traces"),
-        remedy: "set it to a number from 0 to 1, or unset it",
-    })
+    let ratio = value.parse().ok();
+    ratio
+        .filter(|ratio| (0.0..=1.0).contains(ratio))
+        .ok_or_else(|| {
+            Error::variable(
+                ARGUMENT,
+                format!("is `{value}`, which is not a sampling ratio"),
+                "set it to a number from 0 to 1, or unset it",
+            )
+        })
 }

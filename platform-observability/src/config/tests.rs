@@ -1,35 +1,37 @@
 use std::ffi::OsString;
 
 use http::HeaderValue;
+use opentelemetry_otlp::Compression;
 
 use super::{
-    Axiom, Chosen, Compression, Destination, Destinations, Endpoint, Limits, Signal, Variables,
-    resource,
+    Axiom, BatchConfig, Config, Endpoint, Env, Exporter, ExporterChoice, Limits, resource,
 };
-use crate::Error;
+use crate::error::Error;
+use crate::signal::Signal;
 
-fn with<T>(set: &[(&str, &str)], then: impl FnOnce(Variables<'_>) -> T) -> T {
+/// Calls `then` with an environment in which only the variables of `set` exist.
+fn with<T>(set: &[(&str, &str)], then: impl FnOnce(Env<'_>) -> T) -> T {
     let lookup = |name: &str| {
         let found = set.iter().find(|(variable, _)| *variable == name);
         found.map(|(_, value)| OsString::from(value))
     };
-    then(Variables(&lookup))
+    then(Env(&lookup))
 }
 
-fn resolve(set: &[(&str, &str)]) -> Result<Destinations, Error> {
-    told(&Chosen::ByEnvironment, set)
+fn resolve(set: &[(&str, &str)]) -> Result<Config, Error> {
+    resolve_choice(&ExporterChoice::FromEnvironment, set)
 }
 
-fn told(chosen: &Chosen, set: &[(&str, &str)]) -> Result<Destinations, Error> {
-    with(set, |variables| {
-        Destinations::resolve("accounting", chosen, Limits::default(), variables)
+fn resolve_choice(choice: &ExporterChoice, set: &[(&str, &str)]) -> Result<Config, Error> {
+    with(set, |env| {
+        Config::resolve("accounting", choice, Limits::default(), env)
     })
 }
 
-fn endpoint(destination: &Destination) -> &Endpoint {
-    match destination {
-        Destination::Otlp(endpoint) => endpoint,
-        other => panic!("no endpoint: {other:?}"),
+fn endpoint(exporter: &Exporter) -> &Endpoint {
+    match exporter {
+        Exporter::Otlp(endpoint) => endpoint,
+        other => panic!("not an endpoint: {other:?}"),
     }
 }
 
@@ -39,27 +41,27 @@ fn header<'a>(endpoint: &'a Endpoint, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn nothing_configured_is_the_console_which_shows_metrics_only_when_told_to() {
+fn without_configuration_requests_and_logs_go_to_the_console_but_no_metrics() {
     let all = resolve(&[("AXIOM_TOKEN", ""), ("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]).unwrap();
     assert_eq!(
-        [all.traces, all.metrics, all.logs],
         [
-            Destination::Console,
-            Destination::Nowhere,
-            Destination::Console
-        ]
+            all.exporters.traces,
+            all.exporters.metrics,
+            all.exporters.logs
+        ],
+        [Exporter::Console, Exporter::None, Exporter::Console]
     );
     let all = resolve(&[("OTEL_METRICS_EXPORTER", "console")]).unwrap();
-    assert_eq!(all.metrics, Destination::Console);
+    assert_eq!(all.exporters.metrics, Exporter::Console);
     let all = resolve(&[("OTEL_METRICS_EXPORTER", "otlp")]).unwrap();
     assert_eq!(
-        endpoint(&all.metrics).url,
+        endpoint(&all.exporters.metrics).url,
         "http://localhost:4318/v1/metrics"
     );
 }
 
 #[test]
-fn axiom_gets_its_edge_its_token_and_a_dataset_per_signal() {
+fn axiom_receives_the_token_at_its_edge_and_one_dataset_per_signal() {
     let all = resolve(&[
         ("AXIOM_TOKEN", "xaat-secret\n"),
         ("AXIOM_LOGS_DATASET", "all-logs"),
@@ -67,26 +69,26 @@ fn axiom_gets_its_edge_its_token_and_a_dataset_per_signal() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=another"),
     ])
     .unwrap();
-    let traces = endpoint(&all.traces);
+    let traces = endpoint(&all.exporters.traces);
     assert_eq!(traces.url, "https://us-east-1.aws.edge.axiom.co/v1/traces");
     assert_eq!(header(traces, "authorization"), Some("Bearer xaat-secret"));
     assert_eq!(header(traces, "x-axiom-dataset"), Some("accounting-traces"));
     assert_eq!(header(traces, "x-axiom-metrics-dataset"), None);
-    assert_eq!(traces.compression, Compression::Gzip);
-    let metrics = endpoint(&all.metrics);
+    assert_eq!(traces.compression, Some(Compression::Gzip));
+    let metrics = endpoint(&all.exporters.metrics);
     assert_eq!(
         header(metrics, "x-axiom-metrics-dataset"),
         Some("accounting-metrics")
     );
     assert_eq!(header(metrics, "x-axiom-dataset"), None);
     assert_eq!(
-        header(endpoint(&all.logs), "x-axiom-dataset"),
+        header(endpoint(&all.exporters.logs), "x-axiom-dataset"),
         Some("all-logs")
     );
 }
 
 #[test]
-fn axioms_edge_is_a_region_a_host_or_a_url() {
+fn axioms_edge_is_set_by_region_host_or_url() {
     for (variable, value, url) in [
         (
             "AXIOM_EDGE",
@@ -107,15 +109,15 @@ fn axioms_edge_is_a_region_a_host_or_a_url() {
         ("AXIOM_EDGE_URL", "http://[::1]:9", "http://[::1]:9/v1/logs"),
     ] {
         let all = resolve(&[("AXIOM_TOKEN", "xaat-1"), (variable, value)]).unwrap();
-        assert_eq!(endpoint(&all.logs).url, url);
+        assert_eq!(endpoint(&all.exporters.logs).url, url);
     }
 }
 
 #[test]
-fn a_collector_gets_each_signals_path_headers_and_options() {
+fn a_collector_receives_each_signals_path_headers_compression_and_timeout() {
     let all = resolve(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/"),
-        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://logs:9/take"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://logs:9/ingest"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-one=1, x-two=a%20b,"),
         ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "x-log=1"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
@@ -123,72 +125,88 @@ fn a_collector_gets_each_signals_path_headers_and_options() {
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
     ])
     .unwrap();
-    let (traces, logs) = (endpoint(&all.traces), endpoint(&all.logs));
+    let (traces, logs) = (
+        endpoint(&all.exporters.traces),
+        endpoint(&all.exporters.logs),
+    );
     assert_eq!(traces.url, "http://collector:4318/v1/traces");
     assert_eq!(
-        endpoint(&all.metrics).url,
+        endpoint(&all.exporters.metrics).url,
         "http://collector:4318/v1/metrics"
     );
-    assert_eq!(logs.url, "http://logs:9/take");
+    assert_eq!(logs.url, "http://logs:9/ingest");
     assert_eq!(header(traces, "x-one"), Some("1"));
     assert_eq!(header(traces, "x-two"), Some("a b"));
     assert_eq!(
         (header(logs, "x-one"), header(logs, "x-log")),
         (None, Some("1"))
     );
-    assert_eq!(traces.compression, Compression::Gzip);
-    assert_eq!(logs.compression, Compression::None);
+    assert_eq!(traces.compression, Some(Compression::Gzip));
+    assert_eq!(logs.compression, None);
     assert_eq!(traces.timeout.as_millis(), 1500);
 }
 
 #[test]
-fn a_signal_can_be_sent_elsewhere_or_nowhere() {
+fn each_signal_can_have_another_exporter_or_none() {
     let all = resolve(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
         ("OTEL_TRACES_EXPORTER", "none"),
         ("OTEL_LOGS_EXPORTER", "console"),
     ])
     .unwrap();
-    assert_eq!(all.traces, Destination::Nowhere);
-    assert_eq!(all.logs, Destination::Console);
+    assert_eq!(all.exporters.traces, Exporter::None);
+    assert_eq!(all.exporters.logs, Exporter::Console);
     assert_eq!(
-        endpoint(&all.metrics).url,
+        endpoint(&all.exporters.metrics).url,
         "http://collector:4318/v1/metrics"
     );
     let all = resolve(&[("OTEL_TRACES_EXPORTER", "otlp")]).unwrap();
-    assert_eq!(endpoint(&all.traces).url, "http://localhost:4318/v1/traces");
-    assert_eq!(all.logs, Destination::Console);
+    assert_eq!(
+        endpoint(&all.exporters.traces).url,
+        "http://localhost:4318/v1/traces"
+    );
+    assert_eq!(all.exporters.logs, Exporter::Console);
 }
 
 #[test]
-fn disabled_means_nothing_is_sent() {
+fn a_disabled_sdk_exports_nothing() {
     let all = resolve(&[("OTEL_SDK_DISABLED", "TRUE"), ("AXIOM_TOKEN", "xaat-1")]).unwrap();
     assert!(all.disabled);
-    assert_eq!(all.metrics, Destination::Nowhere);
+    assert_eq!(all.exporters.metrics, Exporter::None);
 }
 
 #[test]
-fn what_the_code_names_is_not_replaced_by_the_environment() {
+fn an_exporter_set_in_code_overrides_the_environment() {
     let axiom = [("AXIOM_TOKEN", "xaat-1")];
-    let all = told(&Chosen::Otlp("http://collector:4318".into()), &axiom).unwrap();
-    assert_eq!(endpoint(&all.traces).url, "http://collector:4318/v1/traces");
+    let all = resolve_choice(
+        &ExporterChoice::Otlp("http://collector:4318".into()),
+        &axiom,
+    )
+    .unwrap();
     assert_eq!(
-        told(&Chosen::Console, &axiom).unwrap().logs,
-        Destination::Console
+        endpoint(&all.exporters.traces).url,
+        "http://collector:4318/v1/traces"
     );
-    let chosen = Chosen::Axiom(Axiom::new("xaat-2").edge("eu-central-1"));
-    let all = told(&chosen, &axiom).unwrap();
     assert_eq!(
-        header(endpoint(&all.logs), "authorization"),
+        resolve_choice(&ExporterChoice::Console, &axiom)
+            .unwrap()
+            .exporters
+            .logs,
+        Exporter::Console
+    );
+    let choice = ExporterChoice::Axiom(Axiom::new("xaat-2").edge("eu-central-1"));
+    let all = resolve_choice(&choice, &axiom).unwrap();
+    assert_eq!(
+        header(endpoint(&all.exporters.logs), "authorization"),
         Some("Bearer xaat-2")
     );
 }
 
 #[test]
-fn a_bad_value_is_named_with_its_remedy_and_without_secrets() {
+fn an_error_names_the_variable_and_the_remedy_but_no_secret() {
     const TOKEN: (&str, &str) = ("AXIOM_TOKEN", "xaat-1");
     const COLLECTOR: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
-    for (base, variable, value, says) in [
+    for (base, variable, value, expected) in [
         (None, "AXIOM_TOKEN", "xapt-sensitive", "personal token"),
         (None, "AXIOM_TOKEN", "xaat sensitive", "API token (xaat-"),
         (
@@ -265,63 +283,61 @@ fn a_bad_value_is_named_with_its_remedy_and_without_secrets() {
         let set: Vec<_> = base.into_iter().chain([(variable, value)]).collect();
         let error = resolve(&set).expect_err(variable).to_string();
         assert!(error.contains(variable), "{error}");
-        assert!(error.contains(says), "{error}");
+        assert!(error.contains(expected), "{error}");
         assert!(!error.contains("sensitive"), "{error}");
     }
 }
 
 #[test]
-fn the_token_is_in_no_debug_output() {
+fn no_debug_output_contains_the_token() {
     let axiom = Axiom::new("xaat-secret")
         .edge_url("https://a:secret@b")
         .dataset(Signal::Logs, "x");
     assert!(!format!("{axiom:?}").contains("secret"));
-    let otlp = Chosen::Otlp("https://a:secret@b?key=secret".to_owned());
+    let otlp = ExporterChoice::Otlp("https://a:secret@b?key=secret".to_owned());
     assert!(!format!("{otlp:?}").contains("secret"));
-    assert!(told(&otlp, &[]).is_err());
+    assert!(resolve_choice(&otlp, &[]).is_err());
     let all = resolve(&[("AXIOM_TOKEN", "xaat-secret")]).unwrap();
     assert!(!format!("{all:?}").contains("secret"));
-    let error = told(&Chosen::Axiom(Axiom::new("xapt-secret")), &[]).unwrap_err();
+    let error = resolve_choice(&ExporterChoice::Axiom(Axiom::new("xapt-secret")), &[]).unwrap_err();
     assert!(!format!("{error:?} {error}").contains("secret"));
 }
 
 #[test]
-fn the_environment_has_the_last_word_on_who_sends() {
+fn the_environment_overrides_the_resource_attributes_set_in_code() {
     let set = [
         ("OTEL_SERVICE_NAME", "billing"),
         ("OTEL_RESOURCE_ATTRIBUTES", "service.version=2, team=a%2Cb"),
     ];
-    let coded = [("service.version", Some("1".to_owned())), ("nothing", None)];
-    let (name, resource) = with(&set, |variables| {
-        super::resource("accounting", coded, variables)
-    })
-    .unwrap();
+    let attributes = [("service.version", Some("1".to_owned())), ("absent", None)];
+    let (name, resource) =
+        with(&set, |env| super::resource("accounting", attributes, env)).unwrap();
     let value = |key: &'static str| resource.get(&key.into()).map(|value| value.to_string());
     assert_eq!(name, "billing");
     assert_eq!(value("service.name").as_deref(), Some("billing"));
     assert_eq!(value("service.version").as_deref(), Some("2"));
     assert_eq!(value("team").as_deref(), Some("a,b"));
     assert_eq!(value("telemetry.sdk.language").as_deref(), Some("rust"));
-    assert_eq!(value("nothing"), None);
+    assert_eq!(value("absent"), None);
 }
 
 #[test]
 fn malformed_resource_attributes_and_a_missing_name_are_errors() {
     let set = [("OTEL_RESOURCE_ATTRIBUTES", "team")];
-    let error = with(&set, |variables| resource("accounting", [], variables)).unwrap_err();
+    let error = with(&set, |env| resource("accounting", [], env)).unwrap_err();
     assert!(
         error.to_string().contains("OTEL_RESOURCE_ATTRIBUTES"),
         "{error}"
     );
-    let error = with(&[], |variables| resource(" ", [], variables)).unwrap_err();
+    let error = with(&[], |env| resource(" ", [], env)).unwrap_err();
     assert!(error.to_string().contains("OTEL_SERVICE_NAME"), "{error}");
 }
 
 #[test]
-fn axioms_api_url_is_no_edge_but_a_proxy_is() {
+fn axiom_url_selects_a_proxy_but_no_api_host_outside_the_default_region() {
     let url = |set: &[(&str, &str)]| {
         let token = ("AXIOM_TOKEN", "xaat-secret");
-        resolve(&[&[token], set].concat()).map(|all| endpoint(&all.logs).url.clone())
+        resolve(&[&[token], set].concat()).map(|all| endpoint(&all.exporters.logs).url.clone())
     };
     let default = "https://us-east-1.aws.edge.axiom.co/v1/logs";
     for (set, expected) in [
@@ -340,7 +356,7 @@ fn axioms_api_url_is_no_edge_but_a_proxy_is() {
     ] {
         assert_eq!(url(set).unwrap(), expected, "{set:?}");
     }
-    // Its data must not leave its region.
+    // Data must not leave its region.
     for wrong in [
         "https://api.eu.axiom.co",
         "proxy.internal",
@@ -358,33 +374,33 @@ fn axioms_api_url_is_no_edge_but_a_proxy_is() {
 }
 
 #[test]
-fn requests_are_compressed_as_the_variables_say() {
+fn compression_is_set_by_the_environment_for_axiom_and_collectors() {
     let compression =
-        |set: &[(&str, &str)]| resolve(set).map(|all| endpoint(&all.traces).compression);
+        |set: &[(&str, &str)]| resolve(set).map(|all| endpoint(&all.exporters.traces).compression);
     let axiom = ("AXIOM_TOKEN", "xaat-secret");
     let zstd = ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd");
     let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector");
     for set in [[axiom, zstd], [collector, zstd]] {
-        let told = compression(&set).map_err(|error| error.to_string());
+        let resolved = compression(&set).map_err(|error| error.to_string());
         if cfg!(feature = "zstd") {
-            assert_eq!(told, Ok(Compression::Zstd));
+            assert_eq!(resolved, Ok(Some(Compression::Zstd)));
         } else {
-            let error = told.unwrap_err();
+            let error = resolved.unwrap_err();
             assert!(error.contains("feature `zstd`"), "{error}");
         }
     }
     let none = ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none");
-    assert_eq!(compression(&[axiom, none]).unwrap(), Compression::None);
+    assert_eq!(compression(&[axiom, none]).unwrap(), None);
 }
 
 #[test]
-fn limits_are_those_of_the_environment_then_of_the_code() {
+fn the_environment_overrides_the_limits_set_in_code() {
     let limits = |set: &[(&str, &str)]| {
         let coded = Limits::default()
             .attributes(7)
             .span_links(3)
             .attribute_value_length(50);
-        with(set, |variables| coded.or_environment(variables))
+        with(set, |env| coded.or_environment(env))
     };
     let coded = limits(&[]).unwrap();
     assert_eq!(coded.spans.max_attributes_per_span, 7);
@@ -394,7 +410,7 @@ fn limits_are_those_of_the_environment_then_of_the_code() {
         (coded.span_value_length, coded.log_value_length),
         (Some(50), Some(50))
     );
-    let told = limits(&[
+    let overridden = limits(&[
         ("OTEL_ATTRIBUTE_COUNT_LIMIT", "20"),
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "21"),
         ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "22"),
@@ -406,16 +422,16 @@ fn limits_are_those_of_the_environment_then_of_the_code() {
         ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "28"),
     ])
     .unwrap();
-    assert_eq!(told.spans.max_attributes_per_span, 21);
-    assert_eq!(told.log_attributes, 22);
+    assert_eq!(overridden.spans.max_attributes_per_span, 21);
+    assert_eq!(overridden.log_attributes, 22);
     assert_eq!(
-        (told.span_value_length, told.log_value_length),
+        (overridden.span_value_length, overridden.log_value_length),
         (Some(24), Some(23))
     );
-    assert_eq!(told.spans.max_events_per_span, 25);
-    assert_eq!(told.spans.max_links_per_span, 26);
-    assert_eq!(told.spans.max_attributes_per_event, 27);
-    assert_eq!(told.spans.max_attributes_per_link, 28);
+    assert_eq!(overridden.spans.max_events_per_span, 25);
+    assert_eq!(overridden.spans.max_links_per_span, 26);
+    assert_eq!(overridden.spans.max_attributes_per_event, 27);
+    assert_eq!(overridden.spans.max_attributes_per_link, 28);
     for wrong in ["-1", "many", "1.5"] {
         let variable = "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT";
         let error = limits(&[(variable, wrong)]).unwrap_err().to_string();
@@ -427,20 +443,18 @@ fn limits_are_those_of_the_environment_then_of_the_code() {
 }
 
 #[test]
-fn batches_and_intervals_are_those_of_the_environment_or_of_the_specification() {
+fn batch_sizes_and_intervals_default_to_the_specification() {
     use opentelemetry_sdk::metrics::Temporality;
     use std::time::Duration;
 
-    use super::Batches;
-
-    let of = |queue, size, milliseconds| Batches {
-        queue,
-        size,
-        delay: Duration::from_millis(milliseconds),
+    let batches = |queue, batch, milliseconds| BatchConfig {
+        max_queue_size: queue,
+        max_export_batch_size: batch,
+        schedule_delay: Duration::from_millis(milliseconds),
     };
     let all = resolve(&[]).unwrap();
-    assert_eq!(all.spans, of(2048, 512, 5000));
-    assert_eq!(all.log_records, of(2048, 512, 1000));
+    assert_eq!(all.span_batches, batches(2048, 512, 5000));
+    assert_eq!(all.log_batches, batches(2048, 512, 1000));
     assert_eq!(all.metric_interval, Duration::from_secs(60));
     assert_eq!(all.temporality, Temporality::Cumulative);
     let all = resolve(&[
@@ -457,8 +471,12 @@ fn batches_and_intervals_are_those_of_the_environment_or_of_the_specification() 
         ("OTEL_BLRP_SCHEDULE_DELAY", "40"),
     ])
     .unwrap();
-    assert_eq!(all.spans, of(100, 100, 20), "no more than may wait");
-    assert_eq!(all.log_records, of(3000, 7, 40));
+    assert_eq!(
+        all.span_batches,
+        batches(100, 100, 20),
+        "no larger than the queue"
+    );
+    assert_eq!(all.log_batches, batches(3000, 7, 40));
     assert_eq!(all.metric_interval, Duration::from_millis(30));
     assert_eq!(all.temporality, Temporality::Delta);
     let timed = resolve(&[
@@ -468,18 +486,18 @@ fn batches_and_intervals_are_those_of_the_environment_or_of_the_specification() 
         ("OTEL_BLRP_EXPORT_TIMEOUT", "30000"),
     ])
     .unwrap();
-    let timeout = |destination| endpoint(destination).timeout.as_millis();
-    assert_eq!(timeout(&timed.traces), 70);
-    assert_eq!(timeout(&timed.metrics), 80);
+    let timeout = |exporter| endpoint(exporter).timeout.as_millis();
+    assert_eq!(timeout(&timed.exporters.traces), 70);
+    assert_eq!(timeout(&timed.exporters.metrics), 80);
     assert_eq!(
-        timeout(&timed.logs),
+        timeout(&timed.exporters.logs),
         10_000,
-        "the exporter's own is shorter"
+        "the exporter's own timeout is shorter"
     );
 }
 
 #[test]
-fn what_a_variable_cannot_mean_is_an_error_that_names_it() {
+fn an_invalid_value_is_an_error_that_names_the_variable_and_the_value() {
     for (variable, wrong) in [
         ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "many"),
@@ -513,33 +531,33 @@ fn what_a_variable_cannot_mean_is_an_error_that_names_it() {
 }
 
 #[test]
-fn the_sampler_is_the_one_that_is_named() {
+fn the_sampler_is_set_by_the_environment() {
     let sampler = |set: &[(&str, &str)]| {
         let all = resolve(set).unwrap();
-        let follows = all.sampling.follows_callers;
+        let parent_based = all.sampling.parent_based;
         (
             format!("{:?}", all.sampler),
-            follows,
-            all.sampling.keeps_roots,
+            parent_based,
+            all.sampling.samples_all_roots,
         )
     };
-    let named = |text: &str, follows, keeps| (text.to_owned(), follows, keeps);
-    let default = named("ParentBased(AlwaysOn)", true, true);
+    let expected = |text: &str, parent_based, all_roots| (text.to_owned(), parent_based, all_roots);
+    let default = expected("ParentBased(AlwaysOn)", true, true);
     assert_eq!(sampler(&[]), default);
     let variable = "OTEL_TRACES_SAMPLER";
     assert_eq!(sampler(&[(variable, "parentbased_always_on")]), default);
     assert_eq!(
         sampler(&[(variable, "always_off")]),
-        named("AlwaysOff", false, false)
+        expected("AlwaysOff", false, false)
     );
     let ratio = ("OTEL_TRACES_SAMPLER_ARG", " 0.1");
     assert_eq!(
         sampler(&[(variable, "parentbased_traceidratio"), ratio]),
-        named("ParentBased(TraceIdRatioBased(0.1))", true, false)
+        expected("ParentBased(TraceIdRatioBased(0.1))", true, false)
     );
     assert_eq!(
         sampler(&[(variable, "traceidratio")]),
-        named("TraceIdRatioBased(1.0)", false, false)
+        expected("TraceIdRatioBased(1.0)", false, false)
     );
     for wrong in ["1.1", "NaN", "half"] {
         let set = [
@@ -555,7 +573,7 @@ fn the_sampler_is_the_one_that_is_named() {
 }
 
 #[test]
-fn certificates_are_files_of_pem_and_a_key_has_its_certificate() {
+fn certificates_are_read_from_pem_files_and_a_client_certificate_needs_its_key() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, kind: &str| {
         let path = directory.path().join(name);
@@ -576,11 +594,14 @@ fn certificates_are_files_of_pem_and_a_key_has_its_certificate() {
     ])
     .unwrap();
     let pem = |path: &str| std::fs::read(path).unwrap();
-    let (traces, logs) = (&endpoint(&all.traces).tls, &endpoint(&all.logs).tls);
+    let (traces, logs) = (
+        &endpoint(&all.exporters.traces).tls,
+        &endpoint(&all.exporters.logs).tls,
+    );
     assert_eq!(traces.authorities, Some(pem(&certificate)));
-    assert_eq!(traces.client, None);
+    assert_eq!(traces.identity, None);
     let client = [&pem(&certificate)[..], b"\n", &pem(&key)].concat();
-    assert_eq!(logs.client, Some(client));
+    assert_eq!(logs.identity, Some(client));
 
     let error = |set: &[(&str, &str)]| with(set).unwrap_err().to_string();
     let alone = error(&[("OTEL_EXPORTER_OTLP_CLIENT_KEY", &key)]);
@@ -588,7 +609,7 @@ fn certificates_are_files_of_pem_and_a_key_has_its_certificate() {
     let alone = error(&[("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &certificate)]);
     assert!(alone.contains("its key is not"), "{alone}");
     let wrong = error(&[("OTEL_EXPORTER_OTLP_CERTIFICATE", &key)]);
-    assert!(wrong.contains("holds no certificate"), "{wrong}");
-    let debug = format!("{:?}", endpoint(&all.logs));
+    assert!(wrong.contains("contains no certificate"), "{wrong}");
+    let debug = format!("{:?}", endpoint(&all.exporters.logs));
     assert!(!debug.contains("PRIVATE"), "{debug}");
 }

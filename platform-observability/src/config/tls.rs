@@ -1,90 +1,81 @@
-//! Certificates of an endpoint that the public authorities do not know.
+//! Certificates for endpoints that use a private certificate authority or mutual TLS.
 
 use std::fs;
 
-use super::otlp::names;
-use super::{Signal, Variables};
-use crate::Error;
+use super::env::Env;
+use crate::error::Error;
+use crate::signal::Signal;
 
-/// What an endpoint's certificate is checked against, and what the service shows of itself; each
-/// as PEM.
+/// The TLS settings of an endpoint, as PEM.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tls {
-    /// Instead of the authorities that the machine trusts.
+    /// The trusted certificate authorities; `None` trusts those of the machine.
     pub(crate) authorities: Option<Vec<u8>>,
-    /// A certificate and its key.
-    pub(crate) client: Option<Vec<u8>>,
+    /// The client's certificate followed by its key.
+    pub(crate) identity: Option<Vec<u8>>,
 }
 
 impl Tls {
-    /// By `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE` and `…_CLIENT_KEY`, or the
-    /// signal's own, each the path of a file.
-    pub(super) fn from_environment(
-        signal: Signal,
-        variables: Variables<'_>,
-    ) -> Result<Self, Error> {
-        let pem =
-            |what, kinds: &[&str], remedy| file(names(signal, what), kinds, remedy, variables);
-        let authorities = pem(
-            "CERTIFICATE",
+    /// Reads the files named by `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE` and
+    /// `…_CLIENT_KEY`, or by the signal's own variables.
+    pub(super) fn from_environment(signal: Signal, env: Env<'_>) -> Result<Self, Error> {
+        let authorities = pem_file(
+            env.otlp(signal, "CERTIFICATE")?,
             &["CERTIFICATE"],
-            "name a file of certificates as PEM, or unset it",
+            "name a PEM file with certificates, or unset it",
         )?;
-        let certificate = pem(
-            "CLIENT_CERTIFICATE",
+        let certificate = pem_file(
+            env.otlp(signal, "CLIENT_CERTIFICATE")?,
             &["CERTIFICATE"],
-            "name a file of certificates as PEM, or unset it",
+            "name a PEM file with certificates, or unset it",
         )?;
-        let key = pem(
-            "CLIENT_KEY",
+        let key = pem_file(
+            env.otlp(signal, "CLIENT_KEY")?,
             &["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"],
-            "name a file with an unencrypted private key as PEM, or unset it",
+            "name a PEM file with an unencrypted private key, or unset it",
         )?;
-        let alone = |variable, lacking: &str| Error::Variable {
-            variable,
-            problem: format!("is set, and the variable of its {lacking} is not"),
-            remedy: "set both OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY, or neither",
+        let incomplete = |variable: String, missing: &str| {
+            Error::variable(
+                variable,
+                format!("is set, but the variable for its {missing} is not"),
+                "set both OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY, or neither",
+            )
         };
-        let client = match (certificate, key) {
+        let identity = match (certificate, key) {
             (None, None) => None,
             (Some((_, mut certificate)), Some((_, key))) => {
                 certificate.push(b'\n');
                 certificate.extend(key);
                 Some(certificate)
             }
-            (Some((variable, _)), None) => return Err(alone(variable, "key")),
-            (None, Some((variable, _))) => return Err(alone(variable, "certificate")),
+            (Some((variable, _)), None) => return Err(incomplete(variable, "key")),
+            (None, Some((variable, _))) => return Err(incomplete(variable, "certificate")),
         };
         Ok(Self {
             authorities: authorities.map(|(_, pem)| pem),
-            client,
+            identity,
         })
     }
 }
 
-/// The file that a variable names, with the variable.
-fn file(
-    variables_of_it: [String; 2],
+/// Reads the PEM file that a variable names.
+fn pem_file(
+    set: Option<(String, String)>,
     kinds: &[&str],
     remedy: &'static str,
-    variables: Variables<'_>,
 ) -> Result<Option<(String, Vec<u8>)>, Error> {
-    let Some((variable, path)) = variables.first(variables_of_it)? else {
+    let Some((variable, path)) = set else {
         return Ok(None);
     };
-    let wrong = |problem| Error::Variable {
-        variable: variable.clone(),
-        problem,
-        remedy,
-    };
+    let invalid = |problem: String| Error::variable(variable.clone(), problem, remedy);
     let pem = fs::read(&path)
-        .map_err(|error| wrong(format!("names `{path}`, which cannot be read ({error})")))?;
+        .map_err(|error| invalid(format!("names `{path}`, which cannot be read ({error})")))?;
     let text = String::from_utf8_lossy(&pem);
-    let holds = |kind: &&str| text.contains(&format!("-----BEGIN {kind}-----"));
-    if !kinds.iter().any(holds) {
+    let contains = |kind: &&str| text.contains(&format!("-----BEGIN {kind}-----"));
+    if !kinds.iter().any(contains) {
         let kind = kinds[0].to_ascii_lowercase();
-        return Err(wrong(format!(
-            "names `{path}`, which holds no {kind} as PEM"
+        return Err(invalid(format!(
+            "names `{path}`, which contains no {kind} in PEM format"
         )));
     }
     Ok(Some((variable, pem)))
@@ -94,7 +85,7 @@ impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tls")
             .field("authorities", &self.authorities.is_some())
-            .field("client", &self.client.is_some())
+            .field("identity", &self.identity.is_some())
             .finish()
     }
 }

@@ -1,21 +1,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The time since 1970 (UTC), which does not jump once it runs; a test has one of its own.
-#[derive(Clone)]
-pub(super) struct Clock(pub(super) Arc<dyn Fn() -> Duration + Send + Sync>);
+/// Returns the time since 1970 (UTC), which is monotonic. Tests replace it.
+pub(super) type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
-impl Clock {
-    pub(super) fn of_system() -> Self {
-        // Before 1970 it shows a wrong time of day, and nothing worse.
-        let at_start = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let start = Instant::now();
-        Self(Arc::new(move || at_start + start.elapsed()))
-    }
-
-    pub(super) fn now(&self) -> Duration {
-        (self.0)()
-    }
+pub(super) fn system_clock() -> Clock {
+    // A system clock before 1970 only makes the displayed time of day wrong.
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let (at_start, start) = (since_1970.unwrap_or_default(), Instant::now());
+    Arc::new(move || at_start + start.elapsed())
 }

@@ -1,8 +1,8 @@
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 
-/// Whether standard error gets colours: as `NO_COLOR` (any value: none) or else
-/// `CLICOLOR_FORCE` (any value but 0: always) say, else if it is a terminal.
+/// Whether output on standard error is coloured: never with `NO_COLOR` (any value), else always
+/// with `CLICOLOR_FORCE` (any value but 0), else if standard error is a terminal.
 pub(crate) fn is_coloured() -> bool {
     decide(
         std::env::var_os("NO_COLOR").as_deref(),
@@ -13,19 +13,15 @@ pub(crate) fn is_coloured() -> bool {
 }
 
 fn decide(
-    never: Option<&OsStr>,
-    always: Option<&OsStr>,
-    terminal: Option<&OsStr>,
+    no_color: Option<&OsStr>,
+    force: Option<&OsStr>,
+    term: Option<&OsStr>,
     is_terminal: bool,
 ) -> bool {
-    let is_set = |it: &OsStr| !it.is_empty();
-    if never.is_some_and(is_set) {
-        return false;
-    }
-    if always.is_some_and(|it| is_set(it) && it != "0") {
-        return true;
-    }
-    is_terminal && terminal.is_none_or(|it| it != "dumb")
+    let is_set = |value: &OsStr| !value.is_empty();
+    let is_forced = force.is_some_and(|value| is_set(value) && value != "0");
+    let supports_colour = is_terminal && term.is_none_or(|value| value != "dumb");
+    !no_color.is_some_and(is_set) && (is_forced || supports_colour)
 }
 
 #[cfg(test)]
@@ -33,11 +29,11 @@ mod tests {
     use std::ffi::OsStr;
 
     #[test]
-    fn colours_are_for_terminals_unless_the_environment_says_otherwise() {
-        let coloured = |never: Option<&str>, always: Option<&str>, term: &str, is_terminal| {
+    fn only_terminals_get_colours_unless_the_environment_overrides_that() {
+        let coloured = |no_color: Option<&str>, force: Option<&str>, term: &str, is_terminal| {
             super::decide(
-                never.map(OsStr::new),
-                always.map(OsStr::new),
+                no_color.map(OsStr::new),
+                force.map(OsStr::new),
                 Some(OsStr::new(term)),
                 is_terminal,
             )
@@ -46,7 +42,10 @@ mod tests {
         assert!(!coloured(None, None, "xterm", false));
         assert!(!coloured(None, None, "dumb", true));
         assert!(!coloured(Some("1"), None, "xterm", true));
-        assert!(coloured(Some(""), None, "xterm", true), "empty is unset");
+        assert!(
+            coloured(Some(""), None, "xterm", true),
+            "empty counts as unset"
+        );
         assert!(coloured(None, Some("1"), "dumb", false));
         assert!(!coloured(None, Some("0"), "xterm", false));
         assert!(!coloured(Some("1"), Some("1"), "xterm", true));

@@ -1,20 +1,20 @@
 use std::fmt::{self, Write};
 
-/// Text on its way to a terminal: what could move the cursor, change colours, end the line or
-/// turn the direction of writing is escaped, and what is beyond the limit is cut off.
+/// Text for a terminal. Characters that could move the cursor, change colours, end the line or
+/// change the text direction are escaped, and the text is truncated at a limit.
 pub(super) struct Escaped {
     text: String,
-    most: usize,
-    is_cut: bool,
+    max: usize,
+    is_truncated: bool,
 }
 
 impl Escaped {
-    /// Of at most `most` bytes, and an ellipsis.
-    pub(super) fn new(most: usize) -> Self {
+    /// At most `max` bytes, and an ellipsis.
+    pub(super) fn new(max: usize) -> Self {
         Self {
             text: String::new(),
-            most,
-            is_cut: false,
+            max,
+            is_truncated: false,
         }
     }
 
@@ -23,7 +23,7 @@ impl Escaped {
     }
 
     pub(super) fn into_text(mut self) -> String {
-        if self.is_cut {
+        if self.is_truncated {
             self.text.push('…');
         }
         self.text.shrink_to_fit();
@@ -34,9 +34,9 @@ impl Escaped {
 impl Write for Escaped {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for char in text.chars() {
-            // At most `\u{10ffff}`.
-            if self.is_cut || self.text.len().saturating_add(10) > self.most {
-                self.is_cut = true;
+            // The longest escape is `\u{10ffff}`.
+            if self.is_truncated || self.text.len().saturating_add(10) > self.max {
+                self.is_truncated = true;
                 break;
             }
             if is_dangerous(char) {
@@ -45,23 +45,34 @@ impl Write for Escaped {
                 self.text.push(char);
             }
         }
-        // Not an error, which whoever formats might panic at.
+        // Truncation is not an error, as some formatting code panics on errors.
         Ok(())
     }
 }
 
-/// As [`Escaped`], whole.
-pub(crate) fn escaped(text: &str, most: usize) -> String {
-    let mut escaped = Escaped::new(most);
-    // It never fails.
+/// Escapes a whole text.
+pub(crate) fn escaped(text: &str, max: usize) -> String {
+    let mut escaped = Escaped::new(max);
+    // Cannot fail.
     let _ = escaped.write_str(text);
     escaped.into_text()
 }
 
 fn is_dangerous(char: char) -> bool {
     char.is_control()
-        // Line ends, and marks that turn or hide text (Unicode TR 36).
-        || matches!(char, '\u{61c}' | '\u{180e}' | '\u{e0000}'..='\u{e007f}' | '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        // Line separators, and characters that reorder or hide text (Unicode TR 36).
+        || matches!(
+            char,
+            '\u{61c}'
+                | '\u{180e}'
+                | '\u{e0000}'..='\u{e007f}'
+                | '\u{2028}'
+                | '\u{2029}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{feff}'
+        )
 }
 
 #[cfg(test)]
@@ -69,7 +80,7 @@ mod tests {
     use super::escaped;
 
     #[test]
-    fn nothing_in_a_text_acts_on_the_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(
             escaped("a\x1b[2Jb\r\nc\t\u{7}\u{9b}\u{202e}\u{61c}\u{e0041}", 100),
             r"a\u{1b}[2Jb\r\nc\t\u{7}\u{9b}\u{202e}\u{61c}\u{e0041}"
@@ -78,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut() {
+    fn long_text_is_truncated() {
         let text = escaped(&"ü".repeat(1000), 100);
         assert!(text.len() <= 103, "{}", text.len());
         assert!(text.ends_with("ü…"));

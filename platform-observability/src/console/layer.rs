@@ -1,54 +1,59 @@
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use opentelemetry::trace::TraceContextExt;
 use tracing::{Event, Subscriber, span};
 use tracing_subscriber::layer::{Context, Layer};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use super::clock::Clock;
-use super::ended;
-use super::entry::{Fields, Line, name_and_fields};
+use super::buffer::RequestBuffer;
+use super::clock::{Clock, system_clock};
+use super::entry::{EventLine, Fields, HttpFields, name_and_fields};
 use super::escape::escaped;
-use super::render::{Renderer, Summary};
-use super::request::Request;
-use crate::database::Statement;
-use crate::http::{ACCESS, SPAN};
-use crate::subscriber::is_statement;
+use super::limits::MAX_TEXT_BYTES;
+use super::render::{Renderer, RequestState, Summary};
+use crate::database::{Statement, is_statement};
+use crate::http::{ACCESS_TARGET, SERVER_TARGET};
+use crate::sync::lock;
 
-/// Shows requests as trees, and the rest line by line. See [the module](super).
-pub(crate) struct Console {
+/// Writes requests as trees, and other events line by line. See [the module](super).
+///
+/// The HTTP layer tells it about requests by a `tracing` span for each, and an event at its end.
+pub(crate) struct ConsoleLayer {
     clock: Clock,
     renderer: Renderer,
     shows_statements: bool,
     write: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-/// What a span is here.
-struct Shown {
+type SharedBuffer = Arc<Mutex<RequestBuffer>>;
+
+/// The extension of each span.
+struct SpanState {
     name: String,
     fields: String,
-    /// The request that it is, or is below.
-    request: Option<Arc<Mutex<Request>>>,
-    /// The entry that what happens in it is below: its own, or, where there was no room for it,
-    /// that of the span around it. None is the request itself.
-    place: Option<usize>,
-    is_held: bool,
+    /// The request that it is, or belongs to.
+    request: Option<SharedBuffer>,
+    /// The index of the entry under which nested entries appear: its own or, if there was no room
+    /// for it, that of the enclosing span. `None` is the request.
+    parent_entry: Option<usize>,
+    is_buffered: bool,
     is_request: bool,
 }
 
-impl Console {
-    /// On standard error.
+impl ConsoleLayer {
+    /// Writes to standard error.
     pub(crate) fn new(coloured: bool, shows_statements: bool) -> Self {
-        let mut console = Self::writing(coloured, Clock::of_system(), |text| {
-            // There is nowhere left to say that it failed.
+        let mut console = Self::with_writer(coloured, system_clock(), |text| {
+            // An error on standard error cannot be reported anywhere.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         });
         console.shows_statements = shows_statements;
         console
     }
 
-    pub(super) fn writing(
+    pub(super) fn with_writer(
         coloured: bool,
         clock: Clock,
         write: impl Fn(&str) + Send + Sync + 'static,
@@ -61,74 +66,100 @@ impl Console {
         }
     }
 
-    fn access<S>(&self, event: &Event<'_>, context: &Context<'_, S>)
+    /// Writes a request that has ended.
+    fn on_access<S>(&self, event: &Event<'_>, context: &Context<'_, S>)
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        let line = Line::of(event);
-        let Some(request) = context.event_span(event).and_then(|span| {
-            let extensions = span.extensions();
-            extensions.get::<Shown>()?.request.clone()
-        }) else {
-            return;
-        };
-        let now = self.clock.now();
-        let mut request = lock(&request);
-        let ended = ended::take(request.trace);
-        let (entries, more) = request.show();
-        let summary = Summary {
-            now,
-            started: request.started,
-            trace: ended.as_ref().map(|it| it.trace).or(request.trace),
-            name: request.name.clone(),
-            ended,
-            otherwise: line.text,
-        };
-        drop(request);
-        (self.write)(&self.renderer.request(&summary, &entries, more));
+        let mut fields = HttpFields::default();
+        event.record(&mut fields);
+        let span = context.event_span(event);
+        if let Some((request, _)) = span.as_ref().and_then(request_of) {
+            let text = self.render(&mut lock(&request), RequestState::Ended(fields));
+            (self.write)(&text);
+        }
     }
 
-    /// Holds a statement below the request or span that sent it. Those of no request are many, and
-    /// not shown.
-    fn statement<S>(&self, event: &Event<'_>, context: &Context<'_, S>)
+    /// Buffers a statement under the request or span that sent it. Statements outside requests are
+    /// not shown, as they are numerous.
+    fn on_statement<S>(&self, event: &Event<'_>, context: &Context<'_, S>)
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        let above = context.event_span(event).and_then(|span| {
-            let extensions = span.extensions();
-            let shown = extensions.get::<Shown>()?;
-            Some((shown.request.clone()?, shown.place))
-        });
-        if let Some((request, parent)) = above
-            && let Some(statement) = Statement::of(event, None)
+        let span = context.event_span(event);
+        if let Some((request, parent)) = span.as_ref().and_then(request_of)
+            && let Some(statement) = Statement::from_event(event, None)
         {
-            let began = self.clock.now().saturating_sub(statement.elapsed);
-            let name = escaped(statement.name(), super::LONGEST);
+            let started = (self.clock)().saturating_sub(statement.elapsed);
+            let name = escaped(statement.summary_text(), MAX_TEXT_BYTES);
             let name = if name.is_empty() { "statement" } else { &name };
             let mut request = lock(&request);
-            if let Some(own) = request.begin(parent, began, name, "") {
-                request.end(own, began + statement.elapsed);
+            if let Some(index) = request.start_span(parent, started, name, "") {
+                request.end_span(index, started + statement.elapsed);
             }
         }
     }
 
-    /// Shows what is held of a request that goes on, or that ended without a word.
-    fn unfinished(&self, request: &mut Request, otherwise: &str) -> String {
-        let (entries, more) = request.show();
+    /// Renders the request with its buffered entries.
+    fn render(&self, request: &mut RequestBuffer, state: RequestState) -> String {
+        let (entries, omitted) = request.take_entries();
         let summary = Summary {
-            now: self.clock.now(),
+            now: (self.clock)(),
             started: request.started,
             trace: request.trace,
-            name: request.name.clone(),
-            ended: None,
-            otherwise: otherwise.to_owned(),
+            method: request.method.clone(),
+            path: request.path.clone(),
+            state,
         };
-        request.more = 0;
-        self.renderer.request(&summary, &entries, more)
+        self.renderer.request(&summary, &entries, omitted)
+    }
+
+    /// Renders a request without a known ending.
+    fn render_unfinished(&self, request: &mut RequestBuffer, reason: &'static str) -> String {
+        let text = self.render(request, RequestState::Unfinished(reason));
+        request.omitted = 0;
+        text
     }
 }
 
-impl<S> Layer<S> for Console
+/// The state of a new span.
+fn new_span_state<'a, S>(
+    attributes: &span::Attributes<'_>,
+    parent: Option<SpanRef<'a, S>>,
+    now: Duration,
+) -> SpanState
+where
+    S: Subscriber + LookupSpan<'a>,
+{
+    let (name, fields) = name_and_fields(attributes);
+    let metadata = attributes.metadata();
+    let is_request = metadata.target() == SERVER_TARGET && metadata.name() == "request";
+    let mut state = SpanState {
+        name,
+        fields,
+        request: None,
+        parent_entry: None,
+        is_buffered: false,
+        is_request,
+    };
+    if is_request {
+        let mut fields = HttpFields::default();
+        attributes.record(&mut fields);
+        let request = RequestBuffer::new(fields.method, fields.path, now);
+        state.request = Some(Arc::new(Mutex::new(request)));
+    } else if let Some((request, parent)) = parent.as_ref().and_then(request_of) {
+        let mut buffer = lock(&request);
+        note_trace_id(&mut buffer);
+        let index = buffer.start_span(parent, now, &state.name, &state.fields);
+        drop(buffer);
+        state.request = Some(request);
+        state.parent_entry = index.or(parent);
+        state.is_buffered = index.is_some();
+    }
+    state
+}
+
+impl<S> Layer<S> for ConsoleLayer
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
@@ -138,41 +169,10 @@ where
         id: &span::Id,
         context: Context<'_, S>,
     ) {
-        let Some(span) = context.span(id) else {
-            return;
-        };
-        let (name, fields) = name_and_fields(attributes);
-        let now = self.clock.now();
-        let metadata = attributes.metadata();
-        let is_request = metadata.target() == SPAN && metadata.name() == "request";
-        let (request, place, is_held) = if is_request {
-            let request = Request::new(name.clone(), now);
-            (Some(Arc::new(Mutex::new(request))), None, false)
-        } else {
-            let above = span.parent().and_then(|parent| {
-                let extensions = parent.extensions();
-                let shown = extensions.get::<Shown>()?;
-                Some((shown.request.clone()?, shown.place))
-            });
-            match above {
-                None => (None, None, false),
-                Some((request, parent)) => {
-                    let mut held = lock(&request);
-                    note_trace(&mut held);
-                    let own = held.begin(parent, now, &name, &fields);
-                    drop(held);
-                    (Some(request), own.or(parent), own.is_some())
-                }
-            }
-        };
-        span.extensions_mut().insert(Shown {
-            name,
-            fields,
-            request,
-            place,
-            is_held,
-            is_request,
-        });
+        if let Some(span) = context.span(id) {
+            let state = new_span_state(attributes, span.parent(), (self.clock)());
+            span.extensions_mut().insert(state);
+        }
     }
 
     fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
@@ -181,21 +181,23 @@ where
         };
         let mut fields = Fields::new();
         values.record(&mut fields);
-        let more = fields.into_text();
-        if more.is_empty() {
+        let added = fields.into_text();
+        if added.is_empty() {
             return;
         }
         let mut extensions = span.extensions_mut();
-        let Some(shown) = extensions.get_mut::<Shown>() else {
+        let Some(state) = extensions.get_mut::<SpanState>() else {
             return;
         };
-        match (&shown.request, shown.place) {
-            (Some(request), Some(own)) if shown.is_held => lock(request).add_fields(own, &more),
-            _ if shown.fields.len() + more.len() < super::LONGEST => {
-                if !shown.fields.is_empty() {
-                    shown.fields.push(' ');
+        match (&state.request, state.parent_entry) {
+            (Some(request), Some(index)) if state.is_buffered => {
+                lock(request).add_fields(index, &added);
+            }
+            _ if state.fields.len() + added.len() < MAX_TEXT_BYTES => {
+                if !state.fields.is_empty() {
+                    state.fields.push(' ');
                 }
-                shown.fields.push_str(&more);
+                state.fields.push_str(&added);
             }
             _ => {}
         }
@@ -206,52 +208,51 @@ where
             return;
         };
         let extensions = span.extensions();
-        if let Some(shown) = extensions.get::<Shown>()
-            && shown.is_request
-            && let Some(request) = &shown.request
+        if let Some(state) = extensions.get::<SpanState>()
+            && state.is_request
+            && let Some(request) = &state.request
         {
-            note_trace(&mut lock(request));
+            note_trace_id(&mut lock(request));
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if event.metadata().target() == ACCESS {
-            return self.access(event, &context);
+        if event.metadata().target() == ACCESS_TARGET {
+            return self.on_access(event, &context);
         }
         if self.shows_statements && is_statement(event.metadata()) {
-            return self.statement(event, &context);
+            return self.on_statement(event, &context);
         }
-        let line = Line::of(event);
-        let now = self.clock.now();
+        let line = EventLine::new(event);
+        let now = (self.clock)();
         let mut spans = Vec::new();
-        let mut place = None;
+        let mut request = None;
         for span in context.event_scope(event).into_iter().flatten() {
-            let extensions = span.extensions();
-            let Some(shown) = extensions.get::<Shown>() else {
-                continue;
-            };
-            if let Some(request) = &shown.request {
-                place.get_or_insert_with(|| (Arc::clone(request), shown.place));
+            if request.is_none() {
+                request = request_of(&span);
             }
-            if !shown.is_request {
-                spans.push((shown.name.clone(), shown.fields.clone()));
+            let extensions = span.extensions();
+            if let Some(state) = extensions.get::<SpanState>()
+                && !state.is_request
+            {
+                spans.push((state.name.clone(), state.fields.clone()));
             }
         }
         spans.reverse();
-        let text = match place {
-            None => self.renderer.alone(now, &line, &spans, None),
+        let text = match request {
+            None => self.renderer.event_line(now, &line, &spans, None),
             Some((request, parent)) => {
                 let mut request = lock(&request);
                 let mut text = String::new();
-                if request.is_late(now) {
-                    text = self.unfinished(&mut request, "goes on");
+                if request.is_overdue(now) {
+                    text = self.render_unfinished(&mut request, "still running");
                 }
                 let trace = request.trace;
-                let Some(line) = request.add(parent, now, line) else {
+                let Some(line) = request.add_event(parent, now, line) else {
                     return;
                 };
                 drop(request);
-                text + &self.renderer.alone(now, &line, &spans, trace)
+                text + &self.renderer.event_line(now, &line, &spans, trace)
             }
         };
         (self.write)(&text);
@@ -261,39 +262,42 @@ where
         let Some(span) = context.span(&id) else {
             return;
         };
-        let mut extensions = span.extensions_mut();
-        let Some(shown) = extensions.remove::<Shown>() else {
+        let Some(state) = span.extensions_mut().remove::<SpanState>() else {
             return;
         };
-        drop(extensions);
-        let Some(request) = &shown.request else {
+        let Some(request) = &state.request else {
             return;
         };
         let mut request = lock(request);
-        if shown.is_request {
-            if !request.is_shown() && !request.entries.is_empty() {
-                let text = self.unfinished(&mut request, "ended");
+        if state.is_request {
+            if !request.is_written() && !request.entries.is_empty() {
+                let text = self.render_unfinished(&mut request, "ended");
                 drop(request);
                 (self.write)(&text);
             }
-        } else if let Some(own) = shown.place.filter(|_| shown.is_held) {
-            let now = self.clock.now();
-            request.end(own, now);
+        } else if let Some(index) = state.parent_entry.filter(|_| state.is_buffered) {
+            request.end_span(index, (self.clock)());
         }
     }
 }
 
-/// The request's span is the current one for OpenTelemetry when its line is entered, and the
-/// line itself is none of its spans.
-fn note_trace(request: &mut Request) {
+/// The request to which a span belongs, and the entry under which its events appear.
+fn request_of<'a, S>(span: &SpanRef<'a, S>) -> Option<(SharedBuffer, Option<usize>)>
+where
+    S: Subscriber + LookupSpan<'a>,
+{
+    let extensions = span.extensions();
+    let state = extensions.get::<SpanState>()?;
+    Some((Arc::clone(state.request.as_ref()?), state.parent_entry))
+}
+
+/// Sets the request's trace id from OpenTelemetry's current span: the HTTP layer attaches the
+/// context of the request's span before it enters the console's.
+fn note_trace_id(request: &mut RequestBuffer) {
     if request.trace.is_none() {
         let current = opentelemetry::Context::current();
         let span = current.span();
         let span = span.span_context();
         request.trace = span.is_valid().then(|| span.trace_id());
     }
-}
-
-fn lock(request: &Mutex<Request>) -> MutexGuard<'_, Request> {
-    request.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! What a developer sees: each request as one line when it has ended, and below it what it did, in
-//! the order of time.
+//! The console output for developers: each request as one line when it has ended, followed by its
+//! spans, events, statements and audit records in chronological order.
 //!
 //! ```text
 //! 14:03:07.123Z  201 POST    /entries                                    12.4ms  4bf92f35
@@ -8,34 +8,22 @@
 //!        +3.6ms      └─ ✔ audit entry.create 0198c0de-7a1b-7000-8000-000000000001
 //! ```
 //!
-//! A request is written in one piece, so that two never mix. What belongs to none is written at
-//! once, and so is all of a request that has lasted longer than [`PATIENCE`].
+//! A request is written in one piece, so that concurrent requests do not mix. Events outside
+//! requests are written immediately, and so are those of a request that takes longer than
+//! [`MAX_BUFFERING`](limits::MAX_BUFFERING).
 
+mod buffer;
 mod clock;
 mod colour;
-mod ended;
 mod entry;
 mod escape;
 mod layer;
+mod limits;
 mod render;
-mod request;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use colour::is_coloured;
-pub(crate) use ended::RequestEnds;
-pub(crate) use entry::is_audit;
+pub(crate) use entry::is_audit_event;
 pub(crate) use escape::escaped;
-pub(crate) use layer::Console;
-
-use std::time::Duration;
-
-/// How long what a request logs may be held back.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How much of a request is held: entries, and bytes of text. The rest is counted.
-const MOST_ENTRIES: usize = 256;
-const MOST_BYTES: usize = 64 * 1024;
-
-/// How much is shown of one event or span, in bytes.
-const LONGEST: usize = 4096;
+pub(crate) use layer::ConsoleLayer;

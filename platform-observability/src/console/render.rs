@@ -1,4 +1,4 @@
-//! How it looks.
+//! The layout of the output.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,9 +6,8 @@ use std::time::Duration;
 use opentelemetry::trace::TraceId;
 use tracing::Level;
 
-use super::ended::Ended;
-use super::entry::{Kind, Line};
-use super::request::{Entry, What};
+use super::buffer::{Entry, EntryKind};
+use super::entry::{EventKind, EventLine, HttpFields};
 
 const RED: &str = "31";
 const GREEN: &str = "32";
@@ -19,8 +18,8 @@ const CYAN: &str = "36";
 const DIM: &str = "2";
 const BOLD: &str = "1";
 
-/// How wide a path is that leaves durations and traces aligned.
-const PATH: usize = 44;
+/// The width of the path's column. A longer path shifts the columns after it.
+const PATH_WIDTH: usize = 44;
 
 pub(super) struct Renderer {
     pub(super) coloured: bool,
@@ -31,25 +30,29 @@ pub(super) struct Summary {
     pub(super) now: Duration,
     pub(super) started: Duration,
     pub(super) trace: Option<TraceId>,
-    pub(super) name: String,
-    /// None where its span was not recorded, or has not ended.
-    pub(super) ended: Option<Ended>,
-    /// What to say then.
-    pub(super) otherwise: String,
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) state: RequestState,
 }
 
-// Nothing that is written to a text fails.
+pub(super) enum RequestState {
+    Ended(HttpFields),
+    /// No ending is known, for this reason.
+    Unfinished(&'static str),
+}
+
+// Writing to a `String` cannot fail.
 impl Renderer {
-    /// A request, and below it what it did.
-    pub(super) fn request(&self, summary: &Summary, entries: &[Entry], more: u32) -> String {
+    /// A request and its entries.
+    pub(super) fn request(&self, summary: &Summary, entries: &[Entry], omitted: u32) -> String {
         let mut text = self.time(summary.now);
         text.push_str("  ");
         let duration = duration(summary.now.saturating_sub(summary.started));
         let trace = self.trace(summary.trace);
-        match &summary.ended {
-            Some(ended) => {
-                let status = ended.status.map(|status| status.to_string());
-                let said_by_status = ended.error.is_some() && ended.error == status;
+        match &summary.state {
+            RequestState::Ended(HttpFields { status, error, .. }) => {
+                let status = status.map(|status| status.to_string());
+                let is_implied = *error == status;
                 let status = status.unwrap_or_else(|| "---".to_owned());
                 let colour = match status.as_bytes().first() {
                     Some(b'1' | b'2') => GREEN,
@@ -57,50 +60,50 @@ impl Renderer {
                     Some(b'4') => YELLOW,
                     _ => RED,
                 };
-                let path = format!("{:PATH$}", ended.path);
+                let path = format!("{:PATH_WIDTH$}", summary.path);
                 let _ = write!(
                     text,
                     "{} {} {} {duration:>8}  {trace}",
                     self.paint(colour, &status),
-                    self.paint(BOLD, &format!("{:7}", ended.method)),
+                    self.paint(BOLD, &format!("{:7}", summary.method)),
                     self.paint(BOLD, &path),
                 );
-                if let Some(error) = ended.error.as_ref().filter(|_| !said_by_status) {
+                if let Some(error) = error.as_ref().filter(|_| !is_implied) {
                     let _ = write!(text, "  {}", self.paint(RED, error));
                 }
             }
-            None => {
-                let name = format!("{:width$}", summary.name, width = PATH + 8);
-                let otherwise = self.paint(DIM, &summary.otherwise);
-                let name = self.paint(BOLD, &name);
-                let _ = write!(text, "    {name} {duration:>8}  {trace}  {otherwise}");
+            RequestState::Unfinished(reason) => {
+                let request = format!("{} {}", summary.method, summary.path);
+                let request = format!("{request:width$}", width = PATH_WIDTH + 8);
+                let (request, reason) = (self.paint(BOLD, &request), self.paint(DIM, reason));
+                let _ = write!(text, "    {request} {duration:>8}  {trace}  {reason}");
             }
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
-        self.tree(entries, more, &mut text);
+        self.tree(entries, omitted, &mut text);
         text
     }
 
-    /// An event by itself.
-    pub(super) fn alone(
+    /// An event on a line of its own, with the spans around it.
+    pub(super) fn event_line(
         &self,
         now: Duration,
-        line: &Line,
+        event: &EventLine,
         spans: &[(String, String)],
         trace: Option<TraceId>,
     ) -> String {
         let mut text = self.time(now);
         text.push_str("  ");
-        let mut within = String::new();
+        let mut prefix = String::new();
         for (name, fields) in spans {
-            within.push_str(name);
+            prefix.push_str(name);
             if !fields.is_empty() {
-                let _ = write!(within, "{{{fields}}}");
+                let _ = write!(prefix, "{{{fields}}}");
             }
-            within.push_str(": ");
+            prefix.push_str(": ");
         }
-        self.line(line, &self.paint(DIM, &within), &mut text);
+        self.event(event, &self.paint(DIM, &prefix), &mut text);
         if trace.is_some() {
             let _ = write!(text, "  {}", self.trace(trace));
         }
@@ -108,9 +111,9 @@ impl Renderer {
         text
     }
 
-    fn tree(&self, entries: &[Entry], more: u32, text: &mut String) {
-        // What is below each entry, and first what is below the request, in the order of time: a
-        // statement is told when it has ended.
+    fn tree(&self, entries: &[Entry], omitted: u32, text: &mut String) {
+        // The children of the request, followed by those of each entry. They are sorted by time, as
+        // statements are buffered only when they have ended.
         let slot = |parent: Option<usize>| parent.map_or(0, |index| index + 1);
         let mut children = vec![Vec::new(); entries.len() + 1];
         for (index, entry) in entries.iter().enumerate() {
@@ -125,7 +128,7 @@ impl Renderer {
         let is_last = |index: usize, entry: &Entry| {
             let siblings = children.get(slot(entry.parent));
             siblings.and_then(|siblings| siblings.last()) == Some(&index)
-                && (more == 0 || entry.parent.is_some())
+                && (omitted == 0 || entry.parent.is_some())
         };
         let first = children.first().into_iter().flatten().rev().copied();
         let mut open: Vec<(usize, String)> = first.map(|index| (index, String::new())).collect();
@@ -138,12 +141,12 @@ impl Renderer {
             let at = format!("{:>13}", format!("+{}", duration(entry.at)));
             let branch = self.paint(DIM, &format!("{at}      {indent}{branch}"));
             text.push_str(&branch);
-            match &entry.what {
-                What::Line(line) => self.line(line, "", text),
-                What::Span {
+            match &entry.kind {
+                EntryKind::Event(event) => self.event(event, "", text),
+                EntryKind::Span {
                     name,
                     fields,
-                    lasted,
+                    duration: lasted,
                 } => {
                     text.push_str(&self.paint(BOLD, name));
                     if !fields.is_empty() {
@@ -158,24 +161,24 @@ impl Renderer {
                 }
             }
             text.push('\n');
-            let below = children.get(index + 1).into_iter().flatten().rev();
+            let nested = children.get(index + 1).into_iter().flatten().rev();
             let indent = indent + if is_last { "   " } else { "│  " };
-            open.extend(below.map(|below| (*below, indent.clone())));
+            open.extend(nested.map(|index| (*index, indent.clone())));
         }
-        if more > 0 {
-            let branch = format!("{:>13}      └─ … and {more} more", "");
+        if omitted > 0 {
+            let branch = format!("{:>13}      └─ … and {omitted} more", "");
             text.push_str(&self.paint(DIM, &branch));
             text.push('\n');
         }
     }
 
-    fn line(&self, line: &Line, within: &str, text: &mut String) {
-        match line.kind {
-            Kind::Audit => {
+    fn event(&self, event: &EventLine, prefix: &str, text: &mut String) {
+        match event.kind {
+            EventKind::Audit => {
                 let audit = self.paint(GREEN, "✔ audit");
-                let _ = write!(text, "{within}{audit} {}", line.text);
+                let _ = write!(text, "{prefix}{audit} {}", event.text);
             }
-            Kind::Event(level) => {
+            EventKind::Log(level) => {
                 let colour = match level {
                     Level::ERROR => RED,
                     Level::WARN => YELLOW,
@@ -184,8 +187,8 @@ impl Renderer {
                     Level::TRACE => MAGENTA,
                 };
                 let level = self.paint(colour, &format!("{level:5}"));
-                let target = self.paint(DIM, line.target);
-                let _ = write!(text, "{level} {within}{}  {target}", line.text);
+                let target = self.paint(DIM, event.target);
+                let _ = write!(text, "{level} {prefix}{}  {target}", event.text);
             }
         }
     }
@@ -201,7 +204,7 @@ impl Renderer {
         )
     }
 
-    /// The first eight digits, enough to find it.
+    /// The first eight digits of the trace id, enough to find it.
     fn trace(&self, trace: Option<TraceId>) -> String {
         let digits = trace.map(|trace| format!("{trace}")).unwrap_or_default();
         self.paint(DIM, digits.get(..8).unwrap_or_default())
@@ -216,14 +219,14 @@ impl Renderer {
     }
 }
 
-/// In the unit that leaves one to three digits before the point.
-fn duration(it: Duration) -> String {
-    let micros = it.as_micros();
+/// In the unit that leaves one to three digits before the decimal point.
+fn duration(elapsed: Duration) -> String {
+    let micros = elapsed.as_micros();
     if micros < 1000 {
         format!("{micros}µs")
     } else if micros < 1_000_000 {
-        format!("{:.1}ms", it.as_secs_f64() * 1e3)
+        format!("{:.1}ms", elapsed.as_secs_f64() * 1e3)
     } else {
-        format!("{:.1}s", it.as_secs_f64())
+        format!("{:.1}s", elapsed.as_secs_f64())
     }
 }

@@ -15,19 +15,20 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 use super::clock::Clock;
-use super::{Console, MOST_BYTES, MOST_ENTRIES, RequestEnds, is_audit};
-use crate::http::{HttpLayer, Sampling};
-use crate::propagation::Propagation;
-use crate::subscriber::is_statement;
-use crate::telemetry::SCOPE;
+use super::limits::{MAX_BYTES, MAX_ENTRIES};
+use super::{ConsoleLayer, is_audit_event};
+use crate::database::is_statement;
+use crate::http::{HttpLayer, SamplingHint};
+use crate::instrumentation::SCOPE;
+use crate::propagation::Propagator;
 use crate::tracer::Tracer;
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// A console whose time stands still, from 14:03:07 on.
+/// A console whose output is captured, and whose clock starts at 14:03:07 and is set manually.
 #[derive(Clone)]
 struct Screen {
-    shown: Arc<Mutex<Vec<String>>>,
+    written: Arc<Mutex<Vec<String>>>,
     micros: Arc<AtomicU64>,
     layer: HttpLayer,
     dispatch: Dispatch,
@@ -39,50 +40,47 @@ impl Screen {
     }
 
     fn with(coloured: bool, sampler: Sampler) -> Self {
-        let shown = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::new(Mutex::new(Vec::new()));
         let micros = Arc::new(AtomicU64::new(0));
         let time = Arc::clone(&micros);
-        let clock = Clock(Arc::new(move || {
+        let clock: Clock = Arc::new(move || {
             Duration::from_secs(14 * 3600 + 3 * 60 + 7)
                 + Duration::from_micros(time.load(Ordering::SeqCst))
-        }));
-        let write = Arc::clone(&shown);
-        let console = Console::writing(coloured, clock, move |text| {
-            write.lock().unwrap().push(text.to_owned());
+        });
+        let writes = Arc::clone(&written);
+        let console = ConsoleLayer::with_writer(coloured, clock, move |text| {
+            writes.lock().unwrap().push(text.to_owned());
         });
         let filter = EnvFilter::new("info").or(filter_fn(|metadata| {
-            is_audit(metadata) || is_statement(metadata)
+            is_audit_event(metadata) || is_statement(metadata)
         }));
-        let tracer = SdkTracerProvider::builder()
-            .with_span_processor(RequestEnds)
-            .with_sampler(sampler)
-            .build();
+        let tracer = SdkTracerProvider::builder().with_sampler(sampler).build();
         let layer = HttpLayer::new(
             &NoopMeterProvider::new().meter("test"),
-            Some(Tracer::of(&tracer, SCOPE)),
-            Propagation::new(true, true),
-            Sampling::default(),
+            Some(Tracer::new(&tracer, SCOPE)),
+            Propagator::new(true, true),
+            SamplingHint::default(),
             true,
         );
         let registry = tracing_subscriber::registry();
         let dispatch = Dispatch::new(registry.with(console.with_filter(filter)));
         Self {
-            shown,
+            written,
             micros,
             layer,
             dispatch,
         }
     }
 
-    fn pass(&self, micros: u64) {
+    fn advance(&self, micros: u64) {
         self.micros.fetch_add(micros, Ordering::SeqCst);
     }
 
     fn text(&self) -> String {
-        self.shown.lock().unwrap().concat()
+        self.written.lock().unwrap().concat()
     }
 
-    /// Sends a request to `router`, until its response has gone out.
+    /// Sends a request to `router`, and reads the whole response.
     async fn send(&self, router: Router, method: &str, path: &str) -> StatusCode {
         let request = Request::builder()
             .method(method)
@@ -104,47 +102,47 @@ impl Screen {
     }
 }
 
-/// As platform-audit does when a record is committed.
-fn audited(records: usize) {
+/// Emits platform-audit's event for a committed record.
+fn emit_audit_event(records: usize) {
     let record_id = "0198c0de-7a1b-7000-8000-000000000001";
     tracing::debug!(target: "platform_audit::work", %record_id, action = %"entry.create", records, "audited");
 }
 
 #[tokio::test]
-async fn a_request_is_a_tree_in_the_order_of_time() {
+async fn a_request_is_written_as_a_tree_in_chronological_order() {
     let screen = Screen::new();
     let at = screen.clone();
     let router = Router::new().route(
         "/entries/{ledger}",
         post(async move || {
-            at.pass(300);
+            at.advance(300);
             let insert = tracing::info_span!("insert", amount = 12);
             async {
-                at.pass(600);
+                at.advance(600);
                 tracing::info!(rows = 1, "booked");
                 tracing::debug!("not shown");
                 let inner =
                     tracing::info_span!("inner", otel.name = "notify bank", otel.kind = "client");
-                inner.in_scope(|| at.pass(2_000));
+                inner.in_scope(|| at.advance(2_000));
                 drop(inner);
-                at.pass(200);
+                at.advance(200);
             }
             .instrument(insert)
             .await;
-            at.pass(700);
+            at.advance(700);
             tracing::debug!(target: "sqlx::query", summary = "SELECT * FROM entry …", db.statement = "\n\nSELECT * FROM entry WHERE iban = 'DE02'\n", elapsed_secs = 0.0006);
             tracing::warn!(note = "two words", "slow");
-            at.pass(500);
-            audited(1);
-            audited(3);
-            at.pass(1_007_700);
+            at.advance(500);
+            emit_audit_event(1);
+            emit_audit_event(3);
+            at.advance(1_007_700);
             StatusCode::CREATED
         }),
     );
     let router = router.route("/fails", get(async || StatusCode::BAD_GATEWAY));
     let router = router.route("/panics", get(async || -> StatusCode { panic!("a test") }));
     screen.send(router.clone(), "POST", "/entries/cash").await;
-    screen.pass(1_000);
+    screen.advance(1_000);
     screen.send(router.clone(), "GET", "/fails").await;
     screen.send(router.clone(), "GET", "/nowhere").await;
     screen.send(router, "GET", "/panics").await;
@@ -160,13 +158,13 @@ async fn a_request_is_a_tree_in_the_order_of_time() {
 14:03:08.013Z  502 GET     /fails                                            0µs  4bf92f35
 14:03:08.013Z  404 GET     /nowhere                                          0µs  4bf92f35
 14:03:08.013Z  500 GET     /panics                                           0µs  4bf92f35  panic
-         +0µs      └─ ERROR the handler panicked, and the request was answered with 500; where it panicked is logged before error.type=panic http.route=/panics  platform_observability::http
+         +0µs      └─ ERROR the handler panicked, and the client received 500; the preceding log record has the panic's location error.type=panic http.route=/panics  platform_observability::http
 ";
     assert_eq!(screen.text(), expected, "\n{}", screen.text());
 }
 
 #[tokio::test]
-async fn colours_are_around_the_same_text() {
+async fn colours_do_not_change_the_text() {
     let screen = Screen::with(true, Sampler::AlwaysOn);
     let router = Router::new().route("/", get(async || tracing::error!("broken")));
     screen.send(router, "GET", "/").await;
@@ -183,7 +181,7 @@ async fn colours_are_around_the_same_text() {
 }
 
 #[tokio::test]
-async fn what_clients_and_events_say_cannot_act_on_the_terminal() {
+async fn control_characters_from_clients_and_events_are_escaped() {
     let screen = Screen::new();
     let hostile = "\x1b[2J\r\n14:03:07.000Z  200 GET /forged\u{202e}";
     let router = Router::new().fallback(async move || {
@@ -196,7 +194,7 @@ async fn what_clients_and_events_say_cannot_act_on_the_terminal() {
     let text = screen.text();
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(
-        text.chars().all(|it| it == '\n' || !it.is_control()),
+        text.chars().all(|c| c == '\n' || !c.is_control()),
         "{text:?}"
     );
     assert!(!text.contains('\u{202e}'), "{text:?}");
@@ -204,7 +202,7 @@ async fn what_clients_and_events_say_cannot_act_on_the_terminal() {
 }
 
 #[tokio::test]
-async fn requests_side_by_side_do_not_mix() {
+async fn concurrent_requests_do_not_mix() {
     let screen = Screen::new();
     let barrier = Arc::new(tokio::sync::Barrier::new(2));
     let router = Router::new().route(
@@ -221,9 +219,9 @@ async fn requests_side_by_side_do_not_mix() {
     let one = screen.send(router.clone(), "GET", "/one");
     let other = screen.send(router, "GET", "/other");
     tokio::join!(one, other);
-    let shown = screen.shown.lock().unwrap().clone();
-    assert_eq!(shown.len(), 2, "each in one piece: {shown:#?}");
-    for text in shown {
+    let written = screen.written.lock().unwrap().clone();
+    assert_eq!(written.len(), 2, "each in one piece: {written:#?}");
+    for text in written {
         let which = if text.contains("/one ") {
             "one"
         } else {
@@ -239,7 +237,7 @@ async fn requests_side_by_side_do_not_mix() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_no_request_is_shown_at_once() {
+async fn events_outside_requests_are_written_immediately() {
     let screen = Screen::new();
     tracing::dispatcher::with_default(&screen.dispatch, || {
         tracing::info!(port = 3000, "listening");
@@ -247,7 +245,7 @@ async fn what_belongs_to_no_request_is_shown_at_once() {
         job.record("more", "x");
         job.in_scope(|| tracing::warn!("late"));
         tracing::debug!(target: "sqlx::query", summary = "SELECT 1", db.statement = "", elapsed_secs = 0.1);
-        audited(1);
+        emit_audit_event(1);
     });
     let target = "platform_observability::console::tests";
     let expected = format!(
@@ -261,25 +259,29 @@ async fn what_belongs_to_no_request_is_shown_at_once() {
 }
 
 #[tokio::test]
-async fn a_request_that_says_much_is_bounded_and_its_warnings_are_not_lost() {
+async fn a_request_with_many_events_is_bounded_and_its_warnings_are_not_lost() {
     let screen = Screen::new();
     let router = Router::new().route(
         "/",
         get(async || {
-            for _ in 0..MOST_ENTRIES + 10 {
-                tracing::info!("said");
+            for _ in 0..MAX_ENTRIES + 10 {
+                tracing::info!("repeated");
             }
             let span = tracing::info_span!("beyond");
             span.in_scope(|| tracing::warn!("careful"));
         }),
     );
     screen.send(router, "GET", "/").await;
-    let shown = screen.shown.lock().unwrap().clone();
-    assert_eq!(shown.len(), 2, "{shown:#?}");
-    assert!(shown[0].contains("WARN  beyond: careful"), "{}", shown[0]);
-    assert!(shown[0].ends_with("4bf92f35\n"), "{}", shown[0]);
-    assert_eq!(shown[1].lines().count(), MOST_ENTRIES + 2);
-    assert!(shown[1].ends_with("└─ … and 11 more\n"), "{}", shown[1]);
+    let written = screen.written.lock().unwrap().clone();
+    assert_eq!(written.len(), 2, "{written:#?}");
+    assert!(
+        written[0].contains("WARN  beyond: careful"),
+        "{}",
+        written[0]
+    );
+    assert!(written[0].ends_with("4bf92f35\n"), "{}", written[0]);
+    assert_eq!(written[1].lines().count(), MAX_ENTRIES + 2);
+    assert!(written[1].ends_with("└─ … and 11 more\n"), "{}", written[1]);
 
     let router = Router::new().route(
         "/",
@@ -290,23 +292,26 @@ async fn a_request_that_says_much_is_bounded_and_its_warnings_are_not_lost() {
         }),
     );
     screen.send(router, "GET", "/").await;
-    let shown = screen.shown.lock().unwrap().clone();
-    assert!(shown[2].len() < MOST_BYTES + 4096, "{}", shown[2].len());
-    assert!(shown[2].contains("… and 8"), "what is left out is counted");
+    let written = screen.written.lock().unwrap().clone();
+    assert!(written[2].len() < MAX_BYTES + 4096, "{}", written[2].len());
+    assert!(
+        written[2].contains("… and 8"),
+        "omitted entries are counted"
+    );
 }
 
 #[tokio::test]
-async fn a_request_that_goes_on_for_long_is_shown_as_it_goes() {
+async fn a_long_request_is_written_while_it_runs() {
     let screen = Screen::new();
     let at = screen.clone();
     let router = Router::new().route(
         "/stream",
         get(async move || {
             tracing::info!("first");
-            at.pass(6_000_000);
+            at.advance(6_000_000);
             tracing::info!("second");
             assert!(at.text().contains("second"));
-            at.pass(1_000_000);
+            at.advance(1_000_000);
             tracing::info!("third");
         }),
     );
@@ -314,7 +319,7 @@ async fn a_request_that_goes_on_for_long_is_shown_as_it_goes() {
     let target = "platform_observability::console::tests";
     let expected = format!(
         "\
-14:03:13.000Z      GET /stream                                              6.0s  4bf92f35  goes on
+14:03:13.000Z      GET /stream                                              6.0s  4bf92f35  still running
          +0µs      └─ INFO  first  {target}
 14:03:13.000Z  INFO  second  {target}  4bf92f35
 14:03:14.000Z  INFO  third  {target}  4bf92f35
@@ -325,7 +330,7 @@ async fn a_request_that_goes_on_for_long_is_shown_as_it_goes() {
 }
 
 #[tokio::test]
-async fn a_task_that_outlives_its_request_is_shown_with_its_trace() {
+async fn an_event_of_a_task_after_its_request_is_written_with_the_trace_id() {
     let screen = Screen::new();
     let (go, gone) = tokio::sync::oneshot::channel::<()>();
     let (done, ended) = tokio::sync::oneshot::channel::<()>();
@@ -356,18 +361,18 @@ async fn a_task_that_outlives_its_request_is_shown_with_its_trace() {
 }
 
 #[tokio::test]
-async fn a_request_whose_span_is_not_recorded_is_shown_all_the_same() {
+async fn a_request_whose_span_is_not_recorded_is_written_like_any_other() {
     let screen = Screen::with(false, Sampler::AlwaysOff);
     let router = Router::new().route("/{id}", get(async || tracing::info!("here")));
     screen.send(router, "GET", "/7").await;
     let text = screen.text();
-    assert!(text.contains("    GET /{id} "), "{text}");
-    assert!(text.contains("4bf92f35  answered 200 in "), "{text}");
+    assert!(text.contains("  200 GET     /7 "), "{text}");
+    assert!(text.contains("  4bf92f35\n"), "{text}");
     assert!(text.contains("└─ INFO  here"), "{text}");
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_is_shown() {
+async fn a_request_whose_client_disconnects_is_written() {
     let screen = Screen::new();
     let router = Router::new().route("/", get(std::future::pending::<()>));
     let request = Request::builder().uri("/").body(Body::empty()).unwrap();
@@ -378,7 +383,7 @@ async fn a_client_that_hangs_up_is_shown() {
             .with_subscriber(screen.dispatch.clone()),
     );
     assert!(futures_util::poll!(&mut call).is_pending());
-    // Where it is dropped, the subscriber is that of the server.
+    // Dropped with the same subscriber, as in a server.
     tracing::dispatcher::with_default(&screen.dispatch, || drop(call));
     let text = screen.text();
     assert!(text.contains("  --- GET     / "), "{text}");

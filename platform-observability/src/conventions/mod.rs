@@ -1,4 +1,4 @@
-//! Whatever this crate emits is in OpenTelemetry's registry, or begins with `platform.`.
+//! All emitted names are in OpenTelemetry's registry, or begin with `platform.`.
 
 use std::collections::BTreeSet;
 
@@ -11,19 +11,18 @@ use opentelemetry::Context;
 use tower::ServiceExt;
 use tower_layer::Layer as _;
 
-use crate::client::{HttpClientLayer, ResendCount, UrlTemplate};
-use crate::config::{Variables, resource};
+use crate::config::{Env, resource};
 use crate::database::Database;
-use crate::export::observe_everything;
-use crate::http::ForwardedBy;
+use crate::export::observe_every_outcome;
+use crate::http::{ForwardedBy, HttpClientLayer, ResendCount, UrlTemplate};
 use crate::messaging::{self, Destination};
-use crate::pool::PoolUse;
-use crate::propagation::Propagation;
+use crate::pool::PoolState;
+use crate::propagation::Propagator;
 use crate::testing::Capture;
 
 const REGISTRY: &str = include_str!("registry.txt");
 
-/// Those of which the rest of the name is free, such as a header's.
+/// The prefixes of names that end with a key, such as a header's name.
 const TEMPLATES: [&str; 2] = ["http.request.header.", "http.response.header."];
 
 fn section(name: &str) -> BTreeSet<&'static str> {
@@ -34,8 +33,8 @@ fn section(name: &str) -> BTreeSet<&'static str> {
         .collect()
 }
 
-/// What is not in the section.
-fn strangers(names: impl IntoIterator<Item = String>, of: &str) -> Vec<String> {
+/// The names that are not in the section.
+fn unknown(names: impl IntoIterator<Item = String>, of: &str) -> Vec<String> {
     let known = section(of);
     let is_known = |name: &str| {
         known.contains(name)
@@ -45,12 +44,12 @@ fn strangers(names: impl IntoIterator<Item = String>, of: &str) -> Vec<String> {
     names.into_iter().filter(|name| !is_known(name)).collect()
 }
 
-/// Everything that a server can say.
+/// Emits everything that the server layer can emit.
 async fn serve(capture: &Capture) {
     let layer = capture
         .layer()
         .trusted_proxies(["192.0.2.0/24".parse().unwrap()], ForwardedBy::XForwarded)
-        .record_query_values_of(["page"])
+        .record_query_parameters(["page"])
         .record_request_headers([HeaderName::from_static("accept")])
         .record_response_headers([HeaderName::from_static("content-type")]);
     let router = Router::new()
@@ -58,7 +57,7 @@ async fn serve(capture: &Capture) {
         .route("/fails", get(async || StatusCode::BAD_GATEWAY))
         .route(
             "/panics",
-            get(async || -> StatusCode { panic!("as the test wants") }),
+            get(async || -> StatusCode { panic!("expected by the test") }),
         )
         .layer(layer);
     for (method, path) in [
@@ -86,11 +85,11 @@ async fn serve(capture: &Capture) {
 }
 
 async fn call(capture: &Capture) {
-    let layer = HttpClientLayer::new(&capture.meter(), Propagation::new(true, true));
+    let layer = HttpClientLayer::new(&capture.meter(), Propagator::new(true, true));
     for fails in [false, true] {
         let service = tower::service_fn(move |_: Request<String>| {
             std::future::ready(if fails {
-                Err(std::io::Error::other("as the test wants"))
+                Err(std::io::Error::other("expected by the test"))
             } else {
                 Ok(http::Response::new(()))
             })
@@ -116,48 +115,48 @@ async fn message(capture: &Capture) {
         Destination::new("_INBOX.7"),
         Destination::new("entries"),
     ] {
-        let sent = messaging::send_by(
+        let sent = messaging::send_with(
             &instruments,
             destination,
             http::HeaderMap::new(),
-            async |_| Err::<(), _>(std::io::Error::other("as the test wants")),
+            async |_| Err::<(), _>(std::io::Error::other("expected by the test")),
         );
         sent.await.unwrap_err();
         let span = messaging::consumer_span(destination, &Context::new());
         let done = async { Ok::<_, std::io::Error>(()) };
-        messaging::process_by(&instruments, destination, span, done)
+        messaging::process_with(&instruments, destination, span, done)
             .await
             .unwrap();
     }
 }
 
-fn ask() {
+fn query() {
     tracing::info_span!("caller").in_scope(|| {
         tracing::debug!(target: "sqlx::query", summary = "SELECT id FROM entry", db.statement = "", elapsed_secs = 0.1);
     });
 }
 
 #[tokio::test]
-async fn whatever_is_emitted_is_in_the_registry() {
+async fn all_emitted_names_are_in_the_registry() {
     let database = Database::postgresql()
         .server("db.internal", 5432)
         .namespace("ledger")
         .record_query_text();
-    let capture = Capture::of_database(&database);
+    let capture = Capture::with_database(&database);
     let meter = capture.meter();
     serve(&capture).await;
     call(&capture).await;
     message(&capture).await;
-    ask();
+    query();
     crate::process::observe(&meter);
     crate::pool::observe(&meter, "ledger", || {
-        Some(PoolUse {
+        Some(PoolState {
             size: 1,
             idle: 1,
             max: 1,
         })
     });
-    observe_everything(&meter);
+    observe_every_outcome(&meter);
 
     let instruments = capture.instruments();
     for expected in [
@@ -176,17 +175,17 @@ async fn whatever_is_emitted_is_in_the_registry() {
         "otel.sdk.exporter.span.exported",
     ] {
         assert!(
-            instruments.iter().any(|it| it == expected),
+            instruments.iter().any(|name| name == expected),
             "{expected}: {instruments:#?}"
         );
     }
     let nothing: [&str; 0] = [];
-    assert_eq!(strangers(instruments.iter().cloned(), "metrics"), nothing);
+    assert_eq!(unknown(instruments.iter().cloned(), "metrics"), nothing);
     let points = instruments.iter().flat_map(|name| capture.points(name));
     let of_points = points
         .flat_map(|point| point.attributes)
-        .map(|it| it.key.to_string());
-    assert_eq!(strangers(of_points, "attributes"), nothing);
+        .map(|attribute| attribute.key.to_string());
+    assert_eq!(unknown(of_points, "attributes"), nothing);
 
     let spans = capture.spans();
     let names: Vec<_> = spans.iter().map(|span| span.0.name.as_ref()).collect();
@@ -199,7 +198,9 @@ async fn whatever_is_emitted_is_in_the_registry() {
         assert!(names.contains(&expected), "{expected}: {names:?}");
     }
     let of_spans = spans.iter().flat_map(|span| &span.0.attributes);
-    let of_spans: Vec<_> = of_spans.map(|it| it.key.to_string()).collect();
+    let of_spans: Vec<_> = of_spans
+        .map(|attribute| attribute.key.to_string())
+        .collect();
     for expected in [
         "client.address",
         "db.query.text",
@@ -208,24 +209,24 @@ async fn whatever_is_emitted_is_in_the_registry() {
         "http.request.resend_count",
     ] {
         assert!(
-            of_spans.iter().any(|it| it == expected),
+            of_spans.iter().any(|name| name == expected),
             "{expected}: {of_spans:#?}"
         );
     }
-    assert_eq!(strangers(of_spans, "attributes"), nothing);
+    assert_eq!(unknown(of_spans, "attributes"), nothing);
 
     let logs = capture.logs();
-    assert!(!logs.is_empty(), "the handler's panic");
+    assert!(!logs.is_empty(), "the handler's panic is logged");
     let of_logs = logs
         .into_iter()
         .flat_map(|log| log.attributes)
-        .map(|it| it.0);
-    assert_eq!(strangers(of_logs, "attributes"), nothing);
+        .map(|(key, _)| key);
+    assert_eq!(unknown(of_logs, "attributes"), nothing);
 }
 
 #[test]
-fn the_resource_is_in_the_registry() {
-    let coded = crate::telemetry::coded(
+fn all_resource_attributes_are_in_the_registry() {
+    let attributes = crate::telemetry::resource_attributes(
         Some("1.0.0".to_owned()),
         Some("staging".to_owned()),
         crate::BuildInfo::new("1.0.0")
@@ -233,23 +234,20 @@ fn the_resource_is_in_the_registry() {
             .first_ref_name([Some("main")])
             .first_repository([Some("https://example.org/it")]),
     );
-    let (_, resource) = resource("accounting", coded, Variables(&|_| None)).unwrap();
+    let (_, resource) = resource("accounting", attributes, Env(&|_| None)).unwrap();
     assert!(resource.iter().count() >= 9, "{resource:?}");
     let names = resource.iter().map(|(key, _)| key.to_string());
     let nothing: [&str; 0] = [];
-    assert_eq!(strangers(names, "attributes"), nothing);
+    assert_eq!(unknown(names, "attributes"), nothing);
 }
 
 #[test]
-fn a_name_that_nobody_knows_is_found() {
+fn a_name_outside_the_registry_is_detected() {
     let names = [
         "busy_ns",
         "http.route",
         "platform.any",
         "http.request.header.accept",
     ];
-    assert_eq!(
-        strangers(names.map(str::to_owned), "attributes"),
-        ["busy_ns"]
-    );
+    assert_eq!(unknown(names.map(str::to_owned), "attributes"), ["busy_ns"]);
 }

@@ -3,48 +3,54 @@ use std::time::SystemTime;
 use opentelemetry::metrics::{Histogram, Meter};
 use opentelemetry::trace::{SpanBuilder, SpanKind, TraceContextExt, Tracer as _};
 use opentelemetry::{Context, KeyValue};
+use opentelemetry_semantic_conventions::{attribute as attr, metric};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{self, Layer};
 
-use super::statement::QuotesNames;
-use super::{Database, Statement};
+use super::config::Database;
+use super::sanitize::DoubleQuotes;
+use super::statement::Statement;
 use crate::tracer::Tracer;
 
-/// Makes spans and points of what sqlx tells. See [the module](super).
+/// Turns sqlx's events into spans and durations. See [the module](super).
 #[derive(Debug)]
-pub(crate) struct Statements {
+pub(crate) struct StatementLayer {
     duration: Histogram<f64>,
     tracer: Option<Tracer>,
-    /// What is the same for all.
+    /// The attributes of all statements.
     shared: Vec<KeyValue>,
-    name: &'static str,
-    text: Option<QuotesNames>,
+    system: &'static str,
+    /// Set if the text is recorded.
+    text: Option<DoubleQuotes>,
 }
 
-impl Statements {
+impl StatementLayer {
     pub(crate) fn new(database: &Database, meter: &Meter, tracer: Option<Tracer>) -> Self {
         let duration = meter
-            .f64_histogram("db.client.operation.duration")
+            .f64_histogram(metric::DB_CLIENT_OPERATION_DURATION)
             .with_unit("s")
             .with_description("Duration of database client operations.")
-            // The boundaries that the conventions advise.
+            // The boundaries that the conventions advise for databases.
             .with_boundaries(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0])
             .build();
-        let mut shared = vec![KeyValue::new("db.system.name", database.system)];
+        let mut shared = vec![KeyValue::new(attr::DB_SYSTEM_NAME, database.system)];
         if let Some((address, port)) = &database.server {
-            shared.push(KeyValue::new("server.address", address.clone()));
-            shared.push(KeyValue::new("server.port", i64::from(*port)));
+            shared.push(KeyValue::new(attr::SERVER_ADDRESS, address.clone()));
+            shared.push(KeyValue::new(attr::SERVER_PORT, i64::from(*port)));
         }
         if let Some(namespace) = &database.namespace {
-            shared.push(KeyValue::new("db.namespace", namespace.clone()));
+            shared.push(KeyValue::new(attr::DB_NAMESPACE, namespace.clone()));
         }
-        let quotes_names = database.system == "postgresql";
+        let double_quotes = match database.system {
+            "postgresql" => DoubleQuotes::Names,
+            _ => DoubleQuotes::NamesOrStrings,
+        };
         Self {
             duration,
             tracer,
             shared,
-            name: database.system,
-            text: database.records_text.then_some(QuotesNames(quotes_names)),
+            system: database.system,
+            text: database.records_text.then_some(double_quotes),
         }
     }
 
@@ -57,26 +63,26 @@ impl Statements {
         let mut attributes = Vec::with_capacity(self.shared.len() + 4);
         attributes.extend(self.shared.iter().cloned());
         if let Some(operation) = summary.operation {
-            attributes.push(KeyValue::new("db.operation.name", operation));
+            attributes.push(KeyValue::new(attr::DB_OPERATION_NAME, operation));
         }
         if let Some(table) = summary.table {
-            attributes.push(KeyValue::new("db.collection.name", table));
+            attributes.push(KeyValue::new(attr::DB_COLLECTION_NAME, table));
         }
         let name = if summary.text.is_empty() {
-            self.name.into()
+            self.system.into()
         } else {
-            attributes.push(KeyValue::new("db.query.summary", summary.text.clone()));
+            attributes.push(KeyValue::new(attr::DB_QUERY_SUMMARY, summary.text.clone()));
             summary.text
         };
         self.duration.record(elapsed.as_secs_f64(), &attributes);
         let Some(tracer) = &self.tracer else {
             return;
         };
-        // Nobody would see it, or find it.
+        // A span outside a sampled trace would not be exported, or not found.
         if !parent.span().span_context().is_sampled() {
             return;
         }
-        attributes.extend(text.map(|text| KeyValue::new("db.query.text", text)));
+        attributes.extend(text.map(|text| KeyValue::new(attr::DB_QUERY_TEXT, text)));
         let ended = SystemTime::now();
         let builder = SpanBuilder::from_name(name)
             .with_kind(SpanKind::Client)
@@ -87,14 +93,14 @@ impl Statements {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Statements {
+impl<S: Subscriber> Layer<S> for StatementLayer {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         let parent = Context::current();
-        // What an export does is not told.
+        // Statements of an export would feed back.
         if parent.is_telemetry_suppressed() {
             return;
         }
-        if let Some(statement) = Statement::of(event, self.text) {
+        if let Some(statement) = Statement::from_event(event, self.text) {
             self.record(statement, &parent);
         }
     }

@@ -1,26 +1,26 @@
-//! SQL, as far as needed to tell names from data.
+//! A lexer that distinguishes names from data in SQL.
 
-/// A piece of a statement.
+/// A token of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'a> {
-    /// A keyword or a name, as it was written.
+    /// A keyword or a name, as written.
     Word(&'a str),
-    /// A name in double quotes, backticks or brackets, without them. In some databases what
-    /// is in double quotes may be data.
+    /// A name in double quotes or backticks, without them. In some databases, text in double
+    /// quotes may be data.
     Quoted(&'a str),
     /// A string or a number.
     Literal,
     /// `$1`, `?`, `:name`.
     Parameter(&'a str),
-    /// Any other character of ASCII that shows.
+    /// Any other printable ASCII character.
     Sign(char),
 }
 
-/// Why a statement is not read further.
+/// Databases would tokenize the statement differently, or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unclear;
+pub(super) struct Ambiguous;
 
-/// The tokens of `sql`; an error where databases would read it differently, or not at all.
+/// The tokens of `sql`, up to the first ambiguity.
 pub(super) fn tokens(sql: &str) -> Lexer<'_> {
     Lexer {
         rest: sql,
@@ -34,7 +34,7 @@ pub(super) struct Lexer<'a> {
 }
 
 impl<'a> Iterator for Lexer<'a> {
-    type Item = Result<Token<'a>, Unclear>;
+    type Item = Result<Token<'a>, Ambiguous>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {
@@ -47,8 +47,8 @@ impl<'a> Iterator for Lexer<'a> {
 }
 
 impl<'a> Lexer<'a> {
-    fn token(&mut self) -> Result<Option<Token<'a>>, Unclear> {
-        self.skip_blanks()?;
+    fn token(&mut self) -> Result<Option<Token<'a>>, Ambiguous> {
+        self.skip_whitespace()?;
         let Some(first) = self.rest.chars().next() else {
             return Ok(None);
         };
@@ -56,45 +56,49 @@ impl<'a> Lexer<'a> {
             '\'' => self.string(false)?,
             '"' => Token::Quoted(self.enclosed('"')?),
             '`' => Token::Quoted(self.enclosed('`')?),
-            '[' => self.bracket(),
             '$' => self.dollar()?,
             '?' => Token::Parameter(self.take(|_, char| char.is_ascii_digit())),
-            ':' | '@' if self.rest.get(1..).is_some_and(starts_word) => {
-                Token::Parameter(self.take(|_, char| is_word(char)))
+            ':' | '@' if self.second_is(is_word_start) => {
+                Token::Parameter(self.take(|_, char| is_word_char(char)))
             }
-            '.' if self.rest.get(1..).is_some_and(starts_number) => self.number(),
+            '.' if self.second_is(|next| next.is_ascii_digit()) => self.number(),
             '0'..='9' => self.number(),
-            _ if is_start(first) => return self.word().map(Some),
-            // In MySQL a comment, in Postgres an operator.
-            '#' => return Err(Unclear),
+            _ if is_word_start(first) => return self.word().map(Some),
+            // A comment in MySQL, an operator in Postgres.
+            '#' => return Err(Ambiguous),
+            // `[` starts a name in some databases, a subscript in Postgres.
             '!'..='~' => {
                 self.rest = self.rest.get(1..).unwrap_or_default();
                 Token::Sign(first)
             }
-            _ => return Err(Unclear),
+            _ => return Err(Ambiguous),
         };
         Ok(Some(token))
     }
 
-    /// Skips white space and comments.
-    fn skip_blanks(&mut self) -> Result<(), Unclear> {
+    fn second_is(&self, matches: impl Fn(char) -> bool) -> bool {
+        self.rest.chars().nth(1).is_some_and(matches)
+    }
+
+    /// Skips whitespace and comments.
+    fn skip_whitespace(&mut self) -> Result<(), Ambiguous> {
         loop {
             self.rest = self.rest.trim_start();
             if let Some(comment) = self.rest.strip_prefix("--") {
-                // MySQL asks for a space after it, the others do not.
+                // MySQL requires whitespace after it, other databases do not.
                 if !(comment.is_empty() || comment.starts_with([' ', '\t', '\n', '\r'])) {
-                    return Err(Unclear);
+                    return Err(Ambiguous);
                 }
                 self.rest = comment
                     .find('\n')
                     .and_then(|end| comment.get(end..))
                     .unwrap_or_default();
             } else if let Some(comment) = self.rest.strip_prefix("/*") {
-                let end = comment.find("*/").ok_or(Unclear)?;
-                // Some databases nest them, and in MySQL some are no comments.
+                let end = comment.find("*/").ok_or(Ambiguous)?;
+                // Some databases nest comments, and MySQL executes some.
                 let (inside, rest) = comment.split_at(end);
                 if inside.contains("/*") || inside.starts_with(['!', '+', 'M']) {
-                    return Err(Unclear);
+                    return Err(Ambiguous);
                 }
                 self.rest = rest.get(2..).unwrap_or_default();
             } else {
@@ -103,19 +107,19 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The first character and those after it that `goes_on` takes, by their place.
-    fn take(&mut self, goes_on: impl Fn(usize, char) -> bool) -> &'a str {
+    /// Takes the first character, and the following ones that `continues` accepts by their index.
+    fn take(&mut self, continues: impl Fn(usize, char) -> bool) -> &'a str {
         let mut chars = self.rest.char_indices().skip(1);
         let end = chars
-            .find(|(at, char)| !goes_on(*at, *char))
+            .find(|(at, char)| !continues(*at, *char))
             .map_or(self.rest.len(), |(at, _)| at);
         let (taken, rest) = self.rest.split_at(end);
         self.rest = rest;
         taken
     }
 
-    fn word(&mut self) -> Result<Token<'a>, Unclear> {
-        let word = self.take(|_, char| is_word(char));
+    fn word(&mut self) -> Result<Token<'a>, Ambiguous> {
+        let word = self.take(|_, char| is_word_char(char));
         // `E'…'`, `B'…'`, `X'…'`, `N'…'`, `U&'…'`, and MySQL's `_utf8'…'`.
         if self.rest.starts_with('\'') {
             return match word {
@@ -126,14 +130,14 @@ impl<'a> Lexer<'a> {
         if matches!(word, "U" | "u")
             && (self.rest.starts_with("&'") || self.rest.starts_with("&\""))
         {
-            return Err(Unclear);
+            return Err(Ambiguous);
         }
         Ok(Token::Word(word))
     }
 
-    /// A string, up to a quote that is not doubled. Whether a backslash escapes the quote after it
-    /// depends on the database and its settings, except for `E'…'`.
-    fn string(&mut self, escapes: bool) -> Result<Token<'a>, Unclear> {
+    /// A string, up to a quote that is not doubled. Except in `E'…'`, it depends on the database
+    /// and its settings whether a backslash escapes a quote.
+    fn string(&mut self, escapes: bool) -> Result<Token<'a>, Ambiguous> {
         let body = self.rest.get(1..).unwrap_or_default();
         let mut chars = body.char_indices().peekable();
         while let Some((at, char)) = chars.next() {
@@ -142,7 +146,7 @@ impl<'a> Lexer<'a> {
                     chars.next();
                 }
                 '\\' if matches!(chars.peek(), None | Some((_, '\'' | '\\'))) => {
-                    return Err(Unclear);
+                    return Err(Ambiguous);
                 }
                 '\'' if matches!(chars.peek(), Some((_, '\''))) => {
                     chars.next();
@@ -154,34 +158,28 @@ impl<'a> Lexer<'a> {
                 _ => {}
             }
         }
-        Err(Unclear)
+        Err(Ambiguous)
     }
 
-    /// What is between two of `quote`. A doubled one, or a backslash, is not read.
-    fn enclosed(&mut self, quote: char) -> Result<&'a str, Unclear> {
+    /// The text between two `quote`s. A doubled quote, or a backslash, is ambiguous.
+    fn enclosed(&mut self, quote: char) -> Result<&'a str, Ambiguous> {
         let body = self.rest.get(1..).unwrap_or_default();
-        let (inside, rest) = body.split_once(quote).ok_or(Unclear)?;
+        let (inside, rest) = body.split_once(quote).ok_or(Ambiguous)?;
         if rest.starts_with(quote) || inside.contains('\\') {
-            return Err(Unclear);
+            return Err(Ambiguous);
         }
         self.rest = rest;
         Ok(inside)
     }
 
-    /// `[name]` in some databases, a subscript in Postgres.
-    fn bracket(&mut self) -> Token<'a> {
-        self.rest = self.rest.get(1..).unwrap_or_default();
-        Token::Sign('[')
-    }
-
     /// `$1`, `$name`, or `$tag$ … $tag$`.
-    fn dollar(&mut self) -> Result<Token<'a>, Unclear> {
+    fn dollar(&mut self) -> Result<Token<'a>, Ambiguous> {
         let taken = self.take(|_, char| char.is_ascii_alphanumeric() || char == '_');
         if !self.rest.starts_with('$') {
             return Ok(Token::Parameter(taken));
         }
         let body = self.rest.get(1..).unwrap_or_default();
-        let end = body.find(&format!("{taken}$")).ok_or(Unclear)?;
+        let end = body.find(&format!("{taken}$")).ok_or(Ambiguous)?;
         self.rest = body.get(end + taken.len() + 1..).unwrap_or_default();
         Ok(Token::Literal)
     }
@@ -190,7 +188,7 @@ impl<'a> Lexer<'a> {
         let text = self.rest.as_bytes();
         self.take(|at, char| {
             let exponent = at.checked_sub(1).and_then(|before| text.get(before));
-            is_word(char)
+            is_word_char(char)
                 || char == '.'
                 || (matches!(char, '+' | '-') && matches!(exponent, Some(b'e' | b'E')))
         });
@@ -198,18 +196,10 @@ impl<'a> Lexer<'a> {
     }
 }
 
-fn is_start(char: char) -> bool {
+fn is_word_start(char: char) -> bool {
     char.is_alphabetic() || char == '_'
 }
 
-fn is_word(char: char) -> bool {
+fn is_word_char(char: char) -> bool {
     char.is_alphanumeric() || matches!(char, '_' | '$')
-}
-
-fn starts_word(text: &str) -> bool {
-    text.starts_with(is_start)
-}
-
-fn starts_number(text: &str) -> bool {
-    text.starts_with(|char: char| char.is_ascii_digit())
 }

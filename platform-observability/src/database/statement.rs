@@ -1,18 +1,24 @@
-//! What sqlx says of a statement.
+//! sqlx's event for a statement.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
-use tracing::Event;
 use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata};
 
-use super::sanitise::sanitised;
+use super::sanitize::{DoubleQuotes, sanitized};
 use super::summary::{Summary, summary};
 
 /// The target of sqlx's events.
-pub(crate) const TARGET: &str = "sqlx::query";
+const TARGET: &str = "sqlx::query";
 
-/// A statement that was sent, and is done with.
+/// Whether this is sqlx's event for a statement, or its check whether that is enabled (which is
+/// neither an event nor a span).
+pub(crate) fn is_statement(metadata: &Metadata<'_>) -> bool {
+    !metadata.is_span() && metadata.target() == TARGET
+}
+
+/// A statement that was executed.
 #[derive(Debug)]
 pub(crate) struct Statement {
     pub(super) summary: Summary,
@@ -21,55 +27,52 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
-    /// What `event` tells, with its text if that is asked for; none if it is none of sqlx's.
-    pub(crate) fn of(event: &Event<'_>, text: Option<QuotesNames>) -> Option<Self> {
-        let mut told = Told {
-            wants_text: text,
+    /// Reads `event`, with the sanitized text if `text` is set. `None` if the event is not one of
+    /// sqlx's.
+    pub(crate) fn from_event(event: &Event<'_>, text: Option<DoubleQuotes>) -> Option<Self> {
+        let mut visitor = StatementVisitor {
+            records_text: text,
             summary: None,
             text: None,
             elapsed: None,
         };
-        event.record(&mut told);
+        event.record(&mut visitor);
         Some(Self {
-            summary: told.summary?,
-            text: told.text,
-            elapsed: told.elapsed?,
+            summary: visitor.summary?,
+            text: visitor.text,
+            elapsed: visitor.elapsed?,
         })
     }
 
-    /// What it does, and to which tables; empty if that is not known.
-    pub(crate) fn name(&self) -> &str {
+    /// The operations and tables; empty if they are unknown.
+    pub(crate) fn summary_text(&self) -> &str {
         &self.summary.text
     }
 }
 
-/// Whether in this database a name, and never a string, is in double quotes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct QuotesNames(pub(super) bool);
-
-struct Told {
-    wants_text: Option<QuotesNames>,
+struct StatementVisitor {
+    records_text: Option<DoubleQuotes>,
     summary: Option<Summary>,
     text: Option<String>,
     elapsed: Option<Duration>,
 }
 
-impl Told {
-    fn sql(&mut self, sql: &str) {
+impl StatementVisitor {
+    fn set_sql(&mut self, sql: &str) {
         self.summary = Some(summary(sql));
         self.text = self
-            .wants_text
-            .and_then(|QuotesNames(quotes_names)| sanitised(sql, quotes_names));
+            .records_text
+            .and_then(|double_quotes| sanitized(sql, double_quotes));
     }
 }
 
-impl Visit for Told {
+impl Visit for StatementVisitor {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            // The whole of a statement of up to four words, else their beginning; then the whole
-            // is in the other field.
-            "summary" if self.summary.is_none() => self.sql(value),
-            "db.statement" if !value.is_empty() => self.sql(value),
+            // A statement of up to four words; of a longer one only the beginning, with the whole
+            // text in the other field.
+            "summary" if self.summary.is_none() => self.set_sql(value),
+            "db.statement" if !value.is_empty() => self.set_sql(value),
             _ => {}
         }
     }

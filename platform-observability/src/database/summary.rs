@@ -1,65 +1,66 @@
-//! What a statement does, and to which tables: `INSERT entry SELECT draft`.
+//! The operations and tables of a statement: `INSERT entry SELECT draft`.
 
 use std::fmt::Write;
 
-use super::lexer::{Token, Unclear, tokens};
-use super::words::{NO_NAMES, VERBS};
+use super::keywords::{NOT_TABLES, VERBS};
+use super::lexer::{Ambiguous, Token, tokens};
 
-/// How long a summary may be, by the conventions, and how much of a statement is read for it.
-const LONGEST: usize = 255;
-const READ: usize = 8 * 1024;
+/// The maximum length of a summary, by the conventions.
+const MAX_BYTES: usize = 255;
+/// How many characters of a statement are parsed.
+const MAX_PARSED: usize = 8 * 1024;
 
-/// What is known of a statement, or of several that were sent at once.
+/// The summary of a statement, or of several in one message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
-    /// Operations, each with its tables; empty if nothing is known.
+    /// The operations, each with its tables; empty if they are unknown.
     pub(super) text: String,
-    /// The operation, where there is one only.
+    /// The operation, if there is only one.
     pub(super) operation: Option<&'static str>,
-    /// The table, where there is one operation on one table only.
+    /// The table, if there is only one operation on only one table.
     pub(super) table: Option<String>,
 }
 
-/// Reads `sql`. Data never gets into a summary: it is made of known verbs and of names that are
-/// where a table's name has to be.
+/// Summarizes `sql`. The summary contains no data: it consists of known verbs, and of names where
+/// the grammar requires a table.
 pub(super) fn summary(sql: &str) -> Summary {
-    let (read, is_whole) = match sql.char_indices().nth(READ) {
+    let (parsed, is_whole) = match sql.char_indices().nth(MAX_PARSED) {
         Some((end, _)) => (sql.get(..end).unwrap_or_default(), false),
         None => (sql, true),
     };
-    let mut reader = Reader::default();
-    let is_clear = tokens(read).try_for_each(|token| {
-        reader.read(token?);
-        Ok::<_, Unclear>(())
+    let mut parser = Parser::default();
+    let complete = tokens(parsed).try_for_each(|token| {
+        parser.token(token?);
+        Ok::<_, Ambiguous>(())
     });
-    reader.end_of_name();
-    reader.summary(is_whole && is_clear.is_ok())
+    parser.end_of_name();
+    parser.summary(is_whole && complete.is_ok())
 }
 
-struct Reader {
+struct Parser {
     parts: Vec<Part>,
-    /// Of the statement and of each open parenthesis: whether a FROM there names tables.
+    /// For the statement and each open parenthesis: whether tables follow a FROM there.
     open: Vec<bool>,
-    begins: Begins,
+    position: Position,
     expects: Expects,
-    /// Whether a parenthesis after the name that comes makes it a function.
+    /// Whether a parenthesis after the next name makes it a function.
     may_be_function: bool,
-    /// The last word that was no name, in upper case.
+    /// The last word that was not a name, in upper case.
     last: String,
-    /// Whether something began that is not known.
-    is_uncertain: bool,
+    /// Whether a statement began with an unknown verb.
+    has_unknown_verb: bool,
 }
 
-impl Default for Reader {
+impl Default for Parser {
     fn default() -> Self {
         Self {
             parts: Vec::new(),
             open: vec![false],
-            begins: Begins::Statement,
+            position: Position::StatementStart,
             expects: Expects::Nothing,
             may_be_function: false,
             last: String::new(),
-            is_uncertain: false,
+            has_unknown_verb: false,
         }
     }
 }
@@ -69,32 +70,32 @@ enum Part {
     Table(String),
 }
 
-/// What the next word may begin.
+/// Where the next word is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begins {
-    Nothing,
-    Statement,
-    /// What stands in parentheses.
-    Inner,
-    /// What follows them, which after `WITH` is the statement.
-    AfterInner,
+enum Position {
+    Inside,
+    StatementStart,
+    AfterOpeningParenthesis,
+    /// After `WITH`, the main statement starts there.
+    AfterClosingParenthesis,
 }
 
+/// What the next token may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expects {
     Nothing,
     Table,
-    /// `.` and the next part of its name, or what ends it.
+    /// `.` before the next part of a name, or the end of the name.
     RestOfName,
     PartOfName,
-    /// `,` and the next table, at this depth.
+    /// `,` before the next table, at this depth.
     NextTable(usize),
-    /// A word that says what is created, altered or dropped.
-    Kind,
+    /// The kind of object that is created, altered or dropped.
+    ObjectKind,
 }
 
-impl Reader {
-    fn read(&mut self, token: Token<'_>) {
+impl Parser {
+    fn token(&mut self, token: Token<'_>) {
         match token {
             Token::Word(word) => self.word(word),
             Token::Quoted(name) => {
@@ -108,7 +109,7 @@ impl Reader {
                     Expects::RestOfName | Expects::NextTable(_) => self.end_of_name(),
                     _ => self.other(),
                 }
-                self.begins = Begins::Nothing;
+                self.position = Position::Inside;
             }
             Token::Sign(sign) => self.sign(sign),
             Token::Literal | Token::Parameter(_) => self.other(),
@@ -116,7 +117,7 @@ impl Reader {
     }
 
     fn word(&mut self, word: &str) {
-        let begins = std::mem::replace(&mut self.begins, Begins::Nothing);
+        let position = std::mem::replace(&mut self.position, Position::Inside);
         let upper = word.to_ascii_uppercase();
         let upper = upper.as_str();
         match self.expects {
@@ -129,11 +130,11 @@ impl Reader {
             {
                 return;
             }
-            Expects::Table if !NO_NAMES.contains(&upper) => return self.table(word),
-            Expects::Kind => {
+            Expects::Table if !NOT_TABLES.contains(&upper) => return self.table(word),
+            Expects::ObjectKind => {
                 self.expects = match upper {
                     "TABLE" => Expects::Table,
-                    "TEMP" | "TEMPORARY" | "UNLOGGED" => Expects::Kind,
+                    "TEMP" | "TEMPORARY" | "UNLOGGED" => Expects::ObjectKind,
                     _ => Expects::Nothing,
                 };
                 return;
@@ -141,9 +142,9 @@ impl Reader {
             Expects::RestOfName => self.end_of_name(),
             _ => {}
         }
-        if self.begins_operation(upper, begins) {
+        if self.starts_operation(upper, position) {
             let verb = VERBS.iter().find(|verb| **verb == upper);
-            self.is_uncertain |= verb.is_none();
+            self.has_unknown_verb |= verb.is_none();
             self.parts.extend(
                 verb.filter(|verb| **verb != "WITH")
                     .map(|verb| Part::Operation(verb)),
@@ -158,48 +159,52 @@ impl Reader {
             self.may_be_function = false;
             self.expects = match upper {
                 "UPDATE" | "TRUNCATE" | "TABLE" => Expects::Table,
-                "CREATE" | "ALTER" | "DROP" => Expects::Kind,
+                "CREATE" | "ALTER" | "DROP" => Expects::ObjectKind,
                 _ => Expects::Nothing,
             };
-        } else if self.begins_tables(upper) {
+        } else if self.starts_tables(upper) {
             self.may_be_function = upper != "INTO";
             self.expects = Expects::Table;
-        } else if NO_NAMES.contains(&upper) && upper != "AS" {
+        } else if NOT_TABLES.contains(&upper) && upper != "AS" {
             self.expects = Expects::Nothing;
         }
         upper.clone_into(&mut self.last);
     }
 
-    /// `FOR UPDATE`, `ON CONFLICT DO UPDATE`, `ON DELETE` are no operations.
-    fn begins_operation(&self, upper: &str, begins: Begins) -> bool {
-        if self.does("GRANT") || self.does("REVOKE") {
-            return begins == Begins::Statement;
+    /// `FOR UPDATE`, `ON CONFLICT DO UPDATE` and `ON DELETE` are not operations.
+    fn starts_operation(&self, upper: &str, position: Position) -> bool {
+        if self.operation_is("GRANT") || self.operation_is("REVOKE") {
+            return position == Position::StatementStart;
         }
-        match begins {
-            Begins::Statement => true,
+        match position {
+            Position::StatementStart => true,
             _ if upper == "SELECT" => true,
-            Begins::Inner => matches!(upper, "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH"),
-            Begins::AfterInner => matches!(upper, "INSERT" | "UPDATE" | "DELETE" | "MERGE"),
-            Begins::Nothing => false,
+            Position::AfterOpeningParenthesis => {
+                matches!(upper, "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH")
+            }
+            Position::AfterClosingParenthesis => {
+                matches!(upper, "INSERT" | "UPDATE" | "DELETE" | "MERGE")
+            }
+            Position::Inside => false,
         }
     }
 
-    fn begins_tables(&self, upper: &str) -> bool {
+    fn starts_tables(&self, upper: &str) -> bool {
         match upper {
-            // `EXTRACT(… FROM …)` and `IS DISTINCT FROM` name no tables.
+            // No tables follow in `EXTRACT(… FROM …)` and `IS DISTINCT FROM`.
             "FROM" => self.open.last() == Some(&true) && self.last != "DISTINCT",
             "JOIN" => true,
             "INTO" => matches!(
                 self.last.as_str(),
                 "INSERT" | "MERGE" | "REPLACE" | "IGNORE"
             ),
-            "USING" => self.does("DELETE") || self.does("MERGE"),
+            "USING" => self.operation_is("DELETE") || self.operation_is("MERGE"),
             _ => false,
         }
     }
 
     fn sign(&mut self, sign: char) {
-        self.begins = Begins::Nothing;
+        self.position = Position::Inside;
         if sign == '.' && self.expects == Expects::RestOfName {
             self.expects = Expects::PartOfName;
             return;
@@ -216,30 +221,30 @@ impl Reader {
         match sign {
             '(' => {
                 self.open.push(false);
-                self.begins = Begins::Inner;
+                self.position = Position::AfterOpeningParenthesis;
             }
             ')' => {
                 if self.open.len() > 1 {
                     self.open.pop();
                 }
-                self.begins = Begins::AfterInner;
+                self.position = Position::AfterClosingParenthesis;
             }
             ';' => {
                 self.open = vec![false];
-                self.begins = Begins::Statement;
+                self.position = Position::StatementStart;
             }
             _ => {}
         }
     }
 
     fn other(&mut self) {
-        self.begins = Begins::Nothing;
+        self.position = Position::Inside;
         self.expects = Expects::Nothing;
         self.last.clear();
     }
 
-    /// Whether the last operation is this one.
-    fn does(&self, operation: &str) -> bool {
+    /// Whether this is the last operation.
+    fn operation_is(&self, operation: &str) -> bool {
         let last = self.parts.iter().rev().find_map(|part| match part {
             Part::Operation(verb) => Some(*verb),
             Part::Table(_) => None,
@@ -283,13 +288,13 @@ impl Reader {
                     name.as_str()
                 }
             };
-            if text.len() + word.len() < LONGEST {
+            if text.len() + word.len() < MAX_BYTES {
                 let gap = if text.is_empty() { "" } else { " " };
-                // Nothing that is written to a text fails.
+                // Writing to a `String` cannot fail.
                 let _ = write!(text, "{gap}{word}");
             }
         }
-        let is_certain = is_whole && !self.is_uncertain;
+        let is_certain = is_whole && !self.has_unknown_verb;
         let operation = match operations[..] {
             [only] if is_certain => Some(only),
             _ => None,

@@ -4,12 +4,12 @@ use opentelemetry::Context;
 use opentelemetry::trace::{SpanKind, TraceContextExt, Tracer, TracerProvider};
 
 use super::Database;
-use super::sanitise::sanitised;
+use super::sanitize::{DoubleQuotes, sanitized};
 use super::summary::{Summary, summary};
 use crate::testing::Capture;
 
-/// As sqlx-core 0.9 tells of a statement.
-fn tell(sql: &str, elapsed: Duration) {
+/// Emits a statement's event as sqlx-core 0.9 does.
+fn emit(sql: &str, elapsed: Duration) {
     let mut summary = sql.split_whitespace().take(4).collect::<Vec<_>>().join(" ");
     let sql = if summary == sql {
         String::new()
@@ -29,7 +29,7 @@ fn tell(sql: &str, elapsed: Duration) {
 }
 
 #[test]
-fn what_a_statement_does_is_read_from_it() {
+fn the_summary_of_a_statement_has_its_operations_and_tables() {
     for (sql, expected, operation, table) in [
         ("SELECT 1", "SELECT", Some("SELECT"), None),
         (
@@ -182,7 +182,7 @@ fn what_a_statement_does_is_read_from_it() {
 }
 
 #[test]
-fn no_literal_survives() {
+fn literals_are_replaced_in_the_statements_text() {
     for (sql, expected) in [
         (
             "SELECT * FROM a WHERE b = 'secret' AND c = $1",
@@ -216,26 +216,30 @@ fn no_literal_survives() {
         ("SELECT '\u{202e}secret\0'", "SELECT ?"),
         ("SELECT 'a' 'secret'\n'secret'", "SELECT ? ? ?"),
     ] {
-        assert_eq!(sanitised(sql, true).as_deref(), Some(expected), "{sql}");
+        assert_eq!(
+            sanitized(sql, DoubleQuotes::Names).as_deref(),
+            Some(expected),
+            "{sql}"
+        );
     }
     assert_eq!(
-        sanitised("SELECT \"secret\"", false).as_deref(),
+        sanitized("SELECT \"secret\"", DoubleQuotes::NamesOrStrings).as_deref(),
         Some("SELECT ?")
     );
     assert_eq!(
-        sanitised("SELECT `secret`", false).as_deref(),
+        sanitized("SELECT `secret`", DoubleQuotes::NamesOrStrings).as_deref(),
         Some("SELECT ?")
     );
 }
 
 #[test]
-fn where_databases_disagree_there_is_no_text() {
+fn an_ambiguous_statement_has_no_text() {
     for sql in [
         "SELECT 'unterminated secret",
         "SELECT \"unterminated secret",
         "SELECT $$unterminated secret",
         "SELECT /* unterminated secret",
-        // Over at the first quote in one database, at the last in another.
+        // The string ends at the first quote in one database, at the last in another.
         r"SELECT 'a\' secret ', 'b'",
         r"SELECT 'a\\' , ' secret '",
         "SELECT /* /* */ ' */ secret ' x '",
@@ -258,23 +262,26 @@ fn where_databases_disagree_there_is_no_text() {
         "secret",
         "",
     ] {
-        assert_eq!(sanitised(sql, true), None, "{sql}");
+        assert_eq!(sanitized(sql, DoubleQuotes::Names), None, "{sql}");
     }
-    assert_eq!(sanitised(&"SELECT 1; ".repeat(10_000), true), None);
+    assert_eq!(
+        sanitized(&"SELECT 1; ".repeat(10_000), DoubleQuotes::Names),
+        None
+    );
 }
 
 proptest::proptest! {
-    /// Whatever is around it: a string that is written as the standard says is never shown, nor does
-    /// any text make the lexer panic.
+    /// Whatever surrounds it, a string as the standard defines it is never recorded, and no text
+    /// makes the lexer panic.
     #[test]
-    fn nothing_is_shown_of_what_a_string_says(before in ".{0,40}", data in "[a-z' \"\\\\$/*-]{0,20}", after in ".{0,40}") {
+    fn the_contents_of_strings_are_never_recorded(before in ".{0,40}", data in "[a-z' \"\\\\$/*-]{0,20}", after in ".{0,40}") {
         let quoted = format!("'zqx{}zqx'", data.replace('\'', "''"));
         for sql in [format!("SELECT {quoted} {after}"), format!("SELECT a, {quoted}, {quoted}"), format!("{before}{quoted}{after}")] {
             summary(&sql);
-            sanitised(&sql, false);
+            sanitized(&sql, DoubleQuotes::NamesOrStrings);
         }
         for sql in [format!("SELECT {quoted} FROM a"), format!("SELECT {quoted} {after}"), format!("SELECT a, {quoted}, {quoted}")] {
-            let text = sanitised(&sql, true).unwrap_or_default();
+            let text = sanitized(&sql, DoubleQuotes::Names).unwrap_or_default();
             proptest::prop_assert!(!text.contains("zqx"), "{} became {}", sql, text);
             proptest::prop_assert!(!summary(&sql).text.contains("zqx"));
         }
@@ -282,14 +289,14 @@ proptest::proptest! {
 }
 
 #[test]
-fn a_statement_is_a_span_of_its_caller_and_a_point() {
+fn a_statement_has_a_span_below_its_caller_and_a_duration() {
     let database = Database::postgresql()
         .server("db.internal", 5432)
         .namespace("ledger");
-    let capture = Capture::of_database(&database);
+    let capture = Capture::with_database(&database);
     let elapsed = Duration::from_millis(250);
     tracing::info_span!("caller").in_scope(|| {
-        tell(
+        emit(
             "INSERT INTO entry (iban) VALUES ('DE02120300000000202051')",
             elapsed,
         );
@@ -320,20 +327,16 @@ fn a_statement_is_a_span_of_its_caller_and_a_point() {
     assert_eq!((point.count, point.sum), (1, 0.25));
     assert_eq!(point.bounds.len(), 9);
     assert!(!format!("{:?}", capture.spans()).contains("DE02"));
-    assert_eq!(
-        capture.logs().len(),
-        0,
-        "the statement itself is not logged"
-    );
+    assert_eq!(capture.logs().len(), 0, "the statement is not logged");
 }
 
 #[test]
-fn the_text_is_recorded_where_it_is_asked_for() {
-    let capture = Capture::of_database(&Database::postgresql().record_query_text());
+fn the_statements_text_is_recorded_only_if_enabled() {
+    let capture = Capture::with_database(&Database::postgresql().record_query_text());
     let caller = tracing::info_span!("caller").entered();
-    tell("SELECT * FROM entry WHERE iban = 'DE02'", Duration::ZERO);
-    tell("BEGIN", Duration::ZERO);
-    tell("SET LOCAL a.b = 'DE02'", Duration::ZERO);
+    emit("SELECT * FROM entry WHERE iban = 'DE02'", Duration::ZERO);
+    emit("BEGIN", Duration::ZERO);
+    emit("SET LOCAL a.b = 'DE02'", Duration::ZERO);
     drop(caller);
     capture
         .span("SELECT entry")
@@ -343,9 +346,9 @@ fn the_text_is_recorded_where_it_is_asked_for() {
 }
 
 #[test]
-fn a_statement_of_nobody_is_only_measured() {
-    let capture = Capture::of_database(&Database::sqlite());
-    tell("SELECT 1", Duration::ZERO);
+fn a_statement_outside_a_trace_is_only_measured() {
+    let capture = Capture::with_database(&Database::sqlite());
+    emit("SELECT 1", Duration::ZERO);
     assert_eq!(capture.spans().len(), 0);
     capture
         .point("db.client.operation.duration")
@@ -353,16 +356,16 @@ fn a_statement_of_nobody_is_only_measured() {
 }
 
 #[test]
-fn what_an_export_asks_does_not_feed_back() {
-    let capture = Capture::of_database(&Database::sqlite());
+fn statements_of_an_export_are_not_recorded() {
+    let capture = Capture::with_database(&Database::sqlite());
     let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
     let span = provider.tracer("test").start("sampled");
     let _caller = Context::new().with_span(span).attach();
     let suppressed = Context::enter_telemetry_suppressed_scope();
-    tell("SELECT 1", Duration::ZERO);
+    emit("SELECT 1", Duration::ZERO);
     drop(suppressed);
     assert_eq!(capture.points("db.client.operation.duration").len(), 0);
     assert_eq!(capture.spans().len(), 0);
-    tell("SELECT 1", Duration::ZERO);
+    emit("SELECT 1", Duration::ZERO);
     assert_eq!(capture.spans().len(), 1);
 }

@@ -1,14 +1,13 @@
-//! Metrics as OTLP requests, each no larger than an endpoint takes.
+//! Exports metrics as OTLP requests, each no larger than an endpoint accepts.
 //!
-//! Not opentelemetry-otlp's exporter, as what it is given cannot be cut: the SDK has no way to make
-//! a part of its `ResourceMetrics`.
+//! opentelemetry-otlp's exporter sends all metrics in one request, and the SDK's `ResourceMetrics`
+//! cannot be split. So the requests are encoded here.
 
 use std::io::{self, Write as _};
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use opentelemetry_http::{Bytes, HttpClient as _, HttpError, Request};
+use opentelemetry_http::{Bytes, HttpError};
+use opentelemetry_otlp::Compression;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -17,60 +16,47 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use prost::Message as _;
 
-use super::client::Client;
-use super::counted::{BYTES, ITEMS};
-use super::status::Ledger;
-use crate::config::{Compression, Endpoint};
+use super::delivery::Delivery;
+use super::request::protobuf_headers;
+use super::size::{MAX_BYTES, MAX_ITEMS};
 
 #[derive(Debug)]
-pub(super) struct MetricExporter {
-    client: Client,
-    ledger: Arc<Ledger>,
-    url: String,
-    compression: Compression,
+pub(super) struct OtlpMetricExporter {
+    delivery: Delivery,
     temporality: Temporality,
 }
 
-impl MetricExporter {
-    pub(super) fn new(
-        client: Client,
-        ledger: Arc<Ledger>,
-        endpoint: &Endpoint,
-        temporality: Temporality,
-    ) -> Self {
+impl OtlpMetricExporter {
+    pub(super) fn new(delivery: Delivery, temporality: Temporality) -> Self {
         Self {
-            client,
-            ledger,
-            url: endpoint.url.clone(),
-            compression: endpoint.compression,
+            delivery,
             temporality,
         }
     }
 
-    async fn send(&self, request: &ExportMetricsServiceRequest) -> Result<(), HttpError> {
-        let (encoding, body) = compress(request.encode_to_vec(), self.compression)?;
-        let mut request = Request::post(&self.url).header(CONTENT_TYPE, "application/x-protobuf");
-        if let Some(encoding) = encoding {
-            request = request.header(CONTENT_ENCODING, encoding);
-        }
-        let answer = self.client.send_bytes(request.body(body)?).await?;
-        match answer.status() {
+    fn send(&self, request: &ExportMetricsServiceRequest) -> Result<(), HttpError> {
+        let batch = self.delivery.batch(count_points(request));
+        let compression = self.delivery.transport.endpoint.compression;
+        let (encoding, body) = compress(request.encode_to_vec(), compression)?;
+        match batch.deliver(&protobuf_headers(encoding), &body)?.status() {
             status if status.is_success() => Ok(()),
             status => Err(status.to_string().into()),
         }
     }
 }
 
-impl PushMetricExporter for MetricExporter {
+impl PushMetricExporter for OtlpMetricExporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let request = ExportMetricsServiceRequest::from(metrics);
+        self.delivery
+            .transport
+            .stats
+            .sending(count_points(&request));
         let mut result = Ok(());
-        for request in cut(metrics.into()) {
-            let points = points(&request);
-            self.ledger.began(points);
-            let sent = self.send(&request).await;
-            self.ledger.ended(points, sent.is_ok());
-            let sent = sent.map_err(|error| OTelSdkError::InternalFailure(error.to_string()));
-            result = result.and(sent);
+        for request in split(request) {
+            let sent = self.send(&request);
+            result =
+                result.and(sent.map_err(|error| OTelSdkError::InternalFailure(error.to_string())));
         }
         result
     }
@@ -88,40 +74,40 @@ impl PushMetricExporter for MetricExporter {
     }
 }
 
-/// The same as requests that are small enough, or cannot be smaller.
-fn cut(request: ExportMetricsServiceRequest) -> Vec<ExportMetricsServiceRequest> {
-    let all = points(&request);
-    if all <= 1 || (all <= ITEMS && request.encoded_len() <= BYTES) {
+/// Splits a request until each part is small enough, or has one data point.
+fn split(request: ExportMetricsServiceRequest) -> Vec<ExportMetricsServiceRequest> {
+    let points = count_points(&request);
+    if points <= 1 || (points <= MAX_ITEMS && request.encoded_len() <= MAX_BYTES) {
         return vec![request];
     }
-    let half = all / 2;
+    let half = points / 2;
     let (mut first, mut rest) = (request.clone(), request);
-    keep(&mut first, |point| point < half);
-    keep(&mut rest, |point| point >= half);
-    let mut requests = cut(first);
-    requests.append(&mut cut(rest));
+    retain_points(&mut first, |index| index < half);
+    retain_points(&mut rest, |index| index >= half);
+    let mut requests = split(first);
+    requests.append(&mut split(rest));
     requests
 }
 
-/// Leaves only the data points whose number, counted through the whole request, `stays`.
-fn keep(request: &mut ExportMetricsServiceRequest, stays: impl Fn(usize) -> bool) {
-    fn retain<T>(points: &mut Vec<T>, mut stays: impl FnMut() -> bool) -> bool {
-        points.retain(|_| stays());
+/// Retains the data points whose index, counted through the whole request, `is_kept`.
+fn retain_points(request: &mut ExportMetricsServiceRequest, is_kept: impl Fn(usize) -> bool) {
+    fn retain<T>(points: &mut Vec<T>, mut is_kept: impl FnMut() -> bool) -> bool {
+        points.retain(|_| is_kept());
         !points.is_empty()
     }
-    let mut number = 0;
-    let mut stays = || {
-        number += 1;
-        stays(number - 1)
+    let mut next = 0;
+    let mut is_kept = || {
+        next += 1;
+        is_kept(next - 1)
     };
     for resource in &mut request.resource_metrics {
         for scope in &mut resource.scope_metrics {
             scope.metrics.retain_mut(|metric| match &mut metric.data {
-                Some(Data::Gauge(of)) => retain(&mut of.data_points, &mut stays),
-                Some(Data::Sum(of)) => retain(&mut of.data_points, &mut stays),
-                Some(Data::Histogram(of)) => retain(&mut of.data_points, &mut stays),
-                Some(Data::ExponentialHistogram(of)) => retain(&mut of.data_points, &mut stays),
-                Some(Data::Summary(of)) => retain(&mut of.data_points, &mut stays),
+                Some(Data::Gauge(of)) => retain(&mut of.data_points, &mut is_kept),
+                Some(Data::Sum(of)) => retain(&mut of.data_points, &mut is_kept),
+                Some(Data::Histogram(of)) => retain(&mut of.data_points, &mut is_kept),
+                Some(Data::ExponentialHistogram(of)) => retain(&mut of.data_points, &mut is_kept),
+                Some(Data::Summary(of)) => retain(&mut of.data_points, &mut is_kept),
                 None => false,
             });
         }
@@ -131,12 +117,11 @@ fn keep(request: &mut ExportMetricsServiceRequest, stays: impl Fn(usize) -> bool
     }
 }
 
-/// How many data points a request has.
-fn points(request: &ExportMetricsServiceRequest) -> usize {
+fn count_points(request: &ExportMetricsServiceRequest) -> usize {
     let scopes = request
         .resource_metrics
         .iter()
-        .flat_map(|it| &it.scope_metrics);
+        .flat_map(|resource| &resource.scope_metrics);
     let metrics = scopes.flat_map(|scope| &scope.metrics);
     let counts = metrics.map(|metric| match &metric.data {
         Some(Data::Gauge(of)) => of.data_points.len(),
@@ -149,18 +134,21 @@ fn points(request: &ExportMetricsServiceRequest) -> usize {
     counts.sum()
 }
 
-/// The value of `Content-Encoding`, and what goes with it.
-fn compress(body: Vec<u8>, compression: Compression) -> io::Result<(Option<&'static str>, Bytes)> {
+/// Returns the compressed body with the value of `Content-Encoding`.
+fn compress(
+    body: Vec<u8>,
+    compression: Option<Compression>,
+) -> io::Result<(Option<&'static str>, Bytes)> {
     match compression {
-        Compression::Gzip => {
+        Some(Compression::Gzip) => {
             let mut encoder =
                 flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
             encoder.write_all(&body)?;
             Ok((Some("gzip"), encoder.finish()?.into()))
         }
         #[cfg(feature = "zstd")]
-        Compression::Zstd => Ok((Some("zstd"), zstd::bulk::compress(&body, 0)?.into())),
-        // What is not compiled in was refused at the start.
+        Some(Compression::Zstd) => Ok((Some("zstd"), zstd::bulk::compress(&body, 0)?.into())),
+        // `None`; zstd without its feature was refused by the configuration.
         _ => Ok((None, body.into())),
     }
 }
@@ -174,10 +162,10 @@ mod tests {
     };
     use prost::Message as _;
 
-    use super::super::counted::{BYTES, ITEMS};
-    use super::{cut, points};
+    use super::super::size::{MAX_BYTES, MAX_ITEMS};
+    use super::{count_points, split};
 
-    /// A gauge and a sum of so many data points each, of so many bytes each.
+    /// A gauge and a sum, each with `of_each` data points of `bytes` bytes.
     fn request(of_each: usize, bytes: usize) -> ExportMetricsServiceRequest {
         let point = |n: usize| NumberDataPoint {
             time_unix_nano: n.try_into().unwrap(),
@@ -213,7 +201,7 @@ mod tests {
         }
     }
 
-    /// The numbers of the points, in order, each with its metric's name.
+    /// The numbers of the points, in order, with their metrics' names.
     fn all(requests: &[ExportMetricsServiceRequest]) -> Vec<(String, u64)> {
         let mut all = Vec::new();
         for request in requests {
@@ -232,24 +220,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_or_too_many_is_cut_and_nothing_lost() {
-        for (of_each, bytes) in [(5, 1 << 20), (ITEMS, 0), (3 * ITEMS, 1), (1, 2 * BYTES)] {
+    fn metrics_too_large_or_too_many_for_one_request_are_split_without_loss() {
+        for (of_each, bytes) in [
+            (5, 1 << 20),
+            (MAX_ITEMS, 0),
+            (3 * MAX_ITEMS, 1),
+            (1, 2 * MAX_BYTES),
+        ] {
             let whole = request(of_each, bytes);
             let expected = all(std::slice::from_ref(&whole));
-            let cut = cut(whole);
-            assert!(cut.len() > 1);
-            assert_eq!(all(&cut), expected);
-            for request in &cut {
-                let (points, bytes) = (points(request), request.encoded_len());
-                assert!(points == 1 || (points <= ITEMS && bytes <= BYTES));
+            let parts = split(whole);
+            assert!(parts.len() > 1);
+            assert_eq!(all(&parts), expected);
+            for request in &parts {
+                let (points, bytes) = (count_points(request), request.encoded_len());
+                assert!(points == 1 || (points <= MAX_ITEMS && bytes <= MAX_BYTES));
             }
         }
     }
 
     #[test]
-    fn what_fits_is_left_whole() {
+    fn metrics_that_fit_into_one_request_are_not_split() {
         for request in [request(10, 10), request(0, 0)] {
-            assert_eq!(cut(request.clone()), [request]);
+            assert_eq!(split(request.clone()), [request]);
         }
     }
 }

@@ -1,65 +1,44 @@
-//! The books as metrics, by OpenTelemetry's conventions for SDKs (`otel.sdk.*`).
+//! The export statistics as metrics, by OpenTelemetry's conventions for SDKs (`otel.sdk.*`).
 
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
+use opentelemetry_semantic_conventions::attribute as attr;
 
-use super::Ledgers;
-use super::status::{Ledger, SignalStatus};
+use super::stats::ExportStats;
+use super::status::SignalStatus;
+use crate::signal::{PerSignal, Signal};
 
-const COMPONENT_TYPE: &str = "otel.component.type";
-const ERROR_TYPE: &str = "error.type";
-
-pub(super) fn observe(meter: &Meter, ledgers: &Ledgers) {
-    for (item, signal, unit, ledger) in [
-        ("span", "span", "{span}", &ledgers.traces),
-        ("log", "log", "{log_record}", &ledgers.logs),
-        (
-            "metric_data_point",
-            "metric",
-            "{data_point}",
-            &ledgers.metrics,
-        ),
-    ] {
-        let exporter = format!("otlp_http_{signal}_exporter");
-        counter(
-            meter,
-            format!("otel.sdk.exporter.{item}.exported"),
-            unit,
-            ledger,
-            move |status, add| {
-                let component = || KeyValue::new(COMPONENT_TYPE, exporter.clone());
-                add(status.exported, &[component()]);
-                add(
-                    status.rejected,
-                    &[component(), KeyValue::new(ERROR_TYPE, "rejected")],
-                );
-                add(
-                    status.dropped_failed,
-                    &[component(), KeyValue::new(ERROR_TYPE, "_OTHER")],
-                );
-            },
-        );
-        if signal == "metric" {
+pub(super) fn observe(meter: &Meter, stats: &PerSignal<Arc<ExportStats>>) {
+    for (signal, stats) in stats.iter() {
+        let (item, component, unit) = match signal {
+            Signal::Traces => ("span", "span", "{span}"),
+            Signal::Metrics => ("metric_data_point", "metric", "{data_point}"),
+            Signal::Logs => ("log", "log", "{log_record}"),
+        };
+        let exporter = format!("otlp_http_{component}_exporter");
+        let name = format!("otel.sdk.exporter.{item}.exported");
+        counter(meter, name, unit, stats, move |status, observe| {
+            let component = KeyValue::new(attr::OTEL_COMPONENT_TYPE, exporter.clone());
+            let error = |error| [component.clone(), KeyValue::new(attr::ERROR_TYPE, error)];
+            observe(status.exported, std::slice::from_ref(&component));
+            observe(status.rejected, &error("rejected"));
+            observe(status.dropped_failed, &error("_OTHER"));
+        });
+        if signal == Signal::Metrics {
+            // Metrics have no processor.
             continue;
         }
-        let processor = format!("batching_{signal}_processor");
-        counter(
-            meter,
-            format!("otel.sdk.processor.{item}.processed"),
-            unit,
-            ledger,
-            move |status, add| {
-                let component = || KeyValue::new(COMPONENT_TYPE, processor.clone());
-                let passed = status.exported + status.rejected + status.dropped_failed;
-                add(passed, &[component()]);
-                add(
-                    status.dropped_queue_full,
-                    &[component(), KeyValue::new(ERROR_TYPE, "queue_full")],
-                );
-            },
-        );
+        let processor = format!("batching_{component}_processor");
+        let name = format!("otel.sdk.processor.{item}.processed");
+        counter(meter, name, unit, stats, move |status, observe| {
+            let component = KeyValue::new(attr::OTEL_COMPONENT_TYPE, processor.clone());
+            let passed_on = status.exported + status.rejected + status.dropped_failed;
+            observe(passed_on, std::slice::from_ref(&component));
+            let error = KeyValue::new(attr::ERROR_TYPE, "queue_full");
+            observe(status.dropped_queue_full, &[component, error]);
+        });
     }
 }
 
@@ -67,16 +46,16 @@ fn counter(
     meter: &Meter,
     name: String,
     unit: &'static str,
-    ledger: &Arc<Ledger>,
-    tell: impl Fn(&SignalStatus, &dyn Fn(u64, &[KeyValue])) + Send + Sync + 'static,
+    stats: &Arc<ExportStats>,
+    read: impl Fn(&SignalStatus, &dyn Fn(u64, &[KeyValue])) + Send + Sync + 'static,
 ) {
-    let ledger = Arc::clone(ledger);
+    let stats = Arc::clone(stats);
     meter
         .u64_observable_counter(name)
         .with_unit(unit)
         .with_callback(move |observer| {
-            tell(&ledger.status(), &|count, attributes| {
-                // A series of zeros has its price, too.
+            read(&stats.status(), &|count, attributes| {
+                // Each observed series is exported, even if it is 0.
                 if count > 0 {
                     observer.observe(count, attributes);
                 }
@@ -85,21 +64,21 @@ fn counter(
         .build();
 }
 
-/// The books of exporters to which everything has happened.
+/// Observes statistics in which every outcome has occurred.
 #[cfg(test)]
-pub(crate) fn observe_everything(meter: &Meter) {
-    let ledgers = Ledgers::default();
-    for ledger in [&ledgers.traces, &ledgers.metrics, &ledgers.logs] {
-        for (refused, exported) in [(0, true), (1, true), (0, false)] {
-            ledger.admit(1);
-            ledger.taken(1);
-            ledger.began(1);
-            ledger.refused(refused);
-            ledger.ended(1, exported);
+pub(crate) fn observe_every_outcome(meter: &Meter) {
+    let all = PerSignal::<Arc<ExportStats>>::default();
+    for (_, stats) in all.iter() {
+        for _ in 0..3 {
+            assert!(stats.try_enqueue(1));
+            stats.dequeued(1);
         }
-        ledger.admit(0);
+        stats.exported(1, 0);
+        stats.exported(1, 1);
+        stats.failed(1);
+        assert!(!stats.try_enqueue(0));
     }
-    observe(meter, &ledgers);
+    observe(meter, &all);
 }
 
 #[cfg(test)]
@@ -107,9 +86,9 @@ mod tests {
     use crate::testing::Capture;
 
     #[test]
-    fn units_are_those_of_the_conventions() {
+    fn the_units_are_those_of_the_conventions() {
         let capture = Capture::start();
-        super::observe_everything(&capture.meter());
+        super::observe_every_outcome(&capture.meter());
         for (instrument, unit) in [
             ("otel.sdk.exporter.span.exported", "{span}"),
             ("otel.sdk.processor.span.processed", "{span}"),

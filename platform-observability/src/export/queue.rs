@@ -1,14 +1,12 @@
-//! The queues in front of the exporters: the SDK's, with every item counted that does not fit.
+//! The SDK's batch processors, behind a limit that counts each item that does not fit.
 //!
-//! The SDK says only at its shutdown how many it dropped. These let no more items in than the
-//! SDK's queue holds, so that it drops none.
+//! The SDK reports only at its shutdown how many items its queues dropped. These admit no more
+//! items than the SDK's queue holds, so that it drops none.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::logs::Severity;
 use opentelemetry::{Context, InstrumentationScope};
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{
     BatchConfigBuilder as LogBatchConfig, BatchLogProcessor, LogExporter, LogProcessor,
@@ -19,118 +17,102 @@ use opentelemetry_sdk::trace::{
     SpanProcessor,
 };
 
-use super::status::Ledger;
-use crate::config::Batches;
+use super::stats::ExportStats;
+use crate::config::BatchConfig;
 
-/// A handle; what is behind it is shared.
+/// A queue of spans. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct SpanQueue(Arc<Spans>);
+pub(super) struct SpanQueue(Arc<Queue<BatchSpanProcessor>>);
 
 #[derive(Debug)]
-struct Spans {
-    inner: BatchSpanProcessor,
-    ledger: Arc<Ledger>,
-    limit: usize,
+struct Queue<P> {
+    processor: P,
+    stats: Arc<ExportStats>,
+    limit: u64,
+}
+
+impl<P> Queue<P> {
+    fn new(processor: P, stats: Arc<ExportStats>, config: BatchConfig) -> Self {
+        Self {
+            processor,
+            stats,
+            limit: u64::try_from(config.max_queue_size).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 impl SpanQueue {
     pub(super) fn new(
         exporter: impl SpanExporter + 'static,
-        resource: &Resource,
-        ledger: Arc<Ledger>,
-        batches: Batches,
+        stats: Arc<ExportStats>,
+        config: BatchConfig,
     ) -> Self {
-        let config = SpanBatchConfig::default()
-            .with_max_queue_size(batches.queue)
-            .with_max_export_batch_size(batches.size)
-            .with_scheduled_delay(batches.delay)
+        let sdk_config = SpanBatchConfig::default()
+            .with_max_queue_size(config.max_queue_size)
+            .with_max_export_batch_size(config.max_export_batch_size)
+            .with_scheduled_delay(config.schedule_delay)
             .build();
-        let mut inner = BatchSpanProcessor::builder(exporter)
-            .with_batch_config(config)
+        let processor = BatchSpanProcessor::builder(exporter)
+            .with_batch_config(sdk_config)
             .build();
-        inner.set_resource(resource);
-        Self(Arc::new(Spans {
-            inner,
-            ledger,
-            limit: batches.queue,
-        }))
+        Self(Arc::new(Queue::new(processor, stats, config)))
     }
 }
 
 impl SpanProcessor for SpanQueue {
     fn on_start(&self, span: &mut Span, context: &Context) {
-        self.0.inner.on_start(span, context);
+        self.0.processor.on_start(span, context);
     }
 
     fn on_end(&self, span: SpanData) {
-        // What is recorded and not sampled is not exported.
-        if span.span_context.is_sampled() && self.0.ledger.admit(self.0.limit) {
-            self.0.inner.on_end(span);
+        // Spans that are recorded but not sampled are not exported.
+        if span.span_context.is_sampled() && self.0.stats.try_enqueue(self.0.limit) {
+            self.0.processor.on_end(span);
         }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.0.inner.force_flush()
+        self.0.processor.force_flush()
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.0.inner.shutdown_with_timeout(timeout)
-    }
-
-    fn set_resource(&mut self, _: &Resource) {
-        // It was given with the exporter.
+        self.0.processor.shutdown_with_timeout(timeout)
     }
 }
 
 #[derive(Debug)]
-pub(super) struct LogQueue {
-    inner: BatchLogProcessor,
-    ledger: Arc<Ledger>,
-    limit: usize,
-}
+pub(super) struct LogQueue(Queue<BatchLogProcessor>);
 
 impl LogQueue {
     pub(super) fn new(
         exporter: impl LogExporter + 'static,
-        ledger: Arc<Ledger>,
-        batches: Batches,
+        stats: Arc<ExportStats>,
+        config: BatchConfig,
     ) -> Self {
-        let config = LogBatchConfig::default()
-            .with_max_queue_size(batches.queue)
-            .with_max_export_batch_size(batches.size)
-            .with_scheduled_delay(batches.delay)
+        let sdk_config = LogBatchConfig::default()
+            .with_max_queue_size(config.max_queue_size)
+            .with_max_export_batch_size(config.max_export_batch_size)
+            .with_scheduled_delay(config.schedule_delay)
             .build();
-        let inner = BatchLogProcessor::builder(exporter)
-            .with_batch_config(config)
+        let processor = BatchLogProcessor::builder(exporter)
+            .with_batch_config(sdk_config)
             .build();
-        Self {
-            inner,
-            ledger,
-            limit: batches.queue,
-        }
+        Self(Queue::new(processor, stats, config))
     }
 }
 
 impl LogProcessor for LogQueue {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        if self.ledger.admit(self.limit) {
-            self.inner.emit(record, scope);
+        if self.0.stats.try_enqueue(self.0.limit) {
+            self.0.processor.emit(record, scope);
         }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.inner.force_flush()
+        self.0.processor.force_flush()
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
-    }
-
-    fn event_enabled(&self, level: Severity, target: &str, name: Option<&str>) -> bool {
-        self.inner.event_enabled(level, target, name)
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.inner.set_resource(resource);
+        self.0.processor.shutdown_with_timeout(timeout)
     }
 }

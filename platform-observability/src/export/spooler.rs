@@ -1,51 +1,61 @@
-//! The thread that sends what is spooled.
+//! The thread that sends spooled requests.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::client::Line;
-use super::spool::SignalSpool;
+use opentelemetry_http::Bytes;
+
+use super::request::protobuf_headers;
+use super::response::{keeps_spooled, may_be_caused_by_batch, rejected_items};
+use super::spool::{SignalSpool, SpooledRequest};
+use super::thread::spawn;
+use super::transport::Transport;
 use crate::error::Error;
+use crate::sync::lock;
+
+/// How many times the endpoint may fail at a request and accept a later one before the request is
+/// dropped.
+const MAX_SKIPS: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Spooler {
     spool: SignalSpool,
-    line: Arc<Line>,
+    transport: Arc<Transport>,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether there is something new.
-    woken: bool,
-    /// Whether it is to end after one more attempt.
-    finishing: bool,
-    /// Whether the thread is there.
-    running: bool,
+    /// Whether a request was added since the last round.
+    is_woken: bool,
+    /// Whether the thread ends after one more round.
+    is_finishing: bool,
+    is_running: bool,
 }
 
 impl Spooler {
-    pub(super) fn new(spool: SignalSpool, line: Arc<Line>) -> Arc<Self> {
-        line.found(&spool);
+    pub(super) fn new(spool: SignalSpool, transport: Arc<Transport>) -> Arc<Self> {
+        transport.stats.found_in_spool(spool.items());
         Arc::new(Self {
             spool,
-            line,
-            // What an earlier process left is sent at once.
+            transport,
+            // Sends the requests of an earlier process immediately.
             state: Mutex::new(State {
-                woken: true,
+                is_woken: true,
                 ..State::default()
             }),
             changed: Condvar::new(),
         })
     }
 
+    /// Starts the thread. Nothing is sent before.
     pub(super) fn start(self: &Arc<Self>) -> Result<(), Error> {
-        self.change(|state| state.running = true);
-        let running = Arc::clone(self);
-        let started = super::spawn("telemetry-spool", move || running.run());
+        self.change(|state| state.is_running = true);
+        let spooler = Arc::clone(self);
+        let started = spawn("telemetry-spool", move || spooler.run());
         if started.is_err() {
-            self.change(|state| state.running = false);
+            self.change(|state| state.is_running = false);
         }
         started
     }
@@ -54,51 +64,92 @@ impl Spooler {
         &self.spool
     }
 
-    /// There is something new to send.
+    /// Call this after adding a request.
     pub(super) fn wake(&self) {
-        self.change(|state| state.woken = true);
+        self.change(|state| state.is_woken = true);
     }
 
-    /// Has what is kept sent once more, and the thread end; waits for it so long at most. What is
-    /// left then stays on disk.
-    pub(super) fn finish(&self, deadline: Duration) {
-        self.change(|state| state.finishing = true);
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whatever came of it.
+    /// Makes one more attempt to send everything, and ends the thread; waits for that at most
+    /// `timeout`. Requests that are not sent stay on disk.
+    pub(super) fn finish(&self, timeout: Duration) {
+        self.change(|state| state.is_finishing = true);
+        let state = lock(&self.state);
         let _ = self
             .changed
-            .wait_timeout_while(state, deadline, |state| state.running);
+            .wait_timeout_while(state, timeout, |state| state.is_running);
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.state));
         self.changed.notify_all();
     }
 
     fn run(&self) {
         loop {
-            let is_empty = self.line.send_kept(&self.spool);
-            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let waited = if is_empty {
-                let idle = |state: &mut State| !state.woken && !state.finishing;
-                self.changed.wait_while(state, idle)
+            let is_empty = self.send_all();
+            let state = lock(&self.state);
+            let mut state = if is_empty {
+                let is_idle = |state: &mut State| !state.is_woken && !state.is_finishing;
+                let waited = self.changed.wait_while(state, is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner)
             } else {
-                // Nothing new makes an endpoint well.
-                let resting = |state: &mut State| !state.finishing;
-                let waited = self
-                    .changed
-                    .wait_timeout_while(state, self.line.resting(), resting);
-                waited.map(|(state, _)| state).map_err(|error| {
-                    let (state, _) = error.into_inner();
-                    PoisonError::new(state)
-                })
+                // A new request does not end the endpoint's backoff.
+                let pause = self.transport.backoff().remaining();
+                let is_waiting = |state: &mut State| !state.is_finishing;
+                let waited = self.changed.wait_timeout_while(state, pause, is_waiting);
+                waited.unwrap_or_else(PoisonError::into_inner).0
             };
-            let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-            state.woken = false;
-            if state.finishing {
+            state.is_woken = false;
+            if state.is_finishing {
                 drop(state);
-                self.line.send_kept(&self.spool);
-                return self.change(|state| state.running = false);
+                self.send_all();
+                return self.change(|state| state.is_running = false);
+            }
+        }
+    }
+
+    /// Sends the spooled requests, oldest first. Returns whether none is left.
+    ///
+    /// If the endpoint fails at the oldest, the request itself may be the cause, so the next one is
+    /// tried. When later ones were accepted in [`MAX_SKIPS`] rounds, the oldest is dropped.
+    fn send_all(&self) -> bool {
+        let stats = &self.transport.stats;
+        let mut skipped: Option<SpooledRequest> = None;
+        let mut is_counted = false;
+        loop {
+            let (next, dropped) = self.spool.oldest(skipped.as_ref());
+            stats.dropped_from_spool(dropped);
+            let Some((request, body)) = next else {
+                return skipped.is_none();
+            };
+            if skipped.is_none() && self.transport.backoff().has_failed() {
+                stats.retried();
+            }
+            let timeout = self.transport.endpoint.timeout;
+            let (headers, body) = (protobuf_headers(request.encoding), Bytes::from(body));
+            let result = self
+                .transport
+                .attempt(&headers, &body, timeout, keeps_spooled);
+            if matches!(&result, Ok(response) if !keeps_spooled(response.status())) {
+                self.spool.remove(&request);
+            }
+            self.spool.release();
+            match result {
+                Ok(response) if response.status().is_success() => {
+                    stats.exported_from_spool(request.items, rejected_items(&response));
+                    if let Some(skipped) = skipped.as_ref().filter(|_| !is_counted) {
+                        // Once a round, however many later requests are accepted.
+                        is_counted = true;
+                        stats.dropped_from_spool(self.spool.count_skip(skipped, MAX_SKIPS));
+                    }
+                }
+                Ok(response) if !keeps_spooled(response.status()) => {
+                    stats.dropped_from_spool(request.items);
+                }
+                Ok(response) if skipped.is_none() && may_be_caused_by_batch(&response) => {
+                    skipped = Some(request);
+                }
+                _ => return false,
             }
         }
     }

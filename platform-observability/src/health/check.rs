@@ -1,4 +1,4 @@
-//! One readiness check, and what came of it.
+//! One readiness check.
 
 use std::fmt::Display;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::redact::redact;
+use super::redaction::redact_urls;
 
 type Outcome = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
@@ -18,12 +18,12 @@ pub(super) struct Check {
     run: Arc<dyn Fn() -> Outcome + Send + Sync>,
 }
 
-/// What came of a check, without the error's text.
+/// The result of a check, without the error's text.
 #[derive(Clone, Debug)]
-pub(super) struct Checked {
+pub(super) struct CheckResult {
     pub(super) name: Arc<str>,
     pub(super) passed: bool,
-    pub(super) took: Duration,
+    pub(super) duration: Duration,
 }
 
 impl Check {
@@ -43,31 +43,31 @@ impl Check {
         }
     }
 
-    /// Runs it in a task of its own, where it may panic, and logs why it failed.
-    pub(super) async fn run(self, within: Duration) -> Checked {
+    /// Runs the check in a task of its own, which isolates a panic, and logs a failure.
+    pub(super) async fn run(self, limit: Duration) -> CheckResult {
         let started = Instant::now();
         let run = Arc::clone(&self.run);
         let mut task = tokio::spawn(async move { run().await });
-        let outcome = timeout(within, &mut task).await;
-        let took = started.elapsed();
+        let outcome = timeout(limit, &mut task).await;
+        let duration = started.elapsed();
         let name = &self.name;
         match &outcome {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => {
-                let error = redact(error);
+                let error = redact_urls(error);
                 tracing::warn!("the readiness check `{name}` failed: {error}");
             }
-            // The panic's hook has told what it said.
+            // The panic hook has logged the location.
             Ok(Err(_)) => tracing::warn!("the readiness check `{name}` panicked"),
             Err(_) => {
                 task.abort();
-                tracing::warn!("the readiness check `{name}` was stopped after {within:?}");
+                tracing::warn!("the readiness check `{name}` was aborted after {limit:?}");
             }
         }
-        Checked {
+        CheckResult {
             passed: matches!(outcome, Ok(Ok(Ok(())))),
             name: self.name,
-            took,
+            duration,
         }
     }
 }

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether the service wants requests: a switch whose clones are one. It starts as ready.
+/// Whether the service is ready for requests; initially it is. Clones share the state.
 ///
-/// While it is off, `/readyz` answers 503 at once and runs no check.
+/// While it is off, `/readyz` responds with 503 immediately and runs no check.
 #[derive(Clone, Debug)]
 pub struct Readiness {
     ready: Arc<AtomicBool>,
@@ -16,9 +16,9 @@ impl Readiness {
         }
     }
 
-    /// Turns it on or off, such as off until a cache is warm.
+    /// Turns it on or off; for example, off until a cache is warm.
     ///
-    /// [`Serve`](crate::Serve) turns it off when the service is told to stop; leave it off then.
+    /// [`Serve`](crate::Serve) turns it off during the shutdown; do not turn it on after that.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! What came of all checks.
+//! The results of all checks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,31 +7,31 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::check::{Check, Checked};
+use super::check::{Check, CheckResult};
 
 #[derive(Debug)]
 pub(super) struct Report {
-    checked: Vec<Checked>,
-    /// Whether each check was run to some end.
-    complete: bool,
+    results: Vec<CheckResult>,
+    /// Whether all checks have a result.
+    is_complete: bool,
     ended: Instant,
 }
 
 impl Report {
-    /// Runs all checks at once.
-    pub(super) async fn of(checks: Vec<Check>, within: Duration) -> Self {
+    /// Runs all checks concurrently.
+    pub(super) async fn run(checks: Vec<Check>, timeout: Duration) -> Self {
         let count = checks.len();
         let mut running = JoinSet::new();
         for check in checks {
-            running.spawn(check.run(within));
+            running.spawn(check.run(timeout));
         }
-        let mut checked = Vec::with_capacity(count);
-        while let Some(one) = running.join_next().await {
-            checked.extend(one);
+        let mut results = Vec::with_capacity(count);
+        while let Some(result) = running.join_next().await {
+            results.extend(result);
         }
         Self {
-            complete: checked.len() == count,
-            checked,
+            is_complete: results.len() == count,
+            results,
             ended: Instant::now(),
         }
     }
@@ -41,17 +41,17 @@ impl Report {
     }
 
     pub(super) fn passed(&self) -> bool {
-        self.complete && self.checked.iter().all(|check| check.passed)
+        self.is_complete && self.results.iter().all(|check| check.passed)
     }
 
     pub(super) fn to_json(&self) -> Value {
-        // An array for each name, as the draft has it; checks may share one.
+        // The draft requires an array for each name; several checks may have the same.
         let mut checks = BTreeMap::<_, Vec<Value>>::new();
-        for check in &self.checked {
+        for check in &self.results {
             let name = format!("{}:responseTime", check.name);
             checks.entry(name).or_default().push(json!({
                 "status": status(check.passed),
-                "observedValue": u64::try_from(check.took.as_millis()).unwrap_or(u64::MAX),
+                "observedValue": u64::try_from(check.duration.as_millis()).unwrap_or(u64::MAX),
                 "observedUnit": "ms",
             }));
         }

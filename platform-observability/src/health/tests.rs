@@ -1,4 +1,4 @@
-//! That the layer does not see the routes. What they answer: tests/health.rs.
+//! The layer does not record the routes. Their responses are tested in tests/health.rs.
 
 use std::future::IntoFuture;
 

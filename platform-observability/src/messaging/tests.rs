@@ -6,24 +6,23 @@ use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 use tracing::Span;
 
-use super::measured::{Instruments, process_by, send_by};
+use super::operation::{Instruments, process_with, send_with};
 use super::{
-    Destination, Headers, consumer_child_span, consumer_span, extract, failed, inject,
-    process_child, producer_span,
+    Destination, MessageHeaders, consumer_child_span, consumer_span, extract, inject,
+    process_child, producer_span, record_error,
 };
-use crate::propagation::Propagation;
+use crate::propagation::Propagator;
 use crate::testing::Capture;
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// What is captured on this thread; the propagators are those of the whole process, the same in
-/// every test.
+/// Captures telemetry on this thread. The propagator is the process's, and the same in every test.
 fn capture() -> Capture {
-    opentelemetry::global::set_text_map_propagator(Propagation::new(true, true));
+    opentelemetry::global::set_text_map_propagator(Propagator::new(true, true));
     Capture::start()
 }
 
-/// What became of the span, which ends now.
+/// Ends a span, and returns it.
 fn ended(capture: &Capture, span: Span) -> SpanData {
     drop(span);
     capture.spans().pop().expect("a span has ended").0
@@ -48,7 +47,7 @@ fn received() -> Context {
     extract(&headers)
 }
 
-fn round_trip<H: Headers + Default>() {
+fn round_trip<H: MessageHeaders + Default>() {
     let captured = capture();
     let context = Context::current().with_baggage([KeyValue::new("tenant", "t1")]);
     let attached = context.attach();
@@ -70,8 +69,8 @@ fn round_trip<H: Headers + Default>() {
     }
 }
 
-/// What carries a context may not panic on what is no header, and says nothing then.
-fn leaves_out_what_is_no_header<H: Headers + Default>() {
+/// Invalid headers must not panic, and are ignored.
+fn ignores_invalid_headers<H: MessageHeaders + Default>() {
     let mut headers = H::default();
     for (name, value) in [
         ("a", "b\r\nc: d"),
@@ -90,8 +89,8 @@ fn leaves_out_what_is_no_header<H: Headers + Default>() {
     assert_eq!(headers.names(), ["a"]);
 }
 
-/// A message that is passed on keeps its headers, but not the state of the span that sent it first.
-fn leaves_no_state_of_another_span<H: Headers + Default>() {
+/// A forwarded message keeps its headers, except for another span's `tracestate`.
+fn removes_another_spans_tracestate<H: MessageHeaders + Default>() {
     let captured = capture();
     let mut headers = H::default();
     headers.set("tracestate", "vendor=1");
@@ -100,7 +99,7 @@ fn leaves_no_state_of_another_span<H: Headers + Default>() {
     assert_eq!(
         headers.get_all("tracestate"),
         ["vendor=1"],
-        "no span is current"
+        "there is no current span"
     );
     let span = producer_span("entries.booked");
     span.in_scope(|| inject(&mut headers));
@@ -111,23 +110,23 @@ fn leaves_no_state_of_another_span<H: Headers + Default>() {
 }
 
 #[test]
-fn a_context_passes_through_the_headers_of_http() {
+fn http_headers_propagate_a_context() {
     round_trip::<HeaderMap>();
-    leaves_out_what_is_no_header::<HeaderMap>();
-    leaves_no_state_of_another_span::<HeaderMap>();
+    ignores_invalid_headers::<HeaderMap>();
+    removes_another_spans_tracestate::<HeaderMap>();
 }
 
 #[cfg(feature = "nats")]
 #[test]
-fn a_context_passes_through_the_headers_of_nats() {
+fn nats_headers_propagate_a_context() {
     round_trip::<async_nats::HeaderMap>();
-    leaves_out_what_is_no_header::<async_nats::HeaderMap>();
-    leaves_no_state_of_another_span::<async_nats::HeaderMap>();
+    ignores_invalid_headers::<async_nats::HeaderMap>();
+    removes_another_spans_tracestate::<async_nats::HeaderMap>();
 }
 
 #[cfg(feature = "nats")]
 #[test]
-fn headers_that_are_repeated_are_all_read() {
+fn all_values_of_a_repeated_header_are_read() {
     let _captured = capture();
     let mut headers = async_nats::HeaderMap::new();
     headers.append("traceparent", PARENT);
@@ -145,7 +144,7 @@ fn headers_that_are_repeated_are_all_read() {
 
 #[cfg(feature = "nats")]
 #[test]
-fn names_are_read_in_any_case_but_exactly_first() {
+fn header_names_are_case_insensitive_and_an_exact_match_takes_precedence() {
     let _captured = capture();
     let mut headers = async_nats::HeaderMap::new();
     headers.insert("Traceparent", PARENT);
@@ -158,7 +157,7 @@ fn names_are_read_in_any_case_but_exactly_first() {
 }
 
 #[test]
-fn what_is_malformed_or_missing_is_no_context() {
+fn a_malformed_or_missing_traceparent_extracts_no_span() {
     let _captured = capture();
     let mut headers = HeaderMap::new();
     assert!(!extract(&headers).has_active_span());
@@ -167,7 +166,7 @@ fn what_is_malformed_or_missing_is_no_context() {
 }
 
 #[test]
-fn without_a_span_nothing_is_written() {
+fn without_a_span_no_traceparent_is_injected() {
     let _captured = capture();
     let mut headers = HeaderMap::new();
     inject(&mut headers);
@@ -175,7 +174,7 @@ fn without_a_span_nothing_is_written() {
 }
 
 #[test]
-fn sending_is_a_producer_span_by_the_conventions() {
+fn a_sent_message_has_a_producer_span_by_the_conventions() {
     let captured = capture();
     let span = ended(&captured, producer_span("entries.booked"));
     assert_eq!(span.name, "send entries.booked");
@@ -191,7 +190,7 @@ fn sending_is_a_producer_span_by_the_conventions() {
 }
 
 #[test]
-fn a_template_names_the_span_and_an_inbox_does_not() {
+fn a_template_is_part_of_the_spans_name_and_an_inbox_is_not() {
     let captured = capture();
     let destination = Destination::new("entries.7.booked").template("entries.{id}.booked");
     let span = ended(&captured, producer_span(destination));
@@ -219,7 +218,7 @@ fn a_template_names_the_span_and_an_inbox_does_not() {
 }
 
 #[test]
-fn processing_is_a_consumer_span_that_is_linked_to_the_producers() {
+fn a_processed_message_has_a_consumer_span_linked_to_the_producers() {
     let captured = capture();
     let producer = received();
     let span = ended(&captured, consumer_span("entries.booked", &producer));
@@ -239,7 +238,7 @@ fn processing_is_a_consumer_span_that_is_linked_to_the_producers() {
 }
 
 #[test]
-fn a_linked_span_is_below_the_current_one() {
+fn a_linked_consumer_span_is_a_child_of_the_current_span() {
     let captured = capture();
     let outer = tracing::info_span!("worker");
     let span = outer.in_scope(|| consumer_span("entries.booked", &received()));
@@ -249,16 +248,16 @@ fn a_linked_span_is_below_the_current_one() {
 }
 
 #[test]
-fn processing_continues_the_producers_trace_where_that_is_asked_for() {
+fn a_consumer_child_span_continues_the_producers_trace() {
     let captured = capture();
     let producer = received();
-    // Not below the current one then.
+    // Not a child of the current span.
     let outer = tracing::info_span!("worker");
     let span = outer.in_scope(|| consumer_child_span("entries.booked", &producer));
     let inside = span.in_scope(Context::current);
     let tenant = inside.baggage().get("tenant").map(ToString::to_string);
     assert_eq!(tenant.as_deref(), Some("t1"));
-    // It holds the span too.
+    // The context has a handle of the span.
     drop(inside);
     let span = ended(&captured, span);
     assert_eq!(span.span_kind, SpanKind::Consumer);
@@ -272,7 +271,7 @@ fn processing_continues_the_producers_trace_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_traced_the_producers_trace_goes_on() {
+async fn without_a_subscriber_the_producers_context_is_passed_on() {
     let captured = capture();
     let _none = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
     let producer = received();
@@ -288,7 +287,7 @@ async fn where_nothing_is_traced_the_producers_trace_goes_on() {
 }
 
 #[test]
-fn without_a_producers_context_there_is_no_link_and_no_parent() {
+fn without_a_producers_context_a_consumer_span_has_no_link_and_no_parent() {
     let captured = capture();
     let none = Context::new();
     for make in [consumer_span, consumer_child_span] {
@@ -299,10 +298,10 @@ fn without_a_producers_context_there_is_no_link_and_no_parent() {
 }
 
 #[test]
-fn a_failure_is_named_by_its_type() {
+fn a_recorded_error_sets_the_error_type_and_the_status() {
     let captured = capture();
     let span = producer_span("entries.booked");
-    failed(&span, "timeout");
+    record_error(&span, "timeout");
     let span = ended(&captured, span);
     assert_eq!(span.status, Status::error(""));
     let error = ("error.type".to_owned(), "timeout".into());
@@ -310,11 +309,11 @@ fn a_failure_is_named_by_its_type() {
 }
 
 #[tokio::test]
-async fn sending_and_processing_are_measured() {
+async fn sending_and_processing_record_their_durations() {
     let captured = capture();
     let instruments = Instruments::new(&captured.meter());
     let destination = Destination::new("entries.7.booked").template("entries.{id}.booked");
-    let sent = send_by(
+    let sent = send_with(
         &instruments,
         destination,
         HeaderMap::new(),
@@ -323,15 +322,15 @@ async fn sending_and_processing_are_measured() {
     let headers = sent.await.unwrap();
     let producer = extract(&headers);
     let span = captured.span("send entries.{id}.booked");
-    let told = producer.span().span_context().span_id();
+    let injected = producer.span().span_context().span_id();
     assert_eq!(
-        told,
+        injected,
         span.0.span_context.span_id(),
-        "the headers have its context"
+        "the headers contain its context"
     );
     let failing = async { Err::<(), _>(std::io::Error::other("no")) };
     let span = consumer_span(destination, &producer);
-    let processed = process_by(&instruments, destination, span, failing);
+    let processed = process_with(&instruments, destination, span, failing);
     processed.await.unwrap_err();
     assert!(captured.span("process entries.{id}.booked").failed());
 
@@ -354,13 +353,13 @@ async fn sending_and_processing_are_measured() {
 }
 
 #[tokio::test]
-async fn work_that_is_given_up_is_measured_as_cancelled() {
+async fn a_cancelled_operation_has_the_error_type_cancelled() {
     let captured = capture();
     let instruments = Instruments::new(&captured.meter());
     let destination = Destination::new("_INBOX.x");
     let span = consumer_span(destination, &Context::new());
     let pending = std::future::pending::<Result<(), std::io::Error>>();
-    let mut processed = Box::pin(process_by(&instruments, destination, span, pending));
+    let mut processed = Box::pin(process_with(&instruments, destination, span, pending));
     assert!(futures_util::poll!(&mut processed).is_pending());
     drop(processed);
     captured
@@ -371,13 +370,13 @@ async fn work_that_is_given_up_is_measured_as_cancelled() {
 }
 
 #[tokio::test]
-async fn work_that_panics_is_measured_as_that() {
+async fn a_panicking_operation_has_the_error_type_panic() {
     let captured = capture();
     let instruments = Instruments::new(&captured.meter());
     let destination = Destination::new("entries");
     let span = consumer_span(destination, &Context::new());
-    let panics = async { panic!("as the test wants") };
-    let processed = process_by::<(), std::io::Error>(&instruments, destination, span, panics);
+    let panics = async { panic!("expected by the test") };
+    let processed = process_with::<(), std::io::Error>(&instruments, destination, span, panics);
     let panicked = std::panic::AssertUnwindSafe(processed).catch_unwind();
     panicked.await.unwrap_err();
     captured
@@ -387,14 +386,14 @@ async fn work_that_panics_is_measured_as_that() {
 }
 
 #[tokio::test]
-async fn a_server_and_a_group_are_said_where_they_are_known() {
+async fn the_server_and_the_consumer_group_are_recorded_if_set() {
     let captured = capture();
     let instruments = Instruments::new(&captured.meter());
     let destination = Destination::new("entries")
         .server("nats.internal", 4222)
         .consumer_group("bookers");
     let span = consumer_span(destination, &Context::new());
-    process_by(&instruments, destination, span, async { Ok::<_, ()>(()) })
+    process_with(&instruments, destination, span, async { Ok::<_, ()>(()) })
         .await
         .unwrap();
     captured

@@ -6,13 +6,15 @@ use opentelemetry::baggage::{BaggageExt, KeyValueMetadata};
 use opentelemetry::propagation::Injector;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+use super::trace_context::trimmed;
+
 pub(super) static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
-/// What is passed on at least and, here, at most (section 3.3.2).
-const MEMBERS: usize = 64;
-const BYTES: usize = 8192;
+/// The limits: the minimum that section 3.3.2 requires a propagator to support.
+const MAX_MEMBERS: usize = 64;
+const MAX_BYTES: usize = 8192;
 
-/// What a value cannot hold as it is.
+/// The characters of a value that are percent-encoded.
 const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -21,59 +23,53 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'\\')
     .add(b'%');
 
-/// The members of all headers, in order, as far as they are well-formed and within the limits.
-/// Nothing of what is left out is logged, as it may be anybody's data.
-pub(super) fn read<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Vec<KeyValueMetadata> {
+/// The members of all headers, in order. Members that are malformed or exceed the limits are
+/// ignored, and not logged, as they may contain personal data.
+pub(super) fn parse<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Vec<KeyValueMetadata> {
     let mut members = Vec::new();
     let mut bytes = 0;
     for member in headers.flatten().flat_map(|header| header.split(',')) {
-        let member = member.trim_matches([' ', '\t']);
-        // With the comma before it.
-        let longer = bytes + usize::from(bytes > 0) + member.len();
-        if member.is_empty() || longer > BYTES || members.len() == MEMBERS {
+        let member = trimmed(member);
+        // Including the preceding comma.
+        let total = bytes + usize::from(bytes > 0) + member.len();
+        if member.is_empty() || total > MAX_BYTES || members.len() == MAX_MEMBERS {
             continue;
         }
-        if let Some(member) = parsed(member) {
+        if let Some(member) = parse_member(member) {
             members.push(member);
-            bytes = longer;
+            bytes = total;
         }
     }
     members
 }
 
 /// `key "=" value *( ";" property )`
-fn parsed(member: &str) -> Option<KeyValueMetadata> {
-    let (pair, properties) = match member.split_once(';') {
-        Some((pair, properties)) => (pair, properties),
-        None => (member, ""),
-    };
+fn parse_member(member: &str) -> Option<KeyValueMetadata> {
+    let (pair, properties) = member.split_once(';').unwrap_or((member, ""));
     let (key, value) = pair.split_once('=')?;
-    let (key, value) = (
-        key.trim_matches([' ', '\t']),
-        value.trim_matches([' ', '\t']),
-    );
-    if !is_token(key) || !value.bytes().all(is_octet) {
+    let (key, value) = (trimmed(key), trimmed(value));
+    if !is_token(key) || !value.bytes().all(is_baggage_octet) {
         return None;
     }
-    // What is not UTF-8 becomes U+FFFD (section 3.3.1.3).
+    // Bytes that are not UTF-8 become U+FFFD (section 3.3.1.3).
     let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
     Some(KeyValueMetadata::new(
         key.to_owned(),
         value,
-        well_formed(properties).as_str(),
+        valid_properties(properties).as_str(),
     ))
 }
 
-/// Those of the properties that are `key` or `key "=" value`, without white space.
-fn well_formed(properties: &str) -> String {
+/// The properties that have the form `key` or `key "=" value`, without whitespace.
+fn valid_properties(properties: &str) -> String {
     let mut kept = String::new();
     for property in properties.split(';') {
         let (key, value) = match property.split_once('=') {
-            Some((key, value)) => (key, Some(value.trim_matches([' ', '\t']))),
+            Some((key, value)) => (key, Some(trimmed(value))),
             None => (property, None),
         };
-        let key = key.trim_matches([' ', '\t']);
-        if !is_token(key) || !value.unwrap_or_default().bytes().all(is_octet) {
+        let key = trimmed(key);
+        if !is_token(key) || !value.unwrap_or_default().bytes().all(is_baggage_octet) {
             continue;
         }
         if !kept.is_empty() {
@@ -88,18 +84,18 @@ fn well_formed(properties: &str) -> String {
     kept
 }
 
-/// RFC 9110's `token`.
+/// `token` (RFC 9110, 5.6.2).
 fn is_token(text: &str) -> bool {
-    let is_token = |it: u8| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&it);
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_token)
 }
 
-/// `baggage-octet`: printable ASCII but space, `"`, `,`, `;` and `\`.
-fn is_octet(byte: u8) -> bool {
+/// `baggage-octet`: printable ASCII without space, `"`, `,`, `;` and `\`.
+fn is_baggage_octet(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
 }
 
-pub(super) fn write(context: &Context, injector: &mut dyn Injector) {
+pub(super) fn inject(context: &Context, injector: &mut dyn Injector) {
     let baggage = context.baggage();
     if baggage.is_empty() {
         return;
@@ -108,13 +104,13 @@ pub(super) fn write(context: &Context, injector: &mut dyn Injector) {
     for (count, (key, (value, properties))) in baggage.iter().enumerate() {
         let value = utf8_percent_encode(value.as_str(), ENCODED);
         let mut member = format!("{key}={value}");
-        let properties = well_formed(properties.as_str());
+        let properties = valid_properties(properties.as_str());
         if !properties.is_empty() {
             member.push(';');
             member.push_str(&properties);
         }
-        let longer = text.len() + usize::from(!text.is_empty()) + member.len();
-        if longer > BYTES || count == MEMBERS || !is_token(key.as_str()) {
+        let total = text.len() + usize::from(!text.is_empty()) + member.len();
+        if total > MAX_BYTES || count == MAX_MEMBERS || !is_token(key.as_str()) {
             continue;
         }
         if !text.is_empty() {

@@ -1,4 +1,4 @@
-//! By the text of the recommendations, case by case.
+//! The cases of the W3C recommendations.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, Tra
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::HeaderExtractor;
 
-use super::{Headers, Propagation};
+use super::{ContextHeaders, Propagator};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
@@ -22,31 +22,31 @@ fn headers(lines: &[(&str, &str)]) -> HeaderMap {
     lines.collect()
 }
 
-/// What is read of `lines`, in both ways there are.
+/// Extracts the context of `lines` in both ways: by the scan of headers, and by the SDK's trait.
 #[track_caller]
-fn read(case: &str, lines: &[(&str, &str)]) -> Context {
+fn extract(case: &str, lines: &[(&str, &str)]) -> Context {
     let headers = headers(lines);
-    let propagation = Propagation::new(true, true);
-    let found = Headers::of(&headers, |_, _| {});
-    let mut direct = propagation.with_baggage(&found);
-    if let Some(caller) = propagation.caller(&found).map(SpanContext::from) {
-        direct = direct.with_remote_span_context(caller);
+    let propagator = Propagator::new(true, true);
+    let found = ContextHeaders::scan(&headers, |_, _| {});
+    let mut scanned = propagator.context_with_baggage(&found);
+    if let Some(caller) = propagator.remote_span(&found) {
+        scanned = scanned.with_remote_span_context(caller);
     }
-    let carried = propagation.extract_with_context(&Context::new(), &HeaderExtractor(&headers));
+    let extracted = propagator.extract_with_context(&Context::new(), &HeaderExtractor(&headers));
     assert_eq!(
-        direct.span().span_context(),
-        carried.span().span_context(),
+        scanned.span().span_context(),
+        extracted.span().span_context(),
         "{case}"
     );
-    assert_eq!(members(&direct), members(&carried), "{case}");
-    direct
+    assert_eq!(members(&scanned), members(&extracted), "{case}");
+    scanned
 }
 
 #[test]
-fn traceparent() {
+fn traceparent_is_parsed_by_the_recommendation() {
     let good = &format!("00-{TRACE}-{SPAN}-01");
     let later = |version: &str, rest: &str| format!("{version}-{TRACE}-{SPAN}-01{rest}");
-    // The flags, if it is accepted.
+    // With the flags, if it is accepted.
     type Case<'a> = (&'a str, Vec<(&'a str, String)>, Option<u8>);
     let cases: Vec<Case<'_>> = vec![
         ("missing", vec![], None),
@@ -98,17 +98,17 @@ fn traceparent() {
             None,
         ),
         (
-            "version 00 with more",
+            "version 00 with a suffix",
             vec![("traceparent", later("00", "-what"))],
             None,
         ),
         (
-            "version 00 with a hyphen more",
+            "version 00 with a trailing hyphen",
             vec![("traceparent", later("00", "-"))],
             None,
         ),
         (
-            "version 00 with a dot more",
+            "version 00 with a dot suffix",
             vec![("traceparent", later("00", ".x"))],
             None,
         ),
@@ -118,12 +118,12 @@ fn traceparent() {
             Some(1),
         ),
         (
-            "version cc with more",
+            "version cc with a suffix",
             vec![("traceparent", later("cc", "-what-the-future-will-be-like"))],
             Some(1),
         ),
         (
-            "version cc with a dot more",
+            "version cc with a dot suffix",
             vec![("traceparent", later("cc", ".what"))],
             None,
         ),
@@ -266,7 +266,7 @@ fn traceparent() {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        let context = read(case, &lines);
+        let context = extract(case, &lines);
         let span = context.span().span_context().clone();
         let Some(flags) = flags else {
             assert!(!span.is_valid(), "{case}: {span:?}");
@@ -280,7 +280,7 @@ fn traceparent() {
 }
 
 #[test]
-fn tracestate() {
+fn tracestate_is_parsed_and_propagated_by_the_recommendation() {
     let longest_key = "k".repeat(256);
     let longest_value = "v".repeat(256);
     let members = |count: usize| {
@@ -289,7 +289,7 @@ fn tracestate() {
     };
     let all_keys = "abcdefghijklmnopqrstuvwxyz0123456789_-*/";
     let all_values = "!\"#$%&'()*+-./0123456789:;<>?@ABCXYZ[\\]^_`abcxyz{|}~";
-    // What is passed on.
+    // With the propagated tracestate.
     let cases: Vec<(&str, Vec<String>, &str)> = vec![
         ("missing", vec![], ""),
         ("one", vec!["foo=1".into()], "foo=1"),
@@ -315,12 +315,12 @@ fn tracestate() {
             "foo=1,bar=2",
         ),
         (
-            "white space around members",
+            "whitespace around members",
             vec!["foo=1 \t , \t bar=2\t".into()],
             "foo=1,bar=2",
         ),
         (
-            "white space in a value",
+            "whitespace in a value",
             vec!["foo=  1 2".into()],
             "foo=  1 2",
         ),
@@ -350,7 +350,7 @@ fn tracestate() {
             vec![format!("a={all_values}")],
             "a=!\"#$%&'()*+-./0123456789:;<>?@ABCXYZ[\\]^_`abcxyz{|}~",
         ),
-        // Level 2 knows these keys, the SDK's type does not; the others go on.
+        // Level 2 allows these keys, the SDK's type does not; the others are propagated.
         (
             "a tenant of a system with a long name",
             vec!["foo=1,tenant@a-long-system-name=1,bar=2".into()],
@@ -362,7 +362,7 @@ fn tracestate() {
             "foo=1,bar=2",
         ),
         ("_ after @", vec!["a@_b=1,foo=1".into()], "foo=1"),
-        ("nothing that can go on", vec!["a@b@c=1".into()], ""),
+        ("only keys that the SDK rejects", vec!["a@b@c=1".into()], ""),
         ("a space before =", vec!["foo =1".into()], ""),
         ("a key in upper case", vec!["FOO=1".into()], ""),
         ("a key with a dot", vec!["foo.bar=1".into()], ""),
@@ -400,7 +400,7 @@ fn tracestate() {
         ),
     ];
     for (case, lines, expected) in &cases {
-        // Those whose expectation is as long as what is given.
+        // In these cases the whole tracestate is propagated.
         let whole = matches!(
             *case,
             "the longest key" | "the longest value" | "32 members"
@@ -409,25 +409,25 @@ fn tracestate() {
         let parent = format!("00-{TRACE}-{SPAN}-01");
         let mut all = vec![("traceparent", parent.as_str())];
         all.extend(lines.iter().map(|line| ("tracestate", line.as_str())));
-        let context = read(case, &all);
+        let context = extract(case, &all);
         assert!(
             context.span().span_context().is_valid(),
-            "{case}: the parent stays"
+            "{case}: the parent is kept"
         );
         let mut carrier = HashMap::new();
-        Propagation::new(true, false).inject_context(&context, &mut carrier);
-        let passed_on = carrier.get("tracestate").map_or("", String::as_str);
-        assert_eq!(passed_on, expected, "{case}");
-        let alone = read(case, &all[1..]);
+        Propagator::new(true, false).inject_context(&context, &mut carrier);
+        let propagated = carrier.get("tracestate").map_or("", String::as_str);
+        assert_eq!(propagated, expected, "{case}");
+        let alone = extract(case, &all[1..]);
         assert!(
             !alone.span().span_context().is_valid(),
-            "{case}: alone it means nothing"
+            "{case}: without traceparent it is ignored"
         );
     }
 }
 
 #[test]
-fn what_is_sent_is_version_00_with_known_flags_only() {
+fn injected_headers_have_version_00_and_only_known_flags() {
     let state = TraceState::from_key_value([("foo", "1")]).unwrap();
     let span = SpanContext::new(
         TraceId::from_hex(TRACE).unwrap(),
@@ -437,20 +437,20 @@ fn what_is_sent_is_version_00_with_known_flags_only() {
         state,
     );
     let context = Context::new().with_remote_span_context(span);
-    let propagation = Propagation::new(true, true);
+    let propagator = Propagator::new(true, true);
     let mut carrier = HashMap::new();
-    propagation.inject_context(&context, &mut carrier);
+    propagator.inject_context(&context, &mut carrier);
     assert_eq!(carrier.len(), 2);
     assert_eq!(carrier["traceparent"], format!("00-{TRACE}-{SPAN}-03"));
     assert_eq!(carrier["tracestate"], "foo=1");
-    let fields: Vec<_> = propagation.fields().collect();
+    let fields: Vec<_> = propagator.fields().collect();
     assert_eq!(fields, ["traceparent", "tracestate", "baggage"]);
 
     let mut carrier = HashMap::new();
-    propagation.inject_context(&Context::new(), &mut carrier);
-    assert!(carrier.is_empty(), "nothing to say: {carrier:?}");
-    Propagation::new(false, false).inject_context(&context, &mut carrier);
-    assert!(carrier.is_empty(), "nothing spoken: {carrier:?}");
+    propagator.inject_context(&Context::new(), &mut carrier);
+    assert!(carrier.is_empty(), "no context: {carrier:?}");
+    Propagator::new(false, false).inject_context(&context, &mut carrier);
+    assert!(carrier.is_empty(), "no format: {carrier:?}");
 }
 
 /// `key=value;properties` of each member, sorted.
@@ -465,7 +465,7 @@ fn members(context: &Context) -> Vec<String> {
 }
 
 #[test]
-fn baggage() {
+fn baggage_is_parsed_by_the_recommendation() {
     let cases: [(&str, &[&str], &[&str]); 15] = [
         ("one", &["a=1"], &["a=1|"]),
         (
@@ -473,38 +473,38 @@ fn baggage() {
             &["a=1,b=2", "c=3"],
             &["a=1|", "b=2|", "c=3|"],
         ),
-        ("white space", &[" a\t=  1 ,  b = 2 "], &["a=1|", "b=2|"]),
+        ("whitespace", &[" a\t=  1 ,  b = 2 "], &["a=1|", "b=2|"]),
         ("encoded", &["a=%20%C3%A9%2C"], &["a= é,|"]),
         ("not UTF-8", &["a=%FF"], &["a=\u{fffd}|"]),
         ("= in a value", &["a=1=2"], &["a=1=2|"]),
         ("an empty value", &["a="], &["a=|"]),
         ("properties", &["a=1; p ;q=2;;"], &["a=1|p;q=2"]),
         (
-            "properties that are none",
+            "malformed properties",
             &["a=1;b c;x=\"y\";q = 2;=3;r="],
             &["a=1|q=2;r="],
         ),
         ("no =", &["a,b=2"], &["b=2|"]),
         ("no key", &["=1,b=2"], &["b=2|"]),
-        ("a key that is no token", &["a b=1,c(=2,d=3"], &["d=3|"]),
+        ("a key that is not a token", &["a b=1,c(=2,d=3"], &["d=3|"]),
         ("a value with a space", &["a=1 2,b=2"], &["b=2|"]),
         ("a value with quotes", &["a=\"1\",b=2"], &["b=2|"]),
         ("empty", &["", " , ,"], &[]),
     ];
     for (case, lines, expected) in cases {
         let lines: Vec<_> = lines.iter().map(|line| ("baggage", *line)).collect();
-        assert_eq!(members(&read(case, &lines)), expected, "{case}");
+        assert_eq!(members(&extract(case, &lines)), expected, "{case}");
     }
 }
 
 #[test]
-fn baggage_is_limited_and_comes_back_as_it_went() {
+fn baggage_is_limited_and_survives_a_round_trip() {
     let many: Vec<_> = (0..70).map(|n| format!("k{n}=v")).collect();
-    let read_back = read("many", &[("baggage", &many.join(","))]);
-    assert_eq!(members(&read_back).len(), 64);
+    let extracted = extract("many", &[("baggage", &many.join(","))]);
+    assert_eq!(members(&extracted).len(), 64);
     let large = format!("a={},b={},c=1", "x".repeat(8000), "x".repeat(8000));
     assert_eq!(
-        members(&read("large", &[("baggage", &large)])).len(),
+        members(&extract("large", &[("baggage", &large)])).len(),
         2,
         "a and c fit"
     );
@@ -519,19 +519,23 @@ fn baggage_is_limited_and_comes_back_as_it_went() {
         KeyValueMetadata::new("three", "3", "p=\r\n;q"),
     ]);
     let mut carrier = HashMap::new();
-    Propagation::new(true, true).inject_context(&forged, &mut carrier);
+    Propagator::new(true, true).inject_context(&forged, &mut carrier);
     let mut sent: Vec<_> = carrier["baggage"].split(',').collect();
     sent.sort_unstable();
-    assert_eq!(sent, ["one=1", "three=3;q"], "no property adds a member");
+    assert_eq!(
+        sent,
+        ["one=1", "three=3;q"],
+        "a property cannot add a member"
+    );
     let mut carrier = HashMap::new();
-    Propagation::new(true, true).inject_context(&context, &mut carrier);
+    Propagator::new(true, true).inject_context(&context, &mut carrier);
     let sent = &carrier["baggage"];
     assert!(
         sent.is_ascii() && sent.contains("odd=a%20b%2Cc%3Bd%5C%22%25%C3%A9="),
         "{sent}"
     );
     assert_eq!(
-        members(&read("back", &[("baggage", sent)])),
+        members(&extract("back", &[("baggage", sent)])),
         members(&context)
     );
 }

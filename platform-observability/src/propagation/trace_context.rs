@@ -7,63 +7,38 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 pub(super) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Sampled and random: the flags that are known. Others are not passed on (section 3.2.2.5).
+/// The flags `sampled` and `random`. Unknown flags are not propagated (section 3.2.2.5).
 const KNOWN_FLAGS: u8 = 0b11;
 
-/// How many members a `tracestate` may have (section 3.3.1.1).
-const MEMBERS: usize = 32;
+/// The maximum number of members of a `tracestate` (section 3.3.1.1).
+const MAX_MEMBERS: usize = 32;
 
-/// The caller's span, as its headers tell it.
-#[derive(Debug)]
-pub(crate) struct Caller {
-    pub(crate) trace_id: TraceId,
-    pub(crate) span_id: SpanId,
-    pub(crate) flags: TraceFlags,
-    pub(crate) state: TraceState,
-}
-
-impl From<Caller> for SpanContext {
-    fn from(caller: Caller) -> Self {
-        let Caller {
-            trace_id,
-            span_id,
-            flags,
-            state,
-        } = caller;
-        Self::new(trace_id, span_id, flags, true, state)
-    }
-}
-
-/// The caller's span, by the only `traceparent` there is. If it is malformed there is none, and
-/// its `tracestate` means nothing; a malformed `tracestate` alone is left out.
+/// Parses the only `traceparent`. If it is malformed, `tracestate` is ignored, too; if only
+/// `tracestate` is malformed, only that is ignored.
 #[inline]
-pub(super) fn read<'a, I: Iterator<Item = Option<&'a str>>>(
+pub(super) fn parse<'a, I: Iterator<Item = Option<&'a str>>>(
     traceparent: &[u8],
     tracestates: impl FnOnce() -> I,
-) -> Option<Caller> {
-    let (trace_id, span_id, flags) = parent(traceparent)?;
-    Some(Caller {
-        trace_id,
-        span_id,
-        flags,
-        state: state(tracestates()).unwrap_or_default(),
-    })
+) -> Option<SpanContext> {
+    let (trace_id, span_id, flags) = parse_traceparent(traceparent)?;
+    let state = parse_tracestate(tracestates()).unwrap_or_default();
+    Some(SpanContext::new(trace_id, span_id, flags, true, state))
 }
 
-/// `version "-" trace-id "-" parent-id "-" trace-flags`, in lower-case hexadecimal digits; what
-/// follows in a later version is not read.
-fn parent(mut text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
+/// Parses `version "-" trace-id "-" parent-id "-" trace-flags`, in lower-case hexadecimal digits.
+/// The rest of a later version is ignored.
+fn parse_traceparent(mut text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;
     }
-    let (known, later) = text.split_first_chunk::<55>()?;
+    let (known, rest) = text.split_first_chunk::<55>()?;
     let [b'-', b'-', b'-'] = [known[2], known[35], known[52]] else {
         return None;
     };
     match hexadecimal(&known[..2])? {
         [0xff] => return None,
-        [0] if !later.is_empty() => return None,
-        _ if !later.is_empty() && later[0] != b'-' => return None,
+        [0] if !rest.is_empty() => return None,
+        _ if !rest.is_empty() && rest[0] != b'-' => return None,
         _ => {}
     }
     let trace_id = TraceId::from_bytes(hexadecimal(&known[3..35])?);
@@ -73,30 +48,31 @@ fn parent(mut text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
     is_valid.then_some((trace_id, span_id, TraceFlags::new(flags & KNOWN_FLAGS)))
 }
 
+/// Decodes lower-case digits only, as the recommendation demands; const-hex accepts both cases.
 #[inline]
 fn hexadecimal<const BYTES: usize>(digits: &[u8]) -> Option<[u8; BYTES]> {
     let mut bytes = [0; BYTES];
-    let mut seen = 0;
+    let mut all_values = 0;
     for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
-        let [high, low] = pair.map(value);
-        seen |= high | low;
+        let [high, low] = pair.map(digit_value);
+        all_values |= high | low;
         *byte = high << 4 | low & 0xf;
     }
-    (seen < 16).then_some(bytes)
+    (all_values < 16).then_some(bytes)
 }
 
-/// Of a digit; that of anything else is above 15. A table would take more instructions.
+/// The value of a digit; above 15 for any other character. A table would take more instructions.
 #[inline]
-fn value(digit: u8) -> u8 {
+fn digit_value(digit: u8) -> u8 {
     let number = digit.wrapping_sub(b'0');
     let letter = digit.wrapping_sub(b'a');
     let letter = if letter < 6 { letter + 10 } else { 0xff };
     if number < 10 { number } else { letter }
 }
 
-/// The members of all headers, in order; none if one of them is malformed or there twice, or if
-/// there are too many.
-fn state<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Option<TraceState> {
+/// The members of all headers, in order. `None` if a member is malformed or repeated, or if there
+/// are too many.
+fn parse_tracestate<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Option<TraceState> {
     let mut members: Vec<(&str, &str)> = Vec::new();
     for header in headers {
         for member in header?.split(',').map(trimmed) {
@@ -105,7 +81,7 @@ fn state<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Option<TraceStat
             }
             let (key, value) = member.split_once('=')?;
             let is_new = members.iter().all(|(known, _)| *known != key);
-            if !is_key(key) || !is_value(value) || !is_new || members.len() == MEMBERS {
+            if !is_key(key) || !is_value(value) || !is_new || members.len() == MAX_MEMBERS {
                 return None;
             }
             members.push((key, value));
@@ -114,40 +90,40 @@ fn state<'a>(headers: impl Iterator<Item = Option<&'a str>>) -> Option<TraceStat
     if members.is_empty() {
         return Some(TraceState::NONE);
     }
-    // The SDK's type holds fewer keys than the grammar knows; only those are left out.
-    let of = |members: &[(&str, &str)]| TraceState::from_key_value(members.iter().copied());
-    of(&members)
+    // The SDK's type rejects some keys that the grammar allows; only those are dropped.
+    let to_state = |members: &[(&str, &str)]| TraceState::from_key_value(members.iter().copied());
+    to_state(&members)
         .or_else(|_| {
-            members.retain(|member| of(&[*member]).is_ok());
-            of(&members)
+            members.retain(|member| to_state(&[*member]).is_ok());
+            to_state(&members)
         })
         .ok()
 }
 
 fn is_key(text: &str) -> bool {
-    let is_first = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
+    let is_first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
     bytes.first().is_some_and(|first| is_first(*first))
         && bytes.len() <= 256
         && bytes
             .iter()
-            .all(|it| is_first(*it) || b"_-*/@".contains(it))
+            .all(|byte| is_first(*byte) || b"_-*/@".contains(byte))
 }
 
-/// Printable ASCII but `,` and `=`; the last is no space, as the member was trimmed.
+/// Printable ASCII without `,` and `=`. It cannot end with a space, as the member was trimmed.
 fn is_value(text: &str) -> bool {
     (1..=256).contains(&text.len())
         && text
             .bytes()
-            .all(|it| matches!(it, b' '..=b'~') && it != b',' && it != b'=')
+            .all(|byte| matches!(byte, b' '..=b'~') && byte != b',' && byte != b'=')
 }
 
-/// Without what HTTP calls optional white space.
-fn trimmed(text: &str) -> &str {
+/// Without optional whitespace (RFC 9110, 5.6.3).
+pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-pub(super) fn write(span: &SpanContext, injector: &mut dyn Injector) {
+pub(super) fn inject(span: &SpanContext, injector: &mut dyn Injector) {
     if !span.is_valid() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Connections that can be cut: axum has tasks of its own for them and gives no handle to these.
+//! Connections that can be aborted. axum's server has no handle to its connections' tasks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,35 +9,34 @@ use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::request::{Count, Counted};
-
-/// A listener all of whose connections end when `cut` is cancelled.
-pub(super) struct Cuttable {
+/// A listener whose connections are aborted when `abort` is cancelled.
+pub(super) struct AbortableListener {
     pub(super) listener: TcpListener,
-    pub(super) cut: CancellationToken,
-    /// How many of them are open.
-    pub(super) open: Count,
+    pub(super) abort: CancellationToken,
+    pub(super) open_connections: TaskTracker,
 }
 
-impl Listener for Cuttable {
-    type Io = Connection;
+impl Listener for AbortableListener {
+    type Io = AbortableStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // As a trait's method it bears errors, such as of too many open files.
+    async fn accept(&mut self) -> (AbortableStream, SocketAddr) {
+        // The trait's method retries after errors, such as too many open files.
         let (stream, client) = Listener::accept(&mut self.listener).await;
-        // A token of its own, lest all connections contend for one lock.
-        let cut = self.cut.child_token();
-        let connection = Connection {
+        // A child token, so that connections do not contend for one lock.
+        let abort = self.abort.child_token();
+        let stream = AbortableStream {
             stream,
-            // Reads and writes may be awaited in two tasks.
-            cut_read: Box::pin(cut.clone().cancelled_owned()),
-            cut_write: Box::pin(cut.clone().cancelled_owned()),
-            cut,
-            _open: self.open.one(),
+            // Separate futures, as two tasks may read and write.
+            abort_read: Box::pin(abort.clone().cancelled_owned()),
+            abort_write: Box::pin(abort.clone().cancelled_owned()),
+            abort,
+            _open: self.open_connections.token(),
         };
-        (connection, client)
+        (stream, client)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -45,17 +44,17 @@ impl Listener for Cuttable {
     }
 }
 
-pub(super) struct Connection {
+pub(super) struct AbortableStream {
     stream: TcpStream,
-    cut_read: Pin<Box<WaitForCancellationFutureOwned>>,
-    cut_write: Pin<Box<WaitForCancellationFutureOwned>>,
-    cut: CancellationToken,
-    _open: Counted,
+    abort_read: Pin<Box<WaitForCancellationFutureOwned>>,
+    abort_write: Pin<Box<WaitForCancellationFutureOwned>>,
+    abort: CancellationToken,
+    _open: TaskTrackerToken,
 }
 
-impl Connection {
-    pub(super) fn cut(&self) -> &CancellationToken {
-        &self.cut
+impl AbortableStream {
+    pub(super) fn abort(&self) -> &CancellationToken {
+        &self.abort
     }
 }
 
@@ -63,26 +62,26 @@ fn aborted<T>() -> Poll<io::Result<T>> {
     Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for AbortableStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.cut_read.as_mut().poll(cx).is_ready() {
+        if self.abort_read.as_mut().poll(cx).is_ready() {
             return aborted();
         }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for AbortableStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.cut_write.as_mut().poll(cx).is_ready() {
+        if self.abort_write.as_mut().poll(cx).is_ready() {
             return aborted();
         }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
@@ -93,7 +92,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.cut_write.as_mut().poll(cx).is_ready() {
+        if self.abort_write.as_mut().poll(cx).is_ready() {
             return aborted();
         }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)

@@ -1,23 +1,25 @@
-/// Why a server did not end cleanly.
+use crate::error::Error;
+
+/// Why a server did not shut down cleanly.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The signals that stop the service could not be listened for; nothing was served.
-    #[error("the signals that stop the service cannot be listened for; nothing was served")]
+    /// The handlers for SIGTERM and SIGINT could not be installed; nothing was served.
+    #[error("cannot listen for the signals that stop the service; nothing was served")]
     Signals {
         /// Why.
         source: std::io::Error,
     },
-    /// A second signal came during the shutdown, which was not completed.
+    /// A second signal interrupted the shutdown.
     #[error(
-        "a second signal cut the shutdown short: requests, closures or telemetry may be unfinished"
+        "a second signal interrupted the shutdown: requests, shutdown hooks or telemetry may be incomplete"
     )]
     Interrupted,
-    /// All else went well, but the last telemetry was not exported.
+    /// Only the last export of telemetry failed.
     #[error("the service has stopped, but its last telemetry may be lost")]
     Telemetry {
         /// Why.
         #[from]
-        source: crate::Error,
+        source: Error,
     },
 }

@@ -1,134 +1,79 @@
-//! Requests that are counted until their response's body has ended, and end when they are cut.
+//! Counts requests until the response's body has ended, and aborts them with their connection.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::serve::IncomingStream;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tower_service::Service;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::connection::Cuttable;
+use super::connection::AbortableListener;
 
-/// How many there are: requests whose responses have not ended, connections that are open.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Count(Arc<AtomicUsize>);
-
-impl Count {
-    pub(super) fn now(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn one(&self) -> Counted {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Counted(self.clone())
-    }
-}
-
-/// One of them, until it is dropped.
-pub(super) struct Counted(Count);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Does what `Router::into_make_service_with_connect_info::<SocketAddr>` does, which only takes
-/// axum's own listeners.
+/// The client of a connection, and the token that aborts it.
 #[derive(Clone)]
-pub(super) struct Connected {
-    pub(super) router: Router,
-    pub(super) unfinished: Count,
+pub(super) struct Peer {
+    address: SocketAddr,
+    abort: CancellationToken,
 }
 
-impl Service<IncomingStream<'_, Cuttable>> for Connected {
-    type Response = Connection;
-    type Error = Infallible;
-    type Future = Ready<Result<Connection, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, stream: IncomingStream<'_, Cuttable>) -> Self::Future {
-        ready(Ok(Connection {
-            router: self.router.clone(),
-            unfinished: self.unfinished.clone(),
-            client: *stream.remote_addr(),
-            cut: stream.io().cut().clone(),
-        }))
+impl Connected<IncomingStream<'_, AbortableListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, AbortableListener>) -> Self {
+        Self {
+            address: *stream.remote_addr(),
+            abort: stream.io().abort().clone(),
+        }
     }
 }
 
-/// The service of one connection.
-#[derive(Clone)]
-pub(super) struct Connection {
-    router: Router,
-    unfinished: Count,
-    client: SocketAddr,
-    cut: CancellationToken,
-}
-
-impl Service<Request> for Connection {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request>::poll_ready(&mut self.router, cx)
-    }
-
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        request.extensions_mut().insert(ConnectInfo(self.client));
-        let counted = self.unfinished.one();
-        let response = self.router.call(request);
-        let cut = self.cut.clone();
-        Box::pin(async move {
-            tokio::select! {
-                response = response => {
-                    let response = response?;
-                    // An upgrade is the end of the request as HTTP has it.
-                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                        return Ok(response);
-                    }
-                    Ok(response.map(|inner| Body::new(CountedBody {
-                        inner,
-                        cut: cut.cancelled_owned(),
-                        _counted: counted,
-                    })))
-                }
-                // No one reads it: the connection is cut, too. But hyper may not notice as long
-                // as it waits for a response and has the next request in its buffer.
-                () = cut.cancelled() => Ok(StatusCode::SERVICE_UNAVAILABLE.into_response()),
+/// The middleware of all requests.
+pub(super) async fn run(
+    State(open_requests): State<TaskTracker>,
+    ConnectInfo(Peer { address, abort }): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    request.extensions_mut().insert(ConnectInfo(address));
+    let open = open_requests.token();
+    tokio::select! {
+        response = next.run(request) => {
+            // An upgrade ends the HTTP request.
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return response;
             }
-        })
+            response.map(|inner| Body::new(AbortableBody {
+                inner,
+                abort: abort.cancelled_owned(),
+                _open: open,
+            }))
+        }
+        // Nobody receives this response, as the connection is aborted, too. But hyper does not poll
+        // the connection while it waits for a response and has the next request in its buffer.
+        () = abort.cancelled() => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 
 pin_project! {
-    struct CountedBody {
+    struct AbortableBody {
         #[pin]
         inner: Body,
         #[pin]
-        cut: WaitForCancellationFutureOwned,
-        _counted: Counted,
+        abort: WaitForCancellationFutureOwned,
+        _open: TaskTrackerToken,
     }
 }
 
-impl HttpBody for CountedBody {
+impl HttpBody for AbortableBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -137,7 +82,7 @@ impl HttpBody for CountedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = self.project();
-        if this.cut.poll(cx).is_ready() {
+        if this.abort.poll(cx).is_ready() {
             let aborted = io::Error::from(io::ErrorKind::ConnectionAborted);
             return Poll::Ready(Some(Err(axum::Error::new(aborted))));
         }

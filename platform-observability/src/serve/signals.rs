@@ -1,17 +1,17 @@
-//! The signals that ask a process to stop.
+//! The signals that stop the process.
 
 use std::io;
 
-/// From now on these signals no longer end the process by themselves.
+/// While these handlers exist, and after, the signals no longer end the process.
 #[cfg(unix)]
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(super) struct OsSignals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
-impl Signals {
+impl OsSignals {
     pub(super) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
@@ -20,7 +20,7 @@ impl Signals {
         })
     }
 
-    /// The name of the next one.
+    /// Waits for the next signal, and returns its name.
     pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             Some(()) = self.terminate.recv() => "SIGTERM",
@@ -30,13 +30,13 @@ impl Signals {
     }
 }
 
-/// From now on Ctrl-C no longer ends the process by itself.
+/// Once it is awaited, Ctrl-C no longer ends the process.
 #[cfg(not(unix))]
 #[derive(Debug)]
-pub(super) struct Signals;
+pub(super) struct OsSignals;
 
 #[cfg(not(unix))]
-impl Signals {
+impl OsSignals {
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self)
     }

@@ -126,7 +126,7 @@ fn serve(seconds: u64) -> ! {
         // Its log would say that the endpoint is dead, on this process's standard error.
         let mut builder = Telemetry::builder("bench").log_filter("error");
         if let Some(directory) = std::env::var_os(SPOOL) {
-            builder = builder.spool(Spool::at(directory));
+            builder = builder.spool(Spool::new(directory));
         }
         let telemetry = builder.init().unwrap();
         let app = Router::new()

@@ -262,7 +262,7 @@ fn set_up() -> Vec<Router> {
     let services = [
         bare(),
         bare().layer(tower::layer::util::Identity::new()),
-        bare().layer(HttpLayer::of_providers(&tracer, &meter).parent_based()),
+        bare().layer(HttpLayer::from_providers(&tracer, &meter).parent_based()),
         bare().layer(opentelemetry_instrumentation_tower::http::server::Layer::new()),
         bare().layer(axum_tracing_opentelemetry::middleware::OtelAxumLayer::default()),
         bare()

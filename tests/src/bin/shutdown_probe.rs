@@ -82,7 +82,7 @@ fn one_worker() -> Runtime {
 fn started() -> Telemetry {
     let mut builder = Telemetry::builder("probe");
     if let Ok(deadline) = std::env::var("PROBE_DEADLINE") {
-        builder = builder.shutdown_within(Duration::from_millis(deadline.parse().unwrap()));
+        builder = builder.shutdown_timeout(Duration::from_millis(deadline.parse().unwrap()));
     }
     builder.init().unwrap()
 }

@@ -22,7 +22,7 @@ use opentelemetry::trace::{
 };
 use platform_audit::routing::{Router, get, post};
 use platform_audit::{Actor, Audit, AuditTx, audited};
-use platform_observability::{BuildInfo, Limits, PoolUse, Spool, Telemetry};
+use platform_observability::{BuildInfo, Limits, PoolState, Spool, Telemetry};
 use sqlx::{Sqlite, SqlitePool};
 
 #[audited(action = "entry.create")]
@@ -55,10 +55,10 @@ async fn panics() {
 async fn serve() -> serde_json::Value {
     let mut builder = Telemetry::builder("probe");
     if let Ok(deadline) = std::env::var("PROBE_DEADLINE") {
-        builder = builder.shutdown_within(Duration::from_millis(deadline.parse().unwrap()));
+        builder = builder.shutdown_timeout(Duration::from_millis(deadline.parse().unwrap()));
     }
     if let Some(directory) = std::env::var_os("PROBE_SPOOL") {
-        builder = builder.spool(Spool::at(directory));
+        builder = builder.spool(Spool::new(directory));
     }
     let build = BuildInfo::new("1.2.3").first_revision([Some("0af7651")]);
     let limits = Limits::default().attribute_value_length(100);
@@ -85,7 +85,7 @@ async fn serve() -> serde_json::Value {
     let pool = SqlitePool::connect(&url).await.unwrap();
     let observed = pool.clone();
     telemetry.observe_pool("ledger", move || {
-        (!observed.is_closed()).then(|| PoolUse {
+        (!observed.is_closed()).then(|| PoolState {
             size: observed.size(),
             idle: observed.num_idle(),
             max: observed.options().get_max_connections(),

@@ -1,7 +1,7 @@
-//! Against backends that misbehave, over real sockets.
+//! Export to misbehaving endpoints, over real sockets.
 
-mod answers;
 mod requests;
+mod responses;
 mod self_test;
 mod spool;
 mod tls;
@@ -18,25 +18,27 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{
     Link, Span, SpanContext, SpanId, TraceFlags, TraceId, TraceState, Tracer, TracerProvider,
 };
+use opentelemetry_otlp::Compression;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::trace::Sampler;
 
 use super::{Providers, SignalStatus, Spool};
-use crate::Error;
-use crate::client::tests::closed_port;
-use crate::config::{Batches, Compression, Destination, Destinations, Endpoint, Limits, Tls};
+use crate::config::{BatchConfig, Config, Endpoint, Exporter, Limits, Tls};
+use crate::error::Error;
+use crate::http::closed_port;
+use crate::signal::{PerSignal, Signal};
 
 /// Long enough for anything that should happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the backend does with a request, by its number from 0.
+/// What the endpoint does with a request, by its number from 0.
 type Script = fn(usize, TcpStream);
 
 struct Backend {
     url: String,
     requests: Arc<AtomicUsize>,
-    /// How many bytes the largest request's body had.
+    /// The size of the largest request's body.
     largest: Arc<AtomicUsize>,
 }
 
@@ -66,7 +68,7 @@ fn backend(script: Script) -> Backend {
     }
 }
 
-/// The head, in lower case, and the body.
+/// Reads the head, in lower case, and the body.
 fn read_request(mut stream: impl Read) -> Option<(String, Vec<u8>)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -82,7 +84,7 @@ fn read_request(mut stream: impl Read) -> Option<(String, Vec<u8>)> {
     Some((head, body))
 }
 
-fn answer(mut stream: impl Write, status: &str, headers: &str, body: &[u8]) {
+fn respond(mut stream: impl Write, status: &str, headers: &str, body: &[u8]) {
     let length = body.len();
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n"
@@ -92,74 +94,82 @@ fn answer(mut stream: impl Write, status: &str, headers: &str, body: &[u8]) {
 }
 
 fn providers(url: &str, timeout: Duration, queue: usize) -> Providers {
-    spooling(url, timeout, queue, None)
+    providers_with_spool(url, timeout, queue, None)
 }
 
-fn spooling(url: &str, timeout: Duration, queue: usize, spool: Option<Spool>) -> Providers {
-    limited(
-        url,
-        timeout,
-        queue,
-        spool,
-        Compression::Gzip,
-        Limits::default(),
-    )
-}
-
-fn limited(
+fn providers_with_spool(
     url: &str,
     timeout: Duration,
     queue: usize,
     spool: Option<Spool>,
-    compression: Compression,
-    limits: Limits,
 ) -> Providers {
-    let mut all = destinations(url, timeout, queue, limits);
-    for destination in [&mut all.traces, &mut all.metrics, &mut all.logs] {
-        if let Destination::Otlp(endpoint) = destination {
-            endpoint.compression = compression;
-        }
-    }
-    started(&all, spool)
+    providers_with(
+        url,
+        timeout,
+        queue,
+        spool,
+        Some(Compression::Gzip),
+        Limits::default(),
+    )
 }
 
-/// Everything to `url`, as little as may be said of it.
-fn destinations(url: &str, timeout: Duration, queue: usize, limits: Limits) -> Destinations {
-    let endpoint = || {
-        Destination::Otlp(Endpoint {
+fn providers_with(
+    url: &str,
+    timeout: Duration,
+    queue: usize,
+    spool: Option<Spool>,
+    compression: Option<Compression>,
+    limits: Limits,
+) -> Providers {
+    let mut config = config_for(url, timeout, queue, limits);
+    for signal in Signal::ALL {
+        endpoint(&mut config, signal).compression = compression;
+    }
+    start(&config, spool)
+}
+
+/// Exports all signals to `url`.
+fn config_for(url: &str, timeout: Duration, queue: usize, limits: Limits) -> Config {
+    let exporter = |_| {
+        Exporter::Otlp(Endpoint {
             url: url.to_owned(),
             headers: Vec::new(),
-            compression: Compression::Gzip,
+            compression: Some(Compression::Gzip),
             timeout,
             tls: Tls::default(),
         })
     };
-    let batches = Batches {
-        queue,
-        size: queue.min(512),
-        delay: Duration::from_secs(5),
+    let batches = BatchConfig {
+        max_queue_size: queue,
+        max_export_batch_size: queue.min(512),
+        schedule_delay: Duration::from_secs(5),
     };
-    Destinations {
-        traces: endpoint(),
-        metrics: endpoint(),
-        logs: endpoint(),
+    Config {
+        exporters: PerSignal::from_fn(exporter),
         disabled: false,
         sampler: Sampler::AlwaysOn,
-        sampling: crate::http::Sampling::default(),
-        methods: crate::http::Methods::default(),
-        propagation: crate::propagation::Propagation::new(true, true),
+        sampling: crate::http::SamplingHint::default(),
+        methods: crate::http::KnownMethods::default(),
+        propagator: crate::propagation::Propagator::new(true, true),
         limits,
-        spans: batches,
-        log_records: batches,
+        span_batches: batches,
+        log_batches: batches,
         metric_interval: Duration::from_secs(60),
         temporality: Temporality::Cumulative,
     }
 }
 
-fn started(destinations: &Destinations, spool: Option<Spool>) -> Providers {
+fn endpoint(config: &mut Config, signal: Signal) -> &mut Endpoint {
+    match &mut config.exporters[signal] {
+        Exporter::Otlp(endpoint) => endpoint,
+        other => panic!("not an endpoint: {other:?}"),
+    }
+}
+
+fn start(config: &Config, spool: Option<Spool>) -> Providers {
     let resource = Resource::builder_empty().build();
     let spool = spool.map(|spool| spool.open().unwrap());
-    let providers = Providers::new(destinations, &resource, spool.as_ref()).unwrap();
+    let providers = Providers::new(config, &resource, spool.as_ref()).unwrap();
     providers.start().unwrap();
     providers
 }
@@ -182,7 +192,7 @@ fn logs(providers: &Providers, count: usize) {
     }
 }
 
-/// A signal whose items wait in a queue.
+/// A signal whose items are queued.
 #[derive(Clone, Copy, Debug)]
 enum Queued {
     Spans,
@@ -192,7 +202,7 @@ enum Queued {
 const QUEUED: [Queued; 2] = [Queued::Spans, Queued::Logs];
 
 impl Queued {
-    fn make(self, providers: &Providers, count: usize) {
+    fn emit(self, providers: &Providers, count: usize) {
         match self {
             Self::Spans => spans(providers, count),
             Self::Logs => logs(providers, count),
@@ -200,16 +210,16 @@ impl Queued {
     }
 
     fn status(self, providers: &Providers) -> SignalStatus {
-        let status = providers.ledgers.status();
+        let status = providers.status();
         match self {
             Self::Spans => status.traces,
             Self::Logs => status.logs,
         }
     }
 
-    /// Sends what there is; what became of it.
-    fn flushed(self, providers: &Providers) -> SignalStatus {
-        // Its error is what the status tells more of.
+    /// Flushes the queue, and returns the signal's status.
+    fn flush(self, providers: &Providers) -> SignalStatus {
+        // The status contains the error.
         let _ = match self {
             Self::Spans => providers.tracer.as_ref().unwrap().force_flush(),
             Self::Logs => providers.logger.as_ref().unwrap().force_flush(),
@@ -217,7 +227,7 @@ impl Queued {
         self.status(providers)
     }
 
-    /// The instrument that tells the same, such as `exporter` and `exported`.
+    /// The name of an instrument, for components such as `exporter`.
     fn instrument(self, component: &str, what: &str) -> String {
         let item = match self {
             Self::Spans => "span",
@@ -227,33 +237,33 @@ impl Queued {
     }
 }
 
-/// Sends what there is; what became of the spans.
-fn flushed(providers: &Providers) -> SignalStatus {
-    Queued::Spans.flushed(providers)
+/// Flushes the queue of spans, and returns their status.
+fn flush(providers: &Providers) -> SignalStatus {
+    Queued::Spans.flush(providers)
 }
 
-/// What became of the spans once `settled` says that it is settled.
-fn awaited(providers: &Providers, settled: impl Fn(&SignalStatus) -> bool) -> SignalStatus {
+/// Waits until the status of the spans is `settled`.
+fn wait_for(providers: &Providers, settled: impl Fn(&SignalStatus) -> bool) -> SignalStatus {
     let began = std::time::Instant::now();
     loop {
-        let status = flushed(providers);
-        if settled(&status) || began.elapsed() > PATIENCE {
+        let status = flush(providers);
+        if settled(&status) || began.elapsed() > TIMEOUT {
             return status;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Stops `providers`, and waits for what comes of it.
-fn stopped(providers: Providers) -> Result<(), Error> {
+/// Shuts `providers` down, and waits for the result.
+fn shut_down(providers: Providers) -> Result<(), Error> {
     let (done, ended) = mpsc::channel();
-    let stopping = providers.shut_down(PATIENCE, move |result| done.send(result).unwrap());
+    let stopping = providers.shut_down(TIMEOUT, move |result| done.send(result).unwrap());
     stopping.unwrap();
-    ended.recv_timeout(PATIENCE).unwrap()
+    ended.recv_timeout(TIMEOUT).unwrap()
 }
 
 #[track_caller]
-fn balanced(status: &SignalStatus, made: u64) {
+fn assert_balanced(status: &SignalStatus, emitted: u64) {
     let SignalStatus {
         waiting,
         spooled,
@@ -265,7 +275,7 @@ fn balanced(status: &SignalStatus, made: u64) {
     } = *status;
     assert_eq!(
         waiting + spooled + exported + dropped_queue_full + dropped_failed + rejected,
-        made,
+        emitted,
         "{status:?}"
     );
 }

@@ -1,40 +1,40 @@
-//! How large a request is, and how it is compressed.
+//! The size and the compression of requests.
 
 use super::*;
 
-/// What Axiom takes at most of one request.
-const MOST: usize = 4 * 1024 * 1024;
+/// The largest request that Axiom accepts.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// To a backend that sees how large requests are, as they are not compressed.
-fn plain(backend: &Backend, queue: usize) -> Providers {
-    let (compression, limits) = (Compression::None, Limits::default());
-    limited(&backend.url, PATIENCE, queue, None, compression, limits)
+/// Sends uncompressed requests, so that the endpoint sees their size.
+fn uncompressed(backend: &Backend, queue: usize) -> Providers {
+    let (compression, limits) = (None, Limits::default());
+    providers_with(&backend.url, TIMEOUT, queue, None, compression, limits)
 }
 
 #[track_caller]
-fn fit(backend: &Backend) {
+fn assert_requests_fit(backend: &Backend) {
     let largest = backend.largest.load(Ordering::SeqCst);
-    assert!((1 << 20..MOST).contains(&largest), "{largest} bytes");
+    assert!((1 << 20..MAX_BYTES).contains(&largest), "{largest} bytes");
 }
 
 #[test]
-fn what_is_too_large_for_one_request_is_cut() {
-    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
-    let providers = plain(&backend, 100);
+fn spans_too_large_for_one_request_are_split() {
+    let backend = backend(|_, stream| respond(&stream, "200 OK", "", b""));
+    let providers = uncompressed(&backend, 100);
     let tracer = providers.tracer.as_ref().unwrap().tracer("test");
     for _ in 0..10 {
         let mut span = tracer.start("large");
         span.set_attribute(KeyValue::new("text", "x".repeat(1 << 20)));
         span.end();
     }
-    let status = flushed(&providers);
+    let status = flush(&providers);
     assert_eq!(status.exported, 10);
     let requests = backend.requests.load(Ordering::SeqCst);
     assert!(
         (4..=10).contains(&requests),
         "{requests} requests for 10 MiB"
     );
-    // What a caller sent is part of it.
+    // A caller's tracestate counts, too.
     let member = |n: usize| (format!("member{n}"), "x".repeat(256));
     let state = TraceState::from_key_value((0..32).map(member)).unwrap();
     let (trace, span) = (TraceId::from(1), SpanId::from(1));
@@ -44,30 +44,29 @@ fn what_is_too_large_for_one_request_is_cut() {
         let large = tracer.span_builder("large").with_links(links);
         large.start(&tracer).end();
     }
-    assert_eq!(flushed(&providers).exported, 20);
+    assert_eq!(flush(&providers).exported, 20);
     let requests = backend.requests.load(Ordering::SeqCst) - requests;
     assert!(
         (4..=10).contains(&requests),
         "{requests} requests for 10 MiB"
     );
-    // Many small attributes, of which each has its frame.
+    // Many small attributes, each with its overhead.
     for _ in 0..100 {
         let mut span = tracer.start("many");
         span.set_attributes((0..128).map(|n| KeyValue::new(format!("key{n}"), "x".repeat(300))));
         span.end();
     }
-    assert_eq!(flushed(&providers).exported, 120);
-    fit(&backend);
+    assert_eq!(flush(&providers).exported, 120);
+    assert_requests_fit(&backend);
 }
 
-/// As many as fit into so few bytes, if a batch may be as large.
 #[test]
-fn what_is_too_many_for_one_request_is_cut() {
-    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
-    let mut destinations = destinations(&backend.url, PATIENCE, 30_000, Limits::default());
-    destinations.spans.size = 30_000;
-    destinations.log_records.size = 30_000;
-    let providers = started(&destinations, None);
+fn more_items_than_one_request_may_have_are_split() {
+    let backend = backend(|_, stream| respond(&stream, "200 OK", "", b""));
+    let mut config = config_for(&backend.url, TIMEOUT, 30_000, Limits::default());
+    config.span_batches.max_export_batch_size = 30_000;
+    config.log_batches.max_export_batch_size = 30_000;
+    let providers = start(&config, None);
     let tracer = providers.tracer.as_ref().unwrap().tracer("test");
     let logger = providers.logger.as_ref().unwrap();
     let scope = logger.logger("test");
@@ -75,17 +74,17 @@ fn what_is_too_many_for_one_request_is_cut() {
         tracer.start("").end();
         scope.emit(scope.create_log_record());
     }
-    assert_eq!(flushed(&providers).exported, 10_001);
+    assert_eq!(flush(&providers).exported, 10_001);
     assert_eq!(backend.requests.load(Ordering::SeqCst), 2, "10,000 and one");
     logger.force_flush().unwrap();
-    assert_eq!(providers.ledgers.status().logs.exported, 10_001);
+    assert_eq!(providers.status().logs.exported, 10_001);
     assert_eq!(backend.requests.load(Ordering::SeqCst), 4, "10,000 and one");
 }
 
 #[test]
-fn log_records_that_are_too_large_for_one_request_are_cut() {
-    let backend = backend(|_, stream| answer(&stream, "200 OK", "", b""));
-    let providers = plain(&backend, 100);
+fn log_records_too_large_for_one_request_are_split() {
+    let backend = backend(|_, stream| respond(&stream, "200 OK", "", b""));
+    let providers = uncompressed(&backend, 100);
     let logger = providers.logger.as_ref().unwrap();
     let scope = logger.logger("test");
     for _ in 0..10 {
@@ -94,22 +93,22 @@ fn log_records_that_are_too_large_for_one_request_are_cut() {
         scope.emit(record);
     }
     logger.force_flush().unwrap();
-    assert_eq!(providers.ledgers.status().logs.exported, 10);
+    assert_eq!(providers.status().logs.exported, 10);
     let requests = backend.requests.load(Ordering::SeqCst);
     assert!(
         (4..=10).contains(&requests),
         "{requests} requests for 10 MiB"
     );
-    fit(&backend);
+    assert_requests_fit(&backend);
 }
 
 #[test]
-fn metrics_that_are_too_large_for_one_request_are_cut_and_counted() {
+fn metrics_too_large_for_one_request_are_split_and_counted() {
     let backend = backend(|n, stream| match n {
-        0 => answer(&stream, "400 Bad Request", "", b""),
-        _ => answer(&stream, "200 OK", "", b""),
+        0 => respond(&stream, "400 Bad Request", "", b""),
+        _ => respond(&stream, "200 OK", "", b""),
     });
-    let providers = plain(&backend, 100);
+    let providers = uncompressed(&backend, 100);
     let meter = providers.meter.as_ref().unwrap();
     let counter = meter.meter("test").u64_counter("made").build();
     for n in 0..1000 {
@@ -119,7 +118,7 @@ fn metrics_that_are_too_large_for_one_request_are_cut_and_counted() {
         );
     }
     meter.force_flush().unwrap_err();
-    let status = providers.ledgers.status().metrics;
+    let status = providers.status().metrics;
     let requests = backend.requests.load(Ordering::SeqCst);
     assert!((3..=8).contains(&requests), "{requests} requests for 8 MiB");
     assert!(
@@ -128,15 +127,15 @@ fn metrics_that_are_too_large_for_one_request_are_cut_and_counted() {
     );
     let counted = status.dropped_failed + status.exported;
     assert_eq!(counted, 1000, "{status:?}");
-    fit(&backend);
+    assert_requests_fit(&backend);
 }
 
-/// With a spool also, from whose files a request is sent as it was kept.
+/// Also with a spool, which stores encoded requests.
 #[cfg(feature = "zstd")]
 #[test]
-fn what_is_sent_is_compressed_and_cut_as_it_was_asked_for() {
+fn requests_are_compressed_and_values_truncated_as_configured() {
     let folder = tempfile::tempdir().unwrap();
-    for spool in [None, Some(Spool::at(folder.path().join("spool")))] {
+    for spool in [None, Some(Spool::new(folder.path().join("spool")))] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
         let (sent, received) = mpsc::channel();
@@ -145,18 +144,18 @@ fn what_is_sent_is_compressed_and_cut_as_it_was_asked_for() {
                 let stream = stream.unwrap();
                 if let Some(request) = read_request(&stream) {
                     let _ = sent.send(request);
-                    answer(&stream, "200 OK", "", b"");
+                    respond(&stream, "200 OK", "", b"");
                 }
             }
         });
         let limits = Limits::default().attribute_value_length(5);
-        let providers = limited(&url, PATIENCE, 100, spool, Compression::Zstd, limits);
+        let providers = providers_with(&url, TIMEOUT, 100, spool, Some(Compression::Zstd), limits);
         let tracer = providers.tracer.as_ref().unwrap().tracer("test");
         let mut span = tracer.start("work");
         span.set_attribute(KeyValue::new("text", "a-long-text"));
         span.end();
-        flushed(&providers);
-        let (head, body) = received.recv_timeout(PATIENCE).unwrap();
+        flush(&providers);
+        let (head, body) = received.recv_timeout(TIMEOUT).unwrap();
         assert!(head.contains("content-encoding: zstd\r\n"), "{head}");
         let plain = zstd::stream::decode_all(body.as_slice()).unwrap();
         let text = String::from_utf8_lossy(&plain);

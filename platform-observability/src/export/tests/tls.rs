@@ -1,4 +1,4 @@
-//! Certificates that no public authority has signed.
+//! Private certificate authorities and mutual TLS.
 
 use std::io::Write as _;
 
@@ -19,7 +19,7 @@ fn authority() -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A certificate for `127.0.0.1`, and its key, as PEM and as DER.
+/// A certificate for `127.0.0.1` and its key, as PEM and DER.
 struct Certified {
     pem: Vec<u8>,
     certificate: CertificateDer<'static>,
@@ -38,8 +38,8 @@ fn certified(by: &Authority, purpose: ExtendedKeyUsagePurpose) -> Certified {
     }
 }
 
-/// Takes everything from clients whose certificate `authority` has signed, over TLS.
-fn backend_for(authority: &Authority) -> String {
+/// An endpoint that accepts clients whose certificate `authority` has signed.
+fn tls_backend(authority: &Authority) -> String {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(authority.der().clone()).unwrap();
@@ -60,7 +60,7 @@ fn backend_for(authority: &Authority) -> String {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut stream = StreamOwned::new(connection, stream.unwrap());
             if read_request(&mut stream).is_some() {
-                answer(&mut stream, "200 OK", "", b"");
+                respond(&mut stream, "200 OK", "", b"");
                 stream.conn.send_close_notify();
                 let _ = stream.flush();
             }
@@ -69,61 +69,60 @@ fn backend_for(authority: &Authority) -> String {
     url
 }
 
-fn with(url: &str, tls: &Tls, patience: Duration) -> Providers {
-    let mut all = destinations(url, patience, 100, Limits::default());
-    all.metrics = Destination::Nowhere;
-    all.logs = Destination::Nowhere;
-    if let Destination::Otlp(endpoint) = &mut all.traces {
-        endpoint.tls = tls.clone();
-    }
-    started(&all, None)
+fn providers_with_tls(url: &str, tls: &Tls, timeout: Duration) -> Providers {
+    let mut config = config_for(url, timeout, 100, Limits::default());
+    config.exporters.metrics = Exporter::None;
+    config.exporters.logs = Exporter::None;
+    endpoint(&mut config, Signal::Traces).tls = tls.clone();
+    start(&config, None)
 }
 
 #[test]
-fn an_endpoint_is_trusted_by_the_authority_that_is_named_and_shown_the_certificate() {
-    let (ours, anothers) = (authority(), authority());
-    let url = backend_for(&ours);
-    let client = certified(&ours, ExtendedKeyUsagePurpose::ClientAuth).pem;
-    let stranger = certified(&anothers, ExtendedKeyUsagePurpose::ClientAuth).pem;
+fn the_configured_authority_and_client_certificate_are_used() {
+    let (trusted, other) = (authority(), authority());
+    let url = tls_backend(&trusted);
+    let client = certified(&trusted, ExtendedKeyUsagePurpose::ClientAuth).pem;
+    let untrusted = certified(&other, ExtendedKeyUsagePurpose::ClientAuth).pem;
     let pem = |authority: &Authority| Some(authority.pem().into_bytes());
-    for (authorities, client, taken) in [
-        (pem(&ours), Some(client.clone()), 1),
-        (pem(&ours), None, 0),
-        (pem(&ours), Some(stranger), 0),
-        (pem(&anothers), Some(client.clone()), 0),
+    for (authorities, identity, exported) in [
+        (pem(&trusted), Some(client.clone()), 1),
+        (pem(&trusted), None, 0),
+        (pem(&trusted), Some(untrusted), 0),
+        (pem(&other), Some(client.clone()), 0),
         (None, Some(client), 0),
     ] {
         let tls = Tls {
             authorities,
-            client,
+            identity,
         };
-        // What is refused is tried again until then.
-        let patience = match taken {
-            1 => PATIENCE,
+        // A failed handshake is retried until the timeout.
+        let timeout = match exported {
+            1 => TIMEOUT,
             _ => Duration::from_millis(700),
         };
-        let providers = with(&url, &tls, patience);
+        let providers = providers_with_tls(&url, &tls, timeout);
         spans(&providers, 1);
-        let status = flushed(&providers);
-        assert_eq!((status.exported, status.dropped_failed), (taken, 1 - taken));
-        assert_eq!(status.trouble.is_none(), taken == 1, "{status:?}");
+        let status = flush(&providers);
+        assert_eq!(
+            (status.exported, status.dropped_failed),
+            (exported, 1 - exported)
+        );
+        assert_eq!(status.last_error.is_none(), exported == 1, "{status:?}");
     }
 }
 
 #[test]
-fn what_is_no_certificate_is_refused_at_the_start() {
+fn an_invalid_certificate_is_an_error_at_start_up() {
     let pem = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_vec();
     let url = "https://127.0.0.1:1/v1/traces";
-    for (authorities, client) in [(None, Some(pem.clone())), (Some(pem), None)] {
-        let mut all = destinations(url, PATIENCE, 100, Limits::default());
-        if let Destination::Otlp(endpoint) = &mut all.traces {
-            endpoint.tls = Tls {
-                authorities,
-                client,
-            };
-        }
+    for (authorities, identity) in [(None, Some(pem.clone())), (Some(pem), None)] {
+        let mut config = config_for(url, TIMEOUT, 100, Limits::default());
+        endpoint(&mut config, Signal::Traces).tls = Tls {
+            authorities,
+            identity,
+        };
         let resource = Resource::builder_empty().build();
-        let error = Providers::new(&all, &resource, None).unwrap_err();
+        let error = Providers::new(&config, &resource, None).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("traces") && text.contains("OTEL_EXPORTER_OTLP_CLIENT_KEY"),
