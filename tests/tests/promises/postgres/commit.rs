@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use platform_audit::routing::post;
 use platform_audit::{Actor, Outcome, audited};
 use platform_tests::wire::Wire;
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 
 use super::cases::{Entry, Failure, Service, Tx, insert, record_id, wait_until};
 use super::database;
@@ -293,9 +293,17 @@ async fn a_connection_to_a_server_that_takes_no_writes_is_not_kept() {
         .unwrap();
     let standby = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = there, pg_catalog, public', current_database()); END $$";
     sqlx::raw_sql(standby).execute(&service.pool).await.unwrap();
-    service
-        .scalar("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
-        .await;
+    // Sent from outside the pool: a pooled connection would survive, keep its search path, and
+    // might be the next one that is used.
+    let ended = "SELECT bool_and(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let mut outside = PgConnection::connect_with(&service.pool.connect_options())
+        .await
+        .unwrap();
+    let ended: bool = sqlx::query_scalar(ended)
+        .fetch_one(&mut outside)
+        .await
+        .unwrap();
+    assert!(ended);
     let given_up = pids().await;
     assert_ne!(given_up[0], given_up[1]);
 }
