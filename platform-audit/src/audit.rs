@@ -15,21 +15,24 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::__private::{AuditedAction, Call};
+use crate::action::AuditedAction;
+use crate::actor_source::{ActorSource, Actors, ClientAddresses};
 use crate::check::{Explanation, Finding, Report};
-use crate::context::{ActorSource, Actors, ClientAddresses, Core, Unit};
+use crate::core::{Core, summarise};
 use crate::error::{Error, TransactionError};
 #[cfg(feature = "explorer")]
 use crate::explorer::{Access, Explorer};
-use crate::flood::{Flood, PER_MINUTE, summarise};
-use crate::guard::AuditLayer;
-use crate::meters::{AuditStatus, Meters};
+use crate::handler::Call;
+use crate::layer::AuditLayer;
+use crate::metrics::{AuditStatus, Metrics};
+use crate::operation::Operation;
 use crate::query::AuditReader;
+use crate::rate_limit::{PER_MINUTE, RateLimiter};
 use crate::record::{Actor, AuditRecord, Outcome, check_action};
 use crate::store::{AnyStore, AuditDatabase, Store, Tables, maintain, schema_name};
-use crate::tx::AuditTx;
-use crate::uncut::{Uncut, uncut};
-use crate::work::{Committed, Work};
+use crate::transaction::AuditTx;
+use crate::transaction::{CommitOutcome, Committer};
+use crate::transaction::{DetachOnDrop, detach_on_drop};
 
 /// How long an abandoned handler may still take, unless the service says otherwise.
 const GRACE: Duration = Duration::from_secs(30);
@@ -37,10 +40,10 @@ const GRACE: Duration = Duration::from_secs(30);
 /// How long a COMMIT may take to be answered, unless the service says otherwise.
 const COMMIT: Duration = Duration::from_secs(60);
 
-/// The auditing of one service: makes the [request guard](crate::guard), runs audited work that
+/// The auditing of one service: makes the [request guard](crate::layer), runs audited work that
 /// no request asked for, and reads records back. Cheap to clone.
 pub struct Audit<DB: AuditDatabase> {
-    work: Work<DB>,
+    work: Committer<DB>,
     pool: Pool<DB>,
 }
 
@@ -91,7 +94,7 @@ impl<DB: AuditDatabase> Audit<DB> {
         }
     }
 
-    /// The layer that guards every request of a router; see [`guard`](crate::guard) for what it
+    /// The layer that guards every request of a router; see [`guard`](crate::layer) for what it
     /// does when, and where it belongs.
     pub fn layer(&self) -> AuditLayer {
         AuditLayer::new(Arc::clone(&self.work.core))
@@ -115,7 +118,7 @@ impl<DB: AuditDatabase> Audit<DB> {
     /// Reads the audit log of this service, as `asked_by` somebody; see [`query`](crate::query). Works
     /// on the service's own pool, with the rights of its role.
     pub fn reader(&self) -> AuditReader<DB> {
-        let Work { core, store } = &self.work;
+        let Committer { core, store } = &self.work;
         AuditReader::of(self.pool.clone(), store.dialect(), core, store.name())
     }
 
@@ -128,7 +131,7 @@ impl<DB: AuditDatabase> Audit<DB> {
 
     /// What has been counted since the start.
     pub fn status(&self) -> AuditStatus {
-        self.work.core.meters.status()
+        self.work.core.metrics.status()
     }
 
     /// Waits until no audited work is under way, such as that of clients who hung up, and then
@@ -188,7 +191,7 @@ impl<DB: AuditDatabase> Audit<DB> {
         let action = action.into();
         check_action(&action).map_err(Error::InvalidAction)?;
         let mut lent = self
-            .begin(Unit::new(&self.work.core.flood, actor, action))
+            .begin(Operation::new(&self.work.core.rate_limiter, actor, action))
             .await?;
         let Some(tx) = lent.tx.as_mut() else {
             return Err(Error::TransactionEnded.into());
@@ -200,9 +203,14 @@ impl<DB: AuditDatabase> Audit<DB> {
         match ended {
             Ok(Ok(value)) => {
                 let work = self.work.clone();
-                match self.uncut(async move { work.commit(tx, None).await }).await {
-                    Committed::Both => Ok(value),
-                    Committed::Neither(error, _) | Committed::Unknown(error) => Err(error.into()),
+                match self
+                    .detach_on_drop(async move { work.commit(tx, None).await })
+                    .await
+                {
+                    CommitOutcome::Committed => Ok(value),
+                    CommitOutcome::RolledBack(error, _) | CommitOutcome::Unknown(error) => {
+                        Err(error.into())
+                    }
                 }
             }
             Ok(Err(error)) => {
@@ -216,29 +224,29 @@ impl<DB: AuditDatabase> Audit<DB> {
         }
     }
 
-    async fn begin(&self, unit: Unit) -> Result<Lent<DB>, Error> {
+    async fn begin(&self, operation: Operation) -> Result<Lent<DB>, Error> {
         let work = self.work.clone();
         let abandoned = CancellationToken::new();
         let _abandoned = abandoned.clone().drop_guard();
-        let begun = self.uncut(async move {
+        let begun = self.detach_on_drop(async move {
             let begun = tokio::select! {
                 biased;
                 // Cut off, the connection is closed. Nobody hears of the error.
                 () = abandoned.cancelled() => {
                     work.core
-                        .record_attempt(&unit, Outcome::TimedOut, None, "cancelled")
+                        .record_attempt(&operation, Outcome::TimedOut, None, "cancelled")
                         .await;
                     return Err(Error::TransactionEnded);
                 }
-                begun = work.store.begin(unit.id) => begun,
+                begun = work.store.begin(operation.id) => begun,
             };
             match begun {
                 Ok(transaction) => Ok(Lent {
-                    tx: Some(AuditTx::new(transaction, unit)),
+                    tx: Some(AuditTx::new(transaction, operation)),
                     work,
                 }),
                 Err(error) => {
-                    (work.core).record_later(unit, Outcome::Failed, None, "begin_failed");
+                    (work.core).record_later(operation, Outcome::Failed, None, "begin_failed");
                     Err(error)
                 }
             }
@@ -248,19 +256,22 @@ impl<DB: AuditDatabase> Audit<DB> {
 
     async fn roll_back(&self, tx: AuditTx<DB>, outcome: Outcome, error_type: &'static str) {
         let work = self.work.clone();
-        self.uncut(async move { work.roll_back(tx, outcome, None, error_type).await })
+        self.detach_on_drop(async move { work.roll_back(tx, outcome, None, error_type).await })
             .await;
     }
 
     /// Does what must not be cut in two when the caller's future is dropped.
-    fn uncut<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Uncut<T> {
-        uncut(&self.work.core.tasks, work.in_current_span())
+    fn detach_on_drop<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> DetachOnDrop<T> {
+        detach_on_drop(&self.work.core.tasks, work.in_current_span())
     }
 }
 
 /// Records the attempt if the work's future is dropped half-way.
 struct Lent<DB: AuditDatabase> {
-    work: Work<DB>,
+    work: Committer<DB>,
     tx: Option<AuditTx<DB>>,
 }
 
@@ -278,9 +289,9 @@ impl<DB: AuditDatabase> Drop for Lent<DB> {
                 tasks.spawn_on(ending, &runtime);
             }
             Err(_) => {
-                let (connection, unit) = tx.into_parts();
-                connection.discard();
-                let record = work.core.record(&unit, Outcome::TimedOut, None);
+                let (connection, operation) = tx.into_parts();
+                connection.close();
+                let record = work.core.record(&operation, Outcome::TimedOut, None);
                 work.core.report_lost(&record, "no runtime is left");
             }
         }
@@ -327,7 +338,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     }
 
     /// Tells the client's address behind proxies, which records keep, those of readings through the page
-    /// too, and attempts are limited by; else, and where it tells none, it is that of the connection
+    /// too, and attempts are limit by; else, and where it tells none, it is that of the connection
     /// (axum's `ConnectInfo<SocketAddr>`), so the proxy's. Believe no header that a client can send:
     /// `platform_observability::http::TrustedProxies` knows which.
     ///
@@ -462,7 +473,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         let mut audited = store.schema(&mut connection, &self.service);
         audited.migrate().await?;
         audited.apply(&self.tables).await?;
-        connection.keep();
+        connection.release();
         match store.create_partitions().await {
             // Those of this month and the next ones were made with the schema, or by an earlier call.
             Err(error @ Error::Locked { .. }) => store.warn_of_partitions(&error),
@@ -488,7 +499,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
                 audited.grant(function, role).await?;
             }
         }
-        connection.keep();
+        connection.release();
         Ok(())
     }
 
@@ -506,7 +517,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         let report = audited
             .check(self.app_role.as_deref(), &self.tables)
             .await?;
-        connection.keep();
+        connection.release();
         Ok(report)
     }
 
@@ -523,7 +534,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             .schema(&mut connection, &self.service)
             .explain()
             .await?;
-        connection.keep();
+        connection.release();
         Ok(explained)
     }
 
@@ -543,7 +554,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         audited.bring_up_to_date(&self.tables).await?;
-        connection.keep();
+        connection.release();
         // A dump holds the locks for hours; whether one is missing that is needed soon, the check says.
         if let Err(error) = store.create_partitions().await {
             store.warn_of_partitions(&error);
@@ -551,7 +562,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         let report = audited.check(None, &self.tables).await?;
-        connection.keep();
+        connection.release();
         let unusable = report.findings.iter().any(Finding::is_fatal);
         if !report.is_clean() && (unusable || !self.development) {
             return Err(Error::Unsafe(report));
@@ -573,13 +584,13 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             observe_only: self.observe_only,
             grace: self.grace,
             commit_within: self.commit_within,
-            meters: Meters::new(),
-            flood: Flood::new(self.anonymous_attempts, self.actor_attempts),
+            metrics: Metrics::new(),
+            rate_limiter: RateLimiter::new(self.anonymous_attempts, self.actor_attempts),
             tasks: TaskTracker::new(),
         });
         tokio::spawn(summarise(Arc::downgrade(&core)));
         Ok(Audit {
-            work: Work { core, store },
+            work: Committer { core, store },
             pool: self.pool,
         })
     }

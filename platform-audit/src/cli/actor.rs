@@ -4,7 +4,7 @@ use clap::Args;
 use platform_audit::query::GroupBy;
 
 use crate::asking::{Asker, Filters};
-use crate::output::{self, Format, inert};
+use crate::output::{self, Format, escape_controls};
 
 /// Shows what an actor did: how much of what, and the latest
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         let counts = reading.summary(&query, GroupBy::Action).await?;
         let mut table = output::table(&["action", "records"]);
         for count in &counts {
-            table.add_row([inert(&count.value), count.records.to_string()]);
+            table.add_row([escape_controls(&count.value), count.records.to_string()]);
         }
         output::say(format_args!("{}\n", table.trim_fmt()))?;
         output::all_or_not(&counts);

@@ -7,7 +7,7 @@ use platform_audit::query::{MOST_VALUES, RecordedAction};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Asker, Filters};
-use crate::output::{self, inert, time};
+use crate::output::{self, escape_controls, time};
 
 /// Lists the actions that were recorded, by route; beside the routes that the service says it has
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ Examples:
 routes.json is what the service's router knows of itself, in Rust:
   serde_json::to_string(&router.catalogue())
 
-A handler may record other actions beside its own (Draft::action): on a route whose own action was
+A handler may record other actions beside its own (RecordBuilder::action): on a route whose own action was
 recorded they count as listed.
 
 Exit status: 0 each route on which a change was recorded is listed with its action, or no routes
@@ -164,9 +164,9 @@ impl Route {
 fn print(lines: &[Line]) -> std::io::Result<()> {
     let mut table = output::table(&["action", "method", "route", "records", "last", ""]);
     for line in lines {
-        let text = |text: &Option<String>| inert(text.as_deref().unwrap_or_default());
+        let text = |text: &Option<String>| escape_controls(text.as_deref().unwrap_or_default());
         let note = match (&line.exempt, line.listed) {
-            (Some(reason), _) => format!("exempt: {}", inert(reason)),
+            (Some(reason), _) => format!("exempt: {}", escape_controls(reason)),
             (None, Some(false)) => "NOT LISTED in the service's routes".to_owned(),
             (None, _) if line.records == 0 => "nothing recorded".to_owned(),
             (None, _) => String::new(),

@@ -64,7 +64,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     if let Format::Text = options.format {
         for note in &report.notes {
-            output::say(format_args!("note: {}", output::inert(note)))?;
+            output::say(format_args!("note: {}", output::escape_controls(note)))?;
         }
     }
     Ok(ExitCode::from(u8::from(!report.is_clean())))

@@ -1,6 +1,6 @@
 //! What a terminal may be sent.
 
-use crate::hidden::is_hidden;
+use crate::text::is_invisible;
 
 /// Lets through what people read, and shows by number whatever would move the cursor, hide or turn
 /// round. What it passes on of bytes may be split anywhere.
@@ -40,7 +40,7 @@ fn show(text: &str, shown: &mut String) {
     let mut rest = text.chars().peekable();
     while let Some(it) = rest.next() {
         let ends_line = it == '\r' && rest.peek() == Some(&'\n');
-        if is_hidden(it) && !matches!(it, '\n' | '\t') && !ends_line {
+        if is_invisible(it) && !matches!(it, '\n' | '\t') && !ends_line {
             shown.extend(it.escape_unicode());
         } else {
             shown.push(it);

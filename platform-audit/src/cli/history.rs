@@ -8,7 +8,7 @@ use platform_audit::query::{Direction, SortBy};
 
 use crate::asking::{self, Asker};
 use crate::export;
-use crate::output::{self, Format, Stdout, inert};
+use crate::output::{self, Format, Stdout, escape_controls};
 
 /// Shows what happened to a resource, oldest first, each change with before and after
 #[derive(Debug, Args)]
@@ -49,10 +49,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 fn print(record: AuditRecord) -> Result<(), ExportError> {
     let mut out = Stdout::new();
     let at = output::time(record.recorded_at.unwrap_or(record.occurred_at));
-    let (actor, action) = (inert(&record.actor.id), inert(&record.action));
+    let (actor, action) = (
+        escape_controls(&record.actor.id),
+        escape_controls(&record.action),
+    );
     write!(out, "{at}  {actor}  {action}  {}", record.outcome.as_str())?;
     match &record.reason {
-        Some(reason) => writeln!(out, "  ({})", inert(reason))?,
+        Some(reason) => writeln!(out, "  ({})", escape_controls(reason))?,
         None => writeln!(out)?,
     }
     Ok(output::changes(&mut out, &record)?)

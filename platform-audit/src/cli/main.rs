@@ -9,8 +9,6 @@ mod completions;
 mod connection;
 mod export;
 mod harmless;
-#[path = "../hidden.rs"]
-mod hidden;
 mod history;
 mod interrupted;
 mod migrate;
@@ -21,6 +19,8 @@ mod serve;
 mod show;
 mod stats;
 mod tail;
+#[path = "../text.rs"]
+mod text;
 mod unite;
 mod verify_export;
 

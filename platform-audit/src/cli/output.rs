@@ -15,8 +15,8 @@ use platform_audit::query::{Count, MOST_VALUES};
 use serde::Serialize;
 
 use crate::harmless::Harmless;
-use crate::hidden::escape_json;
-pub(crate) use crate::hidden::inert;
+pub(crate) use crate::text::escape_controls;
+use crate::text::escape_json;
 
 /// How records are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,7 +94,7 @@ pub(crate) fn say(line: impl Display) -> io::Result<()> {
 /// from. That nobody reads them is no reason to fail.
 pub(crate) fn hint(lines: impl Display) {
     for line in lines.to_string().lines() {
-        let _unread = writeln!(io::stderr(), "{}", inert(line));
+        let _unread = writeln!(io::stderr(), "{}", escape_controls(line));
     }
 }
 
@@ -150,7 +150,7 @@ fn short(text: &str, most: usize) -> String {
     if shown.len() < text.len() {
         shown.push('…');
     }
-    inert(&shown)
+    escape_controls(&shown)
 }
 
 pub(crate) fn resource(record: &AuditRecord) -> String {
@@ -209,7 +209,7 @@ impl Rows {
             table.add_row([
                 time(record.recorded_at.unwrap_or(record.occurred_at)),
                 short(&record.actor.id, 40),
-                inert(&record.action),
+                escape_controls(&record.action),
                 short(&resource(record), 60),
                 record.outcome.as_str().to_owned(),
                 short(record.client_address.as_deref().unwrap_or_default(), 40),
@@ -253,11 +253,13 @@ pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
     for (name, value) in fields {
         match value {
             serde_json::Value::Null => {}
-            serde_json::Value::String(text) => writeln!(out, "{name:<20}{}", inert(&text))?,
+            serde_json::Value::String(text) => {
+                writeln!(out, "{name:<20}{}", escape_controls(&text))?
+            }
             serde_json::Value::Object(all) if all.is_empty() => {}
             serde_json::Value::Array(all) if all.is_empty() => {}
             _ if name == "changes" => {}
-            other => writeln!(out, "{name:<20}{}", inert(&other.to_string()))?,
+            other => writeln!(out, "{name:<20}{}", escape_controls(&other.to_string()))?,
         }
     }
     changes(&mut out, record)
@@ -267,13 +269,13 @@ pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
 pub(crate) fn changes(out: &mut impl Write, record: &AuditRecord) -> io::Result<()> {
     for (field, change) in &record.changes {
         let side = |value: &Option<serde_json::Value>| match value {
-            Some(value) => inert(&value.to_string()),
+            Some(value) => escape_controls(&value.to_string()),
             None => "(none)".to_owned(),
         };
         writeln!(
             out,
             "    {}: {} → {}",
-            inert(field),
+            escape_controls(field),
             side(&change.before),
             side(&change.after)
         )?;
@@ -286,7 +288,7 @@ mod tests {
     use platform_audit::AuditRecord;
     use serde_json::json;
 
-    use super::{changes, inert};
+    use super::{changes, escape_controls};
 
     #[test]
     fn what_changed_is_shown_whole() {
@@ -307,7 +309,7 @@ mod tests {
     #[test]
     fn nothing_in_a_record_commands_the_terminal() {
         assert_eq!(
-            inert("\x1b[2J\u{202e}a\nb\u{200b}\u{3164}é🦀"),
+            escape_controls("\x1b[2J\u{202e}a\nb\u{200b}\u{3164}é🦀"),
             "\\u{1b}[2J\\u{202e}a\\u{a}b\\u{200b}\\u{3164}é🦀"
         );
     }

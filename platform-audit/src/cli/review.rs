@@ -8,7 +8,7 @@ use platform_audit::query;
 use platform_audit::review::{Breach, Review, Verdict};
 
 use crate::asking::Asker;
-use crate::output::{self, inert};
+use crate::output::{self, escape_controls};
 
 /// Asks the questions of a file and compares the answers with what is expected, for a nightly job
 #[derive(Debug, Args)]
@@ -117,11 +117,11 @@ impl Options {
 
 fn print(verdict: &Verdict) -> anyhow::Result<()> {
     let word = if verdict.holds { "ok    " } else { "FAILED" };
-    let (name, found) = (inert(&verdict.name), verdict.found);
+    let (name, found) = (escape_controls(&verdict.name), verdict.found);
     match &verdict.description {
         Some(description) => output::say(format_args!(
             "{word} {name}: {found} found ({})",
-            inert(description)
+            escape_controls(description)
         ))?,
         None => output::say(format_args!("{word} {name}: {found} found"))?,
     }
@@ -140,7 +140,7 @@ fn print(verdict: &Verdict) -> anyhow::Result<()> {
         match value {
             Some(value) => output::say(format_args!(
                 "       {}: {found}, expected {expected}",
-                inert(value)
+                escape_controls(value)
             ))?,
             None => output::say(format_args!("       expected {expected}"))?,
         }

@@ -81,7 +81,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(file) = file {
         output::say(format_args!(
             "Sign in as {} with the password in {}. Ctrl-C ends it.",
-            output::inert(&name),
+            output::escape_controls(&name),
             file.display()
         ))?;
     }

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use platform_audit::query::GroupBy;
 
 use crate::asking::{Asker, Filters, word};
-use crate::output::{self, inert};
+use crate::output::{self, escape_controls};
 
 /// Counts records by action, actor, outcome, resource_type, month, week, day or hour
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         if options.format == Format::Table {
             let mut table = output::table(&[name.as_str(), "records"]);
             for count in &counts {
-                table.add_row([inert(&count.value), count.records.to_string()]);
+                table.add_row([escape_controls(&count.value), count.records.to_string()]);
             }
             output::say(format_args!("{}\n", table.trim_fmt()))?;
         } else {

@@ -6,7 +6,7 @@ use platform_audit::export::{ExportError, Manifest, verify};
 
 use crate::asking::Asker;
 use crate::connection::Target;
-use crate::output::{self, inert};
+use crate::output::{self, escape_controls};
 
 /// Checks that an exported file is what the manifest beside it says, and the manifest what was recorded
 ///
@@ -41,12 +41,12 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let file = inert(&options.file.display().to_string());
+    let file = escape_controls(&options.file.display().to_string());
     let manifest = match verify(&options.file) {
         Ok(manifest) => manifest,
         Err(error @ ExportError::Damaged { .. }) => {
             // In one line, whatever the manifest holds.
-            output::hint(inert(&error.to_string()));
+            output::hint(escape_controls(&error.to_string()));
             return Ok(ExitCode::from(1));
         }
         Err(error) => return Err(error.into()),
@@ -68,7 +68,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(refused) => {
-            output::hint(inert(&format!("{file}: {refused}")));
+            output::hint(escape_controls(&format!("{file}: {refused}")));
             Ok(ExitCode::from(1))
         }
     }
@@ -104,12 +104,14 @@ async fn compare(asker: &Asker, manifest: &Manifest) -> anyhow::Result<Result<St
         .recorded_at
         .context("a record was read back without its time")?;
     let user = match record.details.get("database_user") {
-        Some(serde_json::Value::String(user)) => format!(" (database user {})", inert(user)),
+        Some(serde_json::Value::String(user)) => {
+            format!(" (database user {})", escape_controls(user))
+        }
         _ => String::new(),
     };
     Ok(Ok(format!(
         "as {}{user} recorded {} in the record {}",
-        inert(&record.actor.id),
+        escape_controls(&record.actor.id),
         output::time(at),
         record.id
     )))

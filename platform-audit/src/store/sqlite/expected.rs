@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use sqlx::Connection as _;
 
-use super::super::guarding::identifier;
+use super::super::schema::identifier;
 use super::super::{AuditDatabase, Dialect, migrate};
 use crate::error::Error;
 

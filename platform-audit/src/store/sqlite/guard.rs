@@ -1,6 +1,6 @@
 //! The triggers that guard a table.
 
-use super::super::guarding::{identifier, literal};
+use super::super::schema::{identifier, literal};
 use super::super::{AuditDatabase, Schema};
 use super::expected::Object;
 use crate::error::Error;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::super::guarding::{identifier, literal};
+use super::super::schema::{identifier, literal};
 use super::expected::Object;
 use crate::check::{Finding, FindingKind, Found};
 

@@ -1,5 +1,7 @@
 //! What the guard, the handler and the routing tell each other about one request.
 
+pub(crate) mod problem;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -11,11 +13,14 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::__private::ActionSpec;
-use crate::context::{Core, RequestFacts, TraceIds, Unit, client_address, lock, now};
-use crate::flood::Limited;
+use crate::action::ActionSpec;
+use crate::action::{Catalogue, CatalogueEntry};
+use crate::actor_source::client_address;
+use crate::core::Core;
+use crate::lock::lock;
+use crate::operation::{Operation, RequestFacts, TraceIds, now};
+use crate::rate_limit::LimitKey;
 use crate::record::{Actor, ActorKind};
-use crate::routing::{Catalogue, CatalogueEntry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -37,13 +42,13 @@ pub(crate) struct AuditedRequest {
     /// The template as matched, known to the guard when it is inside the router, else told by what is.
     route: OnceLock<String>,
     /// What the innermost router told that the request came through.
-    catalogue: Mutex<Option<Told>>,
+    catalogue: Mutex<Option<MountedCatalogue>>,
     state: Mutex<State>,
 }
 
 /// What the typed router says of its routes; travels in the request's extensions.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct MountedCatalogue {
     pub(crate) catalogue: Arc<Catalogue>,
     /// The part of a route that belongs to routers outside of it.
     pub(crate) outside: Option<NestedPath>,
@@ -65,8 +70,8 @@ pub(crate) enum State {
     /// Its body runs, to its end even if nobody waits for it, and then records how it ended.
     Running {
         caller: watch::Sender<Caller>,
-        /// What its attempt would be limited by.
-        limited: Option<Arc<Limited>>,
+        /// What its attempt would be limit by.
+        limit: Option<Arc<LimitKey>>,
     },
     /// It committed, with its record.
     Committed,
@@ -150,7 +155,7 @@ impl AuditedRequest {
         if let Some(matched) = extensions.get::<MatchedPath>() {
             self.route.get_or_init(|| matched.as_str().to_owned());
         }
-        if let Some(told) = extensions.get::<Told>() {
+        if let Some(told) = extensions.get::<MountedCatalogue>() {
             *lock(&self.catalogue) = Some(told.clone());
         }
     }
@@ -193,13 +198,18 @@ impl AuditedRequest {
         self.route.get().map_or("", |route| route)
     }
 
-    /// A unit of work of this request.
-    pub(crate) fn unit(&self, spec: &ActionSpec, actor: Actor, trace: Option<TraceIds>) -> Unit {
+    /// A operation of work of this request.
+    pub(crate) fn operation(
+        &self,
+        spec: &ActionSpec,
+        actor: Actor,
+        trace: Option<TraceIds>,
+    ) -> Operation {
         let action = Cow::Borrowed(spec.action);
-        Unit {
+        Operation {
             id: self.record_id(),
             occurred_at: self.occurred_at,
-            limited: (self.core.flood).limit(&actor, action.clone(), self.client_address),
+            limit: (self.core.rate_limiter).limit(&actor, action.clone(), self.client_address),
             actor,
             action,
             resource_type: spec.resource.map(Cow::Borrowed),

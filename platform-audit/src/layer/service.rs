@@ -6,10 +6,10 @@ use http::Request;
 use tower_service::Service;
 
 use super::GuardFuture;
-use crate::context::Core;
+use crate::core::Core;
 use crate::request::{AuditedRequest, Handle, State};
 
-/// The [request guard](crate::guard) around `S`.
+/// The [request guard](crate::layer) around `S`.
 #[derive(Clone, Debug)]
 pub struct AuditGuard<S> {
     pub(super) inner: S,

@@ -1,10 +1,56 @@
+//! What a handler declares: its action or its exemption, and the catalogue of a router's routes.
+
 use http::Method;
 use serde::Serialize;
 
-use crate::__private::ActionSpec;
-use crate::handler::Mark;
+/// A handler's action, as `#[audited]` was given it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActionSpec {
+    /// `noun.verb`.
+    pub action: &'static str,
+    /// The type of the resource.
+    pub resource: Option<&'static str>,
+    /// Whether `Audit-Reason` must be sent.
+    pub reason_required: bool,
+    /// Whether nobody known may do it.
+    pub actor_optional: bool,
+    /// Whether it reads only.
+    pub read: bool,
+}
 
-/// Every state-changing route of a [`Router`](super::Router), for a test, a check against
+/// Names a handler's action to the compiler.
+pub trait AuditedAction: Send + Sync + 'static {
+    /// What `#[audited]` was given.
+    const SPEC: ActionSpec;
+}
+
+/// Names a handler's exemption to the compiler.
+pub trait ExemptAction: Send + Sync + 'static {
+    /// Why it needs no record.
+    const REASON: &'static str;
+}
+
+/// What the routing functions ask of a handler's return type.
+#[diagnostic::on_unimplemented(
+    message = "this handler may change state, but it is neither audited nor exempt",
+    label = "not audited",
+    note = "write `#[audited(action = \"noun.verb\")]` above the handler and take `tx: &mut AuditTx` for its changes",
+    note = "or, if it changes nothing that needs a record, write `#[audit_exempt(reason = \"…\")]` above it"
+)]
+pub trait Declares {
+    #[doc(hidden)]
+    const DECLARATION: Declaration;
+}
+
+/// An action or the reason why there is none.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Declaration {
+    Audited(ActionSpec),
+    Exempt(&'static str),
+}
+
+/// Every state-changing route of a [`Router`](crate::routing::Router), for a test, a check against
 /// `openapi.yaml`, and an auditor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -61,11 +107,11 @@ impl Catalogue {
         of(method.as_str()).or_else(|| of(ANY))
     }
 
-    pub(super) fn add(&mut self, path: &str, handlers: &[MarkedMethod]) {
+    pub(crate) fn add(&mut self, path: &str, handlers: &[DeclaredMethod]) {
         for handler in handlers {
             let requirement = match handler.mark {
-                Mark::Audited(spec) => Requirement::Audited(spec),
-                Mark::Exempt(reason) => Requirement::Exempt(reason),
+                Declaration::Audited(spec) => Requirement::Audited(spec),
+                Declaration::Exempt(reason) => Requirement::Exempt(reason),
             };
             self.entries.push(CatalogueEntry {
                 method: handler.method.to_owned(),
@@ -76,7 +122,7 @@ impl Catalogue {
     }
 
     /// Takes in another router's entries, under `prefix`.
-    pub(super) fn extend(&mut self, other: Self, prefix: &str) {
+    pub(crate) fn extend(&mut self, other: Self, prefix: &str) {
         let bare = prefix.trim_end_matches('/');
         for mut entry in other.entries {
             entry.path = match entry.path.as_str() {
@@ -91,9 +137,9 @@ impl Catalogue {
 
 /// A method that a handler is for, or `*`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MarkedMethod {
-    pub(super) method: &'static str,
-    pub(super) mark: Mark,
+pub(crate) struct DeclaredMethod {
+    pub(crate) method: &'static str,
+    pub(crate) mark: Declaration,
 }
 
 impl CatalogueEntry {

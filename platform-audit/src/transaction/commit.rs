@@ -1,36 +1,36 @@
-//! How a unit of work ends: record and commit together, or roll back and record the attempt.
+//! How a operation of work ends: record and commit together, or roll back and record the attempt.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::context::Core;
+use super::AuditTx;
+use crate::core::Core;
 use crate::error::Error;
 use crate::record::Outcome;
-use crate::store::{AuditDatabase, NotCommitted, Store};
-use crate::tx::AuditTx;
+use crate::store::{AuditDatabase, CommitError, Store};
 
 /// How long a roll-back may take before the connection is closed instead: it has to wait for
 /// the statement that the work was cut off in.
 const ROLLBACK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// How a commit ended.
-pub(crate) enum Committed {
+pub(crate) enum CommitOutcome {
     /// The change and its records are stored.
-    Both,
+    Committed,
     /// Neither is; under which id the attempt was recorded, if it was.
-    Neither(Error, Option<Uuid>),
+    RolledBack(Error, Option<Uuid>),
     /// Both or neither, and only the database knows.
     Unknown(Error),
 }
 
-/// Runs units of work on one store. Cheap to clone.
-pub(crate) struct Work<DB: AuditDatabase> {
+/// Commits and rolls back the operations of one store. Cheap to clone.
+pub(crate) struct Committer<DB: AuditDatabase> {
     pub(crate) core: Arc<Core>,
     pub(crate) store: Arc<Store<DB>>,
 }
 
-impl<DB: AuditDatabase> Clone for Work<DB> {
+impl<DB: AuditDatabase> Clone for Committer<DB> {
     fn clone(&self) -> Self {
         Self {
             core: Arc::clone(&self.core),
@@ -39,36 +39,36 @@ impl<DB: AuditDatabase> Clone for Work<DB> {
     }
 }
 
-impl<DB: AuditDatabase> Work<DB> {
+impl<DB: AuditDatabase> Committer<DB> {
     /// Writes the records of `tx` and commits. Must not be cut in two.
-    pub(crate) async fn commit(&self, mut tx: AuditTx<DB>, status: Option<u16>) -> Committed {
+    pub(crate) async fn commit(&self, mut tx: AuditTx<DB>, status: Option<u16>) -> CommitOutcome {
         let records = tx.take_records(&self.core, status);
         let first = &records[0];
         let committing = self.store.commit(tx.transaction(), &records);
         let committed = tokio::time::timeout(self.core.commit_within, committing).await;
         let silent = |_| {
-            Err(NotCommitted::Unknown(
+            Err(CommitError::Unknown(
                 std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
             ))
         };
         let (error, error_type) = match committed.unwrap_or_else(silent) {
             Ok(()) => {
                 tracing::debug!(record_id = %first.id, action = %first.action, records = records.len(), "audited");
-                self.core.meters.committed(records.len());
-                tx.into_parts().0.keep();
-                return Committed::Both;
+                self.core.metrics.committed(records.len());
+                tx.into_parts().0.release();
+                return CommitOutcome::Committed;
             }
-            Err(NotCommitted::Unknown(source)) => {
+            Err(CommitError::Unknown(source)) => {
                 let error = Error::OutcomeUnknown {
                     record_id: first.id,
                     source,
                 };
                 tracing::error!(record_id = %first.id, action = %first.action, %error, "an audited commit ended without an answer");
-                self.core.meters.unknown();
-                tx.into_parts().0.discard();
-                return Committed::Unknown(error);
+                self.core.metrics.unknown();
+                tx.into_parts().0.close();
+                return CommitOutcome::Unknown(error);
             }
-            Err(NotCommitted::Record(error)) => {
+            Err(CommitError::Record(error)) => {
                 tracing::error!(record_id = %first.id, action = %first.action, %error, "the change was rolled back, as its audit record could not be written");
                 let error_type = match error {
                     Error::TransactionEnded => "transaction_ended",
@@ -76,7 +76,7 @@ impl<DB: AuditDatabase> Work<DB> {
                 };
                 (error, error_type)
             }
-            Err(NotCommitted::Commit(source)) => {
+            Err(CommitError::Commit(source)) => {
                 let error = Error::unaudited(source).unwrap_or_else(Error::Commit);
                 tracing::error!(record_id = %first.id, action = %first.action, %error, "the database refused the commit");
                 let error_type = match error {
@@ -89,7 +89,7 @@ impl<DB: AuditDatabase> Work<DB> {
         let attempt = self
             .roll_back(tx, Outcome::Failed, Some(500), error_type)
             .await;
-        Committed::Neither(error, attempt)
+        CommitOutcome::RolledBack(error, attempt)
     }
 
     /// Rolls back, gives the connection back, and records the attempt: in this order, so that
@@ -111,13 +111,13 @@ impl<DB: AuditDatabase> Work<DB> {
             }
         };
         let usable = tokio::time::timeout(ROLLBACK_TIMEOUT, ending).await;
-        let (transaction, unit) = tx.into_parts();
+        let (transaction, operation) = tx.into_parts();
         match usable {
-            Ok(Ok(true)) => transaction.keep(),
-            Ok(Ok(false) | Err(_)) | Err(_) => transaction.discard(),
+            Ok(Ok(true)) => transaction.release(),
+            Ok(Ok(false) | Err(_)) | Err(_) => transaction.close(),
         }
         self.core
-            .record_attempt(&unit, outcome, status, error_type)
+            .record_attempt(&operation, outcome, status, error_type)
             .await
     }
 }

@@ -1,7 +1,7 @@
 /// Whether a character cannot be seen, or turns the direction of those around it: what Unicode calls
 /// `Default_Ignorable_Code_Point` or `Bidi_Control`, the separators of lines and paragraphs, and a blank
 /// that is no space (U+2800). Shown as it is, it would let a text pass for another.
-pub(crate) fn is_hidden(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
@@ -12,10 +12,10 @@ pub(crate) fn is_hidden(c: char) -> bool {
 }
 
 /// One line of text, in which nothing moves the cursor, hides or turns round.
-pub(crate) fn inert(text: &str) -> String {
+pub(crate) fn escape_controls(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for it in text.chars() {
-        if is_hidden(it) {
+        if is_invisible(it) {
             shown.extend(it.escape_unicode());
         } else {
             shown.push(it);
@@ -28,7 +28,7 @@ pub(crate) fn inert(text: &str) -> String {
 /// JSON, where all controls of ASCII but DEL are escaped already or stand between its tokens.
 #[cfg(feature = "export")]
 pub(crate) fn escape_json(text: String) -> String {
-    let is_escaped = |it: char| !matches!(it, '\0'..='~') && is_hidden(it);
+    let is_escaped = |it: char| !matches!(it, '\0'..='~') && is_invisible(it);
     if !text.contains(is_escaped) {
         return text;
     }

@@ -4,38 +4,38 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 
-use crate::__private::ActionSpec;
-use crate::context::{TraceIds, Unit};
+use crate::action::ActionSpec;
+use crate::action::{ANY, Requirement};
 use crate::handler::ExemptResponse;
-use crate::problem::{self, named};
+use crate::operation::{Operation, TraceIds};
 use crate::record::{Actor, Outcome};
+use crate::request::problem::{self, named};
 use crate::request::{AuditedRequest, Caller, State};
-use crate::routing::{ANY, Requirement};
 
 /// What the guard answers.
-pub(super) enum Judged {
+pub(super) enum Decision {
     Now(Response),
     /// Once the attempt is recorded.
     AfterRecording(BoxFuture<'static, Response>),
 }
 
-/// Decides by the table of [`guard`](crate::guard).
-pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged {
+/// Decides by the table of [`guard`](crate::layer).
+pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decision {
     let status = response.status();
     let succeeded = Outcome::of_status(status) == Outcome::Success;
     let untouched = match &*request.state() {
-        State::Committed => return Judged::Now(named(response, Some(request.record_id()))),
+        State::Committed => return Decision::Now(named(response, Some(request.record_id()))),
         State::NotCommitted(_) if succeeded => false,
-        State::NotCommitted(recorded) => return Judged::Now(named(response, *recorded)),
-        State::Running { caller, limited } => {
+        State::NotCommitted(recorded) => return Decision::Now(named(response, *recorded)),
+        State::Running { caller, limit } => {
             // A time-out, most likely: the task rolls back unless it is committing already, and
             // records what became of it under the id that is named here, unless it is one of too
             // many.
             caller.send_replace(Caller::AnsweredWithout(status));
             if !succeeded {
-                let admitted = request.core.flood.admits(limited.as_deref());
+                let admitted = request.core.rate_limiter.admits(limit.as_deref());
                 let recorded = admitted.then_some(request.record_id());
-                return Judged::Now(named(response, recorded));
+                return Decision::Now(named(response, recorded));
             }
             false
         }
@@ -47,16 +47,16 @@ pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged
                 Outcome::of_status(status)
             };
             if outcome != Outcome::Success {
-                let unit = attempt(request, spec, actor.clone(), trace.clone());
-                return record(request, unit, outcome, response);
+                let operation = attempt(request, spec, actor.clone(), trace.clone());
+                return record(request, operation, outcome, response);
             }
             false
         }
-        State::Elsewhere => return Judged::Now(response),
+        State::Elsewhere => return Decision::Now(response),
         State::Untouched(actor) => {
             let exempt = response.extensions().get::<ExemptResponse>().is_some();
             if request.method.is_safe() || exempt {
-                return Judged::Now(response);
+                return Decision::Now(response);
             }
             let nothing_there = matches!(
                 status,
@@ -69,18 +69,18 @@ pub(super) fn judge(request: &Arc<AuditedRequest>, response: Response) -> Judged
             match entry.map(|entry| entry.requirement) {
                 // Also where a layer answered in place of the handler.
                 Some(Requirement::Exempt(_)) if !succeeded || is_certain => {
-                    return Judged::Now(response);
+                    return Decision::Now(response);
                 }
                 _ if succeeded => true,
                 Some(Requirement::Audited(spec)) if !nothing_there => {
-                    let unit = attempt(request, &spec, actor.clone(), TraceIds::current());
-                    return record(request, unit, Outcome::of_status(status), response);
+                    let operation = attempt(request, &spec, actor.clone(), TraceIds::current());
+                    return record(request, operation, Outcome::of_status(status), response);
                 }
-                _ => return Judged::Now(response),
+                _ => return Decision::Now(response),
             }
         }
     };
-    Judged::Now(violation(request, response, untouched))
+    Decision::Now(violation(request, response, untouched))
 }
 
 /// Whether the client is to go on at another address.
@@ -100,7 +100,7 @@ pub(super) enum Unanswered {
 
 /// Records the attempt if an audited handler was reached and did not begin.
 pub(super) fn unanswered(request: &Arc<AuditedRequest>, ended: Unanswered) {
-    let unit = match &*request.state() {
+    let operation = match &*request.state() {
         State::Reached { spec, actor, trace } => {
             attempt(request, spec, actor.clone(), trace.clone())
         }
@@ -117,40 +117,43 @@ pub(super) fn unanswered(request: &Arc<AuditedRequest>, ended: Unanswered) {
         Ok(runtime) => {
             let tasks = core.tasks.clone();
             let recording = async move {
-                core.record_attempt(&unit, outcome, status, error_type)
+                core.record_attempt(&operation, outcome, status, error_type)
                     .await;
             };
             tasks.spawn_on(recording, &runtime);
         }
-        Err(_) => core.report_lost(&core.record(&unit, outcome, status), "no runtime is left"),
+        Err(_) => core.report_lost(
+            &core.record(&operation, outcome, status),
+            "no runtime is left",
+        ),
     }
 }
 
-/// The unit of an attempt whose handler never ran.
+/// The operation of an attempt whose handler never ran.
 fn attempt(
     request: &AuditedRequest,
     spec: &ActionSpec,
     actor: Option<Actor>,
     trace: Option<TraceIds>,
-) -> Unit {
-    request.unit(spec, actor.unwrap_or_else(Actor::anonymous), trace)
+) -> Operation {
+    request.operation(spec, actor.unwrap_or_else(Actor::anonymous), trace)
 }
 
 /// Records the attempt on a task of its own, so that a client that hangs up now does not undo
 /// it, and then answers.
 fn record(
     request: &Arc<AuditedRequest>,
-    unit: Unit,
+    operation: Operation,
     outcome: Outcome,
     response: Response,
-) -> Judged {
+) -> Decision {
     let core = Arc::clone(&request.core);
     let status = response.status();
     let recording = request.core.tasks.spawn(async move {
-        core.record_attempt(&unit, outcome, Some(status.as_u16()), status.as_str())
+        core.record_attempt(&operation, outcome, Some(status.as_u16()), status.as_str())
             .await
     });
-    Judged::AfterRecording(Box::pin(async move {
+    Decision::AfterRecording(Box::pin(async move {
         // It fails only when the runtime is shutting down.
         let recorded = recording.await.ok().flatten();
         named(response, recorded)
@@ -159,7 +162,7 @@ fn record(
 
 fn violation(request: &AuditedRequest, response: Response, untouched: bool) -> Response {
     let core = &request.core;
-    core.meters.violation();
+    core.metrics.violation();
     let what = if untouched {
         "a state-changing request succeeded in a handler that is neither audited nor exempt"
     } else {

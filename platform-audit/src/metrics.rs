@@ -7,7 +7,7 @@ use crate::record::Outcome;
 
 /// Counts what an operator must see, for OpenTelemetry and for [`Audit::status`](crate::Audit::status).
 #[derive(Debug)]
-pub(crate) struct Meters {
+pub(crate) struct Metrics {
     committed: Counted,
     attempts: Counted,
     suppressed: Counted,
@@ -43,7 +43,7 @@ struct Counted {
     counter: Counter<u64>,
 }
 
-impl Meters {
+impl Metrics {
     pub(crate) fn new() -> Self {
         let meter = opentelemetry::global::meter("platform-audit");
         let counted = |name: &'static str, unit: &'static str, description: &'static str| Counted {

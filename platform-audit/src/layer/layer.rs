@@ -3,9 +3,9 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::AuditGuard;
-use crate::context::Core;
+use crate::core::Core;
 
-/// Puts the [request guard](crate::guard) around a router; made by [`Audit::layer`](crate::Audit::layer).
+/// Puts the [request guard](crate::layer) around a router; made by [`Audit::layer`](crate::Audit::layer).
 #[derive(Clone, Debug)]
 pub struct AuditLayer {
     core: Arc<Core>,

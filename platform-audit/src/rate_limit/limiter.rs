@@ -14,7 +14,7 @@ use governor::state::StateStore;
 use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
-use crate::context::lock;
+use crate::lock::lock;
 use crate::record::{Actor, Limit};
 
 /// The most pairs of an action and a client that are told apart; about 1 MB.

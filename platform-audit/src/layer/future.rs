@@ -82,9 +82,9 @@ where
                     return Poll::Ready(Err(error));
                 }
             };
-            match decision::judge(&request, response) {
-                decision::Judged::Now(response) => return Poll::Ready(Ok(response)),
-                decision::Judged::AfterRecording(recording) => *this.recording = Some(recording),
+            match decision::decide(&request, response) {
+                decision::Decision::Now(response) => return Poll::Ready(Ok(response)),
+                decision::Decision::AfterRecording(recording) => *this.recording = Some(recording),
             }
         }
         match this.recording {

@@ -8,27 +8,24 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use governor::clock::DefaultClock;
-use serde_json::Value;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 use self::limiter::{Client, Limiter};
 use self::summary::Suppressed;
-use crate::context::{Core, Unit, lock, now};
-use crate::record::{Actor, ActorKind, Outcome, bound_record};
+use crate::lock::lock;
+use crate::record::{Actor, ActorKind};
 
 /// Anonymous attempts a minute that are recorded one by one, for each action and address, unless
 /// the service says otherwise.
 pub(crate) const PER_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 
-/// How often a summary is written and recovered keys are forgotten.
-const EVERY: Duration = Duration::from_secs(60);
-
 /// What a unit of work is limited by, should it become an attempt.
 #[derive(Debug)]
-pub(crate) struct Limited {
+pub(crate) struct LimitKey {
     action: Cow<'static, str>,
     client: Client,
     /// Decided once, as an answer may have to tell before the attempt is recorded.
@@ -36,7 +33,7 @@ pub(crate) struct Limited {
 }
 
 /// The limits on attempts, and the count of those over them.
-pub(crate) struct Flood {
+pub(crate) struct RateLimiter {
     anonymous: Limiter,
     /// For each actor who is known, if the service limits them.
     actors: Option<Limiter>,
@@ -45,13 +42,13 @@ pub(crate) struct Flood {
     summarising: tokio::sync::Mutex<()>,
 }
 
-impl fmt::Debug for Flood {
+impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flood").finish_non_exhaustive()
+        f.debug_struct("RateLimiter").finish_non_exhaustive()
     }
 }
 
-impl Flood {
+impl RateLimiter {
     /// With how many attempts a minute are recorded of each anonymous client and of each actor.
     pub(crate) fn new(anonymous: NonZeroU32, actor: Option<NonZeroU32>) -> Self {
         let limiter = |per_minute| Limiter::new(per_minute, DefaultClock::default());
@@ -69,13 +66,13 @@ impl Flood {
         actor: &Actor,
         action: Cow<'static, str>,
         address: Option<IpAddr>,
-    ) -> Option<Arc<Limited>> {
+    ) -> Option<Arc<LimitKey>> {
         let client = match actor.kind {
             ActorKind::Anonymous => Client::at(address),
             _ if self.actors.is_some() => Client::actor(actor),
             _ => return None,
         };
-        Some(Arc::new(Limited {
+        Some(Arc::new(LimitKey {
             action,
             client,
             admitted: OnceLock::new(),
@@ -83,7 +80,7 @@ impl Flood {
     }
 
     /// Whether an attempt may be recorded. Once it was said of one, it stays so.
-    pub(crate) fn admits(&self, attempt: Option<&Limited>) -> bool {
+    pub(crate) fn admits(&self, attempt: Option<&LimitKey>) -> bool {
         attempt.is_none_or(|attempt| {
             let limiter = match attempt.client {
                 Client::Actor(_) => self.actors.as_ref(),
@@ -96,8 +93,13 @@ impl Flood {
         })
     }
 
+    /// Waits until no other summary is being written.
+    pub(crate) async fn one_summary_at_a_time(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.summarising.lock().await
+    }
+
     /// Forgets the clients that have their whole allowance again.
-    fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         self.anonymous.tidy();
         if let Some(actors) = &self.actors {
             actors.tidy();
@@ -105,8 +107,8 @@ impl Flood {
     }
 
     /// Counts an attempt that is not admitted.
-    pub(crate) fn suppress(&self, attempt: &Limited) {
-        let now = now();
+    pub(crate) fn suppress(&self, attempt: &LimitKey) {
+        let now = Timestamp::now();
         let mut suppressed = lock(&self.suppressed);
         let suppressed = suppressed.get_or_insert_with(|| Suppressed::none(now));
         suppressed.until = suppressed.until.max(now);
@@ -116,16 +118,16 @@ impl Flood {
     }
 
     /// Takes the counts, to be written.
-    fn take(&self) -> Option<Taken<'_>> {
+    pub(crate) fn take(&self) -> Option<Taken<'_>> {
         let counts = lock(&self.suppressed).take()?;
         Some(Taken {
-            flood: self,
+            limiter: self,
             counts: Some(counts),
         })
     }
 }
 
-impl Drop for Flood {
+impl Drop for RateLimiter {
     fn drop(&mut self) {
         if let Some(left) = lock(&self.suppressed).take() {
             let text = Value::Object(left.details()).to_string();
@@ -138,9 +140,22 @@ impl Drop for Flood {
 }
 
 /// Counts that go back unless they were written, even if writing them is cut off.
-struct Taken<'a> {
-    flood: &'a Flood,
+pub(crate) struct Taken<'a> {
+    limiter: &'a RateLimiter,
     counts: Option<Suppressed>,
+}
+
+impl Taken<'_> {
+    /// What the summary's record says of them.
+    pub(crate) fn details(&self) -> Map<String, Value> {
+        let counts = self.counts.as_ref();
+        counts.map(Suppressed::details).unwrap_or_default()
+    }
+
+    /// The counts were written, or reported, and do not go back.
+    pub(crate) fn written(&mut self) {
+        self.counts = None;
+    }
 }
 
 impl Drop for Taken<'_> {
@@ -148,54 +163,11 @@ impl Drop for Taken<'_> {
         let Some(mut counts) = self.counts.take() else {
             return;
         };
-        let mut suppressed = lock(&self.flood.suppressed);
+        let mut suppressed = lock(&self.limiter.suppressed);
         if let Some(later) = suppressed.take() {
             counts.join(later);
         }
         *suppressed = Some(counts);
-    }
-}
-
-impl Core {
-    /// Writes the summary of what was suppressed, if anything was. If it cannot be written, its
-    /// counts are kept for the next; at the `last` one the record itself is reported instead.
-    pub(crate) async fn summarise(&self, last: bool) {
-        let _one_at_a_time = self.flood.summarising.lock().await;
-        let Some(mut taken) = self.flood.take() else {
-            return;
-        };
-        let mut unit = Unit::new(
-            &self.flood,
-            Actor::system("platform-audit"),
-            "attempt.suppress".into(),
-        );
-        if let Some(counts) = &taken.counts {
-            unit.details = counts.details();
-        }
-        let mut record = self.record(&unit, Outcome::Denied, None);
-        record.error_type = Some("rate_limited".to_owned());
-        bound_record(&mut record);
-        match self.write_alone(&record).await {
-            Ok(()) => taken.counts = None,
-            Err(error) if last => {
-                self.report_lost(&record, &error);
-                taken.counts = None;
-            }
-            Err(error) => tracing::error!(
-                error,
-                "the summary of suppressed attempts could not be written; the next one will hold its counts"
-            ),
-        }
-    }
-}
-
-/// Summarises each minute until the auditing is dropped.
-pub(crate) async fn summarise(core: Weak<Core>) {
-    loop {
-        tokio::time::sleep(EVERY).await;
-        let Some(core) = core.upgrade() else { return };
-        core.flood.tidy();
-        core.summarise(false).await;
     }
 }
 
@@ -213,31 +185,31 @@ mod tests {
 
     #[test]
     fn a_summary_is_bounded_and_adds_up() {
-        let flood = Flood::new(PER_MINUTE, None);
+        let limiter = RateLimiter::new(PER_MINUTE, None);
         for number in 0..2 * MAX_CLIENTS {
-            flood.suppress(&Limited {
+            limiter.suppress(&LimitKey {
                 action: format!("made.up_{}", number % 500).into(),
                 client: numbered(number),
                 admitted: OnceLock::new(),
             });
         }
-        let often = flood
+        let often = limiter
             .limit(&Actor::anonymous(), "user.log_in".into(), None)
             .unwrap();
-        flood.suppress(&often);
+        limiter.suppress(&often);
         for _ in 0..5 {
-            flood.suppress(&Limited {
+            limiter.suppress(&LimitKey {
                 action: "made.up_1".into(),
                 client: numbered(1),
                 admitted: OnceLock::new(),
             });
         }
         // Writing it failed, and something came in between.
-        let taken = flood.take().unwrap();
-        flood.suppress(&often);
+        let taken = limiter.take().unwrap();
+        limiter.suppress(&often);
         drop(taken);
 
-        let mut taken = flood.take().unwrap();
+        let mut taken = limiter.take().unwrap();
         let counts = taken.counts.take().unwrap();
         assert_eq!(counts.total, 20_007);
         assert_eq!(counts.by_action.values().sum::<u64>(), 20_007);
@@ -251,6 +223,6 @@ mod tests {
         assert_eq!(top.len(), TOP_ADDRESSES);
         assert_eq!(top["0.0.0.1"], 6);
         drop(taken);
-        assert!(flood.take().is_none());
+        assert!(limiter.take().is_none());
     }
 }

@@ -10,22 +10,22 @@ use tokio_util::task::TaskTracker;
 /// a task of its own, so that a client that hangs up cannot cut it in two.
 ///
 /// Each piece of work counts in `tasks` until it has ended, wherever it runs.
-pub(crate) fn uncut<T: Send + 'static>(
+pub(crate) fn detach_on_drop<T: Send + 'static>(
     tasks: &TaskTracker,
     work: impl Future<Output = T> + Send + 'static,
-) -> Uncut<T> {
-    Uncut {
+) -> DetachOnDrop<T> {
+    DetachOnDrop {
         work: Some(Box::pin(tasks.track_future(work))),
     }
 }
 
-/// The future of [`uncut`].
-pub(crate) struct Uncut<T: Send + 'static> {
+/// The future of [`detach_on_drop`].
+pub(crate) struct DetachOnDrop<T: Send + 'static> {
     /// Gone once it has ended.
     work: Option<BoxFuture<'static, T>>,
 }
 
-impl<T: Send + 'static> Future for Uncut<T> {
+impl<T: Send + 'static> Future for DetachOnDrop<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
@@ -41,7 +41,7 @@ impl<T: Send + 'static> Future for Uncut<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Uncut<T> {
+impl<T: Send + 'static> Drop for DetachOnDrop<T> {
     fn drop(&mut self) {
         let Some(work) = self.work.take() else { return };
         // Without a runtime nothing could drive it: its connection closes, which rolls back.
@@ -60,13 +60,13 @@ mod tests {
     use tokio::sync::Notify;
     use tokio_util::task::TaskTracker;
 
-    use super::uncut;
+    use super::detach_on_drop;
 
     #[tokio::test]
     async fn work_that_is_dropped_half_way_is_finished() {
         let tasks = TaskTracker::new();
         let (go_on, done) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-        let mut work = Box::pin(uncut(&tasks, {
+        let mut work = Box::pin(detach_on_drop(&tasks, {
             let (go_on, done) = (Arc::clone(&go_on), Arc::clone(&done));
             async move {
                 go_on.notified().await;
@@ -84,7 +84,7 @@ mod tests {
     #[tokio::test]
     async fn work_that_panicked_is_not_polled_again() {
         let tasks = TaskTracker::new();
-        let mut work = Box::pin(uncut(&tasks, async { panic!("as it should") }));
+        let mut work = Box::pin(detach_on_drop(&tasks, async { panic!("as it should") }));
         let polled = std::panic::AssertUnwindSafe(&mut work).catch_unwind().await;
         assert!(polled.is_err());
         drop(work);
