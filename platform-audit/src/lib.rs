@@ -95,6 +95,7 @@ mod action;
 mod actor_source;
 mod audit;
 mod auditable;
+mod builder;
 pub mod check;
 mod core;
 mod error;
@@ -114,13 +115,15 @@ mod request;
 #[cfg(feature = "review")]
 pub mod review;
 pub mod routing;
+mod sql;
 mod store;
 mod text;
 mod transaction;
 
 pub use actor_source::ActorSource;
-pub use audit::{Audit, AuditBuilder};
+pub use audit::Audit;
 pub use auditable::Auditable;
+pub use builder::AuditBuilder;
 pub use error::{Error, TransactionError};
 pub use handler::{Audited, Exempt};
 pub use metrics::AuditStatus;

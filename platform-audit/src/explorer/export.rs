@@ -16,8 +16,9 @@ use tokio::task::spawn_blocking;
 
 use super::access::Access;
 use super::filters::query;
+use super::links::Links;
 use super::list;
-use super::visit::{Links, Site, Visit};
+use super::visit::{Site, Visit};
 use crate::export::{Encoder, ExportError, Format};
 use crate::query::{Direction, Export, SortBy};
 use crate::store::AuditDatabase;

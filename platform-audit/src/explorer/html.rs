@@ -4,9 +4,7 @@ use axum::response::Html;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
-use super::escape::visible;
-use super::visit::{Links, Visit};
-use crate::store::AuditDatabase;
+use super::links::Links;
 
 /// A whole page with `body` in its main part.
 pub(super) fn page(links: &Links, title: &str, body: &Markup) -> Html<String> {
@@ -32,21 +30,6 @@ pub(super) fn page(links: &Links, title: &str, body: &Markup) -> Html<String> {
         }
     };
     Html(page.into_string())
-}
-
-/// Who asked for what and when, which a printed page has in place of the form and the links.
-pub(super) fn on_paper<DB: AuditDatabase>(visit: &Visit<DB>, asked: &[(&str, String)]) -> Markup {
-    let origin = visit.reading.origin();
-    html! {
-        dl.paper {
-            dt { "Audit log of" } dd { (visible(&origin.service)) }
-            dt { "Asked by" } dd { (visible(&origin.reader)) }
-            @if let Some(reason) = &origin.reason { dt { "For the reason" } dd { (visible(reason)) } }
-            dt { "Asked at" } dd { (time(visit.asked_at)) " UTC" }
-            @for (name, value) in asked { dt { (name) } dd { (visible(value)) } }
-            @if asked.is_empty() { dt { "Asked for" } dd { "all records" } }
-        }
-    }
 }
 
 /// A moment, to the millisecond.

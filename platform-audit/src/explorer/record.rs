@@ -12,9 +12,11 @@ use uuid::Uuid;
 
 use super::access::Access;
 use super::escape::visible;
-use super::html::{on_paper, page, time};
+use super::html::{page, time};
+use super::links::Links;
+use super::paper::on_paper;
 use super::table::outcome;
-use super::visit::{Links, Site, Visit};
+use super::visit::{Site, Visit};
 use crate::query::exact;
 use crate::record::AuditRecord;
 use crate::store::AuditDatabase;

@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::escape::brief;
 use super::html::time;
+use super::links::Links;
 use super::record::is_malformed;
-use super::visit::Links;
 use crate::query::{AuditQuery, Cursor, Direction, Page, SortBy};
 use crate::record::AuditRecord;
 

@@ -27,7 +27,7 @@ pub use database::AuditDatabase;
 pub(crate) use dialect::Dialect;
 pub(crate) use maintenance::{maintain, sessions};
 pub(crate) use name::schema_name;
-pub(crate) use schema::{Schema, Tables, literal};
+pub(crate) use schema::{Schema, Tables};
 pub(crate) use transaction::{CommitError, Transaction};
 
 use crate::error::Error;

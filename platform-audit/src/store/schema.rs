@@ -358,13 +358,3 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
 pub(super) fn undecodable(error: serde_json::Error) -> Error {
     Error::Store(sqlx::Error::Decode(Box::new(error)))
 }
-
-/// A name as SQL takes it.
-pub(super) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text as SQL takes it.
-pub(crate) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
