@@ -78,7 +78,7 @@
 //!
 //! `postgres` (default) and `sqlite`: the stores, at least one. `any`: sqlx's driver that chooses by the
 //! URL. `export`: records in files. `review`: questions with the answer that is expected. `explorer`: the
-//! page for compliance. `cli`: the command `platform-audit`, with all of these.
+//! page for compliance. The command `platform-audit` is the package `platform-audit-cli`.
 //!
 //! Where things are: [`Audit`] starts it; [`check`] finds what would break the promise; [`AuditTx`] is what a handler is lent; [`layer`] is the
 //! request guard; [`routing`] the typed router; [`AuditRecord`] what is written, and [`query`] how it is read.
@@ -117,7 +117,7 @@ pub mod review;
 pub mod routing;
 mod sql;
 mod store;
-mod text;
+pub mod text;
 mod transaction;
 
 pub use actor_source::ActorSource;

@@ -1,7 +1,20 @@
-/// Whether a character cannot be seen, or turns the direction of those around it: what Unicode calls
-/// `Default_Ignorable_Code_Point` or `Bidi_Control`, the separators of lines and paragraphs, and a blank
-/// that is no space (U+2800). Shown as it is, it would let a text pass for another.
-pub(crate) fn is_invisible(c: char) -> bool {
+//! Escaping of characters that would act on a terminal, or that a reader would not see.
+//!
+//! Whoever writes a record chooses its texts. A control character in one could move the cursor of
+//! the terminal that shows it, and an invisible or bidirectional one could make it pass for another.
+//!
+//! ```
+//! use platform_audit::text::escape_controls;
+//!
+//! assert_eq!(escape_controls("entry 7\u{1b}[2J"), r"entry 7\u{1b}[2J");
+//! assert_eq!(escape_controls("Zoë"), "Zoë");
+//! ```
+
+/// Whether a character is invisible or changes the direction of its neighbours.
+///
+/// These are the control characters, Unicode's `Default_Ignorable_Code_Point` and `Bidi_Control`, the
+/// separators of lines and paragraphs, and BRAILLE PATTERN BLANK (U+2800), which is blank but no space.
+pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
@@ -11,23 +24,23 @@ pub(crate) fn is_invisible(c: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// One line of text, in which nothing moves the cursor, hides or turns round.
-pub(crate) fn escape_controls(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
+/// Returns `text` on one line, with each [invisible](is_invisible) character as `\u{…}`.
+pub fn escape_controls(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for it in text.chars() {
         if is_invisible(it) {
-            shown.extend(it.escape_unicode());
+            escaped.extend(it.escape_unicode());
         } else {
-            shown.push(it);
+            escaped.push(it);
         }
     }
-    shown
+    escaped
 }
 
-/// JSON with the same meaning, in which no character moves the cursor, hides or turns round: `text` is
-/// JSON, where all controls of ASCII but DEL are escaped already or stand between its tokens.
-#[cfg(feature = "export")]
-pub(crate) fn escape_json(text: String) -> String {
+/// Returns JSON with the same meaning in which each [invisible](is_invisible) character is escaped.
+///
+/// `text` is JSON: its ASCII control characters but DEL are escaped already, or stand between tokens.
+pub fn escape_json(text: String) -> String {
     let is_escaped = |it: char| !matches!(it, '\0'..='~') && is_invisible(it);
     if !text.contains(is_escaped) {
         return text;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
 use super::links::Links;
+use crate::record::AuditRecord;
 
 /// A whole page with `body` in its main part.
 pub(super) fn page(links: &Links, title: &str, body: &Markup) -> Html<String> {
@@ -37,4 +38,10 @@ pub(super) fn time(moment: Timestamp) -> Markup {
     html! {
         time datetime=(moment) { (moment.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()) }
     }
+}
+
+/// How the operation ended, in words.
+pub(super) fn outcome(record: &AuditRecord) -> Markup {
+    let word = record.outcome.as_str();
+    html! { span.outcome.(word) { (word.replace('_', " ")) } }
 }

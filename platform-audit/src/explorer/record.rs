@@ -12,10 +12,9 @@ use uuid::Uuid;
 
 use super::access::Access;
 use super::escape::visible;
-use super::html::{page, time};
+use super::html::{outcome, page, time};
 use super::links::Links;
 use super::paper::on_paper;
-use super::table::outcome;
 use super::visit::{Site, Visit};
 use crate::query::exact;
 use crate::record::AuditRecord;

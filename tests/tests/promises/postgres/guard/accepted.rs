@@ -1,7 +1,7 @@
 //! What the guard lets pass.
 
 use super::Who::{App, Owner};
-use super::{Guarded, RECORD, run};
+use super::{Guarded, RECORD};
 
 const CHANGE: &str = "INSERT INTO entry VALUES (3, 30)";
 const ANOTHER: &str = "UPDATE entry SET amount = amount + 1";

@@ -1,6 +1,6 @@
 //! What a terminal may be sent.
 
-use crate::text::is_invisible;
+use platform_audit::text::is_invisible;
 
 /// Lets through what people read, and shows by number whatever would move the cursor, hide or turn
 /// round. What it passes on of bytes may be split anywhere.

@@ -15,8 +15,8 @@ use platform_audit::query::{Count, MOST_VALUES};
 use serde::Serialize;
 
 use crate::harmless::Harmless;
-pub(crate) use crate::text::escape_controls;
-use crate::text::escape_json;
+pub(crate) use platform_audit::text::escape_controls;
+use platform_audit::text::escape_json;
 
 /// How records are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

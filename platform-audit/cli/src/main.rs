@@ -19,8 +19,6 @@ mod serve;
 mod show;
 mod stats;
 mod tail;
-#[path = "../text.rs"]
-mod text;
 mod unite;
 mod verify_export;
 
