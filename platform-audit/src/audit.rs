@@ -1,47 +1,33 @@
-//! Starting the auditing of a service, and work without a request.
+//! The handle of a service's auditing: its layer, work without a request, and reading back.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::request::Parts;
 use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::__private::{AuditedAction, Call};
-use crate::check::{Explanation, Finding, Report};
-use crate::context::{ActorSource, Actors, ClientAddresses, Core, Unit};
+use crate::action::AuditedAction;
 use crate::error::{Error, TransactionError};
 #[cfg(feature = "explorer")]
 use crate::explorer::{Access, Explorer};
-use crate::flood::{Flood, PER_MINUTE, summarise};
-use crate::guard::AuditLayer;
-use crate::meters::{AuditStatus, Meters};
+use crate::handler::Call;
+use crate::layer::AuditLayer;
+use crate::metrics::AuditStatus;
+use crate::operation::Operation;
 use crate::query::AuditReader;
 use crate::record::{Actor, AuditRecord, Outcome, check_action};
-use crate::store::{AnyStore, AuditDatabase, Store, Tables, maintain, schema_name};
-use crate::tx::AuditTx;
-use crate::uncut::{Uncut, uncut};
-use crate::work::{Committed, Work};
+use crate::store::AuditDatabase;
+use crate::transaction::{AuditTx, CommitOutcome, Committer, DetachOnDrop, detach_on_drop};
 
-/// How long an abandoned handler may still take, unless the service says otherwise.
-const GRACE: Duration = Duration::from_secs(30);
-
-/// How long a COMMIT may take to be answered, unless the service says otherwise.
-const COMMIT: Duration = Duration::from_secs(60);
-
-/// The auditing of one service: makes the [request guard](crate::guard), runs audited work that
+/// The auditing of one service: makes the [request guard](crate::layer), runs audited work that
 /// no request asked for, and reads records back. Cheap to clone.
 pub struct Audit<DB: AuditDatabase> {
-    work: Work<DB>,
-    pool: Pool<DB>,
+    pub(crate) work: Committer<DB>,
+    pub(crate) pool: Pool<DB>,
 }
 
 impl<DB: AuditDatabase> Clone for Audit<DB> {
@@ -63,35 +49,7 @@ impl<DB: AuditDatabase> std::fmt::Debug for Audit<DB> {
 }
 
 impl<DB: AuditDatabase> Audit<DB> {
-    /// Auditing of `service` in the database of `pool`, not yet [started](AuditBuilder::start).
-    ///
-    /// Audited work runs on connections of its own, made through `pool` and as many as `pool`
-    /// may have (on SQLite one): count them when you size the database.
-    #[expect(
-        clippy::new_ret_no_self,
-        reason = "reads as it is used: Audit::new(…).start().await"
-    )]
-    pub fn new(pool: Pool<DB>, service: impl Into<String>) -> AuditBuilder<DB> {
-        AuditBuilder {
-            pool,
-            service: service.into(),
-            service_version: None,
-            schema: None,
-            actors: None,
-            client_addresses: None,
-            observe_only: false,
-            grace: GRACE,
-            commit_within: COMMIT,
-            anonymous_attempts: PER_MINUTE,
-            actor_attempts: None,
-            max_connections: None,
-            development: false,
-            tables: Tables::default(),
-            app_role: None,
-        }
-    }
-
-    /// The layer that guards every request of a router; see [`guard`](crate::guard) for what it
+    /// The layer that guards every request of a router; see [`guard`](crate::layer) for what it
     /// does when, and where it belongs.
     pub fn layer(&self) -> AuditLayer {
         AuditLayer::new(Arc::clone(&self.work.core))
@@ -115,7 +73,7 @@ impl<DB: AuditDatabase> Audit<DB> {
     /// Reads the audit log of this service, as `asked_by` somebody; see [`query`](crate::query). Works
     /// on the service's own pool, with the rights of its role.
     pub fn reader(&self) -> AuditReader<DB> {
-        let Work { core, store } = &self.work;
+        let Committer { core, store } = &self.work;
         AuditReader::of(self.pool.clone(), store.dialect(), core, store.name())
     }
 
@@ -128,7 +86,7 @@ impl<DB: AuditDatabase> Audit<DB> {
 
     /// What has been counted since the start.
     pub fn status(&self) -> AuditStatus {
-        self.work.core.meters.status()
+        self.work.core.metrics.status()
     }
 
     /// Waits until no audited work is under way, such as that of clients who hung up, and then
@@ -188,7 +146,7 @@ impl<DB: AuditDatabase> Audit<DB> {
         let action = action.into();
         check_action(&action).map_err(Error::InvalidAction)?;
         let mut lent = self
-            .begin(Unit::new(&self.work.core.flood, actor, action))
+            .begin(Operation::new(&self.work.core.rate_limiter, actor, action))
             .await?;
         let Some(tx) = lent.tx.as_mut() else {
             return Err(Error::TransactionEnded.into());
@@ -200,9 +158,14 @@ impl<DB: AuditDatabase> Audit<DB> {
         match ended {
             Ok(Ok(value)) => {
                 let work = self.work.clone();
-                match self.uncut(async move { work.commit(tx, None).await }).await {
-                    Committed::Both => Ok(value),
-                    Committed::Neither(error, _) | Committed::Unknown(error) => Err(error.into()),
+                match self
+                    .detach_on_drop(async move { work.commit(tx, None).await })
+                    .await
+                {
+                    CommitOutcome::Committed => Ok(value),
+                    CommitOutcome::RolledBack(error, _) | CommitOutcome::Unknown(error) => {
+                        Err(error.into())
+                    }
                 }
             }
             Ok(Err(error)) => {
@@ -216,29 +179,29 @@ impl<DB: AuditDatabase> Audit<DB> {
         }
     }
 
-    async fn begin(&self, unit: Unit) -> Result<Lent<DB>, Error> {
+    async fn begin(&self, operation: Operation) -> Result<Lent<DB>, Error> {
         let work = self.work.clone();
         let abandoned = CancellationToken::new();
         let _abandoned = abandoned.clone().drop_guard();
-        let begun = self.uncut(async move {
+        let begun = self.detach_on_drop(async move {
             let begun = tokio::select! {
                 biased;
                 // Cut off, the connection is closed. Nobody hears of the error.
                 () = abandoned.cancelled() => {
                     work.core
-                        .record_attempt(&unit, Outcome::TimedOut, None, "cancelled")
+                        .record_attempt(&operation, Outcome::TimedOut, None, "cancelled")
                         .await;
                     return Err(Error::TransactionEnded);
                 }
-                begun = work.store.begin(unit.id) => begun,
+                begun = work.store.begin(operation.id) => begun,
             };
             match begun {
                 Ok(transaction) => Ok(Lent {
-                    tx: Some(AuditTx::new(transaction, unit)),
+                    tx: Some(AuditTx::new(transaction, operation)),
                     work,
                 }),
                 Err(error) => {
-                    (work.core).record_later(unit, Outcome::Failed, None, "begin_failed");
+                    (work.core).record_later(operation, Outcome::Failed, None, "begin_failed");
                     Err(error)
                 }
             }
@@ -248,19 +211,22 @@ impl<DB: AuditDatabase> Audit<DB> {
 
     async fn roll_back(&self, tx: AuditTx<DB>, outcome: Outcome, error_type: &'static str) {
         let work = self.work.clone();
-        self.uncut(async move { work.roll_back(tx, outcome, None, error_type).await })
+        self.detach_on_drop(async move { work.roll_back(tx, outcome, None, error_type).await })
             .await;
     }
 
     /// Does what must not be cut in two when the caller's future is dropped.
-    fn uncut<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Uncut<T> {
-        uncut(&self.work.core.tasks, work.in_current_span())
+    fn detach_on_drop<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> DetachOnDrop<T> {
+        detach_on_drop(&self.work.core.tasks, work.in_current_span())
     }
 }
 
 /// Records the attempt if the work's future is dropped half-way.
 struct Lent<DB: AuditDatabase> {
-    work: Work<DB>,
+    work: Committer<DB>,
     tx: Option<AuditTx<DB>>,
 }
 
@@ -278,321 +244,11 @@ impl<DB: AuditDatabase> Drop for Lent<DB> {
                 tasks.spawn_on(ending, &runtime);
             }
             Err(_) => {
-                let (connection, unit) = tx.into_parts();
-                connection.discard();
-                let record = work.core.record(&unit, Outcome::TimedOut, None);
+                let (connection, operation) = tx.into_parts();
+                connection.close();
+                let record = work.core.record(&operation, Outcome::TimedOut, None);
                 work.core.report_lost(&record, "no runtime is left");
             }
         }
-    }
-}
-
-/// How a service is audited; made by [`Audit::new`].
-#[must_use = "nothing is audited before `start`"]
-pub struct AuditBuilder<DB: AuditDatabase> {
-    pool: Pool<DB>,
-    service: String,
-    service_version: Option<String>,
-    schema: Option<String>,
-    actors: Option<Actors>,
-    client_addresses: Option<ClientAddresses>,
-    observe_only: bool,
-    grace: Duration,
-    commit_within: Duration,
-    anonymous_attempts: NonZeroU32,
-    actor_attempts: Option<NonZeroU32>,
-    max_connections: Option<u32>,
-    development: bool,
-    tables: Tables,
-    app_role: Option<String>,
-}
-
-impl<DB: AuditDatabase> AuditBuilder<DB> {
-    /// The version written into every record, such as `env!("CARGO_PKG_VERSION")`.
-    pub fn service_version(mut self, version: impl Into<String>) -> Self {
-        self.service_version = Some(version.into());
-        self
-    }
-
-    /// The schema of the audit tables (on SQLite their prefix), in place of `<service>_audit`.
-    pub fn schema(mut self, schema: impl Into<String>) -> Self {
-        self.schema = Some(schema.into());
-        self
-    }
-
-    /// Derives the actor of requests that carry none in their extensions.
-    pub fn actor_from(mut self, source: impl ActorSource) -> Self {
-        self.actors = Some(Actors(Arc::new(source)));
-        self
-    }
-
-    /// Tells the client's address behind proxies, which records keep, those of readings through the page
-    /// too, and attempts are limited by; else, and where it tells none, it is that of the connection
-    /// (axum's `ConnectInfo<SocketAddr>`), so the proxy's. Believe no header that a client can send:
-    /// `platform_observability::http::TrustedProxies` knows which.
-    ///
-    /// ```
-    /// # #[cfg(feature = "postgres")]
-    /// # fn example(audit: platform_audit::AuditBuilder<sqlx::Postgres>) -> Result<(), Box<dyn std::error::Error>> {
-    /// use platform_observability::http::{ForwardedBy, TrustedProxies};
-    ///
-    /// let proxies = TrustedProxies::new(["10.0.0.0/8".parse()?], ForwardedBy::XForwarded);
-    /// let audit = audit.client_address_from(move |request| proxies.client_address(request));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn client_address_from(
-        mut self,
-        source: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static,
-    ) -> Self {
-        self.client_addresses = Some(ClientAddresses(Arc::new(source)));
-        self
-    }
-
-    /// Reports what the guard would refuse, and lets it pass: for adopting it in an old service.
-    ///
-    /// It concerns unaudited changes and missing actors. What an audited handler does is never
-    /// committed without its record.
-    pub fn observe_only(mut self) -> Self {
-        self.observe_only = true;
-        self
-    }
-
-    /// How long a handler may go on after its client hung up, before it is rolled back and
-    /// recorded as timed out; 30 seconds by default. A time-out layer that has answered already
-    /// ends it at once.
-    pub fn abandoned_after(mut self, grace: Duration) -> Self {
-        self.grace = grace;
-        self
-    }
-
-    /// How long the database may take to write the records and commit, before nobody waits for its answer
-    /// any more and the outcome counts as unknown (503, [`Error::OutcomeUnknown`]); 60 seconds by default. A
-    /// synchronous standby may hold a COMMIT up; a server that vanished without a word would for ever.
-    pub fn commit_within(mut self, deadline: Duration) -> Self {
-        self.commit_within = deadline;
-        self
-    }
-
-    /// How many attempts a minute by nobody known are recorded one by one, for each action and
-    /// client address (on IPv6 its /64), with a burst of as many; 30 by default. An attempt over
-    /// it is only counted: in one record a minute of the action `attempt.suppress`, and in
-    /// [`AuditStatus::suppressed_attempts`]. Its answer has no `Audit-Record-Id`.
-    ///
-    /// The address is that of [`client_address_from`](Self::client_address_from). Clients without one
-    /// share a limit. Successes have no limit; for attempts by a known actor, see
-    /// [`actor_attempts`](Self::actor_attempts).
-    pub fn anonymous_attempts(mut self, per_minute: NonZeroU32) -> Self {
-        self.anonymous_attempts = per_minute;
-        self
-    }
-
-    /// How many attempts a minute by one known actor are recorded one by one, for each action, with a
-    /// burst of as many; all of them by default. An attempt over the limit is only counted, in the same
-    /// record a minute as [anonymous ones](Self::anonymous_attempts), which lists the busiest actors.
-    ///
-    /// Successes have no limit. An actor is a kind, an id and a tenant, whatever the address.
-    ///
-    /// With a limit, a client that floods hides its own further attempts at the same action, down to
-    /// their number. Without one, a client that may sign in can fill the table.
-    pub fn actor_attempts(mut self, per_minute: NonZeroU32) -> Self {
-        self.actor_attempts = Some(per_minute);
-        self
-    }
-
-    /// The most connections that audited work may use, in place of as many as the pool may have.
-    /// At least 1; on SQLite it is always 1.
-    pub fn max_connections(mut self, max: u32) -> Self {
-        self.max_connections = Some(max);
-        self
-    }
-
-    /// Starts also on a database that would let changes go unaudited, and logs a warning for each
-    /// finding: for a developer's own machine, `development(cfg!(debug_assertions))`. Not where no record
-    /// could be written: with a schema that is missing or behind, or without rights to it.
-    pub fn development(mut self, development: bool) -> Self {
-        self.development = development;
-        self
-    }
-
-    /// Tables that are guarded when the service starts, so that the database refuses to change
-    /// them without a record. On Postgres as SQL would name them (`accounting.entry`), and only
-    /// if this connection owns them; better is `SELECT accounting_audit.guard('accounting.entry')`
-    /// in the migration that makes the table.
-    pub fn guard<T: Into<String>>(mut self, tables: impl IntoIterator<Item = T>) -> Self {
-        self.tables
-            .guarded
-            .extend(tables.into_iter().map(Into::into));
-        self
-    }
-
-    /// A table whose changes need no record, and why. On Postgres, better in its migration:
-    /// `SELECT accounting_audit.exempt('accounting.job', 'why')`.
-    pub fn exempt(mut self, table: impl Into<String>, reason: impl Into<String>) -> Self {
-        self.tables.exempt.push((table.into(), reason.into()));
-        self
-    }
-
-    /// The schemas in which every table has to be guarded or exempt, in place of the connection's
-    /// current schema and the one that is named like the service. Postgres only.
-    pub fn tables_in<T: Into<String>>(mut self, schemas: impl IntoIterator<Item = T>) -> Self {
-        self.tables.schemas = schemas.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// The role that the service connects as, for a [`check`](Self::check) by somebody else.
-    /// [`start`](Self::start) checks the one that it connects as itself. Postgres only.
-    pub fn app_role(mut self, role: impl Into<String>) -> Self {
-        self.app_role = Some(role.into());
-        self
-    }
-
-    /// Brings the audit schema up to date, and guards and exempts the tables named here.
-    ///
-    /// [`start`](Self::start) does it too where it may. Call this before the service's own
-    /// migrations if they call `guard()`, or from a deployment whose role may migrate.
-    ///
-    /// # Errors
-    ///
-    /// When a name is unusable, the database cannot be reached, or the schema cannot be migrated.
-    pub async fn migrate(&self) -> Result<(), Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
-        let mut audited = store.schema(&mut connection, &self.service);
-        audited.migrate().await?;
-        audited.apply(&self.tables).await?;
-        connection.keep();
-        match store.create_partitions().await {
-            // Those of this month and the next ones were made with the schema, or by an earlier call.
-            Err(error @ Error::Locked { .. }) => store.warn_of_partitions(&error),
-            done => done?,
-        }
-        Ok(())
-    }
-
-    /// Gives `app`, the role that the service connects as, what it needs and nothing else, and
-    /// `reader`, if there is one, the views that compliance reads. Postgres only; call it as the
-    /// schema's owner.
-    ///
-    /// # Errors
-    ///
-    /// When a role does not exist, or this connection may not grant.
-    pub async fn grant(&self, app: Option<&str>, reader: Option<&str>) -> Result<(), Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
-        let mut audited = store.schema(&mut connection, &self.service);
-        for (function, role) in [("grant_app", app), ("grant_reader", reader)] {
-            if let Some(role) = role {
-                audited.grant(function, role).await?;
-            }
-        }
-        connection.keep();
-        Ok(())
-    }
-
-    /// Looks for everything that would let a change be committed without its record, or a record
-    /// be changed.
-    ///
-    /// # Errors
-    ///
-    /// When a name is unusable or the database cannot be asked.
-    pub async fn check(&self) -> Result<Report, Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
-        let mut audited = store.schema(&mut connection, &self.service);
-        let report = audited
-            .check(self.app_role.as_deref(), &self.tables)
-            .await?;
-        connection.keep();
-        Ok(report)
-    }
-
-    /// Who can still bypass what, and how that is found out.
-    ///
-    /// # Errors
-    ///
-    /// When a name is unusable or the database cannot be asked.
-    pub async fn explain(&self) -> Result<Explanation, Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
-        let explained = store
-            .schema(&mut connection, &self.service)
-            .explain()
-            .await?;
-        connection.keep();
-        Ok(explained)
-    }
-
-    /// Brings the audit schema up to date if it has to and may, checks the database, and starts.
-    ///
-    /// # Errors
-    ///
-    /// When a name is unusable, the database cannot be reached, or the schema cannot be migrated;
-    /// [`Error::Unsafe`] when the database would let changes go unaudited, with each remedy.
-    pub async fn start(self) -> Result<Audit<DB>, Error> {
-        let schema = self.schema_name()?;
-        let store = Arc::new(Store::open(
-            self.pool.clone(),
-            schema,
-            self.max_connections,
-        )?);
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
-        let mut audited = store.schema(&mut connection, &self.service);
-        audited.bring_up_to_date(&self.tables).await?;
-        connection.keep();
-        // A dump holds the locks for hours; whether one is missing that is needed soon, the check says.
-        if let Err(error) = store.create_partitions().await {
-            store.warn_of_partitions(&error);
-        }
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
-        let mut audited = store.schema(&mut connection, &self.service);
-        let report = audited.check(None, &self.tables).await?;
-        connection.keep();
-        let unusable = report.findings.iter().any(Finding::is_fatal);
-        if !report.is_clean() && (unusable || !self.development) {
-            return Err(Error::Unsafe(report));
-        }
-        for finding in &report.findings {
-            tracing::warn!(
-                remedy = finding.remedy,
-                "{}; only warned of, as this is development",
-                finding.message
-            );
-        }
-        tokio::spawn(maintain(Arc::downgrade(&store)));
-        let core = Arc::new(Core {
-            service: self.service,
-            service_version: self.service_version,
-            store: Arc::clone(&store) as Arc<dyn AnyStore>,
-            actors: self.actors,
-            client_addresses: self.client_addresses,
-            observe_only: self.observe_only,
-            grace: self.grace,
-            commit_within: self.commit_within,
-            meters: Meters::new(),
-            flood: Flood::new(self.anonymous_attempts, self.actor_attempts),
-            tasks: TaskTracker::new(),
-        });
-        tokio::spawn(summarise(Arc::downgrade(&core)));
-        Ok(Audit {
-            work: Work { core, store },
-            pool: self.pool,
-        })
-    }
-
-    fn schema_name(&self) -> Result<String, Error> {
-        schema_name(&self.service, self.schema.as_deref())
-    }
-}
-
-impl<DB: AuditDatabase> std::fmt::Debug for AuditBuilder<DB> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuditBuilder")
-            .field("service", &self.service)
-            .finish_non_exhaustive()
     }
 }

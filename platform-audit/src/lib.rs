@@ -78,9 +78,9 @@
 //!
 //! `postgres` (default) and `sqlite`: the stores, at least one. `any`: sqlx's driver that chooses by the
 //! URL. `export`: records in files. `review`: questions with the answer that is expected. `explorer`: the
-//! page for compliance. `cli`: the command `platform-audit`, with all of these.
+//! page for compliance. The command `platform-audit` is the package `platform-audit-cli`.
 //!
-//! Where things are: [`Audit`] starts it; [`check`] finds what would break the promise; [`AuditTx`] is what a handler is lent; [`guard`] is the
+//! Where things are: [`Audit`] starts it; [`check`] finds what would break the promise; [`AuditTx`] is what a handler is lent; [`layer`] is the
 //! request guard; [`routing`] the typed router; [`AuditRecord`] what is written, and [`query`] how it is read.
 
 #[doc(hidden)]
@@ -91,39 +91,43 @@ compile_error!(
     "platform-audit needs a store: enable its feature `postgres` (the default) or `sqlite`"
 );
 
+mod action;
+mod actor_source;
 mod audit;
 mod auditable;
+mod builder;
 pub mod check;
-mod context;
+mod core;
 mod error;
 #[cfg(feature = "explorer")]
 pub mod explorer;
 #[cfg(feature = "export")]
 pub mod export;
-mod flood;
-pub mod guard;
 mod handler;
-mod hidden;
-mod meters;
-mod problem;
+pub mod layer;
+mod lock;
+mod metrics;
+mod operation;
 pub mod query;
+mod rate_limit;
 mod record;
 mod request;
 #[cfg(feature = "review")]
 pub mod review;
 pub mod routing;
+mod sql;
 mod store;
-mod tx;
-mod uncut;
-mod work;
+pub mod text;
+mod transaction;
 
-pub use audit::{Audit, AuditBuilder};
+pub use actor_source::ActorSource;
+pub use audit::Audit;
 pub use auditable::Auditable;
-pub use context::ActorSource;
+pub use builder::AuditBuilder;
 pub use error::{Error, TransactionError};
 pub use handler::{Audited, Exempt};
-pub use meters::AuditStatus;
+pub use metrics::AuditStatus;
 pub use platform_audit_macros::{Auditable, audit_exempt, audited};
-pub use record::{Actor, ActorKind, AuditRecord, Change, InvalidAction, Outcome};
+pub use record::{Actor, ActorKind, AuditRecord, Change, InvalidAction, Outcome, RecordBuilder};
 pub use store::AuditDatabase;
-pub use tx::{AuditTx, Draft};
+pub use transaction::AuditTx;

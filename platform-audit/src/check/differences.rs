@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::finding::quoted;
 use super::{Finding, FindingKind};
-use crate::store::literal;
+use crate::sql::literal;
 
 /// The catalog's rows of one audit schema.
 #[derive(Debug, Deserialize)]

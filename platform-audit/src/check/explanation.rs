@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hidden::inert;
+use crate::text::escape_controls;
 
 /// Who can still bypass what, and how that is found out: the limits of what a database can hold
 /// its own administrators to. As text, a page; as JSON, the roles.
@@ -44,7 +44,7 @@ that was dropped and made again. Keep the file where only the service can write.
         writeln!(f, "Superusers, whom nothing in the database stops:")?;
         let is_superuser = |it: &&Trusted| it.owns.is_none() && it.member_of.is_none();
         for trusted in self.trusted.iter().filter(is_superuser) {
-            writeln!(f, "  {}", inert(&trusted.role))?;
+            writeln!(f, "  {}", escape_controls(&trusted.role))?;
         }
         writeln!(
             f,
@@ -56,12 +56,22 @@ Owners, who can take the guard from what they own, and who may become one (SET R
         )?;
         for trusted in &self.trusted {
             if let Some(owns) = &trusted.owns {
-                writeln!(f, "  {} owns {}", inert(&trusted.role), inert(owns))?;
+                writeln!(
+                    f,
+                    "  {} owns {}",
+                    escape_controls(&trusted.role),
+                    escape_controls(owns)
+                )?;
             }
         }
         for trusted in &self.trusted {
             if let Some(owner) = &trusted.member_of {
-                writeln!(f, "  {} may become {}", inert(&trusted.role), inert(owner))?;
+                writeln!(
+                    f,
+                    "  {} may become {}",
+                    escape_controls(&trusted.role),
+                    escape_controls(owner)
+                )?;
             }
         }
         write!(

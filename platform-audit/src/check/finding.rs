@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::store::literal;
+use crate::sql::literal;
 
 /// What is wrong. The word stored in JSON is the variant's name in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Finding;
-use crate::hidden::inert;
+use crate::text::escape_controls;
 
 /// What a check found. As text, a numbered list with remedies; as JSON, an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,13 +36,13 @@ impl fmt::Display for Report {
                 f,
                 "{}. {}\n   remedy: ",
                 number + 1,
-                inert(&finding.message)
+                escape_controls(&finding.message)
             )?;
             if finding.remedy_has_lines {
-                let lines: Vec<_> = finding.remedy.lines().map(inert).collect();
+                let lines: Vec<_> = finding.remedy.lines().map(escape_controls).collect();
                 f.write_str(&lines.join("\n"))?;
             } else {
-                f.write_str(&inert(&finding.remedy))?;
+                f.write_str(&escape_controls(&finding.remedy))?;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use maud::{Markup, PreEscaped, Render, html};
 
-use crate::hidden::is_hidden;
+use crate::text::is_invisible;
 
 /// How many characters a list shows of a value.
 const BRIEF: usize = 120;
@@ -36,7 +36,7 @@ struct Visible<'a>(&'a str);
 impl Render for Visible<'_> {
     fn render_to(&self, out: &mut String) {
         let mut text = self.0;
-        while let Some((at, hidden)) = text.char_indices().find(|(_, c)| is_hidden(*c)) {
+        while let Some((at, hidden)) = text.char_indices().find(|(_, c)| is_invisible(*c)) {
             let (before, rest) = text.split_at(at);
             words(before, out);
             let number = format!("‹U+{:04X}›", u32::from(hidden));

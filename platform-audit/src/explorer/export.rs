@@ -16,8 +16,9 @@ use tokio::task::spawn_blocking;
 
 use super::access::Access;
 use super::filters::query;
-use super::list;
-use super::visit::{Links, Site, Visit};
+use super::form;
+use super::links::Links;
+use super::visit::{Site, Visit};
 use crate::export::{Encoder, ExportError, Format};
 use crate::query::{Direction, Export, SortBy};
 use crate::store::AuditDatabase;
@@ -68,7 +69,7 @@ pub(super) async fn file<DB: AuditDatabase, A: Access>(
     let query = match query(&visit.pairs) {
         // As in a file that the command writes: oldest first.
         Ok(query) => query.sort(SortBy::RecordedAt, Direction::Ascending),
-        Err(wrong) => return list::refused(&visit, &wrong),
+        Err(wrong) => return form::refused(&visit, &wrong),
     };
     let name = format!("attachment; filename=\"audit.{}\"", format.extension());
     let headers = [

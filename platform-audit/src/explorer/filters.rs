@@ -94,6 +94,9 @@ pub(super) fn label(name: &str) -> Option<&'static str> {
     labels.find_map(|(it, label)| (it == name).then_some(label))
 }
 
+/// The filters that take one value; the others take several.
+const SINGLE: [&str; 6] = ["since", "until", "reason", "sort", "direction", "limit"];
+
 /// The query that these names and values make, or all that is wrong with them.
 pub(super) fn query(pairs: &[(String, String)]) -> Result<AuditQuery, Vec<Refused>> {
     let given = pairs
@@ -109,7 +112,7 @@ pub(super) fn query(pairs: &[(String, String)]) -> Result<AuditQuery, Vec<Refuse
         let why = if label(name).is_none() {
             unknown.insert(name);
             None
-        } else if !is_first && name != "outcome" {
+        } else if !is_first && SINGLE.contains(&name) {
             Some("It is there twice: keep one value.".to_owned())
         } else {
             objection(name, value)
@@ -302,14 +305,14 @@ mod tests {
             "request_id",
             "trace_id",
             "changed",
-            "reason",
         ] {
-            fields[name] = Value::from("x");
+            fields[name] = json!(["x"]);
         }
+        fields["reason"] = json!("x");
         fields["since"] = json!("2026-11-01T00:00:00Z");
         fields["until"] = json!("2026-11-02T00:00:00Z");
-        fields["actor_kind"] = json!("user");
-        fields["record_id"] = json!(uuid::Uuid::nil());
+        fields["actor_kind"] = json!(["user"]);
+        fields["record_id"] = json!([uuid::Uuid::nil()]);
         fields["sort"] = json!("actor");
         fields["direction"] = json!("ascending");
         fields["limit"] = json!(7);

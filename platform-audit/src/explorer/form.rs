@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use maud::{Markup, html};
 
 use super::escape::visible;
 use super::filters::{CHOICES, FIRST, LIMIT, OUTCOMES, Refused, TEXTS, in_plain, label};
+use super::html::page;
 use super::visit::Visit;
 use crate::store::AuditDatabase;
 
@@ -157,4 +160,11 @@ fn why_id(name: &str) -> String {
 /// Why the field is refused.
 fn beside(name: &str, why: Option<&str>) -> Markup {
     html! { @if let Some(why) = why { p.refused id=(why_id(name)) { (visible(why)) } } }
+}
+
+/// The form again, with what is wrong beside its fields.
+pub(super) fn refused<DB: AuditDatabase>(visit: &Visit<DB>, wrong: &[Refused]) -> Response {
+    let body = form(visit, wrong);
+    let page = page(&visit.links, "Records", &body);
+    (StatusCode::BAD_REQUEST, page).into_response()
 }

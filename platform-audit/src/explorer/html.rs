@@ -4,9 +4,8 @@ use axum::response::Html;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
-use super::escape::visible;
-use super::visit::{Links, Visit};
-use crate::store::AuditDatabase;
+use super::links::Links;
+use crate::record::AuditRecord;
 
 /// A whole page with `body` in its main part.
 pub(super) fn page(links: &Links, title: &str, body: &Markup) -> Html<String> {
@@ -34,24 +33,15 @@ pub(super) fn page(links: &Links, title: &str, body: &Markup) -> Html<String> {
     Html(page.into_string())
 }
 
-/// Who asked for what and when, which a printed page has in place of the form and the links.
-pub(super) fn on_paper<DB: AuditDatabase>(visit: &Visit<DB>, asked: &[(&str, String)]) -> Markup {
-    let origin = visit.reading.origin();
-    html! {
-        dl.paper {
-            dt { "Audit log of" } dd { (visible(&origin.service)) }
-            dt { "Asked by" } dd { (visible(&origin.reader)) }
-            @if let Some(reason) = &origin.reason { dt { "For the reason" } dd { (visible(reason)) } }
-            dt { "Asked at" } dd { (time(visit.asked_at)) " UTC" }
-            @for (name, value) in asked { dt { (name) } dd { (visible(value)) } }
-            @if asked.is_empty() { dt { "Asked for" } dd { "all records" } }
-        }
-    }
-}
-
 /// A moment, to the millisecond.
 pub(super) fn time(moment: Timestamp) -> Markup {
     html! {
         time datetime=(moment) { (moment.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()) }
     }
+}
+
+/// How the operation ended, in words.
+pub(super) fn outcome(record: &AuditRecord) -> Markup {
+    let word = record.outcome.as_str();
+    html! { span.outcome.(word) { (word.replace('_', " ")) } }
 }

@@ -12,9 +12,10 @@ use maud::{Markup, html};
 use super::access::Access;
 use super::escape::{brief, visible};
 use super::export;
-use super::filters::{self, Refused, query};
-use super::form::form;
-use super::html::{on_paper, page};
+use super::filters::{self, query};
+use super::form::{form, refused};
+use super::html::page;
+use super::paper::on_paper;
 use super::table::{pages, table};
 use super::timeline::{DAYS, counted, timeline};
 use super::visit::{Site, Visit, explained};
@@ -46,13 +47,6 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
     };
     let body = html! { (form(&visit, &[])) (body) };
     (status, page(&visit.links, "Records", &body)).into_response()
-}
-
-/// The form again, with what is wrong beside its fields.
-pub(super) fn refused<DB: AuditDatabase>(visit: &Visit<DB>, wrong: &[Refused]) -> Response {
-    let body = form(visit, wrong);
-    let page = page(&visit.links, "Records", &body);
-    (StatusCode::BAD_REQUEST, page).into_response()
 }
 
 async fn answer<DB: AuditDatabase>(visit: &Visit<DB>, query: &AuditQuery) -> Result<Markup, Error> {

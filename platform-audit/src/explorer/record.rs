@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use super::access::Access;
 use super::escape::visible;
-use super::html::{on_paper, page, time};
-use super::table::outcome;
-use super::visit::{Links, Site, Visit};
+use super::html::{outcome, page, time};
+use super::links::Links;
+use super::paper::on_paper;
+use super::visit::{Site, Visit};
 use crate::query::exact;
 use crate::record::AuditRecord;
 use crate::store::AuditDatabase;
@@ -87,9 +88,10 @@ fn beside(links: &Links, record: &AuditRecord, trace_url: Option<&str>) -> Marku
 /// A column of the record as it is stored, where it cannot be read: whoever writes by hand may store
 /// what is no column of a record, and the reading puts its text under this name in the details.
 fn malformed<'a>(record: &'a AuditRecord, column: &str) -> Option<&'a str> {
-    let is_named = record.cut.iter().any(|name| name == column);
-    let told = is_named.then(|| record.details.get(UNREADABLE)?.get(column)?.as_str());
-    told.flatten()
+    let of_column = |name: &String| name.split('.').next() == Some(column);
+    let is_named = record.cut.iter().any(of_column);
+    let stored = is_named.then(|| record.details.get(UNREADABLE)?.get(column)?.as_str());
+    stored.flatten()
 }
 
 /// Whether any column of the record cannot be read.
@@ -99,17 +101,22 @@ pub(super) fn is_malformed(record: &AuditRecord) -> bool {
 
 /// What changed, field by field.
 pub(super) fn changes(record: &AuditRecord) -> Markup {
-    if let Some(stored) = malformed(record, "changes") {
-        return html! {
+    let malformed = malformed(record, "changes");
+    if malformed.is_none() && record.changes.is_empty() {
+        return html! { p.note { "No field changed." } };
+    }
+    html! {
+        @if let Some(stored) = malformed {
             div.problem {
                 p { strong { "Malformed changes." } " What is stored is no list of changed fields, so it is shown as it is:" }
                 pre { (visible(stored)) }
             }
-        };
+        }
+        @if !record.changes.is_empty() { (fields(record)) }
     }
-    if record.changes.is_empty() {
-        return html! { p.note { "No field changed." } };
-    }
+}
+
+fn fields(record: &AuditRecord) -> Markup {
     html! {
         div.wide role="region" aria-label="Changes" tabindex="0" {
             table.changes {

@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 
 use super::escape::brief;
-use super::html::time;
+use super::html::{outcome, time};
+use super::links::Links;
 use super::record::is_malformed;
-use super::visit::Links;
 use crate::query::{AuditQuery, Cursor, Direction, Page, SortBy};
 use crate::record::AuditRecord;
 
@@ -72,11 +72,6 @@ fn row(links: &Links, record: &AuditRecord) -> Markup {
             td data-label="Reason" { @if let Some(reason) = &record.reason { (brief(reason)) } }
         }
     }
-}
-
-pub(super) fn outcome(record: &AuditRecord) -> Markup {
-    let word = record.outcome.as_str();
-    html! { span.outcome.(word) { (word.replace('_', " ")) } }
 }
 
 /// Links to the pages beside this one; `pairs` are the query's.

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use maud::{Markup, html};
 
-use super::visit::Links;
+use super::links::Links;
 use crate::query::{AuditQuery, Count, GroupBy};
 
 /// How many days are shown where no beginning is named, and how many bars there are at most, as long

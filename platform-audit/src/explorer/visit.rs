@@ -12,6 +12,7 @@ use maud::html;
 
 use super::access::{Access, Refusal};
 use super::html::page;
+use super::links::Links;
 use crate::error::Error;
 use crate::query::{AuditReader, Cursor, Reading};
 use crate::store::AuditDatabase;
@@ -33,11 +34,6 @@ pub(super) struct Visit<DB: AuditDatabase> {
     pub(super) asked_at: Timestamp,
 }
 
-/// Makes the pages' addresses, wherever the router is mounted.
-pub(super) struct Links {
-    base: String,
-}
-
 impl<DB: AuditDatabase> Visit<DB> {
     /// Asks whether the request may be shown anything; else answers the page that says no.
     pub(super) async fn enter<A: Access>(
@@ -51,7 +47,7 @@ impl<DB: AuditDatabase> Visit<DB> {
         let whole = parts.uri.path();
         let base = whole.strip_suffix(inside.path()).unwrap_or(whole);
         let base = base.trim_end_matches('/').to_owned();
-        let links = Links { base };
+        let links = Links::new(base);
         if is_sent_by_another_site(&parts, inside.path()) {
             let what = "Another site's page asked for this in your name: open it yourself.";
             return Err(problem(&links, StatusCode::FORBIDDEN, what));
@@ -169,29 +165,5 @@ fn refused(links: &Links, refusal: Refusal, challenge: HeaderValue) -> Response 
             let what = "You may not look at this audit log.";
             problem(links, StatusCode::FORBIDDEN, what)
         }
-    }
-}
-
-impl Links {
-    /// The address of `path`, which begins with `/`, with this query.
-    pub(super) fn to<N: AsRef<str>, V: AsRef<str>>(
-        &self,
-        path: &str,
-        pairs: impl IntoIterator<Item = (N, V)>,
-    ) -> String {
-        let path = if path == "/" && !self.base.is_empty() {
-            ""
-        } else {
-            path
-        };
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        let query = query.extend_pairs(pairs).finish();
-        let mark = if query.is_empty() { "" } else { "?" };
-        format!("{}{path}{mark}{query}", self.base)
-    }
-
-    /// The address of `path` alone.
-    pub(super) fn at(&self, path: &str) -> String {
-        self.to::<&str, &str>(path, [])
     }
 }

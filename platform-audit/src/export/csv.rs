@@ -2,8 +2,8 @@ use std::io::Write;
 
 use serde_json::{Map, Value};
 
-use crate::hidden::escape_json;
 use crate::record::AuditRecord;
+use crate::text::escape_json;
 
 /// The columns, in their order: the elements of a record.
 pub(super) const COLUMNS: [&str; 29] = [
@@ -56,7 +56,7 @@ pub fn to_row(record: &AuditRecord) -> Vec<String> {
         .iter()
         .map(|column| match fields.get(*column) {
             None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => inert(text),
+            Some(Value::String(text)) => escape_controls(text),
             // A `;` of JSON is in a text.
             Some(other) => escape_json(other.to_string()).replace(';', "\\u003b"),
         })
@@ -111,7 +111,7 @@ pub fn from_row<'a>(
 /// After these a spreadsheet may begin a cell.
 const PARTS: [char; 4] = [';', '\t', '\r', '\n'];
 
-fn inert(text: &str) -> String {
+fn escape_controls(text: &str) -> String {
     if text.is_empty() {
         return "'".to_owned();
     }
@@ -133,7 +133,7 @@ fn inert(text: &str) -> String {
     cell
 }
 
-/// The text that [`inert`] made `cell` of.
+/// The text that [`escape_controls`] made `cell` of.
 fn as_it_was(cell: &str) -> String {
     let mut text = String::with_capacity(cell.len());
     let mut begins = true;

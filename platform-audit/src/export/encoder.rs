@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use super::csv::{COLUMNS, to_row, write_row};
 use super::parquet::ParquetEncoder;
 use super::{ExportError, Format, fhir, ocsf};
-use crate::hidden::escape_json;
 use crate::record::AuditRecord;
+use crate::text::escape_json;
 
 /// After so many records an export of lines could be continued, if it broke off.
 const REST: u64 = 4_096;

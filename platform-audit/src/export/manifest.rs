@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::file::{MANIFEST, beside, failed};
 use super::recount::recount;
 use super::{ExportError, Format};
-use crate::hidden::escape_json;
 use crate::query::{AuditQuery, Origin};
 use crate::record::AuditRecord;
+use crate::text::escape_json;
 
 /// What an exported file holds, in `<file>.manifest.json` beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,9 +36,9 @@ pub struct Manifest {
     /// How many records it holds.
     pub records: u64,
     /// The first of them, if there is one.
-    pub first: Option<Mark>,
+    pub first: Option<RecordRef>,
     /// The last of them.
-    pub last: Option<Mark>,
+    pub last: Option<RecordRef>,
     /// Its size in bytes.
     pub bytes: u64,
     /// SHA-256 of the file, in hexadecimal.
@@ -56,7 +56,7 @@ pub struct Manifest {
 /// A record, as a manifest names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Mark {
+pub struct RecordRef {
     /// Its id.
     pub id: Uuid,
     /// When it was recorded.
@@ -93,7 +93,7 @@ impl Manifest {
     }
 
     pub(super) fn add(&mut self, record: &AuditRecord) {
-        let mark = Mark {
+        let mark = RecordRef {
             id: record.id,
             recorded_at: record.recorded_at,
         };
@@ -160,7 +160,7 @@ pub fn verify(path: &Path) -> Result<Manifest, ExportError> {
             held.records, manifest.records
         )));
     }
-    let id = |mark: &Option<Mark>| mark.as_ref().map(|mark| mark.id);
+    let id = |mark: &Option<RecordRef>| mark.as_ref().map(|mark| mark.id);
     for (place, found, said) in [
         ("first", held.first, id(&manifest.first)),
         ("last", held.last, id(&manifest.last)),

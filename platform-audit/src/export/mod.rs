@@ -25,7 +25,7 @@ pub use csv::{from_row, to_row};
 pub use encoder::Encoder;
 pub use file::ExportFile;
 pub use format::Format;
-pub use manifest::{Manifest, Mark, verify};
+pub use manifest::{Manifest, RecordRef, verify};
 
 /// Why an export did not succeed.
 #[derive(Debug, Error)]

@@ -5,10 +5,11 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::request::Parts;
 
-use crate::__private::AuditedAction;
-use crate::context::{Core, TraceIds, Unit};
-use crate::problem;
+use crate::action::AuditedAction;
+use crate::core::Core;
+use crate::operation::{Operation, TraceIds};
 use crate::record::Actor;
+use crate::request::problem;
 use crate::request::{AuditedRequest, Handle};
 
 /// One call of the audited handler whose action is `M`: who asks, why, and under which guard.
@@ -17,14 +18,14 @@ use crate::request::{AuditedRequest, Handle};
 /// test that calls the handler as a function gets one from [`Audit::call`](crate::Audit::call).
 pub struct Call<M> {
     pub(super) request: Arc<AuditedRequest>,
-    pub(super) unit: Unit,
+    pub(super) operation: Operation,
     action: PhantomData<fn() -> M>,
 }
 
 impl<M> std::fmt::Debug for Call<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Call")
-            .field("unit", &self.unit)
+            .field("operation", &self.operation)
             .finish_non_exhaustive()
     }
 }
@@ -32,11 +33,11 @@ impl<M> std::fmt::Debug for Call<M> {
 impl<M: AuditedAction> Call<M> {
     pub(crate) fn without_request(core: Arc<Core>, actor: Actor) -> Self {
         let request = AuditedRequest::without_request(core);
-        let mut unit = request.unit(&M::SPEC, actor, TraceIds::current());
-        unit.request = None;
+        let mut operation = request.operation(&M::SPEC, actor, TraceIds::current());
+        operation.request = None;
         Self {
             request: Arc::new(request),
-            unit,
+            operation,
             action: PhantomData,
         }
     }
@@ -72,22 +73,22 @@ impl<S: Sync, M: AuditedAction> FromRequestParts<S> for Call<M> {
             }
             None => return Err(problem::no_actor()),
         };
-        let mut unit = request.unit(&spec, actor, trace);
+        let mut operation = request.operation(&spec, actor, trace);
         // It is one text (RFC 9110 5.3): which of several was meant, a record could not say.
         let mut reasons = parts.headers.get_all(problem::REASON).iter();
         let reason = reasons.next();
         if reasons.next().is_some() {
             return Err(problem::several_reasons());
         }
-        unit.reason = reason
+        operation.reason = reason
             .map(|reason| String::from_utf8_lossy(reason.as_bytes()).trim().to_owned())
             .filter(|reason| !reason.is_empty());
-        if spec.reason_required && unit.reason.is_none() {
+        if spec.reason_required && operation.reason.is_none() {
             return Err(problem::no_reason());
         }
         Ok(Self {
             request,
-            unit,
+            operation,
             action: PhantomData,
         })
     }

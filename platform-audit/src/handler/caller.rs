@@ -10,7 +10,7 @@ use opentelemetry::trace::FutureExt as _;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::flood::Limited;
+use crate::rate_limit::LimitKey;
 use crate::request::{AuditedRequest, Caller, State};
 
 /// Tells the running task when nobody waits for it any more.
@@ -29,9 +29,9 @@ impl Drop for Waiting {
 }
 
 /// Runs `work`, also when the client hangs up; the caller's span and OpenTelemetry context go along.
-pub(super) async fn uncut<W>(
+pub(super) async fn detach_on_drop<W>(
     request: &Arc<AuditedRequest>,
-    limited: Option<Arc<Limited>>,
+    limit: Option<Arc<LimitKey>>,
     work: impl FnOnce(watch::Receiver<Caller>) -> W,
 ) -> Response
 where
@@ -41,12 +41,12 @@ where
     let _waiting = Waiting(sender.clone());
     *request.state() = State::Running {
         caller: sender,
-        limited,
+        limit,
     };
     let work = work(caller)
         .instrument(tracing::Span::current())
         .with_context(opentelemetry::Context::current());
-    crate::uncut::uncut(&request.core.tasks, work).await
+    crate::transaction::detach_on_drop(&request.core.tasks, work).await
 }
 
 /// How a body ended.

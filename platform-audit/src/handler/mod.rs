@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use axum::response::{IntoResponse, Response};
 
-use crate::__private::{ActionSpec, AuditedAction};
+use crate::action::{AuditedAction, Declaration, Declares, ExemptAction};
 
 pub use call::Call;
 pub use run::{run, run_read};
@@ -81,30 +81,10 @@ impl<M> Audited<M> {
     }
 }
 
-/// What the routing functions ask of a handler's return type.
-#[diagnostic::on_unimplemented(
-    message = "this handler may change state, but it is neither audited nor exempt",
-    label = "not audited",
-    note = "write `#[audited(action = \"noun.verb\")]` above the handler and take `tx: &mut AuditTx` for its changes",
-    note = "or, if it changes nothing that needs a record, write `#[audit_exempt(reason = \"…\")]` above it"
-)]
-pub trait Marked {
-    #[doc(hidden)]
-    const MARK: Mark;
+impl<M: AuditedAction> Declares for Audited<M> {
+    const DECLARATION: Declaration = Declaration::Audited(M::SPEC);
 }
 
-/// An action or the reason why there is none.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub enum Mark {
-    Audited(ActionSpec),
-    Exempt(&'static str),
-}
-
-impl<M: AuditedAction> Marked for Audited<M> {
-    const MARK: Mark = Mark::Audited(M::SPEC);
-}
-
-impl<M: crate::__private::ExemptAction> Marked for Exempt<M> {
-    const MARK: Mark = Mark::Exempt(M::REASON);
+impl<M: ExemptAction> Declares for Exempt<M> {
+    const DECLARATION: Declaration = Declaration::Exempt(M::REASON);
 }

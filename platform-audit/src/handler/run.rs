@@ -7,17 +7,17 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::caller::{Body, abandoned, abandoned_as, uncut, until_abandoned};
+use super::caller::{Body, abandoned, abandoned_as, detach_on_drop, until_abandoned};
 use super::{Audited, Call};
-use crate::__private::AuditedAction;
-use crate::context::Unit;
+use crate::action::AuditedAction;
 use crate::error::Error;
-use crate::problem;
+use crate::operation::Operation;
 use crate::record::Outcome;
+use crate::request::problem;
 use crate::request::{AuditedRequest, Caller, State};
 use crate::store::{AuditDatabase, Store};
-use crate::tx::AuditTx;
-use crate::work::{Committed, Work};
+use crate::transaction::AuditTx;
+use crate::transaction::{CommitOutcome, Committer};
 
 /// Runs the body of a handler that changes state: begin, body, record, commit.
 pub async fn run<M, DB, R, F>(call: Call<M>, resource_id: Option<String>, body: F) -> Audited<M>
@@ -28,22 +28,24 @@ where
     F: for<'a> FnOnce(&'a mut AuditTx<DB>) -> BoxFuture<'a, R> + Send + 'static,
 {
     let Call {
-        request, mut unit, ..
+        request,
+        mut operation,
+        ..
     } = call;
-    unit.resource_id = resource_id;
+    operation.resource_id = resource_id;
     let core = Arc::clone(&request.core);
     let Ok(store) = Arc::clone(&core.store).as_any().downcast::<Store<DB>>() else {
         tracing::error!(
-            action = %unit.action,
+            action = %operation.action,
             handler = std::any::type_name::<DB>(),
             "the handler's AuditTx is for another database than the one `audit.layer()` was made from"
         );
         return Audited::new(problem::misconfigured());
     };
-    let work = Work { core, store };
-    let response = uncut(&request, unit.limited.clone(), |caller| {
+    let work = Committer { core, store };
+    let response = detach_on_drop(&request, operation.limit.clone(), |caller| {
         let request = Arc::clone(&request);
-        async move { change(&work, &request, unit, body, caller).await }
+        async move { change(&work, &request, operation, body, caller).await }
     });
     Audited::new(response.await)
 }
@@ -56,20 +58,22 @@ where
     F: FnOnce() -> BoxFuture<'static, R> + Send + 'static,
 {
     let Call {
-        request, mut unit, ..
+        request,
+        mut operation,
+        ..
     } = call;
-    unit.resource_id = resource_id;
-    let response = uncut(&request, unit.limited.clone(), |caller| {
+    operation.resource_id = resource_id;
+    let response = detach_on_drop(&request, operation.limit.clone(), |caller| {
         let request = Arc::clone(&request);
-        async move { read(&request, &unit, body, caller).await }
+        async move { read(&request, &operation, body, caller).await }
     });
     Audited::new(response.await)
 }
 
 async fn change<DB, R, F>(
-    work: &Work<DB>,
+    work: &Committer<DB>,
     request: &AuditedRequest,
-    unit: Unit,
+    operation: Operation,
     body: F,
     mut caller: watch::Receiver<Caller>,
 ) -> Response
@@ -78,7 +82,7 @@ where
     R: IntoResponse,
     F: for<'a> FnOnce(&'a mut AuditTx<DB>) -> BoxFuture<'a, R> + Send + 'static,
 {
-    let id = unit.id;
+    let id = operation.id;
     let committed = |response: Response| {
         *request.state() = State::Committed;
         problem::named(response, Some(id))
@@ -94,21 +98,21 @@ where
         biased;
         status = abandoned(&mut caller, core.grace) => {
             let error_type = abandoned_as(status);
-            let recorded = core.record_attempt(&unit, Outcome::TimedOut, status, error_type).await;
+            let recorded = core.record_attempt(&operation, Outcome::TimedOut, status, error_type).await;
             return failed(recorded, problem::timed_out(recorded));
         }
         begun = work.store.begin(id) => begun,
     };
     let mut tx = match begun {
-        Ok(transaction) => AuditTx::new(transaction, unit),
+        Ok(transaction) => AuditTx::new(transaction, operation),
         Err(error) => {
-            tracing::error!(record_id = %id, action = %unit.action, %error, "an audited request could not begin");
+            tracing::error!(record_id = %id, action = %operation.action, %error, "an audited request could not begin");
             // That it waits for a connection too is no reason to let the client wait for it.
             let (error_type, answer): (_, fn(_) -> _) = match error {
                 Error::ObligationOpen { .. } => ("obligation_open", problem::blocked),
                 _ => ("begin_failed", problem::not_begun),
             };
-            let recorded = core.record_later(unit, Outcome::Failed, Some(503), error_type);
+            let recorded = core.record_later(operation, Outcome::Failed, Some(503), error_type);
             return failed(recorded, answer(recorded));
         }
     };
@@ -124,16 +128,16 @@ where
                 return failed(recorded, response);
             }
             match work.commit(tx, Some(status.as_u16())).await {
-                Committed::Both => committed(response),
+                CommitOutcome::Committed => committed(response),
                 // What it did until then may be committed, without a record.
-                Committed::Neither(Error::TransactionEnded, recorded) => {
-                    core.meters.violation();
+                CommitOutcome::RolledBack(Error::TransactionEnded, recorded) => {
+                    core.metrics.violation();
                     failed(recorded, problem::ended(recorded))
                 }
-                Committed::Neither(_, recorded) => {
+                CommitOutcome::RolledBack(_, recorded) => {
                     failed(recorded, problem::not_committed(recorded))
                 }
-                Committed::Unknown(_) => failed(Some(id), problem::unknown(id)),
+                CommitOutcome::Unknown(_) => failed(Some(id), problem::unknown(id)),
             }
         }
         Body::Panicked => {
@@ -153,7 +157,7 @@ where
 
 async fn read<R, F>(
     request: &AuditedRequest,
-    unit: &Unit,
+    operation: &Operation,
     body: F,
     mut caller: watch::Receiver<Caller>,
 ) -> Response
@@ -172,19 +176,19 @@ where
             let outcome = Outcome::of_status(status);
             if outcome != Outcome::Success {
                 let recorded = core
-                    .record_attempt(unit, outcome, Some(status.as_u16()), status.as_str())
+                    .record_attempt(operation, outcome, Some(status.as_u16()), status.as_str())
                     .await;
                 return failed(recorded, response);
             }
-            match core.record_read(unit, status).await {
+            match core.record_read(operation, status).await {
                 Ok(()) => {
                     *request.state() = State::Committed;
-                    problem::named(response, Some(unit.id))
+                    problem::named(response, Some(operation.id))
                 }
                 Err(error) => {
-                    tracing::error!(record_id = %unit.id, action = %unit.action, %error, "what was read is withheld, as its audit record could not be written");
+                    tracing::error!(record_id = %operation.id, action = %operation.action, %error, "what was read is withheld, as its audit record could not be written");
                     let recorded = core
-                        .record_attempt(unit, Outcome::Failed, Some(500), "record_refused")
+                        .record_attempt(operation, Outcome::Failed, Some(500), "record_refused")
                         .await;
                     failed(recorded, problem::not_committed(recorded))
                 }
@@ -192,13 +196,13 @@ where
         }
         Body::Panicked => {
             let recorded = core
-                .record_attempt(unit, Outcome::Panicked, Some(500), "panic")
+                .record_attempt(operation, Outcome::Panicked, Some(500), "panic")
                 .await;
             failed(recorded, problem::panicked(recorded))
         }
         Body::Abandoned(status) => {
             let recorded = core
-                .record_attempt(unit, Outcome::TimedOut, status, abandoned_as(status))
+                .record_attempt(operation, Outcome::TimedOut, status, abandoned_as(status))
                 .await;
             failed(recorded, problem::timed_out(recorded))
         }

@@ -64,5 +64,5 @@ pub use filter::{AuditQuery, Direction, SortBy};
 pub use moment::moment;
 pub use reader::{AuditReader, Origin, Page, Reading};
 pub use summary::{Count, GroupBy, MOST_VALUES};
-pub use tail::{Tail, Tailed};
+pub use tail::{Tail, TailBatch};
 pub use unite::unite;

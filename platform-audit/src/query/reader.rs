@@ -12,8 +12,10 @@ use uuid::Uuid;
 
 use super::statement::Statement;
 use super::{AuditQuery, Cursor, Direction, SortBy};
-use crate::context::{ClientAddresses, Core, RequestFacts, TraceIds, client_address, now};
+use crate::actor_source::{ClientAddresses, client_address};
+use crate::core::Core;
 use crate::error::{Error, kind};
+use crate::operation::{RequestFacts, TraceIds, now};
 use crate::record::{Actor, AuditRecord, Key, Outcome, bound_record};
 use crate::store::{AuditDatabase, Dialect, connection_failed, schema_name, sessions};
 

@@ -67,7 +67,7 @@ struct Rest {
 /// What a look at the end of the log showed.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Tailed {
+pub struct TailBatch {
     /// The records that are new since the last look, transaction by transaction; on Postgres at most
     /// 1,000. None is told twice, and none is missed, however late its transaction commits (on Postgres
     /// up to 24 hours after it began).
@@ -150,7 +150,7 @@ impl<DB: AuditDatabase> Tail<DB> {
     ///
     /// [`Error::Store`] when the database cannot be asked, [`Error::Reading`] when it cannot be
     /// recorded how many were told; the next look goes on from the same place.
-    pub async fn look(&mut self) -> Result<Tailed, Error> {
+    pub async fn look(&mut self) -> Result<TailBatch, Error> {
         let (records, end, rest, now) = match self.reading.dialect() {
             Dialect::Postgres => self.on_postgres().await?,
             Dialect::Sqlite => {
@@ -171,7 +171,7 @@ impl<DB: AuditDatabase> Tail<DB> {
         {
             self.next = end;
         }
-        Ok(Tailed {
+        Ok(TailBatch {
             records,
             waiting_for: end.map(|end| end.to_string()),
             more: self.rest.is_some(),

@@ -3,6 +3,7 @@
 mod action;
 mod actor;
 mod bounds;
+mod builder;
 mod change;
 mod outcome;
 mod stored;
@@ -18,6 +19,8 @@ pub use action::InvalidAction;
 pub(crate) use action::check as check_action;
 pub use actor::{Actor, ActorKind};
 pub(crate) use bounds::{Limit, bound_record};
+pub use builder::RecordBuilder;
+pub(crate) use builder::as_value;
 pub use change::Change;
 pub(crate) use change::{created, deleted, updated};
 pub use outcome::Outcome;

@@ -1,6 +1,6 @@
 use axum::handler::Handler;
 
-use crate::handler::Marked;
+use crate::action::Declares;
 
 /// A handler that may change state: one with `#[audited]` or `#[audit_exempt]`.
 ///
@@ -14,7 +14,7 @@ use crate::handler::Marked;
 pub trait AuditedHandler<T, S>: Handler<T, S> {
     /// The handler's marked return type.
     #[doc(hidden)]
-    type Output: Marked;
+    type Output: Declares;
 }
 
 macro_rules! audited_handler {
@@ -24,7 +24,7 @@ macro_rules! audited_handler {
         where
             F: FnOnce($($arguments),*) -> Fut + Handler<($($kind)* $($arguments,)*), S>,
             Fut: Future<Output = Out>,
-            Out: Marked,
+            Out: Declares,
         {
             type Output = Out;
         }
@@ -49,7 +49,7 @@ impl<F, Fut, Out, S> AuditedHandler<((),), S> for F
 where
     F: FnOnce() -> Fut + Handler<((),), S>,
     Fut: Future<Output = Out>,
-    Out: Marked,
+    Out: Declares,
 {
     type Output = Out;
 }

@@ -8,15 +8,15 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::AuditedHandler;
-use super::catalogue::{ANY, MarkedMethod};
-use crate::handler::Marked;
+use crate::action::Declares;
+use crate::action::{ANY, DeclaredMethod};
 
 /// The handlers of one path, by method; axum's, with the audited ones known.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct MethodRouter<S = ()> {
     pub(super) inner: routing::MethodRouter<S>,
-    pub(super) handlers: Vec<MarkedMethod>,
+    pub(super) handlers: Vec<DeclaredMethod>,
 }
 
 impl<S> Default for MethodRouter<S>
@@ -83,7 +83,7 @@ macro_rules! state_changing {
                 H: AuditedHandler<T, S>,
                 T: 'static,
             {
-                self.handlers.push(MarkedMethod { method: $name, mark: H::Output::MARK });
+                self.handlers.push(DeclaredMethod { method: $name, mark: H::Output::DECLARATION });
                 Self { inner: self.inner.$method(handler), ..self }
             }
         )*}
@@ -100,9 +100,9 @@ where
 {
     MethodRouter {
         inner: routing::any(handler),
-        handlers: vec![MarkedMethod {
+        handlers: vec![DeclaredMethod {
             method: ANY,
-            mark: H::Output::MARK,
+            mark: H::Output::DECLARATION,
         }],
     }
 }
@@ -138,9 +138,9 @@ where
     {
         for (method, name) in METHODS {
             if filter.or(method) == filter {
-                self.handlers.push(MarkedMethod {
+                self.handlers.push(DeclaredMethod {
                     method: name,
-                    mark: H::Output::MARK,
+                    mark: H::Output::DECLARATION,
                 });
             }
         }

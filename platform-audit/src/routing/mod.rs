@@ -7,15 +7,13 @@
 //! it has none.
 //!
 //! A plain `axum::Router` under [`Audit::layer`](crate::Audit::layer) works too; it is held by the
-//! [guard](crate::guard) instead of the compiler.
+//! [guard](crate::layer) instead of the compiler.
 
-mod catalogue;
 mod handler;
 mod method;
 mod router;
 
-pub(crate) use catalogue::ANY;
-pub use catalogue::{Catalogue, CatalogueEntry, Requirement};
+pub use crate::action::{Catalogue, CatalogueEntry, Requirement};
 pub use handler::AuditedHandler;
 pub use method::{MethodRouter, any, delete, get, head, on, options, patch, post, put, trace};
 pub use router::Router;

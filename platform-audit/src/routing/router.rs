@@ -11,7 +11,7 @@ use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
 
 use super::{Catalogue, MethodRouter};
-use crate::request::{Handle, Told};
+use crate::request::{Handle, MountedCatalogue};
 
 /// axum's router, which knows the action of every state-changing route.
 ///
@@ -80,7 +80,7 @@ where
     }
 
     /// Adds the routes of an axum router, such as a documentation page. The compiler does not
-    /// know whether they change state; the [guard](crate::guard) still does.
+    /// know whether they change state; the [guard](crate::layer) still does.
     ///
     /// # Panics
     ///
@@ -214,7 +214,7 @@ impl<S: Service<Request>> Service<Request> for TellCatalogue<S> {
     }
 
     fn call(&mut self, mut request: Request) -> S::Future {
-        let told = Told {
+        let told = MountedCatalogue {
             catalogue: Arc::clone(&self.catalogue),
             outside: request.extensions().get::<NestedPath>().cloned(),
         };

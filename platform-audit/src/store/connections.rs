@@ -164,26 +164,26 @@ pub(crate) struct Connection<DB: AuditDatabase> {
 
 impl<DB: AuditDatabase> Connection<DB> {
     /// Gives it back for the next piece of work.
-    pub(crate) fn keep(mut self) {
+    pub(crate) fn release(mut self) {
         drop(self.object.take());
     }
 
-    pub(crate) fn keep_if_ok<T>(self, result: &Result<T, sqlx::Error>) {
+    pub(crate) fn release_if_ok<T>(self, result: &Result<T, sqlx::Error>) {
         match result {
-            Ok(_) => self.keep(),
+            Ok(_) => self.release(),
             // A statement that was refused leaves the connection usable.
             Err(error)
                 if matches!(error, sqlx::Error::Database(_))
                     && !super::connection_failed(error) =>
             {
-                self.keep();
+                self.release();
             }
-            Err(_) => self.discard(),
+            Err(_) => self.close(),
         }
     }
 
     /// Closes it.
-    pub(crate) fn discard(self) {
+    pub(crate) fn close(self) {
         drop(self);
     }
 

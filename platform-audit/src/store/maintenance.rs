@@ -77,7 +77,7 @@ impl<DB: AuditDatabase> Store<DB> {
     async fn sessions(&self) -> Option<String> {
         let mut connection = self.connections.lend().await.ok()?;
         let found = sessions::<DB>(&mut connection, self.dialect, &self.schema, &[]).await;
-        connection.keep();
+        connection.release();
         found
     }
 }

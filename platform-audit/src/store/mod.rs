@@ -5,11 +5,11 @@ mod columns;
 mod connections;
 mod database;
 mod dialect;
-mod guarding;
 mod maintenance;
 mod migrate;
 mod name;
 mod postgres;
+mod schema;
 mod sqlite;
 mod transaction;
 
@@ -25,10 +25,10 @@ pub(crate) use argument::Argument;
 pub(crate) use connections::{Connection, Connections};
 pub use database::AuditDatabase;
 pub(crate) use dialect::Dialect;
-pub(crate) use guarding::{Schema, Tables, literal};
 pub(crate) use maintenance::{maintain, sessions};
 pub(crate) use name::schema_name;
-pub(crate) use transaction::{NotCommitted, Transaction};
+pub(crate) use schema::{Schema, Tables};
+pub(crate) use transaction::{CommitError, Transaction};
 
 use crate::error::Error;
 use crate::record::AuditRecord;
@@ -184,7 +184,7 @@ impl<DB: AuditDatabase> Store<DB> {
             let silent = |_| Err(sqlx::Error::PoolTimedOut);
             let found = tokio::time::timeout(patience, asking).await;
             let found = found.unwrap_or_else(silent);
-            connection.keep_if_ok(&found);
+            connection.release_if_ok(&found);
             match found {
                 Err(sqlx::Error::PoolTimedOut) if reused => {}
                 Err(error) if reused && connection_failed(&error) => {}
@@ -196,7 +196,7 @@ impl<DB: AuditDatabase> Store<DB> {
     pub(crate) async fn run_raw(&self, statement: String) -> Result<(), Error> {
         let mut connection = self.connections.lend().await.map_err(Error::Store)?;
         let done = DB::run_raw(&mut connection, AssertSqlSafe(statement).into_sql_str()).await;
-        connection.keep_if_ok(&done);
+        connection.release_if_ok(&done);
         done.map_err(Error::Store)
     }
 }
@@ -217,14 +217,14 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
                     }
                 });
                 let written = writing.await;
-                connection.keep_if_ok(&written);
+                connection.release_if_ok(&written);
                 match written {
                     // SQLite, where a success must not meet another transaction's obligation.
                     Ok(0) if self.dialect == Dialect::Sqlite => {
                         let mut connection =
                             self.connections.lend().await.map_err(Error::Record)?;
                         self.refuse_open_obligation(&mut connection).await?;
-                        connection.keep();
+                        connection.release();
                     }
                     Ok(_) => return Ok(()),
                     // A stale connection never took the statement; a fresh one may be had.

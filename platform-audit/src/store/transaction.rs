@@ -18,7 +18,7 @@ pub(crate) struct Transaction<DB: AuditDatabase> {
 }
 
 /// Why a transaction with its records was not committed.
-pub(crate) enum NotCommitted {
+pub(crate) enum CommitError {
     /// The records were refused; it is to be rolled back.
     Record(Error),
     /// The commit was refused; it is to be rolled back.
@@ -39,7 +39,7 @@ impl<DB: AuditDatabase> Store<DB> {
             let patience = self.connections.patience(reused);
             let begun = DB::TransactionManager::begin(&mut connection, Some(statement));
             let Ok(begun) = tokio::time::timeout(patience, begun).await else {
-                connection.discard();
+                connection.close();
                 if reused {
                     continue;
                 }
@@ -52,10 +52,10 @@ impl<DB: AuditDatabase> Store<DB> {
                 }
                 // Each stale connection is discarded, so this ends at a fresh one.
                 Err(error) if reused && connection_failed(&error) => {
-                    connection.discard();
+                    connection.close();
                 }
                 Err(error) => {
-                    connection.discard();
+                    connection.close();
                     return Err(Error::Begin(error));
                 }
             }
@@ -70,18 +70,18 @@ impl<DB: AuditDatabase> Store<DB> {
         &self,
         transaction: &mut Transaction<DB>,
         records: &[AuditRecord],
-    ) -> Result<(), NotCommitted> {
+    ) -> Result<(), CommitError> {
         let token = transaction.token;
         let connection = &mut *transaction.connection;
         if DB::TransactionManager::get_transaction_depth(connection) != 1 {
-            return Err(NotCommitted::Record(Error::TransactionEnded));
+            return Err(CommitError::Record(Error::TransactionEnded));
         }
         self.write_in_transaction(connection, token, records)
             .await
-            .map_err(NotCommitted::Record)?;
+            .map_err(CommitError::Record)?;
         DB::TransactionManager::commit(connection)
             .await
-            .map_err(NotCommitted::of_commit)
+            .map_err(CommitError::of_commit)
     }
 
     /// Whether the server of an ended transaction takes writes.
@@ -148,7 +148,7 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     !connection_failed(error) && !code.is_some_and(|code| is_of_a_pooler(&code))
 }
 
-impl NotCommitted {
+impl CommitError {
     fn of_commit(error: sqlx::Error) -> Self {
         if is_refusal(&error) {
             Self::Commit(error)
@@ -172,12 +172,12 @@ impl<DB: AuditDatabase> Transaction<DB> {
     }
 
     /// Gives the connection back, on which the transaction has ended.
-    pub(crate) fn keep(self) {
-        self.connection.keep();
+    pub(crate) fn release(self) {
+        self.connection.release();
     }
 
     /// Closes the connection, which makes the database roll back.
-    pub(crate) fn discard(self) {
-        self.connection.discard();
+    pub(crate) fn close(self) {
+        self.connection.close();
     }
 }

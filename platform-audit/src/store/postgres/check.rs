@@ -3,7 +3,7 @@
 
 use sqlx::SqlSafeStr;
 
-use super::super::guarding::{Tables, undecodable};
+use super::super::schema::{Tables, undecodable};
 use super::super::{AuditDatabase, Schema};
 use crate::check::{Catalog, Finding, FindingKind, Found, differences};
 use crate::error::Error;

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use sqlx::Connection as _;
 
-use super::super::guarding::identifier;
 use super::super::{AuditDatabase, Dialect, migrate};
 use crate::error::Error;
+use crate::sql::identifier;
 
 /// An object of `sqlite_schema`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -1,9 +1,9 @@
 //! The triggers that guard a table.
 
-use super::super::guarding::{identifier, literal};
 use super::super::{AuditDatabase, Schema};
 use super::expected::Object;
 use crate::error::Error;
+use crate::sql::{identifier, literal};
 
 const EVENTS: [&str; 3] = ["insert", "update", "delete"];
 

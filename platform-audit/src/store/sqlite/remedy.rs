@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use super::super::guarding::{identifier, literal};
 use super::expected::Object;
 use crate::check::{Finding, FindingKind, Found};
+use crate::sql::{identifier, literal};
 
 pub(super) struct Remedies<'a> {
     pub(super) schema: &'a str,

@@ -1,0 +1,62 @@
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use platform_audit::AuditRecord;
+use platform_audit::export::ExportError;
+use platform_audit::query::{Direction, SortBy};
+
+use crate::asking::{self, Asker};
+use crate::export;
+use crate::output::{self, Format, Stdout, escape_controls};
+
+/// Shows what happened to a resource, oldest first, each change with before and after
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  platform-audit history entry 7 --service accounting
+
+Exit status: 0 something was found, 1 nothing was, 2 it could not be asked.")]
+pub(crate) struct Options {
+    /// The kind of resource
+    #[arg(value_name = "RESOURCE")]
+    resource_type: String,
+    /// Which one, or several with commas between
+    #[arg(value_name = "ID")]
+    resource_id: String,
+    #[command(flatten)]
+    asker: Asker,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let resource = [
+        ("resource_type", options.resource_type.as_str()),
+        ("resource_id", options.resource_id.as_str()),
+    ];
+    let query = asking::query(resource.into_iter())?;
+    let query = query.sort(SortBy::RecordedAt, Direction::Ascending);
+    let reading = options.asker.reading().await?;
+    let found = match options.format.encoded() {
+        Some(format) => export::print(&reading, &query, format).await?,
+        None => reading.each::<ExportError>(&query, print).await?,
+    };
+    Ok(ExitCode::from(u8::from(found == 0)))
+}
+
+fn print(record: AuditRecord) -> Result<(), ExportError> {
+    let mut out = Stdout::new();
+    let at = output::time(record.recorded_at.unwrap_or(record.occurred_at));
+    let (actor, action) = (
+        escape_controls(&record.actor.id),
+        escape_controls(&record.action),
+    );
+    write!(out, "{at}  {actor}  {action}  {}", record.outcome.as_str())?;
+    match &record.reason {
+        Some(reason) => writeln!(out, "  ({})", escape_controls(reason))?,
+        None => writeln!(out)?,
+    }
+    Ok(output::changes(&mut out, &record)?)
+}

@@ -1,0 +1,211 @@
+//! What every part of one service's auditing shares, whichever database it is.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::actor_source::{Actors, ClientAddresses};
+use crate::error::{Error, kind};
+use crate::metrics::Metrics;
+use crate::operation::Operation;
+use crate::rate_limit::RateLimiter;
+use crate::record::{Actor, AuditRecord, Outcome, bound_record};
+use crate::store::AnyStore;
+
+/// How often the attempts over the rate limit are summarised in a record.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long the record of an attempt may take before it counts as lost.
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) service: String,
+    pub(crate) service_version: Option<String>,
+    pub(crate) store: Arc<dyn AnyStore>,
+    pub(crate) actors: Option<Actors>,
+    pub(crate) client_addresses: Option<ClientAddresses>,
+    pub(crate) observe_only: bool,
+    pub(crate) grace: Duration,
+    /// How long a COMMIT may take to be answered.
+    pub(crate) commit_within: Duration,
+    pub(crate) metrics: Metrics,
+    pub(crate) rate_limiter: RateLimiter,
+    /// What must not be cut off, and what a shutdown waits for.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Core {
+    /// A record of `operation`, to be completed and [bounded](bound_record).
+    pub(crate) fn record(
+        &self,
+        operation: &Operation,
+        outcome: Outcome,
+        status: Option<u16>,
+    ) -> AuditRecord {
+        let request = operation.request.as_ref();
+        let trace = operation.trace.as_ref();
+        AuditRecord {
+            id: operation.id,
+            xid: None,
+            occurred_at: operation.occurred_at,
+            recorded_at: None,
+            service: self.service.clone(),
+            service_version: self.service_version.clone(),
+            actor: operation.actor.clone(),
+            action: operation.action.clone().into_owned(),
+            resource_type: operation.resource_type.clone().map(Cow::into_owned),
+            resource_id: operation.resource_id.clone(),
+            outcome,
+            status,
+            error_type: None,
+            reason: operation.reason.clone(),
+            request_id: request.and_then(|request| request.request_id.clone()),
+            method: request.map(|request| request.method.clone()),
+            route: request.and_then(|request| request.route.clone()),
+            path: request.map(|request| request.path.clone()),
+            client_address: request.and_then(|request| request.client_address.clone()),
+            user_agent: request.and_then(|request| request.user_agent.clone()),
+            trace_id: trace.map(|trace| trace.trace.clone()),
+            span_id: trace.map(|trace| trace.span.clone()),
+            changes: std::collections::BTreeMap::new(),
+            details: operation.details.clone(),
+            cut: request.map_or_else(Vec::new, |request| {
+                let repeated = request.repeated.iter();
+                repeated.map(|field| (*field).to_owned()).collect()
+            }),
+        }
+    }
+
+    /// Records an attempt that changed nothing, in a transaction of its own. What goes wrong
+    /// here changes no response; it is loud instead.
+    ///
+    /// Answers with the id by which the attempt can be found, in the table or, if it was lost, in
+    /// the event; `None` if it was one of too many, and only counted.
+    pub(crate) async fn record_attempt(
+        &self,
+        operation: &Operation,
+        outcome: Outcome,
+        status: Option<u16>,
+        error_type: &str,
+    ) -> Option<Uuid> {
+        if let Some(limited) = &operation.limit
+            && !self.rate_limiter.admits(Some(limited))
+        {
+            self.rate_limiter.suppress(limited);
+            self.metrics.suppressed();
+            return None;
+        }
+        let mut record = self.record(operation, outcome, status);
+        record.error_type = Some(error_type.to_owned());
+        bound_record(&mut record);
+        match self.write_alone(&record).await {
+            Ok(()) => self.metrics.attempt(outcome),
+            Err(error) => self.report_lost(&record, &error),
+        }
+        Some(operation.id)
+    }
+
+    /// As [`record_attempt`](Self::record_attempt), on a task of its own, which nobody waits for.
+    pub(crate) fn record_later(
+        self: &Arc<Self>,
+        operation: Operation,
+        outcome: Outcome,
+        status: Option<u16>,
+        error_type: &'static str,
+    ) -> Option<Uuid> {
+        let admitted = self.rate_limiter.admits(operation.limit.as_deref());
+        let recorded = admitted.then_some(operation.id);
+        let core = Arc::clone(self);
+        self.tasks.spawn(async move {
+            core.record_attempt(&operation, outcome, status, error_type)
+                .await
+        });
+        recorded
+    }
+
+    /// Writes `record` in a transaction of its own, within [`ATTEMPT_TIMEOUT`], or says why not.
+    pub(crate) async fn write_alone(&self, record: &AuditRecord) -> Result<(), String> {
+        let records = std::slice::from_ref(record);
+        match tokio::time::timeout(ATTEMPT_TIMEOUT, self.store.write(records)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Error::Record(error) | Error::Store(error) | Error::Begin(error))) => {
+                Err(kind(&error))
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("it took too long".to_owned()),
+        }
+    }
+
+    /// Records that something sensitive was read.
+    pub(crate) async fn record_read(
+        &self,
+        operation: &Operation,
+        status: http::StatusCode,
+    ) -> Result<(), Error> {
+        let mut record = self.record(operation, Outcome::Success, Some(status.as_u16()));
+        bound_record(&mut record);
+        let records = [record];
+        let writing = self.store.write(&records);
+        tokio::time::timeout(ATTEMPT_TIMEOUT, writing)
+            .await
+            .map_err(|_| Error::Record(sqlx::Error::PoolTimedOut))??;
+        self.metrics.committed(1);
+        Ok(())
+    }
+
+    /// Says that an attempt's record could not be stored, with the record itself.
+    pub(crate) fn report_lost(&self, record: &AuditRecord, error: &str) {
+        self.metrics.lost();
+        let text = serde_json::to_string(record).unwrap_or_default();
+        tracing::error!(
+            audit.record = text,
+            error,
+            "the audit record of an attempt could not be stored; this event is all that is left of it"
+        );
+    }
+}
+
+impl Core {
+    /// Writes the summary of what was suppressed, if anything was. If it cannot be written, its
+    /// counts are kept for the next; at the `last` one the record itself is reported instead.
+    pub(crate) async fn summarise(&self, last: bool) {
+        let _one_at_a_time = self.rate_limiter.one_summary_at_a_time().await;
+        let Some(mut taken) = self.rate_limiter.take() else {
+            return;
+        };
+        let mut operation = Operation::new(
+            &self.rate_limiter,
+            Actor::system("platform-audit"),
+            "attempt.suppress".into(),
+        );
+        operation.details = taken.details();
+        let mut record = self.record(&operation, Outcome::Denied, None);
+        record.error_type = Some("rate_limited".to_owned());
+        bound_record(&mut record);
+        match self.write_alone(&record).await {
+            Ok(()) => taken.written(),
+            Err(error) if last => {
+                self.report_lost(&record, &error);
+                taken.written();
+            }
+            Err(error) => tracing::error!(
+                error,
+                "the summary of suppressed attempts could not be written; the next one will hold its counts"
+            ),
+        }
+    }
+}
+
+/// Summarises each minute until the auditing is dropped.
+pub(crate) async fn summarise(core: Weak<Core>) {
+    loop {
+        tokio::time::sleep(SUMMARY_INTERVAL).await;
+        let Some(core) = core.upgrade() else { return };
+        core.rate_limiter.tidy();
+        core.summarise(false).await;
+    }
+}

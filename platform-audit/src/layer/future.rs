@@ -1,0 +1,101 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
+use pin_project_lite::pin_project;
+
+use super::decision::{self, Unanswered};
+use crate::request::AuditedRequest;
+
+pin_project! {
+    /// The guarded request's future.
+    pub struct GuardFuture<F> {
+        #[pin]
+        inner: F,
+        // Gone once the request was judged, or where another guard judges.
+        request: Option<Arc<AuditedRequest>>,
+        // Whether what is inside has the control; if it does not give it back, it has panicked.
+        running: bool,
+        // The attempt being recorded before the answer leaves.
+        recording: Option<BoxFuture<'static, Response>>,
+    }
+
+    impl<F> PinnedDrop for GuardFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(request) = this.request.take() {
+                let ended = match *this.running {
+                    true => Unanswered::Panicked,
+                    false => Unanswered::HungUp,
+                };
+                decision::unanswered(&request, ended);
+            }
+        }
+    }
+}
+
+impl<F> GuardFuture<F> {
+    pub(super) fn guarding(inner: F, request: Arc<AuditedRequest>) -> Self {
+        Self {
+            inner,
+            request: Some(request),
+            running: false,
+            recording: None,
+        }
+    }
+
+    pub(super) fn transparent(inner: F) -> Self {
+        Self {
+            inner,
+            request: None,
+            running: false,
+            recording: None,
+        }
+    }
+}
+
+impl<F, R, E> Future for GuardFuture<F>
+where
+    F: Future<Output = Result<R, E>>,
+    R: IntoResponse,
+{
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if this.recording.is_none() {
+            *this.running = true;
+            let polled = this.inner.poll(cx);
+            *this.running = false;
+            let answer = ready!(polled);
+            let Some(request) = this.request.take() else {
+                return Poll::Ready(answer.map(R::into_response));
+            };
+            let response = match answer {
+                Ok(response) => response.into_response(),
+                // Nothing to judge, and nothing to answer with: what turns the error into an
+                // answer is outside.
+                Err(error) => {
+                    decision::unanswered(&request, Unanswered::Failed);
+                    return Poll::Ready(Err(error));
+                }
+            };
+            match decision::decide(&request, response) {
+                decision::Decision::Now(response) => return Poll::Ready(Ok(response)),
+                decision::Decision::AfterRecording(recording) => *this.recording = Some(recording),
+            }
+        }
+        match this.recording {
+            Some(recording) => recording.as_mut().poll(cx).map(Ok),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<F> std::fmt::Debug for GuardFuture<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuardFuture").finish_non_exhaustive()
+    }
+}

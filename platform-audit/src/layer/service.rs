@@ -1,0 +1,50 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::response::{IntoResponse, Response};
+use http::Request;
+use tower_service::Service;
+
+use super::GuardFuture;
+use crate::core::Core;
+use crate::request::{AuditedRequest, Handle, State};
+
+/// The [request guard](crate::layer) around `S`.
+#[derive(Clone, Debug)]
+pub struct AuditGuard<S> {
+    pub(super) inner: S,
+    pub(super) core: Arc<Core>,
+}
+
+impl<S, B> Service<Request<B>> for AuditGuard<S>
+where
+    S: Service<Request<B>>,
+    S::Response: IntoResponse,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = GuardFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if let Some(Handle(outer)) = request.extensions().get::<Handle>() {
+            // Two guards of one `Audit` would each miss what the other saw: the outer one judges.
+            if Arc::ptr_eq(&outer.core, &self.core) {
+                return GuardFuture::transparent(self.inner.call(request));
+            }
+            // That of another one has another store, so what is inside is this one's to judge.
+            *outer.state() = State::Elsewhere;
+        }
+        let (mut parts, body) = request.into_parts();
+        let audited = Arc::new(AuditedRequest::new(Arc::clone(&self.core), &parts));
+        if !parts.method.is_safe() {
+            audited.note_actor(&parts);
+        }
+        parts.extensions.insert(Handle(Arc::clone(&audited)));
+        let request = Request::from_parts(parts, body);
+        GuardFuture::guarding(self.inner.call(request), audited)
+    }
+}

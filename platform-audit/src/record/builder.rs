@@ -1,0 +1,44 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Change, InvalidAction, check_action};
+
+/// A record in the making, for [`AuditTx::record`].
+#[derive(Debug)]
+pub struct RecordBuilder {
+    pub(crate) action: Option<Cow<'static, str>>,
+    pub(crate) resource_type: Cow<'static, str>,
+    pub(crate) resource_id: String,
+    pub(crate) changes: BTreeMap<String, Change>,
+    pub(crate) details: Map<String, Value>,
+}
+
+impl RecordBuilder {
+    /// Names what was done to this resource, where that differs from the whole work's action.
+    ///
+    /// # Errors
+    ///
+    /// When `action` is not `noun.verb`; the work's own action stays then.
+    pub fn action(
+        &mut self,
+        action: impl Into<Cow<'static, str>>,
+    ) -> Result<&mut Self, InvalidAction> {
+        let action = action.into();
+        check_action(&action)?;
+        self.action = Some(action);
+        Ok(self)
+    }
+
+    /// Keeps `value` in this record's details under `name`.
+    pub fn detail(&mut self, name: impl Into<String>, value: impl Serialize) -> &mut Self {
+        self.details.insert(name.into(), as_value(value));
+        self
+    }
+}
+
+pub(crate) fn as_value(value: impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_else(|_| Value::from("[not representable as JSON]"))
+}

@@ -1,0 +1,360 @@
+//! Which tables the database itself guards, who may do what, and whether that holds.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+
+use super::migrate::{self, Drift};
+use super::postgres::is_undefined;
+use super::{AuditDatabase, Dialect};
+use crate::check::{Explanation, Finding, FindingKind, Found, Report};
+use crate::error::Error;
+
+/// What a service says about its own tables.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) guarded: Vec<String>,
+    /// With the reason.
+    pub(crate) exempt: Vec<(String, String)>,
+    /// The schemas that have to be guarded as a whole; the database's own choice if empty.
+    pub(crate) schemas: Vec<String>,
+}
+
+/// The audit schema of one service, as seen by one connection.
+pub(crate) struct Schema<'a, DB: AuditDatabase> {
+    pub(super) connection: &'a mut DB::Connection,
+    pub(super) dialect: Dialect,
+    pub(super) name: &'a str,
+    pub(super) service: &'a str,
+}
+
+/// What the connection may do; see `state.sql`.
+#[derive(Debug, Deserialize)]
+struct State {
+    role: String,
+    /// The first schema of the connection's search path that exists; Postgres only.
+    #[serde(default)]
+    current_schema: Option<String>,
+    exists: bool,
+    migrated: bool,
+    readable: bool,
+    /// Whether it is a reader of records.
+    reads: bool,
+    may_migrate: bool,
+}
+
+impl<DB: AuditDatabase> Schema<'_, DB> {
+    /// Brings the schema up to date if this connection may and has to, and does for the tables
+    /// what it may.
+    pub(crate) async fn bring_up_to_date(&mut self, tables: &Tables) -> Result<(), Error> {
+        let state = self.state().await?;
+        let behind = !state.migrated || state.readable && !self.drift().await?.behind.is_empty();
+        if behind && !state.may_migrate {
+            return Ok(());
+        }
+        if behind {
+            self.migrate().await?;
+        } else if state.may_migrate {
+            self.register().await?;
+        }
+        self.apply(tables).await
+    }
+
+    /// Brings the schema up to date, whether or not this connection may.
+    pub(crate) async fn migrate(&mut self) -> Result<(), Error> {
+        let state = self.state().await?;
+        if state.migrated && state.readable {
+            let versions = self.drift().await?.ahead;
+            if !versions.is_empty() {
+                let schema = self.name.to_owned();
+                return Err(Error::SchemaAhead { schema, versions });
+            }
+        }
+        migrate::run::<DB>(self.connection, self.dialect, self.name, !state.exists).await?;
+        self.guard_definitions().await?;
+        self.register().await
+    }
+
+    /// Guards the definitions of guarded tables too, if this connection may: as its role, or as the user
+    /// who connected, who may have taken the owner's role.
+    async fn guard_definitions(&mut self) -> Result<(), Error> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(());
+        }
+        let in_schema = |text: &str| text.replace("{schema}", self.name);
+        let lock = in_schema(include_str!("postgres/lock_migration.sql"));
+        let make = in_schema(include_str!("postgres/oblige_ddl.sql"));
+        let statements = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED;\n{lock};\n{make};\nSET LOCAL ROLE NONE;\n{make};\nCOMMIT;"
+        );
+        self.run_or_roll_back(statements).await
+    }
+
+    /// Says which service writes here, for records that are written by hand; if it may.
+    async fn register(&mut self) -> Result<(), Error> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(());
+        }
+        let may = format!(
+            "SELECT has_table_privilege('{}.service', 'INSERT')::text",
+            self.name
+        );
+        if self.fetch(may, Vec::new()).await?.as_deref() != Some("true") {
+            return Ok(());
+        }
+        let insert = format!(
+            "INSERT INTO {}.service (name) VALUES ($1) ON CONFLICT DO NOTHING",
+            self.name
+        );
+        self.run(insert, vec![self.service.to_owned()]).await
+    }
+
+    /// Guards and exempts the tables that the service names, as far as this connection may.
+    pub(crate) async fn apply(&mut self, tables: &Tables) -> Result<(), Error> {
+        let named = tables.guarded.iter();
+        for table in named.chain(tables.exempt.iter().map(|(table, _)| table)) {
+            self.known_table(table).await?;
+        }
+        for table in &tables.guarded {
+            match self.dialect {
+                Dialect::Postgres => self.on_postgres("guard", table, None).await?,
+                Dialect::Sqlite => self.guard_on_sqlite(table).await?,
+            }
+        }
+        for (table, reason) in &tables.exempt {
+            match self.dialect {
+                Dialect::Postgres => self.on_postgres("exempt", table, Some(reason)).await?,
+                Dialect::Sqlite => self.exempt_on_sqlite(table, reason).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn known_table(&mut self, table: &str) -> Result<(), Error> {
+        let known = match self.dialect {
+            Dialect::Postgres => "SELECT relname::text FROM pg_class WHERE oid = to_regclass($1)",
+            Dialect::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = $1",
+        };
+        let known = self.fetch(known.to_owned(), vec![table.to_owned()]).await?;
+        known
+            .map(drop)
+            .ok_or_else(|| Error::UnknownTable(table.to_owned()))
+    }
+
+    /// Only the owner of both can; what is left undone, the check finds.
+    async fn on_postgres(
+        &mut self,
+        function: &str,
+        table: &str,
+        reason: Option<&String>,
+    ) -> Result<(), Error> {
+        let schema = self.name;
+        let (parameters, arguments) = match reason {
+            None => ("regclass", "$1::regclass"),
+            Some(_) => ("regclass, text", "$1::regclass, $2"),
+        };
+        let may = format!(
+            "SELECT (has_schema_privilege('{schema}', 'USAGE') AND has_function_privilege(to_regprocedure('{schema}.{function}({parameters})'), 'EXECUTE')
+                AND pg_has_role((SELECT relowner FROM pg_class WHERE oid = $1::regclass), 'USAGE'))::text"
+        );
+        let may = self.fetch(may, vec![table.to_owned()]).await?;
+        if may.as_deref() == Some("true") {
+            let mut given = vec![table.to_owned()];
+            given.extend(reason.cloned());
+            self.run(format!("SELECT {schema}.{function}({arguments})"), given)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// What lets a change be committed without its record, or a record be changed. `role` is the
+    /// service's, if that is not who asks.
+    pub(crate) async fn check(
+        &mut self,
+        role: Option<&str>,
+        tables: &Tables,
+    ) -> Result<Report, Error> {
+        let state = self.state().await?;
+        if let Some(role) = role {
+            self.known(role).await?;
+        }
+        if self.dialect == Dialect::Postgres {
+            for schema in &tables.schemas {
+                let known = "SELECT nspname::text FROM pg_namespace WHERE nspname = $1";
+                let known = self.fetch(known.to_owned(), vec![schema.clone()]).await?;
+                known.ok_or_else(|| Error::UnknownSchema(schema.clone()))?;
+            }
+        }
+        // Whoever may not look can say nothing of another role.
+        if !state.readable && (state.reads || role.is_some_and(|role| role != state.role)) {
+            return Err(Error::NotChecked {
+                schema: self.name.to_owned(),
+                user: state.role,
+            });
+        }
+        let role = role.map_or(state.role.clone(), ToOwned::to_owned);
+        let mut notes = Vec::new();
+        let findings = self.find(&state, &role, tables, &mut notes).await?;
+        Ok(Report {
+            notes,
+            schema: self.name.to_owned(),
+            role,
+            findings,
+        })
+    }
+
+    /// Who can go round the guard all the same.
+    pub(crate) async fn explain(&mut self) -> Result<Explanation, Error> {
+        let trusted = match self.dialect {
+            Dialect::Postgres => {
+                self.fetch_json(include_str!("postgres/trusted.sql"), Vec::new())
+                    .await?
+            }
+            Dialect::Sqlite => Vec::new(),
+        };
+        Ok(Explanation {
+            schema: self.name.to_owned(),
+            trusted,
+        })
+    }
+
+    async fn find(
+        &mut self,
+        state: &State,
+        role: &str,
+        tables: &Tables,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<Finding>, Error> {
+        let mut found = Vec::new();
+        if state.readable {
+            let drift = if state.migrated {
+                // A table that lacks a column is a difference that is found below.
+                let drift = self.drift().await;
+                drift.or_else(|error| is_undefined(&error).then(Drift::default).ok_or(error))?
+            } else {
+                Drift::of(self.dialect, &[])
+            };
+            for (kind, versions) in [
+                (FindingKind::MigrationBehind, &drift.behind),
+                (FindingKind::MigrationAhead, &drift.ahead),
+            ] {
+                if !versions.is_empty() {
+                    let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
+                    let detail = format!("migration {}", versions.join(", "));
+                    found.push(Found::new(kind, self.name, detail));
+                }
+            }
+        } else {
+            found.push(Found::new(FindingKind::RightsMissing, self.name, ""));
+        }
+        match self.dialect {
+            Dialect::Postgres => {
+                self.findings_on_postgres(
+                    found,
+                    state.current_schema.as_deref(),
+                    role,
+                    tables,
+                    notes,
+                )
+                .await
+            }
+            Dialect::Sqlite => self.findings_on_sqlite(found).await,
+        }
+    }
+
+    async fn state(&mut self) -> Result<State, Error> {
+        let statement = match self.dialect {
+            Dialect::Postgres => include_str!("postgres/state.sql"),
+            Dialect::Sqlite => include_str!("sqlite/state.sql"),
+        };
+        self.fetch_json(statement, Vec::new()).await
+    }
+
+    async fn drift(&mut self) -> Result<Drift, Error> {
+        let statement = match self.dialect {
+            Dialect::Postgres => include_str!("postgres/versions.sql"),
+            Dialect::Sqlite => include_str!("sqlite/versions.sql"),
+        };
+        let applied: Vec<i64> = self.fetch_json(statement, Vec::new()).await?;
+        Ok(Drift::of(self.dialect, &applied))
+    }
+
+    /// Gives the service's and the reader's role their rights, and takes what else they have in
+    /// the schema.
+    pub(crate) async fn grant(&mut self, function: &str, role: &str) -> Result<(), Error> {
+        self.known(role).await?;
+        let grant = format!("SELECT {}.{function}(quote_ident($1)::regrole)", self.name);
+        self.run(grant, vec![role.to_owned()]).await
+    }
+
+    async fn known(&mut self, role: &str) -> Result<(), Error> {
+        let known = match self.dialect {
+            Dialect::Postgres => {
+                let known = "SELECT count(*)::text FROM pg_roles WHERE rolname = $1".to_owned();
+                self.fetch(known, vec![role.to_owned()]).await?.as_deref() == Some("1")
+            }
+            Dialect::Sqlite => false,
+        };
+        if known {
+            Ok(())
+        } else {
+            Err(Error::UnknownRole(role.to_owned()))
+        }
+    }
+
+    pub(super) async fn fetch_json<T: DeserializeOwned>(
+        &mut self,
+        statement: &str,
+        arguments: Vec<String>,
+    ) -> Result<T, Error> {
+        let statement = statement.replace("{schema}", self.name);
+        let text = self.fetch(statement, arguments).await?;
+        serde_json::from_str(text.as_deref().unwrap_or("null")).map_err(undecodable)
+    }
+
+    pub(super) async fn fetch(
+        &mut self,
+        statement: String,
+        arguments: Vec<String>,
+    ) -> Result<Option<String>, Error> {
+        DB::fetch_text(self.connection, Arc::from(statement), arguments)
+            .await
+            .map_err(Error::Store)
+    }
+
+    pub(super) async fn run(
+        &mut self,
+        statement: String,
+        arguments: Vec<String>,
+    ) -> Result<(), Error> {
+        DB::run(self.connection, Arc::from(statement), |put| {
+            arguments.iter().for_each(|it| put(it.as_str().into()));
+        })
+        .await
+        .map(drop)
+        .map_err(Error::Store)
+    }
+
+    /// All of `statements` or none.
+    pub(super) async fn run_together(&mut self, statements: String) -> Result<(), Error> {
+        self.run_or_roll_back(format!("BEGIN IMMEDIATE;\n{statements}\nCOMMIT;"))
+            .await
+    }
+
+    /// Runs a transaction, of which nothing is left if it fails.
+    async fn run_or_roll_back(&mut self, statements: String) -> Result<(), Error> {
+        let statements = AssertSqlSafe(statements);
+        let done = DB::run_raw(self.connection, statements.into_sql_str()).await;
+        if done.is_err() {
+            let undo = DB::run_raw(self.connection, "ROLLBACK".into_sql_str()).await;
+            drop(undo);
+        }
+        done.map_err(Error::Store)
+    }
+}
+
+pub(super) fn undecodable(error: serde_json::Error) -> Error {
+    Error::Store(sqlx::Error::Decode(Box::new(error)))
+}
