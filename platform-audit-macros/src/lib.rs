@@ -191,10 +191,10 @@ pub fn audit_exempt(attributes: TokenStream, item: TokenStream) -> TokenStream {
 /// # Values
 ///
 /// A field that is `Auditable` itself, or a standard container of such values, is shown through its
-/// own fields, so its redactions hold; any other through `serde::Serialize`, such as a tuple and a type
-/// of your own: redact the field as a whole where one of these holds secrets. No bounds are added to type
-/// parameters: bound one by `Auditable` to show it that way. Bound by `Serialize` it is written
-/// as serde writes it, whatever redactions the type put there may have.
+/// own fields, so its redactions hold; any other through `serde::Serialize`, such as a tuple and a
+/// type of your own: redact the field as a whole where one of these holds secrets. No bounds are
+/// added to type parameters: bound one by `Auditable` to show it that way. Bound by `Serialize` it
+/// is written as serde writes it, whatever redactions the type put there may have.
 #[proc_macro_derive(Auditable, attributes(audit))]
 pub fn auditable(item: TokenStream) -> TokenStream {
     emit(auditable::auditable(item.into()))

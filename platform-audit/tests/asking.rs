@@ -8,7 +8,7 @@
 use std::process::{Command, Output};
 
 use platform_audit::{Actor, Audit, AuditTx};
-use platform_tests::database::TestDatabase;
+use platform_harness::database::TestDatabase;
 use serde_json::Value;
 use sqlx::{Any, AnyPool};
 

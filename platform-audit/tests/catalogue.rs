@@ -13,7 +13,7 @@ use axum::extract::Path;
 use http::{Request, StatusCode};
 use platform_audit::routing::{Catalogue, Router, delete, post};
 use platform_audit::{Actor, Audit, AuditTx, audit_exempt, audited};
-use platform_tests::database::TestDatabase;
+use platform_harness::database::TestDatabase;
 use serde_json::{Value, json};
 use sqlx::{Any, AnyPool};
 use tower::ServiceExt;

@@ -7,7 +7,7 @@
 
 use std::process::{Command, Stdio};
 
-use platform_tests::database::TestDatabase;
+use platform_harness::database::TestDatabase;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 struct Ran {

@@ -12,11 +12,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use platform_audit::Audit;
-use platform_tests::database::TestDatabase;
+use platform_harness::database::TestDatabase;
 use sqlx::{PgExecutor, PgPool};
 
-/// Long enough for anything that should happen: a transaction that another test has open on the same
-/// server holds up a tail.
+/// Long enough for anything that should happen: a transaction that another test has open on the
+/// same server holds up a tail.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The command while it follows.

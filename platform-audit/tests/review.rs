@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use platform_audit::query::AuditReader;
 use platform_audit::review::{Review, Verdict};
 use platform_audit::{Actor, Audit, AuditDatabase};
-use platform_tests::database::TestDatabase;
+use platform_harness::database::TestDatabase;
 use sqlx::{Pool, Postgres, Sqlite};
 
 /// Five readings by ada, two by grace, two failed attempts of a robot, one backup.

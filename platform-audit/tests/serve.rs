@@ -12,8 +12,8 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use platform_audit::query::{AuditQuery, AuditReader};
 use platform_audit::{Actor, Audit};
-use platform_tests::browser::Browser;
-use platform_tests::database::TestDatabase;
+use platform_harness::browser::Browser;
+use platform_harness::database::TestDatabase;
 use sqlx::{Sqlite, SqlitePool};
 use thirtyfour::By;
 
@@ -146,7 +146,8 @@ async fn the_password_is_private_and_gone_afterwards() {
     use std::os::unix::fs::PermissionsExt;
 
     let (database, _reader) = log().await;
-    // Each at once, when nothing is waited for yet: Ctrl-C, what an operator sends, a terminal closed.
+    // Each at once, when nothing is waited for yet: Ctrl-C, what an operator sends, a terminal
+    // closed.
     for signal in ["-INT", "-TERM", "-HUP"] {
         let mut page = Page::open(&database);
         let mode = std::fs::metadata(&page.password_file).unwrap();

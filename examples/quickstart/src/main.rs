@@ -164,7 +164,8 @@ async fn serve(telemetry: &Telemetry, on_tour: bool) -> anyhow::Result<()> {
     let audit = Audit::new(pool.clone(), "quickstart")
         .service_version(env!("CARGO_PKG_VERSION"))
         .actor_from(who)
-        // The database itself refuses to change the table without a record; on tour, from the last step on.
+        // The database itself refuses to change the table without a record; on tour, from the last
+        // step on.
         .guard((!on_tour).then_some("entry"))
         .development(true) // warns where production would refuse to start: here, of a superuser
         .start() // migrates

@@ -23,7 +23,8 @@ impl<'a> Wrapper<'a> {
         let name = &handler.signature.ident;
         Self {
             handler,
-            // Not at the name's own span: its lints (`non_camel_case_types`) are not for the developer.
+            // Not at the name's own span: its lints (`non_camel_case_types`) are not for the
+            // developer.
             marker: format_ident!(
                 "__{prefix}_{}",
                 name.unraw(),

@@ -10,13 +10,13 @@ macro_rules! on_both {
         mod sqlite {$(
             #[tokio::test]
             async fn $name() {
-                super::$name::<sqlx::Sqlite>(platform_tests::database::TestDatabase::sqlite()).await;
+                super::$name::<sqlx::Sqlite>(platform_harness::database::TestDatabase::sqlite()).await;
             }
         )*}
         mod postgres {$(
             #[tokio::test]
             async fn $name() {
-                super::$name::<sqlx::Postgres>(platform_tests::database::TestDatabase::postgres().await).await;
+                super::$name::<sqlx::Postgres>(platform_harness::database::TestDatabase::postgres().await).await;
             }
         )*}
     };
@@ -41,7 +41,7 @@ use opentelemetry::trace::{
 use platform_audit::explorer::{BearerToken, Explorer, Refusal, Visitor};
 use platform_audit::query::{AuditQuery, AuditReader};
 use platform_audit::{Actor, Audit, AuditDatabase, AuditRecord};
-use platform_tests::database::TestDatabase;
+use platform_harness::database::TestDatabase;
 use sqlx::Pool;
 use tower::ServiceExt;
 

@@ -1,7 +1,7 @@
 //! What the page is asked for and cannot be, and what it shows that is no record.
 
 use platform_audit::AuditDatabase;
-use platform_tests::database::TestDatabase;
+use platform_harness::database::TestDatabase;
 use sqlx::{Connection, PgConnection, Postgres, SqliteConnection};
 
 use super::{Site, is_strict};

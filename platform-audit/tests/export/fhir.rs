@@ -1,7 +1,7 @@
 //! What a FHIR library makes of the AuditEvents.
 
 use platform_audit::export::Format;
-use platform_tests::readers;
+use platform_harness::readers;
 use serde_json::Value;
 
 use super::{each_kind, encoded};

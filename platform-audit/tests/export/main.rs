@@ -25,8 +25,9 @@ fn record(reason: Option<&str>, actor: &str, changes: Value) -> AuditRecord {
     .unwrap()
 }
 
-/// A few records of each kind that the formats tell apart: by a request and without one, with a resource and
-/// without, created, changed, deleted and refused, with and without an actor behind the actor.
+/// A few records of each kind that the formats tell apart: by a request and without one, with a
+/// resource and without, created, changed, deleted and refused, with and without an actor behind
+/// the actor.
 fn each_kind() -> Vec<AuditRecord> {
     let base = serde_json::to_value(record(Some("because"), "ada", 5.into())).unwrap();
     let with = |members: Value| {

@@ -1,7 +1,7 @@
 //! What pyarrow finds in a Parquet file.
 
 use platform_audit::export::Format;
-use platform_tests::readers;
+use platform_harness::readers;
 use serde_json::{Value, json};
 
 use super::{each_kind, encoded};

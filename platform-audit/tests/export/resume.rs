@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use platform_audit::AuditRecord;
 use platform_audit::export::{ExportError, ExportFile, Format, Manifest, verify};
 use platform_audit::query::{AuditQuery, Direction, Origin, SortBy};
-use platform_tests::readers;
+use platform_harness::readers;
 use serde_json::json;
 
 use super::{origin, record};
@@ -40,8 +40,8 @@ fn killed(file: ExportFile, path: &Path) {
     std::fs::rename(&left, &partial).unwrap();
 }
 
-/// Writes `records` whole, and again with breaks at `cuts`, after which it goes on with no less than
-/// `rests` records; answers with both files and their manifests.
+/// Writes `records` whole, and again with breaks at `cuts`, after which it goes on with no less
+/// than `rests` records; answers with both files and their manifests.
 fn whole_and_cut(
     folder: &Path,
     format: Format,

@@ -1,5 +1,5 @@
-//! What the toolkit adds to a build: the quickstart, and the same service without the toolkit, each from
-//! nothing.
+//! What the toolkit adds to a build: the quickstart, and the same service without the toolkit, each
+//! from nothing.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -106,8 +106,8 @@ impl Built {
     }
 }
 
-/// Builds `package` into `folder`; how many crates that were, of which some may be programs that run
-/// during the build.
+/// Builds `package` into `folder`; how many crates that were, of which some may be programs that
+/// run during the build.
 fn build(package: &str, folder: &Path) -> usize {
     let build = ["build", "--package", package, "--message-format", "json"];
     let messages = finish(cargo(folder).args(build));

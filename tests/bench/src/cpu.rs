@@ -11,7 +11,8 @@ pub(crate) fn of_this_process() -> Option<f64> {
     Some(Stat::of("self")?.worked)
 }
 
-/// Microseconds of all processes that `parent` started and that still run; `None` without a `/proc`.
+/// Microseconds of all processes that `parent` started and that still run; `None` without a
+/// `/proc`.
 pub(crate) fn of_children(parent: u32) -> Option<f64> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let stats = processes.filter_map(|process| Stat::of(process.file_name().to_str()?));
@@ -20,8 +21,8 @@ pub(crate) fn of_children(parent: u32) -> Option<f64> {
     Some(children.map(|child| child.worked).sum())
 }
 
-/// Microseconds of the processes that this one started, and theirs, once they have ended; `None` without a
-/// `/proc`.
+/// Microseconds of the processes that this one started, and theirs, once they have ended; `None`
+/// without a `/proc`.
 pub(crate) fn of_ended_children() -> Option<f64> {
     Some(Stat::of("self")?.children_worked)
 }

@@ -13,6 +13,8 @@ use crate::plot::Plot;
 use crate::{checkout, compile, query, queue};
 
 const FIGURES: &str = include_str!("../figures.json");
+/// Columns of Markdown; `.ci/width.py` checks.
+const WIDTH: usize = 100;
 const DOCUMENTS: [&str; 2] = ["README.md", "COMPARE.md"];
 
 /// Writes the figures into the documents, each between its marks, and the pictures.
@@ -66,7 +68,31 @@ fn with_figures(text: &str) -> String {
         let (_, after) = rest
             .split_once(&end)
             .unwrap_or_else(|| panic!("{name} has no end"));
-        text = format!("{before}{begin}{block}{end}{after}");
+        text = format!("{before}{begin}{}{end}{after}", wrapped(&block));
+    }
+    text
+}
+
+/// Markdown with its paragraphs and list items wrapped; tables stay as they are.
+fn wrapped(block: &str) -> String {
+    let mut text = String::new();
+    for line in block.lines() {
+        let mut width = 0;
+        let indent = if line.starts_with("- ") { "  " } else { "" };
+        for word in line.split(' ') {
+            let columns = word.chars().count();
+            if width > 0 && width + 1 + columns > WIDTH && !line.starts_with('|') {
+                text += "\n";
+                text += indent;
+                width = indent.len();
+            } else if width > 0 {
+                text.push(' ');
+                width += 1;
+            }
+            text += word;
+            width += columns;
+        }
+        text.push('\n');
     }
     text
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use platform_audit::Actor;
 use platform_audit::export::{ExportError, ExportFile, Format};
 use platform_audit::query::{AuditQuery, AuditReader, Direction, SortBy};
-use platform_tests::database::TestDatabase;
+use platform_harness::database::TestDatabase;
 use serde_json::{Map, Value, json};
 use sqlx::postgres::PgPoolOptions;
 

@@ -1,5 +1,5 @@
-//! What a request costs in telemetry: in the process, without a socket, and over sockets, with exporters
-//! that throw away. Bare axum, this toolkit, and what else there is for Tower.
+//! What a request costs in telemetry: in the process, without a socket, and over sockets, with
+//! exporters that throw away. Bare axum, this toolkit, and what else there is for Tower.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -32,8 +32,8 @@ const PEERS: usize = 3;
 const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const SAMPLED_OUT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
-/// What is compared, in the words of the documents, too. The first is what the others are added to, the second what axum takes for any
-/// layer, the third is ours, the others are the peers.
+/// What is compared, in the words of the documents, too. The first is what the others are added to,
+/// the second what axum takes for any layer, the third is ours, the others are the peers.
 pub(crate) const NAMES: [&str; 6] = [
     "bare axum 0.8",
     "a layer that does nothing",

@@ -1,4 +1,5 @@
-//! A service on a socket, and clients that keep their connections and send one request after another.
+//! A service on a socket, and clients that keep their connections and send one request after
+//! another.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

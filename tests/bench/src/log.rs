@@ -15,8 +15,8 @@ pub(crate) const IMPORTS_TRACE: &str = "0123456789abcdef0123456789abcdef";
 /// Writes `records` records of the last 13 months into a new audit schema of the service `ledger`:
 /// 5,000 actors, of whom the busiest, a service that lost some of its rights, does an eighth and is
 /// denied two thirds of it; of the others' attempts one of 25 is. 200,000 resources, of which the
-/// busiest has a seventh; ten actions; and in the middle a nightly import of [`IMPORT`] entries, or of
-/// an eighth of a log that is smaller than eight of them.
+/// busiest has a seventh; ten actions; and in the middle a nightly import of [`IMPORT`] entries, or
+/// of an eighth of a log that is smaller than eight of them.
 pub(crate) async fn write(pool: &PgPool, records: i64) {
     Audit::new(pool.clone(), "ledger")
         .migrate()

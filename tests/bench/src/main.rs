@@ -1,11 +1,12 @@
 //! What the toolkit costs beside what a user would pick instead: ratios within one run, in
 //! alternating order.
 //!
-//! `cargo run --release -p platform-bench -- http|audit|query|export|queue|compile|dead|all [--json] [--quick]`
+//! `cargo run --release -p platform-bench -- http|audit|query|export|queue|compile|dead|all
+//! [--json] [--quick]`
 //!
-//! `docs` writes the figures of `figures.json`, which is what `all --json` printed last, into README.md
-//! and COMPARE.md, and as pictures into `plots/`.
-//! `query --records 1000000` makes the large log as large as that, and `export --records 100000` its log.
+//! `docs` writes the figures of `figures.json`, which is what `all --json` printed last, into
+//! README.md and COMPARE.md, and as pictures into `plots/`. `query --records 1000000` makes the
+//! large log as large as that, and `export --records 100000` its log.
 //! `audit --only near.one_row.16` measures that situation alone; any beginning of its name does.
 //!
 //! With `--json` the last line is one flat object of all figures.
@@ -73,7 +74,8 @@ fn main() -> ExitCode {
         Some("query") => query::run(quick, records),
         Some("export") => export::run(records),
         Some("audit") => audit::run(quick, after("--only").unwrap_or("")),
-        // To build from nothing takes minutes, and so does a dead endpoint, which a quick look has not.
+        // To build from nothing takes minutes, and so does a dead endpoint, which a quick look has
+        // not.
         Some("all") => [
             "http", "queue", "dead", "audit", "query", "export", "compile",
         ]

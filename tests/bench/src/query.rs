@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use platform_audit::query::{AuditQuery, AuditReader, Cursor, Reading};
 use platform_audit::{Actor, Audit, Outcome};
-use platform_tests::database::TestDatabase;
+use platform_harness::database::TestDatabase;
 use serde_json::{Map, Value};
 use sqlx::Postgres;
 use sqlx::postgres::PgPoolOptions;

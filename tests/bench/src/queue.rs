@@ -48,7 +48,8 @@ pub(crate) fn run() -> Map<String, Value> {
     figures
 }
 
-/// Answers twice as many requests as the queue takes, prints what was seen as JSON, and ends the process.
+/// Answers twice as many requests as the queue takes, prints what was seen as JSON, and ends the
+/// process.
 fn fill(length: u64) -> ! {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

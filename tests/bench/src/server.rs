@@ -2,7 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
-use platform_tests::database::SERVER;
+use platform_harness::database::SERVER;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{checkout, cpu};
@@ -81,8 +81,8 @@ pub(crate) async fn describe() -> String {
     says
 }
 
-/// The process that started those which serve clients; `None` if the server is elsewhere, or there is
-/// no `/proc`.
+/// The process that started those which serve clients; `None` if the server is elsewhere, or there
+/// is no `/proc`.
 pub(crate) async fn postmaster() -> Option<u32> {
     let url = std::env::var(SERVER).expect("a server was started");
     let mut connection = PgConnection::connect(&url)

@@ -18,8 +18,8 @@ impl Spread {
         }
     }
 
-    /// Of how `those` are to `these`, round by round: within a round the machine's noise is nearly the
-    /// same.
+    /// Of how `those` are to `these`, round by round: within a round the machine's noise is nearly
+    /// the same.
     pub(crate) fn of_ratios(those: &[f64], these: &[f64]) -> Self {
         let rounds = those.iter().zip(these);
         Self::of(rounds.map(|(that, this)| that / this).collect())

@@ -1,5 +1,5 @@
-//! The service of `examples/quickstart` without the toolkit: nothing is audited, and what it logs goes
-//! to its console.
+//! The service of `examples/quickstart` without the toolkit: nothing is audited, and what it logs
+//! goes to its console.
 
 use std::net::SocketAddr;
 

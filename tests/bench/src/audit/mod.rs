@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use platform_tests::database::TestDatabase;
-use platform_tests::wire::Wire;
+use platform_harness::database::TestDatabase;
+use platform_harness::wire::Wire;
 use schemes::{ENTRY, GUARDED, HANDWRITTEN, SCHEMES, Scheme};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgPoolOptions;
@@ -240,7 +240,7 @@ struct RoundTrip {
 /// Directly, through the proxy, and through it with its delay.
 async fn round_trips_of_the_proxy() -> [RoundTrip; 3] {
     const ROUND_TRIPS: u32 = 2_000;
-    let url = std::env::var(platform_tests::database::SERVER).expect("a server was started");
+    let url = std::env::var(platform_harness::database::SERVER).expect("a server was started");
     let url: url::Url = url.parse().expect("a URL");
     let server = format!(
         "{}:{}",

@@ -1,0 +1,173 @@
+//! Changes joined to records, and to what the clients were told.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+
+use crate::load::{Answer, Sent};
+use crate::subject::SEVERAL;
+
+/// What a round came to.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) answers: BTreeMap<Answer, u64>,
+    pub(crate) hung_up: u64,
+    /// Requests whose rows are there.
+    pub(crate) changes: u64,
+    pub(crate) records: u64,
+    pub(crate) attempts: u64,
+    pub(crate) unknown_committed: u64,
+    pub(crate) unknown_not_committed: u64,
+    pub(crate) unanswered_committed: u64,
+    pub(crate) unanswered_not_committed: u64,
+    /// Transactions that changed something and do not hold the success records that belong to it.
+    pub(crate) orphan_changes: u64,
+    /// Success records whose transaction changed nothing.
+    pub(crate) orphan_records: u64,
+    /// Answers that are not true.
+    pub(crate) lies: Vec<String>,
+}
+
+impl Tally {
+    pub(crate) fn broken(&self) -> bool {
+        self.orphan_changes > 0 || self.orphan_records > 0 || !self.lies.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        for (answer, count) in other.answers {
+            *self.answers.entry(answer).or_default() += count;
+        }
+        self.hung_up += other.hung_up;
+        self.changes += other.changes;
+        self.records += other.records;
+        self.attempts += other.attempts;
+        self.unknown_committed += other.unknown_committed;
+        self.unknown_not_committed += other.unknown_not_committed;
+        self.unanswered_committed += other.unanswered_committed;
+        self.unanswered_not_committed += other.unanswered_not_committed;
+        self.orphan_changes += other.orphan_changes;
+        self.orphan_records += other.orphan_records;
+        self.lies.extend(other.lies);
+    }
+}
+
+/// Waits until nothing is under way, and then compares what requests did whose keys are like
+/// `keys`; `url` is the server's own.
+pub(crate) async fn settle(url: &str, keys: &str, sent: Vec<Sent>) -> Result<Tally, String> {
+    let failed = |error: sqlx::Error| format!("the tables could not be compared: {error}");
+    let mut connection = PgConnection::connect(url).await.map_err(failed)?;
+    wait_for_quiet(&mut connection).await?;
+
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT DISTINCT key, xid::text FROM entry WHERE key LIKE $1")
+            .bind(keys)
+            .fetch_all(&mut connection)
+            .await
+            .map_err(failed)?;
+    let records: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
+        "SELECT id::text, xid::text, outcome, resource_id FROM ledger_audit.record WHERE action = 'entry.work' AND (resource_id LIKE $1 OR resource_id IS NULL)",
+    )
+    .bind(keys)
+    .fetch_all(&mut connection)
+    .await
+    .map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+
+    let successes: Vec<_> = records.iter().filter(|it| it.2 == "success").collect();
+    let success_ids: HashSet<&str> = successes.iter().map(|it| it.0.as_str()).collect();
+    let mut success_xids: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (_, xid, _, resource) in &successes {
+        let resources = success_xids.entry(xid.as_str()).or_default();
+        resources.push(resource.as_deref().unwrap_or_default());
+    }
+    let changed: HashMap<&str, &str> = rows
+        .iter()
+        .map(|(key, xid)| (key.as_str(), xid.as_str()))
+        .collect();
+    let changed_xids: HashSet<&str> = rows.iter().map(|(_, xid)| xid.as_str()).collect();
+
+    let mut tally = Tally {
+        changes: changed_xids.len() as u64,
+        records: successes.len() as u64,
+        attempts: (records.len() - successes.len()) as u64,
+        orphan_changes: rows
+            .iter()
+            .filter(|(key, xid)| !is_recorded(key, success_xids.get(xid.as_str())))
+            .count() as u64,
+        orphan_records: success_xids
+            .keys()
+            .filter(|xid| !changed_xids.contains(**xid))
+            .count() as u64,
+        ..Tally::default()
+    };
+    for request in sent {
+        let committed = changed.contains_key(request.key.as_str());
+        *tally.answers.entry(request.answer).or_default() += 1;
+        tally.hung_up += u64::from(request.hung_up);
+        let recorded = request
+            .record_id
+            .as_deref()
+            .map(|id| success_ids.contains(id));
+        match (request.answer, committed) {
+            (Answer::Unknown, true) => tally.unknown_committed += 1,
+            (Answer::Unknown, false) => tally.unknown_not_committed += 1,
+            (Answer::None, true) => tally.unanswered_committed += 1,
+            (Answer::None, false) => tally.unanswered_not_committed += 1,
+            (Answer::Status(..400), false) => tally.lies.push(format!(
+                "{}: answered with success, and not there",
+                request.key
+            )),
+            (Answer::Status(400..), true) => tally.lies.push(format!(
+                "{}: answered {:?}, and there",
+                request.key, request.answer
+            )),
+            (Answer::Status(_), _) => {}
+        }
+        // The id that an answer names tells the same as the table does.
+        if recorded.is_some_and(|recorded| recorded != committed) {
+            tally.lies.push(format!(
+                "{}: answered {:?}; its record says {recorded:?}, the table {committed}",
+                request.key, request.answer
+            ));
+        }
+        if request.answer == Answer::Unknown && request.record_id.is_none() {
+            tally
+                .lies
+                .push(format!("{}: unknown, and names no record", request.key));
+        }
+    }
+    Ok(tally)
+}
+
+/// Whether `resources`, of a transaction's success records, are what the request of this key had to
+/// write: one of itself, or one for each of several lines, and nothing else.
+fn is_recorded(key: &str, resources: Option<&Vec<&str>>) -> bool {
+    let Some(resources) = resources else {
+        return false;
+    };
+    let mut resources = resources.clone();
+    resources.sort_unstable();
+    let several: Vec<String> = (1..=SEVERAL).map(|line| format!("{key}/{line}")).collect();
+    resources == [key] || resources == several
+}
+
+/// Until no transaction of the service's is open or waited for: twice, half a second apart, as an
+/// abandoned request may be about to begin.
+async fn wait_for_quiet(connection: &mut PgConnection) -> Result<(), String> {
+    let mut quiet = 0;
+    for _ in 0..600 {
+        let busy: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid()",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| error.to_string())?;
+        quiet = if busy == 0 { quiet + 1 } else { 0 };
+        if quiet == 3 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    Err("the service did not come to rest within 150 s: transactions are still open".to_owned())
+}

@@ -1,0 +1,162 @@
+//! One database a test, made and dropped by the test.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+
+/// Names the server that `./test` started.
+pub const SERVER: &str = "PLATFORM_TEST_POSTGRES";
+
+/// A database of the test's own; dropped with it.
+#[derive(Debug)]
+pub struct TestDatabase {
+    url: String,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Postgres {
+        server: String,
+        name: String,
+        roles: Vec<String>,
+    },
+    /// Keeps the folder until the test ends.
+    Sqlite(#[expect(dead_code)] TempDir),
+}
+
+impl TestDatabase {
+    /// A new database on the server that `./test` started.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub async fn postgres() -> Self {
+        let server = std::env::var(SERVER).unwrap_or_else(|_| {
+            panic!(
+                "{SERVER} is not set: run the tests with ./test, which starts a private Postgres"
+            )
+        });
+        let name = format!("test_{}", uuid::Uuid::now_v7().simple());
+        run_on::<PgConnection>(server.clone(), format!("CREATE DATABASE {name}"))
+            .await
+            .expect("the test's database is made");
+        let mut url: url::Url = server.parse().expect("the server's address is a URL");
+        url.set_path(&name);
+        Self {
+            url: url.into(),
+            kind: Kind::Postgres {
+                server,
+                name,
+                roles: Vec::new(),
+            },
+        }
+    }
+
+    /// A new file in a folder of its own, with a write-ahead log, as a service would have it.
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder is made");
+        let file = url::Url::from_file_path(folder.path().join("test.db"))
+            .expect("the path of a temporary folder is absolute");
+        let url = format!("sqlite://{}?mode=rwc", file.path());
+        // The file remembers it.
+        on_a_thread(run_on::<SqliteConnection>(
+            url.clone(),
+            "PRAGMA journal_mode = WAL".to_owned(),
+        ))
+        .expect("the test's database is made");
+        Self {
+            url,
+            kind: Kind::Sqlite(folder),
+        }
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Makes a role of the test's own on Postgres, with `options` such as `LOGIN`; answers its
+    /// name. It is dropped with the database.
+    ///
+    /// # Panics
+    ///
+    /// On SQLite, which has no roles.
+    pub async fn role(&mut self, word: &str, options: &str) -> String {
+        let Kind::Postgres {
+            server,
+            name,
+            roles,
+        } = &mut self.kind
+        else {
+            panic!("SQLite has no roles");
+        };
+        let role = format!("{word}_{name}");
+        run_on::<PgConnection>(server.clone(), format!("CREATE ROLE {role} {options}"))
+            .await
+            .expect("the test's role is made");
+        roles.push(role.clone());
+        role
+    }
+
+    /// Where it is for `role`.
+    pub fn url_as(&self, role: &str) -> String {
+        let mut url: url::Url = self.url.parse().expect("a URL");
+        url.set_username(role).expect("a role's name");
+        url.into()
+    }
+}
+
+async fn run_on<C>(url: String, statement: String) -> sqlx::Result<()>
+where
+    C: Connection,
+    for<'c> &'c mut C: sqlx::Executor<'c, Database = C::Database>,
+{
+    let mut connection = C::connect(&url).await?;
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&mut connection)
+        .await?;
+    connection.close().await
+}
+
+/// Waits for `work` on a runtime of its own: that of the test may be ending, and must not be
+/// blocked.
+fn on_a_thread(
+    work: impl Future<Output = sqlx::Result<()>> + Send + 'static,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(runtime.block_on(work)?)
+    })
+    .join()
+    .unwrap_or_else(|_| Err("it panicked".into()))
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let Kind::Postgres {
+            server,
+            name,
+            roles,
+        } = &self.kind
+        else {
+            return;
+        };
+        let mut statements = vec![format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")];
+        // Later roles may be members of earlier ones.
+        statements.extend(roles.iter().rev().map(|role| format!("DROP ROLE {role}")));
+        let server = server.clone();
+        let dropped = on_a_thread(async move {
+            for statement in statements {
+                run_on::<PgConnection>(server.clone(), statement).await?;
+            }
+            Ok(())
+        });
+        if let Err(error) = dropped {
+            eprintln!(
+                "the test's database {name} could not be dropped; it goes with the private server: {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What goes over the wire, and what becomes of a wire that is cut.
+
+use platform_audit::Outcome;
+use platform_harness::wire::{Cut, Wire};
+
+use super::cases::{Entry, Service, record_id};
+use super::database;
+
+/// How the messages begin that an audited request of one statement sends.
+const MESSAGES: [&str; 4] = ["BEGIN", "BECS", "BECS", "COMMIT"];
+
+async fn behind_a_wire() -> (Service, Wire) {
+    let database = database().await;
+    let wire = Wire::before(database.url()).await;
+    let url = wire.through(database.url());
+    let service = Service::on(database, &url, |builder| builder, |router| router).await;
+    // Every statement is prepared once on each connection.
+    for n in 0..3 {
+        assert_eq!(service.send("/entries", &Entry::new(n)).await.status(), 201);
+    }
+    wire.reset();
+    (service, wire)
+}
+
+fn seen(wire: &Wire) -> Vec<String> {
+    let name = |flight: platform_harness::wire::Flight| match flight.query {
+        Some(query) => query
+            .split([';', ' '])
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        None => flight.kinds,
+    };
+    wire.flights().into_iter().map(name).collect()
+}
+
+#[tokio::test]
+async fn an_audited_request_of_one_statement_makes_no_more_round_trips_than_it_must() {
+    let (service, wire) = behind_a_wire().await;
+    let answer = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(answer.status(), 201);
+    // Whatever might still follow the answer has time to.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert_eq!(
+        seen(&wire),
+        MESSAGES,
+        "the change is one prepared statement, and so is a record of its own"
+    );
+}
+
+/// `pg_stat_statements` keeps a statement without its constants; but before Postgres 18, one that
+/// is neither a query nor a change with them, so that each would be another and drive all else out.
+#[tokio::test]
+async fn no_two_requests_send_different_statements() {
+    let (service, wire) = behind_a_wire().await;
+    let mut seen = Vec::new();
+    for n in 0..2 {
+        wire.reset();
+        assert_eq!(service.send("/entries", &Entry::new(n)).await.status(), 201);
+        let queries = wire.flights().into_iter().filter_map(|it| it.query);
+        let statements: Vec<String> = queries
+            .flat_map(|it| it.split("; ").map(str::to_owned).collect::<Vec<_>>())
+            .filter(|it| !it.starts_with("SELECT "))
+            .collect();
+        seen.push(statements);
+    }
+    assert!(seen[0].len() >= 2, "BEGIN and COMMIT: {seen:?}");
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn many_records_of_one_call_take_one_statement() {
+    let (service, wire) = behind_a_wire().await;
+    let entries: Vec<_> = (0..30).map(Entry::new).collect();
+    service.post("/import").json(&entries).send().await.unwrap();
+    wire.reset();
+    let answer = service
+        .post("/import")
+        .json(&(0..30).map(Entry::new).collect::<Vec<_>>())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 201);
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let seen = seen(&wire);
+    assert_eq!(
+        seen.len(),
+        30 + 3,
+        "thirty changes, and BEGIN, one statement for thirty records, COMMIT: {seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_request_costs_no_more_round_trips_at_full_load() {
+    let (service, wire) = behind_a_wire().await;
+    let load = async |count: i64| {
+        let sent = (0..count).map(|n| {
+            let service = &service;
+            async move { service.send("/entries", &Entry::new(n)).await.status() }
+        });
+        futures_util::future::join_all(sent).await
+    };
+    // Opens as many connections as there may be, and prepares on each.
+    load(200).await;
+    wire.reset();
+    assert!(load(200).await.iter().all(|status| *status == 201));
+    let flights = wire.flights();
+    let prepared = flights
+        .iter()
+        .filter(|flight| flight.kinds.contains('P'))
+        .count();
+    assert!(
+        flights.len() <= MESSAGES.len() * 200 + prepared,
+        "{} round trips, {prepared} of them to prepare",
+        flights.len()
+    );
+}
+
+#[tokio::test]
+async fn a_connection_lost_during_commit_is_answered_503_with_the_record_to_look_for() {
+    for committed in [true, false] {
+        let (service, wire) = behind_a_wire().await;
+        let before = service.entries().await;
+        wire.cut_at("COMMIT", committed);
+        let answer = service.send("/entries", &Entry::new(1)).await;
+        assert_eq!(answer.status(), 503);
+        let id = record_id(&answer);
+        assert!(answer.text().await.unwrap().contains(&id.to_string()));
+        let record = service.audit.record(id).await.unwrap();
+        assert_eq!(record.is_some(), committed, "the record tells which it was");
+        assert_eq!(service.entries().await, before + i64::from(committed));
+        if let Some(record) = record {
+            assert_eq!(record.outcome, Outcome::Success);
+        }
+        assert_eq!(service.audit.status().unknown_commits, 1);
+        assert_eq!(service.send("/entries", &Entry::new(2)).await.status(), 201);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_lost_before_commit_changes_nothing_and_is_recorded() {
+    for table in ["INSERT INTO entry", "INSERT INTO ledger_audit.record"] {
+        let (service, wire) = behind_a_wire().await;
+        let before = service.entries().await;
+        wire.cut_when(Cut::BeforeServer, move |message| {
+            message.kind == 'B' && message.sql.is_some_and(|sql| sql.contains(table))
+        });
+        let answer = service.send("/entries", &Entry::new(1)).await;
+        assert_eq!(answer.status(), 500, "cut at {table}");
+        assert_eq!(service.entries().await, before);
+        let record = service.record_of(&answer).await;
+        assert_eq!(record.outcome, Outcome::Failed, "cut at {table}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_lost_at_begin_is_replaced() {
+    let (service, wire) = behind_a_wire().await;
+    let before = service.entries().await;
+    wire.cut_at("BEGIN", false);
+    assert_eq!(service.send("/entries", &Entry::new(1)).await.status(), 201);
+    assert_eq!(service.entries().await, before + 1);
+}

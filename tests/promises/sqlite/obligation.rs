@@ -1,0 +1,88 @@
+//! A change that was committed without its record is not hidden by the next one.
+
+use platform_audit::check::FindingKind;
+use platform_audit::query::AuditQuery;
+use platform_audit::{Actor, Audit, AuditTx, Error, TransactionError};
+use sqlx::{AssertSqlSafe, Sqlite};
+
+use super::guard::Guarded;
+
+/// What SQLite lets through.
+const BYPASS: [&str; 4] = [
+    "BEGIN",
+    "UPDATE entry SET amount = 0",
+    "PRAGMA defer_foreign_keys = OFF",
+    "COMMIT",
+];
+
+async fn change(audit: &Audit<Sqlite>) -> Result<(), TransactionError<sqlx::Error>> {
+    let actor = Actor::system("job");
+    audit
+        .transaction(actor, "entry.add", async |tx: &mut AuditTx<Sqlite>| {
+            sqlx::query("INSERT INTO entry (amount) VALUES (5)")
+                .execute(&mut *tx)
+                .await?;
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test]
+async fn nothing_is_changed_until_a_change_without_a_record_is_recorded() {
+    let guarded = Guarded::new().await;
+    let audit = guarded.builder().start().await.unwrap();
+    change(&audit).await.unwrap();
+    assert_eq!(guarded.attempt(&BYPASS).await, None, "SQLite takes it");
+    let before = guarded.content().await;
+
+    for _ in 0..2 {
+        let refused = change(&audit).await.unwrap_err();
+        assert!(
+            matches!(&refused, TransactionError::Audit(Error::ObligationOpen { table }) if table == "entry"),
+            "{refused}"
+        );
+    }
+    assert_eq!(guarded.content().await, before);
+    // The log can be read meanwhile, which hides nothing.
+    let reader = audit.reader().asked_by(Actor::user("grace"));
+    let page = reader.page(&AuditQuery::new(), None).await.unwrap();
+    assert!(!page.records.is_empty());
+
+    let report = guarded.builder().check().await.unwrap();
+    let [finding] = &report.findings[..] else {
+        panic!("{report}")
+    };
+    assert_eq!(
+        (finding.kind, &*finding.object),
+        (FindingKind::ObligationOpen, "entry")
+    );
+    let refused = guarded.builder().start().await;
+    assert!(matches!(refused, Err(Error::Unsafe(_))));
+
+    sqlx::raw_sql(AssertSqlSafe(finding.remedy.clone()))
+        .execute(&guarded.pool)
+        .await
+        .unwrap();
+    change(&audit).await.unwrap();
+    let report = guarded.builder().check().await.unwrap();
+    assert!(report.is_clean(), "{report}");
+    let late = AuditQuery::new().action("table.repair");
+    let late = reader.page(&late, None).await.unwrap();
+    assert_eq!(late.records.len(), 1);
+    audit.shutdown().await;
+}
+
+/// A record that stands alone is no change's: that of a sensitive reading must not meet an
+/// obligation.
+#[tokio::test]
+async fn an_insert_that_stands_alone_meets_no_earlier_obligation() {
+    let guarded = Guarded::new().await;
+    assert_eq!(guarded.attempt(&BYPASS).await, None);
+    let read = super::guard::RECORD.replace("entry.repair", "audit.read");
+    assert_eq!(guarded.attempt(&[&read]).await, None);
+    let by_hand = "UPDATE ledger_audit_obligation SET record_id = (SELECT id FROM ledger_audit_record WHERE action = 'audit.read')";
+    assert!(guarded.attempt(&[by_hand]).await.is_some());
+    let report = guarded.builder().check().await.unwrap();
+    let kinds: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
+    assert_eq!(kinds, [FindingKind::ObligationOpen], "{report}");
+}

@@ -1,0 +1,249 @@
+//! What the reader role may, and may not.
+
+use platform_audit::query::{AuditQuery, AuditReader};
+use platform_audit::{Actor, Audit};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use super::cases::{Log, record};
+use super::insert;
+
+#[tokio::test]
+async fn the_reader_role_reads_the_views_and_writes_its_readings_alone() {
+    let mut log = Log::empty().await;
+    insert(&log.pool, &record(1)).await;
+    let role = log.database.role("compliance", "LOGIN").await;
+    Audit::new(log.pool.clone(), "ledger")
+        .grant(None, Some(&role))
+        .await
+        .unwrap();
+    let pool = PgPool::connect(&log.database.url_as(&role)).await.unwrap();
+    let reading = AuditReader::new(pool.clone(), "ledger")
+        .unwrap()
+        .asked_by(Actor::user("grace"));
+    let page = reading.page(&AuditQuery::new(), None).await.unwrap();
+    assert_eq!(page.records.len(), 1);
+    let readings = AuditQuery::new().action("audit.read");
+    let told = reading.page(&readings, None).await.unwrap().records;
+    assert_eq!(told[0].actor.id, "grace");
+    assert_eq!(told[0].details["database_user"], role);
+
+    let run = async |statement: &str| {
+        let statement = AssertSqlSafe(statement.to_owned());
+        sqlx::raw_sql(statement).execute(&pool).await
+    };
+    for view in ["records", "changes", "attempts", "activity", "readings"] {
+        run(&format!("SELECT * FROM ledger_audit.{view}"))
+            .await
+            .unwrap();
+        // As `\d+` shows it to whoever asks with psql.
+        let said = format!("SELECT obj_description('ledger_audit.{view}'::regclass, 'pg_class')");
+        let said: Option<String> = sqlx::query_scalar(AssertSqlSafe(said))
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert!(said.is_some(), "{view} says not what it shows");
+    }
+    let (answer, records, complete): (String, i64, Option<bool>) = sqlx::query_as(
+        "SELECT answer, records, complete FROM ledger_audit.readings ORDER BY recorded_at LIMIT 1",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!((answer.as_str(), records, complete), ("page", 1, None));
+    for statement in [
+        "SELECT * FROM ledger_audit.record",
+        "INSERT INTO ledger_audit.record (id) VALUES (gen_random_uuid())",
+        "INSERT INTO ledger_audit.records (id) VALUES (gen_random_uuid())",
+        "UPDATE ledger_audit.records SET actor_id = 'eve'",
+        "DELETE FROM ledger_audit.records",
+        "SELECT ledger_audit.write_record(actor => 'eve', action => 'entry.create', reason => 'x')",
+        "SELECT ledger_audit.maintain(1)",
+    ] {
+        let refused = run(statement).await.unwrap_err();
+        let code = refused.as_database_error().unwrap().code().unwrap();
+        assert!(["42501", "55000"].contains(&&*code), "{statement}: {code}");
+    }
+    // Nothing that it claims breaks the view for the others.
+    let claim = |members: serde_json::Value| {
+        let mut claim =
+            serde_json::json!({"service": "ledger", "actor_kind": "user", "actor_id": "eve"});
+        let all = claim.as_object_mut().unwrap();
+        all.extend(members.as_object().unwrap().clone());
+        format!("SELECT ledger_audit.record_read('{claim}')")
+    };
+    run(&claim(serde_json::json!({"details": {"records": "[cut]", "complete": "x", "continued": 7, "settled": []}})))
+        .await
+        .unwrap();
+    run("SELECT * FROM ledger_audit.readings").await.unwrap();
+    for odd in [
+        serde_json::json!({"details": [1]}),
+        serde_json::json!({"details": null, "cut": {"a": 1}}),
+        serde_json::json!({"cut": [1]}),
+    ] {
+        let refused = run(&claim(odd)).await.unwrap_err();
+        assert_eq!(
+            refused.as_database_error().unwrap().code().unwrap(),
+            "22023"
+        );
+    }
+    // Of what it claims in a reading, what makes another record does not count, and neither does
+    // what would let it pass for one, or hide one.
+    let forged = claim(serde_json::json!({
+        "id": uuid::Uuid::from_u128(1), "occurred_at": "infinity", "action": "entry.create", "outcome": "denied",
+        "resource_type": "entry", "changes": {"amount": {"after": 1}}, "reason": "forged",
+    }));
+    run(&forged).await.unwrap();
+    let first = reading.find(uuid::Uuid::from_u128(1)).await.unwrap();
+    assert_eq!(first.unwrap().actor.id, "ada");
+    let query = AuditQuery::new().actor("eve").limit(1);
+    let page = reading.page(&query, None).await.unwrap();
+    let forged = &page.records[0];
+    assert_eq!(forged.reason.as_deref(), Some("forged"));
+    assert_eq!(forged.action, "audit.read");
+    assert_eq!(forged.resource_type.as_deref(), Some("audit_record"));
+    assert!(forged.changes.is_empty());
+    assert_eq!(forged.id.get_version_num(), 7);
+    assert!(forged.occurred_at > "2026-01-01T00:00:00Z".parse().unwrap());
+    for missing in ["{}", "{\"actor_id\": \"\"}"] {
+        assert!(
+            run(&format!("SELECT ledger_audit.record_read('{missing}')"))
+                .await
+                .is_err()
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_handed_out_if_the_reading_cannot_be_recorded() {
+    let log = Log::empty().await;
+    insert(&log.pool, &record(1)).await;
+    sqlx::raw_sql("DROP FUNCTION ledger_audit.record_read")
+        .execute(&log.pool)
+        .await
+        .unwrap();
+    let reading = AuditReader::new(log.pool.clone(), "ledger")
+        .unwrap()
+        .asked_by(Actor::user("grace"));
+    let refused = reading.page(&AuditQuery::new(), None).await.unwrap_err();
+    assert!(
+        matches!(refused, platform_audit::Error::Reading(_)),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn whoever_was_shown_records_is_not_told_that_nothing_is_shown() {
+    let log = Log::with(&[record(1)]).await;
+    let query = AuditQuery::new().actor("ada");
+    let mut export = log.reading.export(&query, None).await.unwrap();
+    assert_eq!(export.next_page().await.unwrap().unwrap().len(), 1);
+    sqlx::raw_sql("DROP FUNCTION ledger_audit.record_read")
+        .execute(&log.pool)
+        .await
+        .unwrap();
+    let error = export.end(true).await.unwrap_err();
+    assert!(
+        matches!(error, platform_audit::Error::ReadingEnd(_)),
+        "{error}"
+    );
+    assert!(
+        error.to_string().starts_with("records were handed out"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_id_that_was_written_in_two_months_is_shown_twice_and_in_one_month_is_refused() {
+    let log = Log::with(&[record(1)]).await;
+    let id = uuid::Uuid::from_u128(1);
+    let again = "INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome) SELECT id, $1::timestamptz, occurred_at, service, actor_kind, 'eve', action, outcome FROM ledger_audit.record WHERE actor_id = 'ada'";
+    let refused = sqlx::query(again)
+        .bind("2025-01-02")
+        .execute(&log.pool)
+        .await
+        .unwrap_err();
+    let code = refused.as_database_error().unwrap().code().unwrap();
+    assert_eq!(code, "23505");
+    sqlx::query(again)
+        .bind(jiff::Timestamp::now().to_string())
+        .execute(&log.pool)
+        .await
+        .unwrap();
+    let found = log.reading.records(id).await.unwrap();
+    let actors: Vec<_> = found.iter().map(|it| it.actor.id.as_str()).collect();
+    assert_eq!(actors, ["ada", "eve"], "the first one first");
+    let found = log.reading.find(id).await.unwrap();
+    assert_eq!(found.unwrap().actor.id, "ada");
+    let audit = Audit::new(log.pool.clone(), "ledger").development(true);
+    let audit = audit.start().await.unwrap();
+    let events = platform_harness::events::capture();
+    let found = audit.record(id).await.unwrap();
+    assert_eq!(found.unwrap().actor.id, "ada");
+    let events = events.text();
+    assert!(events.contains("more than one audit record"), "{events}");
+}
+
+/// Ways to fill the log for whoever may only read it.
+#[tokio::test]
+async fn a_reader_has_a_limited_number_of_readings_a_minute_recorded() {
+    let mut log = Log::empty().await;
+    let role = log.database.role("compliance", "LOGIN").await;
+    let audit = Audit::new(log.pool.clone(), "ledger");
+    audit.grant(None, Some(&role)).await.unwrap();
+    let pool = PgPool::connect(&log.database.url_as(&role)).await.unwrap();
+    let read = async |times: u32| {
+        let statement = format!(
+            "SELECT count(ledger_audit.record_read(jsonb_build_object('service', 'ledger', 'actor_kind', 'user', 'actor_id', 'eve', 'reason', i::text))) FROM generate_series(1, {times}) AS i"
+        );
+        let statement = AssertSqlSafe(statement);
+        sqlx::query_scalar::<_, i64>(statement)
+            .fetch_one(&pool)
+            .await
+    };
+    assert_eq!(read(1_199).await.unwrap(), 1_199);
+    assert_eq!(read(1).await.unwrap(), 1);
+    let refused = read(1).await.unwrap_err();
+    let code = refused.as_database_error().unwrap().code().unwrap();
+    assert_eq!(code, "AU004");
+    let reading = AuditReader::new(pool, "ledger").unwrap();
+    let refused = reading.asked_by(Actor::user("eve"));
+    let refused = refused.page(&AuditQuery::new(), None).await.unwrap_err();
+    assert!(
+        matches!(refused, platform_audit::Error::Reading(_)),
+        "what is not recorded is not handed out: {refused}"
+    );
+    assert!(refused.to_string().contains("wait a minute"), "{refused}");
+    // Nobody else is refused for it.
+    let page = log.reading.page(&AuditQuery::new(), None).await;
+    assert_eq!(page.unwrap().records.len(), 100);
+}
+
+#[tokio::test]
+async fn a_reading_claims_nothing_that_is_no_fact_of_a_request() {
+    let mut log = Log::empty().await;
+    let role = log.database.role("compliance", "LOGIN").await;
+    let audit = Audit::new(log.pool.clone(), "ledger");
+    audit.grant(None, Some(&role)).await.unwrap();
+    let pool = PgPool::connect(&log.database.url_as(&role)).await.unwrap();
+    for (field, value) in [
+        ("service", "payroll"),
+        ("method", "GET THIS"),
+        ("path", "anything at all"),
+        ("client_address", "the moon"),
+        ("trace_id", "1"),
+        ("span_id", "1"),
+        ("actor_id", &"x".repeat(257)),
+        ("reason", &"x".repeat(1025)),
+        ("request_id", &"x".repeat(129)),
+        ("user_agent", &"x".repeat(513)),
+    ] {
+        let mut claim =
+            serde_json::json!({"service": "ledger", "actor_kind": "user", "actor_id": "eve"});
+        claim[field] = value.into();
+        let statement = format!("SELECT ledger_audit.record_read('{claim}')");
+        let refused = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await;
+        let refused = refused.expect_err(field);
+        let code = refused.as_database_error().unwrap().code().unwrap();
+        assert_eq!(code, "22023", "{field}: {refused}");
+    }
+}
