@@ -65,7 +65,7 @@ async fn main() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("audit.db");
     let pool = SqlitePool::connect(&format!("sqlite://{}?mode=rwc", file.display())).await?;
-    let audit = Audit::new(pool, "accounting")
+    let audit = Audit::builder(pool, "accounting")
         .development(true)
         .start()
         .await?;

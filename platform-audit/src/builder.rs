@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// How long a COMMIT may take to be answered, unless the service says otherwise.
 const COMMIT: Duration = Duration::from_secs(60);
 
-/// How a service is audited; made by [`Audit::new`].
+/// How a service is audited; made by [`Audit::builder`].
 #[must_use = "nothing is audited before `start`"]
 pub struct AuditBuilder<DB: AuditDatabase> {
     pool: Pool<DB>,
@@ -340,11 +340,7 @@ impl<DB: AuditDatabase> Audit<DB> {
     ///
     /// Audited work runs on connections of its own, made through `pool` and as many as `pool`
     /// may have (on SQLite one): count them when you size the database.
-    #[expect(
-        clippy::new_ret_no_self,
-        reason = "reads as it is used: Audit::new(…).start().await"
-    )]
-    pub fn new(pool: Pool<DB>, service: impl Into<String>) -> AuditBuilder<DB> {
+    pub fn builder(pool: Pool<DB>, service: impl Into<String>) -> AuditBuilder<DB> {
         AuditBuilder {
             pool,
             service: service.into(),

@@ -33,7 +33,7 @@
 //! }
 //!
 //! async fn app(pool: sqlx::PgPool) -> Result<axum::Router, platform_audit::Error> {
-//!     let audit = Audit::new(pool, "accounting").start().await?;
+//!     let audit = Audit::builder(pool, "accounting").start().await?;
 //!     Ok(Router::new().route("/entries", post(create_entry)).layer(audit.layer()).into())
 //! }
 //! # }

@@ -368,9 +368,9 @@ mod tests {
         let log_filter = super::LogFilter(setters.into());
         let emitted = || {
             shown.store(0, Ordering::SeqCst);
-            tracing::debug!(target: "platform_audit::work", record_id = 1, action = 2, records = 3, "audited");
+            tracing::debug!(target: "platform_audit::commit", record_id = 1, action = 2, records = 3, "audited");
             tracing::debug!(target: "sqlx::query", summary = "SELECT 1", db.statement = "");
-            tracing::debug!(target: "platform_audit::work", "not an audit event");
+            tracing::debug!(target: "platform_audit::commit", "not an audit event");
             shown.load(Ordering::SeqCst)
         };
         assert_eq!(emitted(), 0);

@@ -130,7 +130,7 @@ pub(crate) async fn serve(url: &str, guarded: bool) {
         .connect_lazy(url)
         .expect("a URL");
     let audit = loop {
-        let builder = Audit::new(pool.clone(), "ledger")
+        let builder = Audit::builder(pool.clone(), "ledger")
             .actor_from(who)
             .abandoned_after(Duration::from_secs(1))
             .guard(guarded.then_some("entry"))

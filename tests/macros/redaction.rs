@@ -182,7 +182,7 @@ async fn records(before: Person, after: Person) -> Vec<AuditRecord> {
 async fn records_of(work: impl AsyncFn(&mut AuditTx<Sqlite>)) -> Vec<AuditRecord> {
     let database = TestDatabase::sqlite();
     let pool = SqlitePool::connect(database.url()).await.unwrap();
-    let audit = Audit::new(pool.clone(), "people")
+    let audit = Audit::builder(pool.clone(), "people")
         .development(true)
         .start()
         .await

@@ -416,7 +416,7 @@ impl Service {
             .execute(&pool)
             .await
             .expect("a table");
-        let audit = Audit::new(pool, "stacking")
+        let audit = Audit::builder(pool, "stacking")
             .development(true)
             .start()
             .await

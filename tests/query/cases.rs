@@ -26,7 +26,10 @@ impl Log {
     pub(super) async fn empty() -> Self {
         let database = database().await;
         let pool = Pool::<Db>::connect(database.url()).await.unwrap();
-        Audit::new(pool.clone(), "ledger").migrate().await.unwrap();
+        Audit::builder(pool.clone(), "ledger")
+            .migrate()
+            .await
+            .unwrap();
         let reader = AuditReader::new(pool.clone(), "ledger").unwrap();
         Self {
             pool,

@@ -36,7 +36,7 @@ async fn no_advisory_lock_keeps_a_schema_from_being_migrated() {
         .await
         .unwrap();
     let pool = sqlx::PgPool::connect(database.url()).await.unwrap();
-    let audit = Audit::new(pool, "ledger");
+    let audit = Audit::builder(pool, "ledger");
     for _ in 0..2 {
         let migrated = tokio::time::timeout(Duration::from_secs(60), audit.migrate()).await;
         migrated.expect("a stranger's lock is waited for").unwrap();
@@ -80,7 +80,7 @@ async fn a_migration_that_has_to_wait_names_whom_it_waits_for() {
     let mut holder = PgConnection::connect(log.database.url()).await.unwrap();
     let lock = "BEGIN; LOCK TABLE ledger_audit.migration IN SHARE UPDATE EXCLUSIVE MODE";
     sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
-    let audit = Audit::new(log.pool.clone(), "ledger");
+    let audit = Audit::builder(log.pool.clone(), "ledger");
     let refused = tokio::time::timeout(Duration::from_secs(60), audit.migrate()).await;
     let refused = refused.expect("it waits without end").unwrap_err();
     assert!(matches!(refused, Error::Locked { .. }), "{refused}");
@@ -101,7 +101,7 @@ async fn a_reader_that_keeps_partitions_from_being_made_is_named_and_nothing_els
         .await
         .unwrap();
     let events = platform_harness::events::capture();
-    let audit = Audit::new(log.pool.clone(), "ledger").development(true);
+    let audit = Audit::builder(log.pool.clone(), "ledger").development(true);
     audit.start().await.unwrap();
     let events = events.text();
     assert!(

@@ -104,7 +104,7 @@ async fn every_partition_bounds_its_texts() {
 #[tokio::test]
 async fn the_largest_record_of_the_toolkit_is_written() {
     let log = Log::empty().await;
-    let audit = Audit::new(log.pool.clone(), "ledger").development(true);
+    let audit = Audit::builder(log.pool.clone(), "ledger").development(true);
     let audit = audit.start().await.unwrap();
     let long = "\u{1f980}".repeat(5_000);
     let actor = Actor::user(&long).with_tenant(&long).with_session(&long);

@@ -11,7 +11,10 @@ use sqlx::postgres::PgPoolOptions;
 async fn a_page_of_several_values_reads_of_each_no_more_than_a_page() {
     let database = TestDatabase::postgres().await;
     let pool = PgPool::connect(database.url()).await.unwrap();
-    Audit::new(pool.clone(), "ledger").migrate().await.unwrap();
+    Audit::builder(pool.clone(), "ledger")
+        .migrate()
+        .await
+        .unwrap();
     // One record of twenty is of the two that are asked for.
     let written = "INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, resource_type, resource_id, outcome)
         SELECT ledger_audit.new_id(), now() - n * interval '1 second', now(), 'ledger', 'user', 'actor-' || which, 'entry.a' || which, 'entry', which, 'success'
@@ -56,7 +59,10 @@ async fn no_plan_is_kept_from_one_question_to_the_next() {
     let database = TestDatabase::postgres().await;
     let one = PgPoolOptions::new().max_connections(1);
     let pool: PgPool = one.connect(database.url()).await.unwrap();
-    Audit::new(pool.clone(), "ledger").migrate().await.unwrap();
+    Audit::builder(pool.clone(), "ledger")
+        .migrate()
+        .await
+        .unwrap();
     let reader = AuditReader::new(pool.clone(), "ledger").unwrap();
     let reading = reader.asked_by(Actor::system("test"));
     for id in 0..8 {

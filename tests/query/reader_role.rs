@@ -12,7 +12,7 @@ async fn the_reader_role_reads_the_views_and_writes_its_readings_alone() {
     let mut log = Log::empty().await;
     insert(&log.pool, &record(1)).await;
     let role = log.database.role("compliance", "LOGIN").await;
-    Audit::new(log.pool.clone(), "ledger")
+    Audit::builder(log.pool.clone(), "ledger")
         .grant(None, Some(&role))
         .await
         .unwrap();
@@ -174,7 +174,7 @@ async fn an_id_that_was_written_in_two_months_is_shown_twice_and_in_one_month_is
     assert_eq!(actors, ["ada", "eve"], "the first one first");
     let found = log.reading.find(id).await.unwrap();
     assert_eq!(found.unwrap().actor.id, "ada");
-    let audit = Audit::new(log.pool.clone(), "ledger").development(true);
+    let audit = Audit::builder(log.pool.clone(), "ledger").development(true);
     let audit = audit.start().await.unwrap();
     let events = platform_harness::events::capture();
     let found = audit.record(id).await.unwrap();
@@ -188,7 +188,7 @@ async fn an_id_that_was_written_in_two_months_is_shown_twice_and_in_one_month_is
 async fn a_reader_has_a_limited_number_of_readings_a_minute_recorded() {
     let mut log = Log::empty().await;
     let role = log.database.role("compliance", "LOGIN").await;
-    let audit = Audit::new(log.pool.clone(), "ledger");
+    let audit = Audit::builder(log.pool.clone(), "ledger");
     audit.grant(None, Some(&role)).await.unwrap();
     let pool = PgPool::connect(&log.database.url_as(&role)).await.unwrap();
     let read = async |times: u32| {
@@ -222,7 +222,7 @@ async fn a_reader_has_a_limited_number_of_readings_a_minute_recorded() {
 async fn a_reading_claims_nothing_that_is_no_fact_of_a_request() {
     let mut log = Log::empty().await;
     let role = log.database.role("compliance", "LOGIN").await;
-    let audit = Audit::new(log.pool.clone(), "ledger");
+    let audit = Audit::builder(log.pool.clone(), "ledger");
     audit.grant(None, Some(&role)).await.unwrap();
     let pool = PgPool::connect(&log.database.url_as(&role)).await.unwrap();
     for (field, value) in [

@@ -11,7 +11,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What writes into the log.
 async fn service(log: &Log) -> Audit<Db> {
-    let audit = Audit::new(log.pool.clone(), "ledger").development(true);
+    let audit = Audit::builder(log.pool.clone(), "ledger").development(true);
     audit.start().await.unwrap()
 }
 
@@ -118,7 +118,7 @@ async fn a_clock_that_was_set_back_hides_nothing() {
     insert(&log.pool, &but(1, "recorded_at", ahead)).await;
     let query = AuditQuery::new().actor("ada");
     let mut tail = log.reading.tail(&query).await.unwrap();
-    let audit = Audit::new(log.pool.clone(), "ledger").development(true);
+    let audit = Audit::builder(log.pool.clone(), "ledger").development(true);
     let audit = audit.start().await.unwrap();
     let written = audit.transaction(Actor::user("ada"), "entry.create", async |tx| {
         tx.record("entry", 1);

@@ -11,7 +11,7 @@ async fn the_logs_of_all_services_are_one_view_for_the_reader() {
     let mut log = Log::empty().await;
     let role = log.database.role("compliance", "LOGIN").await;
     let write = async |service: &str| {
-        Audit::new(log.pool.clone(), service)
+        Audit::builder(log.pool.clone(), service)
             .migrate()
             .await
             .unwrap();

@@ -91,7 +91,7 @@ async fn serve() -> serde_json::Value {
             max: observed.options().get_max_connections(),
         })
     });
-    let audit = Audit::new(pool, "probe")
+    let audit = Audit::builder(pool, "probe")
         .actor_from(|_: &axum::http::request::Parts| Some(Actor::user("ada")))
         .development(true)
         .start()

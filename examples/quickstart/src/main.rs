@@ -161,7 +161,7 @@ async fn serve(telemetry: &Telemetry, on_tour: bool) -> anyhow::Result<()> {
         )
     });
     let pool = open(&url).await?;
-    let audit = Audit::new(pool.clone(), "quickstart")
+    let audit = Audit::builder(pool.clone(), "quickstart")
         .service_version(env!("CARGO_PKG_VERSION"))
         .actor_from(who)
         // The database itself refuses to change the table without a record; on tour, from the last

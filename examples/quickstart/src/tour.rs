@@ -341,7 +341,7 @@ impl Tour {
     }
 
     async fn going_round(&self) -> anyhow::Result<()> {
-        Audit::new(self.pool.clone(), "quickstart")
+        Audit::builder(self.pool.clone(), "quickstart")
             .guard(["entry"])
             .migrate()
             .await?;
@@ -364,7 +364,7 @@ impl Tour {
             text(&record["id"])
         ));
         // So that another tour of the same database finds it as this one did.
-        Audit::new(self.pool.clone(), "quickstart")
+        Audit::builder(self.pool.clone(), "quickstart")
             .exempt("entry", "the tour is over")
             .migrate()
             .await?;

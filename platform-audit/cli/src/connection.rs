@@ -18,7 +18,7 @@ pub(crate) struct Database {
 pub(crate) struct Target {
     #[command(flatten)]
     database: Database,
-    /// The service, as in Audit::new(pool, "accounting")
+    /// The service, as in Audit::builder(pool, "accounting")
     #[arg(long, value_name = "NAME")]
     service: String,
     /// The audit schema (SQLite: the prefix of the tables), if it is not <service>_audit
@@ -37,7 +37,7 @@ impl Target {
 
     /// Connects, as `role` if one is given.
     pub(crate) async fn open(&self, role: Option<&str>) -> anyhow::Result<AuditBuilder<Any>> {
-        let builder = Audit::new(self.database.pool(role).await?, self.service.clone());
+        let builder = Audit::builder(self.database.pool(role).await?, self.service.clone());
         Ok(match &self.schema {
             Some(schema) => builder.schema(schema),
             None => builder,

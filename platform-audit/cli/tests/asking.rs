@@ -25,8 +25,11 @@ impl Log {
     async fn of(database: TestDatabase) -> Self {
         sqlx::any::install_default_drivers();
         let pool = AnyPool::connect(database.url()).await.unwrap();
-        Audit::new(pool.clone(), "ledger").migrate().await.unwrap();
-        let audit = Audit::new(pool, "ledger").development(true);
+        Audit::builder(pool.clone(), "ledger")
+            .migrate()
+            .await
+            .unwrap();
+        let audit = Audit::builder(pool, "ledger").development(true);
         let audit = audit.start().await.unwrap();
         Self { database, audit }
     }

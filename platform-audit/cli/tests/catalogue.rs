@@ -53,7 +53,7 @@ fn routes() -> Router {
 async fn log(database: &TestDatabase) {
     sqlx::any::install_default_drivers();
     let pool = AnyPool::connect(database.url()).await.unwrap();
-    let audit = Audit::new(pool, "ledger")
+    let audit = Audit::builder(pool, "ledger")
         .actor_from(|_: &http::request::Parts| Some(Actor::user("ada")))
         .development(true);
     let audit = audit.start().await.unwrap();

@@ -221,7 +221,7 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
 
         sqlx::any::install_default_drivers();
         let pool = sqlx::AnyPool::connect(&url).await.unwrap();
-        let audit = platform_audit::Audit::new(pool, "ledger")
+        let audit = platform_audit::Audit::builder(pool, "ledger")
             .development(true)
             .start()
             .await
@@ -361,7 +361,7 @@ async fn an_export_that_was_killed_goes_on_and_holds_each_record_once() {
     let database = TestDatabase::sqlite();
     let url = database.url().to_owned();
     let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-    let audit = platform_audit::Audit::new(pool.clone(), "ledger")
+    let audit = platform_audit::Audit::builder(pool.clone(), "ledger")
         .development(true)
         .start()
         .await

@@ -110,7 +110,7 @@ async fn write(into: impl PgExecutor<'_>, entry: &str) {
 async fn log() -> (TestDatabase, PgPool) {
     let database = TestDatabase::postgres().await;
     let pool = PgPool::connect(database.url()).await.unwrap();
-    let audit = Audit::new(pool.clone(), "ledger");
+    let audit = Audit::builder(pool.clone(), "ledger");
     audit.migrate().await.unwrap();
     (database, pool)
 }

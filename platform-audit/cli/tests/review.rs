@@ -17,7 +17,7 @@ use sqlx::{Pool, Postgres, Sqlite};
 /// Five readings by ada, two by grace, two failed attempts of a robot, one backup.
 async fn log<DB: AuditDatabase>(database: &TestDatabase) -> AuditReader<DB> {
     let pool = Pool::<DB>::connect(database.url()).await.unwrap();
-    let audit = Audit::new(pool.clone(), "ledger").development(true);
+    let audit = Audit::builder(pool.clone(), "ledger").development(true);
     let audit = audit.start().await.unwrap();
     let done = async |actor: Actor, action: &'static str, is_done: bool| {
         let work = audit.transaction(actor, action, async |tx| {
@@ -162,7 +162,7 @@ async fn hours_are_counted_from_outside<DB: AuditDatabase>(database: TestDatabas
 /// Of ada there are 150 records, of bob 60, and of grace one too few to be in breach.
 async fn busy_log<DB: AuditDatabase>(database: &TestDatabase) -> AuditReader<DB> {
     let pool = Pool::<DB>::connect(database.url()).await.unwrap();
-    let audit = Audit::new(pool.clone(), "ledger").development(true);
+    let audit = Audit::builder(pool.clone(), "ledger").development(true);
     let audit = audit.start().await.unwrap();
     for (actor, records) in [("ada", 150), ("bob", 60), ("grace", 50)] {
         let work = audit.transaction(Actor::user(actor), "patient.read", async |tx| {

@@ -21,7 +21,7 @@ use thirtyfour::By;
 async fn log() -> (TestDatabase, AuditReader<Sqlite>) {
     let database = TestDatabase::sqlite();
     let pool = SqlitePool::connect(database.url()).await.unwrap();
-    let audit = Audit::new(pool.clone(), "ledger").development(true);
+    let audit = Audit::builder(pool.clone(), "ledger").development(true);
     let audit = audit.start().await.unwrap();
     let written = audit.transaction(Actor::user("ada"), "entry.create", async |tx| {
         tx.record("entry", 7);

@@ -11,7 +11,7 @@ use crate::request::AuditedRequest;
 
 pin_project! {
     /// The guarded request's future.
-    pub struct GuardFuture<F> {
+    pub struct AuditFuture<F> {
         #[pin]
         inner: F,
         // Gone once the request was judged, or where another guard judges.
@@ -22,7 +22,7 @@ pin_project! {
         recording: Option<BoxFuture<'static, Response>>,
     }
 
-    impl<F> PinnedDrop for GuardFuture<F> {
+    impl<F> PinnedDrop for AuditFuture<F> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if let Some(request) = this.request.take() {
@@ -36,7 +36,7 @@ pin_project! {
     }
 }
 
-impl<F> GuardFuture<F> {
+impl<F> AuditFuture<F> {
     pub(super) fn guarding(inner: F, request: Arc<AuditedRequest>) -> Self {
         Self {
             inner,
@@ -56,7 +56,7 @@ impl<F> GuardFuture<F> {
     }
 }
 
-impl<F, R, E> Future for GuardFuture<F>
+impl<F, R, E> Future for AuditFuture<F>
 where
     F: Future<Output = Result<R, E>>,
     R: IntoResponse,
@@ -94,8 +94,8 @@ where
     }
 }
 
-impl<F> std::fmt::Debug for GuardFuture<F> {
+impl<F> std::fmt::Debug for AuditFuture<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GuardFuture").finish_non_exhaustive()
+        f.debug_struct("AuditFuture").finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::AuditGuard;
+use super::AuditService;
 use crate::core::Core;
 
 /// Puts the [request guard](crate::layer) around a router; made by [`Audit::layer`](crate::Audit::layer).
@@ -18,10 +18,10 @@ impl AuditLayer {
 }
 
 impl<S> Layer<S> for AuditLayer {
-    type Service = AuditGuard<S>;
+    type Service = AuditService<S>;
 
-    fn layer(&self, inner: S) -> AuditGuard<S> {
-        AuditGuard {
+    fn layer(&self, inner: S) -> AuditService<S> {
+        AuditService {
             inner,
             core: Arc::clone(&self.core),
         }

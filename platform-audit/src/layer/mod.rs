@@ -24,6 +24,6 @@ mod future;
 mod layer;
 mod service;
 
-pub use future::GuardFuture;
+pub use future::AuditFuture;
 pub use layer::AuditLayer;
-pub use service::AuditGuard;
+pub use service::AuditService;

@@ -5,25 +5,25 @@ use axum::response::{IntoResponse, Response};
 use http::Request;
 use tower_service::Service;
 
-use super::GuardFuture;
+use super::AuditFuture;
 use crate::core::Core;
 use crate::request::{AuditedRequest, Handle, State};
 
 /// The [request guard](crate::layer) around `S`.
 #[derive(Clone, Debug)]
-pub struct AuditGuard<S> {
+pub struct AuditService<S> {
     pub(super) inner: S,
     pub(super) core: Arc<Core>,
 }
 
-impl<S, B> Service<Request<B>> for AuditGuard<S>
+impl<S, B> Service<Request<B>> for AuditService<S>
 where
     S: Service<Request<B>>,
     S::Response: IntoResponse,
 {
     type Response = Response;
     type Error = S::Error;
-    type Future = GuardFuture<S::Future>;
+    type Future = AuditFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -33,7 +33,7 @@ where
         if let Some(Handle(outer)) = request.extensions().get::<Handle>() {
             // Two guards of one `Audit` would each miss what the other saw: the outer one judges.
             if Arc::ptr_eq(&outer.core, &self.core) {
-                return GuardFuture::transparent(self.inner.call(request));
+                return AuditFuture::transparent(self.inner.call(request));
             }
             // That of another one has another store, so what is inside is this one's to judge.
             *outer.state() = State::Elsewhere;
@@ -45,6 +45,6 @@ where
         }
         parts.extensions.insert(Handle(Arc::clone(&audited)));
         let request = Request::from_parts(parts, body);
-        GuardFuture::guarding(self.inner.call(request), audited)
+        AuditFuture::guarding(self.inner.call(request), audited)
     }
 }

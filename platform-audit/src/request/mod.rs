@@ -70,7 +70,7 @@ pub(crate) enum State {
     /// Its body runs, to its end even if nobody waits for it, and then records how it ended.
     Running {
         caller: watch::Sender<Caller>,
-        /// What its attempt would be limit by.
+        /// What its attempt would be limited by.
         limit: Option<Arc<LimitKey>>,
     },
     /// It committed, with its record.

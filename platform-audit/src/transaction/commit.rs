@@ -1,4 +1,4 @@
-//! How a operation of work ends: record and commit together, or roll back and record the attempt.
+//! How an audited operation ends: record and commit together, or roll back and record the attempt.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl<DB: AuditDatabase> Committer<DB> {
         };
         let (error, error_type) = match committed.unwrap_or_else(silent) {
             Ok(()) => {
-                tracing::debug!(record_id = %first.id, action = %first.action, records = records.len(), "audited");
+                tracing::debug!(target: "platform_audit::commit", record_id = %first.id, action = %first.action, records = records.len(), "audited");
                 self.core.metrics.committed(records.len());
                 tx.into_parts().0.release();
                 return CommitOutcome::Committed;

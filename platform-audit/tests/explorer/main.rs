@@ -60,7 +60,7 @@ struct Site<DB: AuditDatabase> {
 impl<DB: AuditDatabase> Site<DB> {
     async fn new(database: &TestDatabase) -> Self {
         let pool = Pool::<DB>::connect(database.url()).await.unwrap();
-        let audit = Audit::new(pool.clone(), "ledger")
+        let audit = Audit::builder(pool.clone(), "ledger")
             .client_address_from(|request| {
                 request.headers.get("x-client")?.to_str().ok()?.parse().ok()
             })

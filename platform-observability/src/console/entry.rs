@@ -9,7 +9,7 @@ use super::escape::{Escaped, escaped};
 use super::limits::MAX_TEXT_BYTES;
 
 /// The target of platform-audit's DEBUG event for a committed record.
-const AUDIT_TARGET: &str = "platform_audit::work";
+const AUDIT_TARGET: &str = "platform_audit::commit";
 
 /// A formatted event.
 #[derive(Debug)]

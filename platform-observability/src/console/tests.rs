@@ -105,7 +105,7 @@ impl Screen {
 /// Emits platform-audit's event for a committed record.
 fn emit_audit_event(records: usize) {
     let record_id = "0198c0de-7a1b-7000-8000-000000000001";
-    tracing::debug!(target: "platform_audit::work", %record_id, action = %"entry.create", records, "audited");
+    tracing::debug!(target: "platform_audit::commit", %record_id, action = %"entry.create", records, "audited");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ pub(crate) const IMPORTS_TRACE: &str = "0123456789abcdef0123456789abcdef";
 /// busiest has a seventh; ten actions; and in the middle a nightly import of [`IMPORT`] entries, or
 /// of an eighth of a log that is smaller than eight of them.
 pub(crate) async fn write(pool: &PgPool, records: i64) {
-    Audit::new(pool.clone(), "ledger")
+    Audit::builder(pool.clone(), "ledger")
         .migrate()
         .await
         .expect("it migrates");

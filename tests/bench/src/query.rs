@@ -226,7 +226,7 @@ impl Log {
             ),
             ("denied", AuditQuery::new().outcome(Outcome::Denied)),
         ];
-        let audit = Audit::new(pool.clone(), "ledger").development(true);
+        let audit = Audit::builder(pool.clone(), "ledger").development(true);
         let audit = audit.start().await.expect("it starts");
         let reading = AuditReader::new(pool, "ledger")
             .expect("a reader")

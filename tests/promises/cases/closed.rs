@@ -285,7 +285,7 @@ async fn two_guards_judge_once() {
 #[tokio::test]
 async fn what_is_inside_of_another_guard_is_that_ones_to_judge() {
     let service = Service::start().await;
-    let other = platform_audit::Audit::new(service.pool.clone(), "other")
+    let other = platform_audit::Audit::builder(service.pool.clone(), "other")
         .actor_from(who)
         .development(true)
         .start()

@@ -346,7 +346,7 @@ impl Service {
             .execute(&pool)
             .await
             .expect("the test's table is made");
-        let audit = set(Audit::new(pool.clone(), "ledger")
+        let audit = set(Audit::builder(pool.clone(), "ledger")
             .actor_from(who)
             .development(true))
         .start()

@@ -83,7 +83,7 @@ async fn a_cancelled_begin_of_the_services_pool_taints_no_audited_work() {
         .execute(&tainted)
         .await
         .unwrap();
-    let audit = platform_audit::Audit::new(tainted, "other")
+    let audit = platform_audit::Audit::builder(tainted, "other")
         .development(true)
         .start()
         .await

@@ -51,7 +51,7 @@ async fn the_first_record_of_all_is_in_its_months_partition() {
         .execute(&pool)
         .await
         .unwrap();
-    let audit = platform_audit::Audit::new(pool.clone(), "ledger").guard(["entry"]);
+    let audit = platform_audit::Audit::builder(pool.clone(), "ledger").guard(["entry"]);
     audit.migrate().await.unwrap();
     let counts: (i64, i64) = sqlx::query_as("SELECT (SELECT count(*) FROM ledger_audit.record), (SELECT count(*) FROM ledger_audit.record_default)")
         .fetch_one(&pool)
@@ -161,7 +161,7 @@ async fn without_its_trigger_a_record_could_be_rewritten() {
 async fn instances_that_start_together_migrate_once() {
     let service = Service::start().await;
     let starts = (0..8).map(|_| {
-        platform_audit::Audit::new(service.pool.clone(), "together")
+        platform_audit::Audit::builder(service.pool.clone(), "together")
             .development(true)
             .start()
     });

@@ -47,7 +47,7 @@ async fn open(path: &Path, statements: String) -> SqlitePool {
 }
 
 async fn check(pool: &SqlitePool) -> Report {
-    Audit::new(pool.clone(), "ledger")
+    Audit::builder(pool.clone(), "ledger")
         .check()
         .await
         .expect("whatever is there can be checked")
@@ -284,7 +284,7 @@ async fn try_all(guarded: &Guarded, mutants: &[Mutant]) -> usize {
         let report = check(&pool).await;
         assert!(!report.is_clean(), "nothing is found of {mutant:#?}");
         if !mutant.edit || tried % 20 == 0 {
-            let refused = Audit::new(pool.clone(), "ledger").start().await;
+            let refused = Audit::builder(pool.clone(), "ledger").start().await;
             assert!(refused.is_err(), "it starts in spite of {mutant:#?}");
             if mutant.of_connection {
                 let remedies: Vec<_> = report.findings.into_iter().map(|it| it.remedy).collect();

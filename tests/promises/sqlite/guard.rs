@@ -37,7 +37,7 @@ impl Guarded {
     }
 
     pub(super) fn builder(&self) -> platform_audit::AuditBuilder<Sqlite> {
-        Audit::new(self.pool.clone(), "ledger")
+        Audit::builder(self.pool.clone(), "ledger")
             .guard(["entry", "child"])
             .exempt("parent", "holds nothing")
     }
@@ -82,7 +82,7 @@ impl Guarded {
     }
 
     async fn unguard(&self) {
-        Audit::new(self.pool.clone(), "ledger")
+        Audit::builder(self.pool.clone(), "ledger")
             .exempt("entry", "the test takes it away")
             .exempt("child", "the test takes it away")
             .migrate()
@@ -277,7 +277,7 @@ async fn each_harm_is_found_alone() {
     ] {
         let guarded = Guarded::new().await;
         assert_eq!(guarded.attempt(&[harm]).await, None);
-        let report = Audit::new(guarded.pool.clone(), "ledger")
+        let report = Audit::builder(guarded.pool.clone(), "ledger")
             .check()
             .await
             .unwrap();
@@ -287,7 +287,7 @@ async fn each_harm_is_found_alone() {
             .map(|it| (it.kind, it.object.as_str()))
             .collect();
         assert_eq!(found, [(kind, object)], "{harm}: {report}");
-        let refused = Audit::new(guarded.pool.clone(), "ledger").start().await;
+        let refused = Audit::builder(guarded.pool.clone(), "ledger").start().await;
         assert!(matches!(refused, Err(Error::Unsafe(_))), "{harm}");
         if kind == FindingKind::GuardMissing {
             guarded
@@ -306,7 +306,7 @@ async fn each_harm_is_found_alone() {
     let pool = SqlitePool::connect_with(options.filename(path))
         .await
         .unwrap();
-    let report = Audit::new(pool, "ledger").check().await.unwrap();
+    let report = Audit::builder(pool, "ledger").check().await.unwrap();
     assert_eq!(report.findings.len(), 1, "{report}");
     assert_eq!(report.findings[0].kind, FindingKind::ForeignKeysOff);
 }
@@ -344,7 +344,7 @@ async fn instances_that_first_start_together_wait_for_each_other() {
             let url = database.url().to_owned();
             tokio::spawn(async move {
                 let pool = SqlitePool::connect(&url).await.unwrap();
-                Audit::new(pool, "ledger").migrate().await
+                Audit::builder(pool, "ledger").migrate().await
             })
         });
         for started in futures_util::future::join_all(starts).await {

@@ -86,7 +86,7 @@ impl Remedies<'_> {
                 )
             }
         };
-        let create = format!("{create}-- or Audit::new(…).guard([{table:?}]) before start");
+        let create = format!("{create}-- or Audit::builder(…).guard([{table:?}]) before start");
         let remedy = match kind {
             FindingKind::TableUnguarded => {
                 format!("{create}; or, if it needs no records: .exempt({table:?}, \"why\")")

@@ -156,7 +156,10 @@ async fn main() {
 
 async fn set_up(pool: &PgPool, variant: &Variant) {
     let service = variant.service;
-    Audit::new(pool.clone(), service).migrate().await.unwrap();
+    Audit::builder(pool.clone(), service)
+        .migrate()
+        .await
+        .unwrap();
     run(pool, format!("CREATE TABLE {service} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, amount bigint NOT NULL, note text)")).await;
     run(pool, variant.set_up.to_owned()).await;
 }
@@ -218,7 +221,7 @@ impl Toolkit {
             .unwrap();
         let service = variant.service;
         Self {
-            audit: Audit::new(pool, service)
+            audit: Audit::builder(pool, service)
                 .development(true)
                 .start()
                 .await

@@ -86,7 +86,7 @@ async fn truncate_of_a_partition_attached_later() {
     let guarded = Guarded::new().await;
     let refused = guarded.attempt(App, &["TRUNCATE measure_2"]).await;
     assert_eq!(refused.as_deref(), Some("42501"));
-    let report = platform_audit::Audit::new(guarded.owner_pool().await, "ledger")
+    let report = platform_audit::Audit::builder(guarded.owner_pool().await, "ledger")
         .app_role(&guarded.app)
         .check()
         .await

@@ -51,7 +51,7 @@ impl Log {
         let options: sqlx::postgres::PgConnectOptions = log.database.url().parse().unwrap();
         let as_owner = options.options([("role", &log.owner)]);
         let pool = PgPool::connect_with(as_owner).await.unwrap();
-        let audit = Audit::new(pool, "ledger").schema(schema);
+        let audit = Audit::builder(pool, "ledger").schema(schema);
         audit.migrate().await.unwrap();
         audit
             .grant(Some(&log.app), Some(&log.reader))
@@ -62,7 +62,7 @@ impl Log {
 
     async fn check(&self) -> Report {
         let pool = PgPool::connect(self.database.url()).await.unwrap();
-        let audit = Audit::new(pool, "ledger")
+        let audit = Audit::builder(pool, "ledger")
             .schema(self.schema)
             .app_role(&self.app);
         audit.check().await.unwrap()

@@ -20,7 +20,7 @@ async fn clean() -> Guarded {
 }
 
 async fn check(guarded: &Guarded) -> Report {
-    Audit::new(guarded.owner_pool().await, "ledger")
+    Audit::builder(guarded.owner_pool().await, "ledger")
         .app_role(&guarded.app)
         .check()
         .await
@@ -29,7 +29,7 @@ async fn check(guarded: &Guarded) -> Report {
 
 async fn start_as_app(guarded: &Guarded, development: bool) -> Result<(), Error> {
     let pool = PgPool::connect(&guarded.database.url_as(&guarded.app)).await;
-    Audit::new(pool.unwrap(), "ledger")
+    Audit::builder(pool.unwrap(), "ledger")
         .development(development)
         .start()
         .await
@@ -162,7 +162,7 @@ async fn a_role_that_is_only_assumed_protects_nothing() {
         let pool = PgPool::connect_with(options.options([("role", &guarded.app)]))
             .await
             .unwrap();
-        let started = Audit::new(pool, "ledger").start().await.map(drop);
+        let started = Audit::builder(pool, "ledger").start().await.map(drop);
         match started {
             Err(Error::Unsafe(report)) if found => {
                 let kinds: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
@@ -253,7 +253,7 @@ async fn migrations_behind_and_ahead() {
         start_as_app(&guarded, false).await,
         Err(Error::Unsafe(_))
     ));
-    let older = Audit::new(guarded.owner_pool().await, "ledger");
+    let older = Audit::builder(guarded.owner_pool().await, "ledger");
     let error = older.migrate().await.unwrap_err();
     assert!(matches!(error, Error::SchemaAhead { .. }), "{error}");
     assert!(error.to_string().contains("migration 99"), "{error}");
@@ -291,7 +291,7 @@ async fn which_tables_have_to_be_guarded() {
         objects(check(&guarded).await),
         ["ledger.page", "public.loose"]
     );
-    let elsewhere = Audit::new(guarded.owner_pool().await, "ledger")
+    let elsewhere = Audit::builder(guarded.owner_pool().await, "ledger")
         .app_role(&guarded.app)
         .tables_in(["other"])
         .check()
@@ -332,7 +332,7 @@ async fn a_schema_that_is_not_there_is_no_clean_one() {
     let guarded = clean().await;
     let pool = guarded.owner_pool().await;
     for (schema, known) in [("public", true), ("ledgr", false)] {
-        let checked = Audit::new(pool.clone(), "ledger")
+        let checked = Audit::builder(pool.clone(), "ledger")
             .tables_in(["public", schema])
             .check()
             .await;
@@ -371,7 +371,9 @@ async fn a_name_in_a_report_does_nothing_to_a_terminal() {
 async fn a_start_is_judged_by_whoever_connects_whatever_it_says() {
     let guarded = clean().await;
     let pool = PgPool::connect(guarded.database.url()).await.unwrap();
-    let started = Audit::new(pool, "ledger").app_role(&guarded.app).start();
+    let started = Audit::builder(pool, "ledger")
+        .app_role(&guarded.app)
+        .start();
     let error = started.await.unwrap_err();
     let Error::Unsafe(report) = error else {
         panic!("{error}")
@@ -384,7 +386,7 @@ async fn a_start_is_judged_by_whoever_connects_whatever_it_says() {
 async fn whoever_may_not_look_finds_nothing_wrong_with_others() {
     let mut guarded = clean().await;
     let reader = guarded.database.role("compliance", "LOGIN").await;
-    Audit::new(guarded.owner_pool().await, "ledger")
+    Audit::builder(guarded.owner_pool().await, "ledger")
         .grant(None, Some(&reader))
         .await
         .unwrap();
@@ -392,7 +394,7 @@ async fn whoever_may_not_look_finds_nothing_wrong_with_others() {
         .await
         .unwrap();
     for of_the_service in [true, false] {
-        let mut audit = Audit::new(pool.clone(), "ledger");
+        let mut audit = Audit::builder(pool.clone(), "ledger");
         if of_the_service {
             audit = audit.app_role(&guarded.app);
         }
@@ -452,7 +454,7 @@ async fn names_that_need_quotes_are_guarded_as_they_are() {
         )
         .await;
     let check = async || {
-        let audit = Audit::new(guarded.owner_pool().await, "ledger").app_role(&guarded.app);
+        let audit = Audit::builder(guarded.owner_pool().await, "ledger").app_role(&guarded.app);
         audit.tables_in(["public", "order"]).check().await.unwrap()
     };
     let report = check().await;
@@ -472,7 +474,7 @@ async fn names_that_need_quotes_are_guarded_as_they_are() {
 #[tokio::test]
 async fn where_several_services_share_the_log_tables_are_guarded_all_the_same() {
     let guarded = clean().await;
-    Audit::new(guarded.owner_pool().await, "billing")
+    Audit::builder(guarded.owner_pool().await, "billing")
         .schema("ledger_audit")
         .development(true)
         .start()

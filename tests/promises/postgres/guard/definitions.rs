@@ -145,7 +145,7 @@ async fn without_the_right_to_make_event_triggers_a_schema_is_migrated_all_the_s
     let pool = sqlx::PgPool::connect(&database.url_as(&owner))
         .await
         .unwrap();
-    platform_audit::Audit::new(pool, "ledger")
+    platform_audit::Audit::builder(pool, "ledger")
         .migrate()
         .await
         .unwrap();
@@ -156,7 +156,7 @@ async fn without_the_right_to_make_event_triggers_a_schema_is_migrated_all_the_s
         .await
         .unwrap();
     for _ in 0..2 {
-        platform_audit::Audit::new(pool.clone(), "ledger")
+        platform_audit::Audit::builder(pool.clone(), "ledger")
             .migrate()
             .await
             .unwrap();

@@ -78,7 +78,7 @@ impl Guarded {
             owner,
             app,
         };
-        let builder = Audit::new(guarded.owner_pool().await, "ledger");
+        let builder = Audit::builder(guarded.owner_pool().await, "ledger");
         builder.migrate().await.unwrap();
         run(&mut superuser, TABLES).await.unwrap();
         run(

@@ -17,7 +17,7 @@ async fn app_pool(guarded: &Guarded) -> PgPool {
 async fn each_role_has_exactly_its_rights() {
     let mut guarded = Guarded::new().await;
     let reader = guarded.database.role("reader", "LOGIN").await;
-    Audit::new(guarded.owner_pool().await, "ledger")
+    Audit::builder(guarded.owner_pool().await, "ledger")
         .grant(None, Some(&reader))
         .await
         .unwrap();
@@ -102,7 +102,7 @@ async fn a_service_that_may_not_migrate_starts_and_works() {
     guarded
         .accepts(Owner, &["SELECT ledger_audit.guard('measure')"])
         .await;
-    let audit = Audit::new(app_pool(&guarded).await, "ledger")
+    let audit = Audit::builder(app_pool(&guarded).await, "ledger")
         .start()
         .await
         .expect("all is as it should be, so it starts without `development`");
@@ -129,7 +129,7 @@ async fn a_service_whose_schema_is_missing_or_forbidden_says_what_to_do() {
     let app = database.role("app", "LOGIN").await;
     let pool = PgPool::connect(&database.url_as(&app)).await.unwrap();
     for development in [false, true] {
-        let error = Audit::new(pool.clone(), "ledger")
+        let error = Audit::builder(pool.clone(), "ledger")
             .development(development)
             .start()
             .await
@@ -144,8 +144,8 @@ async fn a_service_whose_schema_is_missing_or_forbidden_says_what_to_do() {
         );
     }
     let superuser = PgPool::connect(database.url()).await.unwrap();
-    Audit::new(superuser, "ledger").migrate().await.unwrap();
-    let error = Audit::new(pool, "ledger").start().await.unwrap_err();
+    Audit::builder(superuser, "ledger").migrate().await.unwrap();
+    let error = Audit::builder(pool, "ledger").start().await.unwrap_err();
     assert!(
         error
             .to_string()
@@ -159,8 +159,8 @@ async fn a_table_that_is_not_there_is_named() {
     let guarded = Guarded::new().await;
     for pool in [app_pool(&guarded).await, guarded.owner_pool().await] {
         for builder in [
-            Audit::new(pool.clone(), "ledger").guard(["ledger.entri"]),
-            Audit::new(pool, "ledger").exempt("ledger.entri", "why"),
+            Audit::builder(pool.clone(), "ledger").guard(["ledger.entri"]),
+            Audit::builder(pool, "ledger").exempt("ledger.entri", "why"),
         ] {
             let error = builder.start().await.unwrap_err();
             assert!(
@@ -204,7 +204,7 @@ async fn write_record_keeps_the_limits_and_the_database_user() {
     .unwrap();
     let id: uuid::Uuid = id.parse().unwrap();
     assert_eq!(id.get_version_num(), 7);
-    let audit = Audit::new(app_pool(&guarded).await, "ledger")
+    let audit = Audit::builder(app_pool(&guarded).await, "ledger")
         .development(true)
         .start()
         .await

@@ -140,7 +140,7 @@ async fn no_function_of_the_audit_schema_runs_what_others_planted() {
 async fn every_function_of_the_audit_schema_pins_its_search_path_or_needs_none() {
     let mut guarded = Guarded::new().await;
     let reader = guarded.database.role("reader", "NOLOGIN").await;
-    Audit::new(guarded.owner_pool().await, "ledger")
+    Audit::builder(guarded.owner_pool().await, "ledger")
         .grant(None, Some(&reader))
         .await
         .unwrap();

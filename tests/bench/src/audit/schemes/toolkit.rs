@@ -25,7 +25,7 @@ pub(super) const GUARDED: Scheme = Scheme {
 };
 
 async fn migrate(pool: &PgPool) {
-    Audit::new(pool.clone(), "ledger")
+    Audit::builder(pool.clone(), "ledger")
         .migrate()
         .await
         .expect("it migrates");
@@ -37,7 +37,7 @@ async fn guard(pool: &PgPool) {
 }
 
 async fn service(pool: PgPool) -> Router {
-    let audit = Audit::new(pool, "ledger")
+    let audit = Audit::builder(pool, "ledger")
         .actor_from(|parts: &Parts| {
             let actor = parts.headers.get("x-actor")?.to_str().ok()?;
             Some(Actor::user(actor))
