@@ -11,11 +11,8 @@ WIDTH = 100
 COMMENT = {"rs": "//", "sql": "--", "toml": "#", "py": "#", "sh": "#"}
 # To be rewrapped with the prose in them; then this list goes.
 NOT_YET = (
-    "DESIGN.md",
     "SECURITY.md",
     "platform-audit/src/",
-    "platform-audit/DESIGN.md",
-    "platform-observability/",
 )
 
 

@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::AuditQuery;
-use super::reader::Reading;
+use super::reading::Reading;
 use super::statement::Statement;
 use super::summary::MOST_VALUES;
 use crate::error::Error;

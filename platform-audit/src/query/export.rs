@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::reader::Reading;
+use super::reading::Reading;
 use super::statement::Statement;
 use super::{AuditQuery, Cursor};
 use crate::error::Error;

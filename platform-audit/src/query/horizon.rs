@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::reader::Reading;
+use super::reading::Reading;
 use super::statement::Statement;
 use crate::error::Error;
 use crate::store::{AuditDatabase, Dialect};

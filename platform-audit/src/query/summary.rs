@@ -4,7 +4,7 @@ use jiff::{Span, Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
 use super::AuditQuery;
-use super::reader::Reading;
+use super::reading::Reading;
 use super::statement::Statement;
 use crate::error::Error;
 use crate::store::{AuditDatabase, Dialect};

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::horizon::Horizon;
-use super::reader::Reading;
+use super::reading::Reading;
 use super::statement::Statement;
 use super::{AuditQuery, Direction, SortBy};
 use crate::error::Error;
