@@ -3,8 +3,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use sqlx::Pool;
 
 use super::statement::Statement;
