@@ -102,7 +102,12 @@ fn beside(links: &Links, record: &AuditRecord, trace_url: Option<&str>) -> Marku
 /// A column of the record as it is stored, where it cannot be read: whoever writes by hand may store
 /// what is no column of a record, and the reading puts its text under this name in the details.
 fn malformed<'a>(record: &'a AuditRecord, column: &str) -> Option<&'a str> {
-    let is_named = record.cut.iter().any(|name| name == column);
+    // As a whole, or one of its fields (`changes.amount`).
+    let names = |name: &str| match name.strip_prefix(column) {
+        Some(rest) => rest.is_empty() || rest.starts_with('.'),
+        None => false,
+    };
+    let is_named = record.cut.iter().any(|name| names(name));
     let told = is_named.then(|| record.details.get(UNREADABLE)?.get(column)?.as_str());
     told.flatten()
 }
@@ -114,17 +119,23 @@ pub(super) fn is_malformed(record: &AuditRecord) -> bool {
 
 /// What changed, field by field.
 pub(super) fn changes(record: &AuditRecord) -> Markup {
-    if let Some(stored) = malformed(record, "changes") {
-        return html! {
+    let stored = malformed(record, "changes");
+    html! {
+        @if let Some(stored) = stored {
             div.problem {
                 p { strong { "Malformed changes." } " What is stored is no list of changed fields, so it is shown as it is:" }
                 pre { (visible(stored)) }
             }
-        };
+        }
+        @if !record.changes.is_empty() {
+            (fields(record))
+        } @else if stored.is_none() {
+            p.note { "No field changed." }
+        }
     }
-    if record.changes.is_empty() {
-        return html! { p.note { "No field changed." } };
-    }
+}
+
+fn fields(record: &AuditRecord) -> Markup {
     html! {
         div.wide role="region" aria-label="Changes" tabindex="0" {
             table.changes {

@@ -187,7 +187,7 @@ async fn an_id_that_was_written_twice_is_said_to_be_and_all_its_records_are_show
         page.text
     );
     for actor in ["mallory", "eve"] {
-        let shown = format!("<dt>Actor</dt><dd>{actor}</dd>");
+        let shown = format!("<dt>Actor</dt><dd><bdi>{actor}</bdi></dd>");
         assert!(
             page.text.replace("<wbr>", "").contains(&shown),
             "{actor}: {}",
