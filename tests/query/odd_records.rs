@@ -126,8 +126,8 @@ async fn odd_log() -> Log {
     }
     let plain = TEXTS.map(|column| format!("ALTER {column} SET STORAGE EXTENDED"));
     let unbound = format!(
-        "ALTER DOMAIN ledger_audit.json_object DROP CONSTRAINT json_object_check;
-         ALTER DOMAIN ledger_audit.json_array DROP CONSTRAINT json_array_check;
+        "ALTER DOMAIN ledger_audit.bounded_object DROP CONSTRAINT bounded_object_check;
+         ALTER DOMAIN ledger_audit.bounded_array DROP CONSTRAINT bounded_array_check;
          ALTER DOMAIN ledger_audit.moment DROP CONSTRAINT moment_check;
          ALTER DOMAIN ledger_audit.outcome DROP CONSTRAINT outcome_check;
          ALTER TABLE ledger_audit.record {}; ALTER TABLE ledger_audit.record_default {}",

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -41,7 +42,20 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let reading = options.asker.reading().await?;
     let found = match options.format.encoded() {
         Some(format) => export::print(&reading, &query, format).await?,
-        None => reading.each::<ExportError>(&query, print).await?,
+        None => {
+            let mut ids = HashSet::new();
+            let shown = |record: AuditRecord| {
+                let (id, is_new) = (record.id, ids.insert(record.id));
+                print(record)?;
+                if !is_new {
+                    output::hint(format_args!(
+                        "the last record has the id {id} of one above, which should be one's own: platform-audit show {id}"
+                    ));
+                }
+                Ok(())
+            };
+            reading.each::<ExportError>(&query, shown).await?
+        }
     };
     Ok(ExitCode::from(u8::from(found == 0)))
 }

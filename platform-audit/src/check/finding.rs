@@ -31,6 +31,8 @@ pub enum FindingKind {
     AppOwnsSchema,
     /// The service's role owns the schema of guarded tables, and so may drop them.
     AppOwnsTablesSchema,
+    /// The service's role owns the database.
+    AppOwnsDatabase,
     /// The service's role may give itself any other, such as the owner's.
     AppCreatesRoles,
     /// The service's role may put triggers on a guarded table.
@@ -220,6 +222,14 @@ impl Found {
                     "ALTER SCHEMA {object} OWNER TO the_owner_role; -- one that the service cannot become"
                 ),
             ),
+            Kind::AppOwnsDatabase => (
+                format!(
+                    "the service's role {role} owns the database {object} (as {detail}), so it may drop it with all records"
+                ),
+                format!(
+                    "ALTER DATABASE {object} OWNER TO the_owner_role; -- one that the service cannot become"
+                ),
+            ),
             Kind::ReadOnly => (
                 format!(
                     "the database {object} takes no writes: {}",
@@ -264,13 +274,13 @@ impl Found {
                     "the service's role {role} may put triggers on {object}, which run with the rights of whoever changes it"
                 ),
                 format!(
-                    "REVOKE TRIGGER ON {object} FROM {role}; -- and from PUBLIC, if it was granted to all"
+                    "REVOKE TRIGGER ON {object} FROM {role}; -- and from PUBLIC or a role that it is a member of, if it was granted to that"
                 ),
             ),
             Kind::TruncateGranted => (
                 format!("the service's role {role} may TRUNCATE {object}"),
                 format!(
-                    "REVOKE TRUNCATE ON {object} FROM {role}; -- and from PUBLIC, if it was granted to all"
+                    "REVOKE TRUNCATE ON {object} FROM {role}; -- and from PUBLIC or a role that it is a member of, if it was granted to that"
                 ),
             ),
             Kind::ReplicationRoleGranted => (

@@ -36,22 +36,37 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
         let what = "What is asked for is no record's id: it has 32 hexadecimal digits.";
         return visit.problem(StatusCode::BAD_REQUEST, what);
     };
-    match visit.reading.find(id).await {
-        Ok(Some(record)) => {
-            let trace = site.trace_url.as_deref();
-            let asked = [("Record id", id.to_string())];
-            let body = html! {
-                (on_paper(&visit, &asked))
-                (beside(&visit.links, &record, trace))
-                h2 { "Changes" }
-                (changes(&record))
-                h2 { "Elements" }
-                (elements(&record))
-            };
-            page(&visit.links, "Record", &body).into_response()
+    let records = match visit.reading.records(id).await {
+        Ok(records) if records.is_empty() => {
+            return visit.problem(StatusCode::NOT_FOUND, "There is no record of this id.");
         }
-        Ok(None) => visit.problem(StatusCode::NOT_FOUND, "There is no record of this id."),
-        Err(error) => visit.failed(&error),
+        Ok(records) => records,
+        Err(error) => return visit.failed(&error),
+    };
+    let trace = site.trace_url.as_deref();
+    let asked = [("Record id", id.to_string())];
+    let body = html! {
+        (on_paper(&visit, &asked))
+        @if records.len() > 1 { (repeated(records.len())) }
+        @for record in &records {
+            (beside(&visit.links, record, trace))
+            h2 { "Changes" }
+            (changes(record))
+            h2 { "Elements" }
+            (elements(record))
+        }
+    };
+    page(&visit.links, "Record", &body).into_response()
+}
+
+/// An id belongs to one record; only the service's role can write it again, and by other means than
+/// the toolkit.
+fn repeated(records: usize) -> Markup {
+    html! {
+        div.problem {
+            p { strong { (records) " records have this id." }
+                " The first is the oldest; the service's role wrote the others by other means than the toolkit." }
+        }
     }
 }
 

@@ -166,6 +166,36 @@ async fn changes_that_are_malformed_are_shown_as_they_are_stored<DB: AuditDataba
     assert!(list.contains("Malformed record"), "{list}");
 }
 
+/// On SQLite an id is unique.
+#[tokio::test]
+async fn an_id_that_was_written_twice_is_said_to_be_and_all_its_records_are_shown() {
+    let database = TestDatabase::postgres().await;
+    let site = Site::<Postgres>::new(&database).await;
+    planted(&database, r#"{"amount": {"before": 1}}"#).await;
+    let id = site.only_id().await;
+    let page = site.get(&format!("/records/{id}")).await;
+    assert!(!page.text.contains("have this id"), "{}", page.text);
+    let again = "INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome)
+        SELECT id, '2025-01-02', occurred_at, service, actor_kind, 'mallory', action, outcome FROM ledger_audit.record WHERE actor_id = 'eve'";
+    let mut connection = PgConnection::connect(database.url()).await.unwrap();
+    sqlx::query(again).execute(&mut connection).await.unwrap();
+    let page = site.get(&format!("/records/{id}")).await;
+    assert_eq!(page.status, 200);
+    assert!(
+        page.text.contains("2 records have this id"),
+        "{}",
+        page.text
+    );
+    for actor in ["mallory", "eve"] {
+        let shown = format!("<dt>Actor</dt><dd><bdi>{actor}</bdi></dd>");
+        assert!(
+            page.text.replace("<wbr>", "").contains(&shown),
+            "{actor}: {}",
+            page.text
+        );
+    }
+}
+
 on_both! {
     all_wrong_filters_are_refused_at_once_beside_their_fields
     a_period_that_ends_before_it_begins_is_refused_at_its_end

@@ -106,7 +106,7 @@ WITH namespace AS (
     FROM relation
     UNION ALL SELECT 'persistence', name, ARRAY['relation ' || name], CASE relpersistence WHEN 'p' THEN 'LOGGED' WHEN 'u' THEN 'UNLOGGED' ELSE 'TEMPORARY' END,
         format('ALTER %s %s SET %s;', word, name, CASE relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END), ''
-    FROM relation WHERE relkind IN ('r', 'p', 'm')
+    FROM relation WHERE relkind IN ('r', 'p', 'm', 'S')
     UNION ALL SELECT 'row_security', name, ARRAY['relation ' || name],
         CASE WHEN relrowsecurity THEN 'ENABLED' ELSE 'DISABLED' END || CASE WHEN relforcerowsecurity THEN ', FORCED' ELSE ', NOT FORCED' END,
         format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY; ALTER TABLE %s NO FORCE ROW LEVEL SECURITY;', name, name), ''
@@ -138,6 +138,9 @@ WITH namespace AS (
     UNION ALL SELECT 'default', name, ARRAY['column ' || name], "default", format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT {definition};', relation, attname),
         format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT;', relation, attname)
     FROM attribute WHERE "default" IS NOT NULL
+    UNION ALL SELECT 'default', format('%s.%I', name, attname), ARRAY['relation ' || name], pg_get_expr(adbin, adrelid), '',
+        format('ALTER VIEW %s ALTER COLUMN %I DROP DEFAULT;', name, attname)
+    FROM relation JOIN pg_attrdef ON adrelid = relation.oid JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE relkind = 'v'
     UNION ALL SELECT 'not_null', name, ARRAY['column ' || name], 'NOT NULL', format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL;', relation, attname),
         format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL;', relation, attname)
     FROM attribute WHERE attnotnull AND word = 'TABLE'
@@ -173,12 +176,20 @@ WITH namespace AS (
         '', format('ALTER %s %s OWNER TO %s;', word, name, COALESCE(quote_ident(pg_get_userbyid(owners[1])), '...'))
     FROM routine CROSS JOIN LATERAL (SELECT array_agg(evtowner) AS owners FROM pg_event_trigger WHERE evtfoid = routine.oid) AS event_triggers
     WHERE prorettype = 'event_trigger'::regtype
+    UNION ALL SELECT 'owner', 'EVENT TRIGGER ' || quote_ident(evtname), ARRAY['event_trigger ' || quote_ident(evtname), format('owner %s %s', word, name)],
+        CASE WHEN evtowner = proowner THEN 'the owner of its function' ELSE pg_get_userbyid(evtowner)::text END,
+        '', format('ALTER EVENT TRIGGER %I OWNER TO %I;', evtname, pg_get_userbyid(proowner))
+    FROM pg_event_trigger JOIN routine ON routine.oid = evtfoid
     -- What else there may be in a schema: operators, collations, statistics, default privileges, casts...
     UNION ALL SELECT 'object', pg_describe_object(classid, objid, 0), ARRAY[]::text[], '', '', CASE identified.type
             WHEN 'default acl' THEN format('-- ALTER DEFAULT PRIVILEGES ... REVOKE takes back %s', pg_describe_object(classid, objid, 0))
             ELSE format('DROP %s %s;', replace(upper(identified.type), 'STATISTICS OBJECT', 'STATISTICS'), identified.identity) END
     FROM (
         SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = (SELECT oid FROM namespace)
+        -- Those that the owner has for every schema apply to the partitions to come.
+        UNION SELECT 'pg_default_acl'::regclass, pg_default_acl.oid FROM pg_default_acl CROSS JOIN LATERAL aclexplode(defaclacl) AS it
+            WHERE defaclnamespace = 0 AND defaclrole = (SELECT nspowner FROM namespace) AND it.grantee <> defaclrole
+                AND (defaclobjtype IN ('r', 'S') OR defaclobjtype = 'f' AND it.grantee <> 0)
         UNION SELECT 'pg_cast'::regclass, pg_cast.oid FROM pg_cast JOIN pg_type ON pg_type.oid IN (castsource, casttarget) WHERE typnamespace = (SELECT oid FROM namespace)
     ) AS it CROSS JOIN LATERAL pg_identify_object(classid, objid, 0) AS identified
     WHERE (classid, objid) NOT IN (SELECT classid, objid FROM made_along)

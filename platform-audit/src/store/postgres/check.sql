@@ -1,9 +1,9 @@
 -- What lets a change of the service's tables be committed without its record, besides differences
 -- of the audit schema itself (catalog.sql). $1 is the role that the service connects as, $2 the
 -- schemas of its tables (JSON array).
-WITH app AS (
+WITH RECURSIVE app AS (
     SELECT oid, rolname, rolsuper FROM pg_roles WHERE rolname = $1::text
-), business AS (
+), listed AS (
     SELECT class.oid, format('%I.%I', nspname, relname) AS name, relowner,
         EXISTS (SELECT FROM {schema}.exemption WHERE relation = format('%I.%I', nspname, relname)) AS exempt
     FROM pg_class AS class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -14,6 +14,16 @@ WITH app AS (
             SELECT FROM pg_depend
             WHERE classid = 'pg_class'::regclass AND objid = class.oid AND deptype = 'e' -- an extension's
         )
+), heirs AS (
+    -- Their rows are read and changed through the table, and its row triggers are not inherited.
+    SELECT oid FROM listed WHERE NOT exempt
+    UNION SELECT inhrelid FROM heirs JOIN pg_inherits ON inhparent = heirs.oid
+), business AS (
+    SELECT * FROM listed
+    UNION SELECT class.oid, format('%I.%I', nspname, relname), relowner,
+        EXISTS (SELECT FROM {schema}.exemption WHERE relation = format('%I.%I', nspname, relname))
+    FROM heirs JOIN pg_class AS class ON class.oid = heirs.oid JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE NOT relispartition
 ), tables AS (
     SELECT DISTINCT business.oid AS business, business.name AS whole, tab.oid, format('%I.%I', nspname, relname) AS name
     FROM business
@@ -42,6 +52,9 @@ WITH app AS (
         FROM pg_class WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'p', 'S', 'v')
     UNION ALL SELECT typowner, format('ALTER DOMAIN %s OWNER TO', oid::regtype)
         FROM pg_type WHERE typnamespace = '{schema}'::regnamespace AND typtype = 'd'
+), assumable AS (
+    -- SET ROLE gives what is not inherited, too.
+    SELECT role.oid FROM app JOIN pg_roles AS role ON pg_has_role(app.oid, role.oid, 'MEMBER') WHERE NOT role.rolsuper
 ), setting (name, value, safe) AS (
     -- Of the role in this database before that of the role, of the database and of the server.
     SELECT pg_settings.name, CASE WHEN $1::text = session_user THEN pg_settings.setting ELSE COALESCE((
@@ -76,6 +89,9 @@ WITH app AS (
         WHERE class.oid IN (SELECT oid FROM guarded) AND NOT rolsuper AND pg_has_role(app.oid, nspowner, 'MEMBER')
             -- It follows from becoming a superuser, who owns what others do not.
             AND NOT EXISTS (SELECT FROM pg_roles AS role WHERE role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER'))
+    UNION ALL SELECT 'app_owns_database', format('%I', datname), datdba::regrole::text FROM pg_database, app
+        WHERE datname = current_database() AND NOT rolsuper AND pg_has_role(app.oid, datdba, 'MEMBER')
+            AND NOT EXISTS (SELECT FROM pg_roles AS role WHERE role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER'))
     UNION ALL SELECT 'app_creates_roles', app.rolname, role.rolname FROM app, pg_roles AS role
         WHERE NOT app.rolsuper AND role.rolcreaterole AND NOT role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER')
             -- From Postgres 16 on it takes a right on the role that is given.
@@ -93,10 +109,12 @@ WITH app AS (
         WHERE NOT app.rolsuper AND held AND NOT role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER')
     UNION ALL SELECT 'trigger_granted', name, '' FROM app, owned
         WHERE owned.oid IN (SELECT oid FROM guarded)
-            AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, owned.oid, 'TRIGGER')
+            AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER')
+            AND EXISTS (SELECT FROM assumable WHERE has_table_privilege(assumable.oid, owned.oid, 'TRIGGER'))
     UNION ALL SELECT 'truncate_granted', name, '' FROM owned, app
         WHERE owned.oid IN (SELECT oid FROM guarded)
-            AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER') AND has_table_privilege(app.oid, owned.oid, 'TRUNCATE')
+            AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER')
+            AND EXISTS (SELECT FROM assumable WHERE has_table_privilege(assumable.oid, owned.oid, 'TRUNCATE'))
     UNION ALL SELECT 'rights_missing', '{schema}', '' FROM app
         WHERE NOT (has_schema_privilege(app.oid, '{schema}', 'USAGE')
             AND has_table_privilege(app.oid, '{schema}.record_insert', 'INSERT')
@@ -110,7 +128,7 @@ WITH app AS (
         WHERE NOT rolsuper AND (value <> safe AND name <> 'synchronous_commit' OR value = 'off')
     -- Postgres 15 can grant it; before, only superusers can set it.
     UNION ALL SELECT 'replication_role_granted', rolname, '' FROM app
-        WHERE NOT rolsuper AND {schema}.may_set_replication_role(app.oid)
+        WHERE NOT rolsuper AND EXISTS (SELECT FROM assumable WHERE {schema}.may_set_replication_role(assumable.oid))
     -- Unless its records are in the default partition already, where they stay.
     UNION ALL SELECT 'partition_missing', '{schema}.' || part, '' FROM (
         SELECT 'record_' || to_char(starts AT TIME ZONE 'UTC', 'YYYY_MM') AS part, starts, starts + interval '1 month' AS ends

@@ -17,18 +17,24 @@ BEGIN
             -- A guarded table, or its guard, or a column of it with something else, such as its type.
             SELECT COALESCE(CASE object_type WHEN 'trigger' THEN to_regclass(format('%I.%I', address_names[1], address_names[2]))::oid ELSE objid END, 0)
                 INTO changed FROM pg_event_trigger_dropped_objects()
-                WHERE object_type = 'trigger' AND address_names[3] = '{schema}_guard'
+                WHERE object_type = 'trigger' AND address_names[3] IN ('{schema}_guard', '{schema}_guard_truncate')
                     OR object_type = 'table column' AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = objid AND tgname = '{schema}_guard')
                 LIMIT 1;
         ELSE
             -- A guarded table, or what it inherits from, or its heirs, whose rows come and go with it;
-            -- or a type of its columns, whose values may get other names.
+            -- or a type of its columns, or of what these are made of, whose values change with it.
             WITH RECURSIVE command AS (
                 SELECT classid, objid FROM pg_event_trigger_ddl_commands()
+            ), type AS (
+                SELECT objid AS oid FROM command WHERE classid = 'pg_type'::regclass
+                UNION SELECT reltype FROM command JOIN pg_class ON pg_class.oid = objid WHERE classid = 'pg_class'::regclass
+                UNION SELECT CASE classid WHEN 'pg_type'::regclass THEN objid ELSE (SELECT reltype FROM pg_class WHERE oid = objid) END
+                    FROM type JOIN pg_depend ON refclassid = 'pg_type'::regclass AND refobjid = type.oid
+                    WHERE classid IN ('pg_type'::regclass, 'pg_class'::regclass)
             ), named AS (
                 SELECT objid AS relation FROM command WHERE classid = 'pg_class'::regclass
-                UNION SELECT attrelid FROM command JOIN pg_type ON pg_type.oid = objid JOIN pg_attribute ON atttypid IN (pg_type.oid, typarray)
-                    WHERE classid = 'pg_type'::regclass
+                UNION SELECT objid FROM type JOIN pg_depend ON refclassid = 'pg_type'::regclass AND refobjid = type.oid
+                    WHERE classid = 'pg_class'::regclass
             ), above AS (
                 SELECT relation FROM named UNION SELECT inhparent FROM above JOIN pg_inherits ON inhrelid = relation
             ), below AS (

@@ -256,6 +256,10 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
         ("replica identity", each("replica_identity", &|it, _| Some(format!("ALTER TABLE {it} REPLICA IDENTITY FULL")))),
         ("a storage option", each("relation", &|it, definition| is_table(definition).then(|| format!("ALTER TABLE {it} SET (autovacuum_enabled = off)")))),
         ("a view's option", each("relation", &|it, definition| definition.starts_with("VIEW").then(|| format!("ALTER VIEW {it} SET (security_barrier)")))),
+        ("a default of a view's column", each("relation", &|it, definition| definition.starts_with("VIEW")
+            .then(|| format!("ALTER VIEW {it} ALTER COLUMN service SET DEFAULT 'other'")))),
+        ("another owner of an event trigger", each("event_trigger", &|it, _| Some(format!(
+            "ALTER ROLE {0} SUPERUSER; ALTER EVENT TRIGGER {it} OWNER TO {0}; ALTER ROLE {0} NOSUPERUSER", log.stranger))).into_iter().take(1).collect()),
         ("a child elsewhere", each("relation", &|it, definition| (definition == "TABLE").then(|| {
             let child = format!("elsewhere.child_of_{}", it.rsplit('.').next().unwrap());
             format!("CREATE SCHEMA IF NOT EXISTS elsewhere; CREATE TABLE {child} () INHERITS ({it})")
@@ -357,6 +361,8 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
             ("operator family", "CREATE OPERATOR FAMILY {s}.planted_family USING btree"),
             ("statistics object", "CREATE STATISTICS {s}.planted_statistics ON id, service FROM {s}.record"),
             ("default privileges", "ALTER DEFAULT PRIVILEGES FOR ROLE {o} IN SCHEMA {s} GRANT INSERT ON TABLES TO {a}"),
+            ("default privileges on new sequences", "ALTER DEFAULT PRIVILEGES FOR ROLE {o} GRANT USAGE ON SEQUENCES TO {a}"),
+            ("default privileges on new relations", "ALTER DEFAULT PRIVILEGES FOR ROLE {o} GRANT INSERT ON TABLES TO {a}"),
             ("cast", "CREATE CAST ({s}.planted_type AS text) WITH INOUT AS IMPLICIT"),
         ].into_iter().map(|(object, statement)| harm(object, statement.replace("{s}", schema).replace("{o}", owner).replace("{a}", &log.app))).collect()),
     ];

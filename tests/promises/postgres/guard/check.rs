@@ -97,6 +97,7 @@ found! {
     trigger_that_is_not_always: "ALTER TABLE entry ENABLE TRIGGER ledger_audit_guard" => GuardNotAlways at "public.entry";
     trigger_of_replicas_only: "ALTER TABLE entry ENABLE REPLICA TRIGGER ledger_audit_guard" => GuardNotAlways at "public.entry";
     bare_table: "CREATE TABLE another (id int); ALTER TABLE another OWNER TO MINE" => TableUnguarded at "public.another";
+    bare_heir_in_another_schema: "CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.heir () INHERITS (entry); ALTER SCHEMA elsewhere OWNER TO MINE; ALTER TABLE elsewhere.heir OWNER TO MINE" => TableUnguarded at "elsewhere.heir";
     bare_table_whose_name_is_sql: "CREATE TABLE \"');SELECT ledger_audit.unguard('entry','x')--\" (id int); ALTER TABLE \"');SELECT ledger_audit.unguard('entry','x')--\" OWNER TO MINE" => TableUnguarded at "public.\"');SELECT ledger_audit.unguard('entry','x')--\"";
     bare_table_with_an_apostrophe: "CREATE TABLE \"o'brien\" (id int); ALTER TABLE \"o'brien\" OWNER TO MINE" => TableUnguarded at "public.\"o'brien\"";
     bare_partitioned_table: "CREATE TABLE another (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF another DEFAULT; ALTER TABLE another OWNER TO MINE; ALTER TABLE part OWNER TO MINE" => TableUnguarded at "public.another";
@@ -172,6 +173,57 @@ async fn a_role_that_is_only_assumed_protects_nothing() {
             other => panic!("{url}: {other:?}"),
         }
     }
+}
+
+/// A role that does not inherit has the rights all the same, by SET ROLE.
+#[tokio::test]
+async fn rights_that_the_app_has_by_set_role_alone_are_found() {
+    let mut guarded = clean().await;
+    let group = guarded.database.role("group", "NOLOGIN").await;
+    let app = guarded.app.clone();
+    guarded
+        .as_superuser(&format!(
+            "ALTER ROLE {app} NOINHERIT; GRANT {group} TO {app};
+             GRANT TRIGGER, TRUNCATE ON entry TO {group}; GRANT SET ON PARAMETER session_replication_role TO {group}"
+        ))
+        .await;
+    let report = check(&guarded).await;
+    let found: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
+    let expected = [
+        FindingKind::ReplicationRoleGranted,
+        FindingKind::TriggerGranted,
+        FindingKind::TruncateGranted,
+    ];
+    assert_eq!(found, expected, "{report}");
+    guarded
+        .as_superuser(&format!(
+            "REVOKE SET ON PARAMETER session_replication_role FROM {group}; REVOKE ALL ON entry FROM {group}"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn an_app_that_owns_the_database_is_found() {
+    let guarded = clean().await;
+    let url = guarded.database.url();
+    let name = url.rsplit('/').next().unwrap();
+    let name = name.split('?').next().unwrap();
+    let owned = format!("ALTER DATABASE \"{name}\" OWNER TO {}", guarded.app);
+    guarded.as_superuser(&owned).await;
+    let report = check(&guarded).await;
+    let found: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
+    // Who owns the database is a member of pg_database_owner, which may own the schema public.
+    assert!(found.contains(&FindingKind::AppOwnsDatabase), "{report}");
+    let remedy = &report.findings[found
+        .iter()
+        .position(|it| *it == FindingKind::AppOwnsDatabase)
+        .unwrap()]
+    .remedy;
+    guarded
+        .as_superuser(&remedy.replace("the_owner_role", &guarded.owner))
+        .await;
+    let report = check(&guarded).await;
+    assert!(report.is_clean(), "{report}");
 }
 
 /// From Postgres 16 on, it takes a right on the role that is given.

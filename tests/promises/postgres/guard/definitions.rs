@@ -34,16 +34,20 @@ async fn refused(who: Who, steps: &str) {
 /// What the statements below need.
 const MORE: &str = "
     CREATE TYPE mood AS ENUM ('well', 'ill');
+    CREATE TYPE visit AS (day int, mood mood);
+    CREATE DOMAIN visits AS visit[];
     CREATE TABLE patient (id bigint, mood mood);
+    CREATE TABLE chart (visits visits);
     CREATE TABLE forebear (id bigint);
     CREATE TABLE heir () INHERITS (forebear);
     CREATE TABLE measure_4 (day int NOT NULL, amount bigint NOT NULL);
     INSERT INTO measure_4 VALUES (30, 1);
-    SELECT ledger_audit.guard(it) FROM unnest(ARRAY['patient', 'heir']::regclass[]) AS it;
+    SELECT ledger_audit.guard(it) FROM unnest(ARRAY['patient', 'heir', 'chart']::regclass[]) AS it;
     DO $$ DECLARE it text; BEGIN
-        FOREACH it IN ARRAY ARRAY['patient', 'forebear', 'heir', 'measure_4', 'entry', 'measure', 'measure_2'] LOOP
+        FOREACH it IN ARRAY ARRAY['patient', 'chart', 'forebear', 'heir', 'measure_4', 'entry', 'measure', 'measure_2'] LOOP
             EXECUTE format('ALTER TABLE %I OWNER TO %s', it, (SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'ledger_audit'));
         END LOOP;
+        EXECUTE format('ALTER TYPE visit OWNER TO %s', (SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'ledger_audit'));
         EXECUTE format('ALTER TYPE mood OWNER TO %s', (SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'ledger_audit'));
         PERFORM ledger_audit.write_record(actor => 'ada', action => 'entry.repair', reason => 'a test');
     END $$;
@@ -63,6 +67,7 @@ refused! {
     a_column_dropped: Owner, "ALTER TABLE entry DROP COLUMN amount";
     a_column_dropped_with_its_type: Owner, "DROP TYPE mood CASCADE";
     a_value_renamed: Owner, "ALTER TYPE mood RENAME VALUE 'ill' TO 'cured'";
+    an_attribute_dropped_from_a_type_inside_a_column: Owner, "ALTER TYPE visit DROP ATTRIBUTE day";
     a_stored_generated_column: Owner, "ALTER TABLE entry ADD COLUMN twice bigint GENERATED ALWAYS AS (amount * 2) STORED";
     a_partition_attached_with_rows: Owner, "ALTER TABLE measure ATTACH PARTITION measure_4 FOR VALUES FROM (30) TO (40)";
     a_partition_detached: Owner, "ALTER TABLE measure DETACH PARTITION measure_2";
@@ -72,6 +77,7 @@ refused! {
     a_table_dropped_by_a_replica: Superuser, "SET session_replication_role = replica; DROP TABLE entry CASCADE";
     an_heir_changed_through_its_forebear: Owner, "ALTER TABLE forebear ALTER COLUMN id TYPE bigint USING 0";
     a_guard_dropped: Owner, "DROP TRIGGER ledger_audit_guard ON entry";
+    a_guard_against_truncate_dropped: Owner, "DROP TRIGGER ledger_audit_guard_truncate ON entry";
     a_guard_disabled: Owner, "ALTER TABLE entry DISABLE TRIGGER ledger_audit_guard";
 }
 

@@ -8,6 +8,7 @@ mod check;
 mod definitions;
 mod forgery;
 mod growth;
+mod names;
 mod rights;
 mod shadowed;
 

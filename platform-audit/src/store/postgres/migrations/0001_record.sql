@@ -7,9 +7,9 @@ CREATE DOMAIN {schema}.outcome AS text CHECK (VALUE IN ('success', 'denied', 'in
 -- The limits of the JSON columns. Their text is what counts, since readers are sent it, and a number
 -- such as 1e100000 takes few bytes otherwise. The toolkit writes 64 KiB of JSON at most, to which
 -- Postgres adds spaces.
-CREATE DOMAIN {schema}.json_object AS jsonb
+CREATE DOMAIN {schema}.bounded_object AS jsonb
     CHECK (octet_length(VALUE::text) <= 100000 AND jsonb_typeof(VALUE) = 'object');
-CREATE DOMAIN {schema}.json_array AS jsonb
+CREATE DOMAIN {schema}.bounded_array AS jsonb
     CHECK (octet_length(VALUE::text) <= 100000 AND jsonb_typeof(VALUE) = 'array');
 -- Without 'infinity', and within the years that other programs can read.
 CREATE DOMAIN {schema}.moment AS timestamptz CHECK (VALUE >= '0001-01-01 00:00+00' AND VALUE < '9999-12-30 00:00+00');
@@ -40,9 +40,9 @@ CREATE TABLE {schema}.record (
     user_agent         text,
     trace_id           text,
     span_id            text,
-    changes            {schema}.json_object NOT NULL DEFAULT '{}',
-    details            {schema}.json_object NOT NULL DEFAULT '{}',
-    cut                {schema}.json_array NOT NULL DEFAULT '[]'
+    changes            {schema}.bounded_object NOT NULL DEFAULT '{}',
+    details            {schema}.bounded_object NOT NULL DEFAULT '{}',
+    cut                {schema}.bounded_array NOT NULL DEFAULT '[]'
 ) PARTITION BY RANGE (recorded_at);
 
 -- Text is stored in the row itself, so a row whose texts do not fit into a page of 8 KiB together is
