@@ -253,4 +253,18 @@ mod tests {
         drop(taken);
         assert!(flood.take().is_none());
     }
+    #[test]
+    fn counts_that_no_summary_took_are_reported_when_auditing_is_dropped() {
+        let events = platform_tests::events::capture();
+        let flood = Flood::new(PER_MINUTE, None);
+        let attempt = flood.limit(&Actor::anonymous(), "user.log_in".into(), None);
+        flood.suppress(&attempt.unwrap());
+        assert_eq!(events.text(), "");
+        drop(flood);
+        let events = events.text();
+        assert!(
+            events.contains("ERROR") && events.contains("user.log_in"),
+            "{events}"
+        );
+    }
 }
