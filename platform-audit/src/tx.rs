@@ -175,10 +175,8 @@ impl<DB: AuditDatabase> AuditTx<DB> {
             if let Some(action) = draft.action {
                 record.action = action.into_owned();
             }
-            if at > 0 {
-                record.resource_type = Some(draft.resource_type.into_owned());
-                record.resource_id = Some(draft.resource_id);
-            }
+            record.resource_type = Some(draft.resource_type.into_owned());
+            record.resource_id = Some(draft.resource_id);
             record.changes = draft.changes;
             record.details.extend(draft.details);
         }

@@ -306,6 +306,27 @@ async fn a_summary_that_could_not_be_written_is_part_of_the_next() {
     assert_eq!(service.audit.status().lost_attempts, 0);
 }
 
+#[tokio::test]
+async fn counts_that_no_summary_took_are_reported_when_auditing_is_dropped() {
+    let service = Service::start().await;
+    let events = platform_tests::events::capture();
+    let builder = Audit::new(service.pool.clone(), "ledger").development(true);
+    let audit = limit(1)(builder).start().await.unwrap();
+    for _ in 0..3 {
+        let refused = async |_: &mut Tx| Err::<(), _>(sqlx::Error::RowNotFound);
+        let work = audit.transaction(Actor::anonymous(), "user.log_in", refused);
+        work.await.unwrap_err();
+    }
+    assert_eq!(audit.status().suppressed_attempts, 2);
+    drop(audit);
+    let reported = || {
+        let text = events.text();
+        text.lines()
+            .any(|line| line.contains("ERROR") && line.contains("user.log_in"))
+    };
+    wait_until(|| async { reported() }).await;
+}
+
 /// Posts to `path` as often as that, 20 at a time, as `user`.
 async fn flood_as(service: &Service, user: &str, path: &str, times: usize) {
     for _ in 0..times / 20 {
