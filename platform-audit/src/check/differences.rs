@@ -87,18 +87,17 @@ struct Expected {
     reader: BTreeSet<String>,
     public: BTreeSet<String>,
     /// The tables that may be named where a function names the month's partition.
-    partitions: Vec<String>,
+    partitions: BTreeSet<String>,
 }
 
 impl Expected {
     fn of(actual: &Catalog, schema: &str) -> Result<Self, serde_json::Error> {
-        let mut partitions = vec![DEFAULT_PARTITION.to_owned()];
-        let relations = actual.rows.iter().filter(|row| row.kind == "relation");
-        for row in relations {
+        let mut partitions = BTreeSet::from([DEFAULT_PARTITION.to_owned()]);
+        for row in &actual.rows {
             let name = row.object.strip_prefix(schema);
             let name = name.and_then(|name| name.strip_prefix('.'));
             if let Some(month) = name.and_then(Month::of_partition) {
-                partitions.push(month.partition());
+                partitions.insert(month.partition());
             }
         }
         let mut expected = Self {
@@ -416,5 +415,109 @@ impl Property {
             remedy: self.undo.clone(),
             remedy_has_lines: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn property(kind: &str, definition: &str) -> Property {
+        Property {
+            kind: kind.to_owned(),
+            object: "ledger_audit.record".to_owned(),
+            part_of: Vec::new(),
+            definition: definition.to_owned(),
+            fix: String::new(),
+            undo: String::new(),
+        }
+    }
+
+    /// Otherwise a service would not start on a server that came out after it.
+    #[test]
+    fn a_server_that_is_newer_than_the_toolkit_may_word_what_it_deparses_otherwise() {
+        let actual = Catalog {
+            owner: "owner".to_owned(),
+            server: NEWEST_SERVER,
+            rows: Vec::new(),
+        };
+        let expected = Expected::of(&actual, "ledger_audit").unwrap();
+        let is_defined_as = |kind, found: &str, server| {
+            expected.is_defined_as(&property(kind, "as the migrations made it"), found, server)
+        };
+        for kind in ["constraint", "owner"] {
+            for server in [15, NEWEST_SERVER, NEWEST_SERVER + 1] {
+                assert!(is_defined_as(kind, "as the migrations made it", server));
+            }
+            for server in [15, NEWEST_SERVER] {
+                assert!(
+                    !is_defined_as(kind, "otherwise", server),
+                    "{kind} on {server}"
+                );
+            }
+        }
+        assert!(is_defined_as("constraint", "otherwise", NEWEST_SERVER + 1));
+        assert!(!is_defined_as("owner", "otherwise", NEWEST_SERVER + 1));
+    }
+
+    #[test]
+    fn only_the_partition_of_a_month_is_taken_for_one() {
+        let filled = |name| Month::of_partition(name).map(|it| it.fill("{partition} {from} {to}"));
+        assert_eq!(
+            filled("record_2026_12").as_deref(),
+            Some("record_2026_12 2026-12-01 00:00:00+00 2027-01-01 00:00:00+00")
+        );
+        assert_eq!(
+            filled("record_2026_01").as_deref(),
+            Some("record_2026_01 2026-01-01 00:00:00+00 2026-02-01 00:00:00+00")
+        );
+        for other in [
+            "record_2026_00",
+            "record_2026_13",
+            "record_2026_1",
+            "record_026_01",
+            "record_+026_01",
+            "record_2026_+1",
+            "record_2026_012",
+            "record_default",
+            "2026_01",
+        ] {
+            assert_eq!(filled(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_short_definition_is_quoted_beside_what_it_should_be() {
+        let wanted = |definition: &str| Property {
+            fix: "make it {definition};".to_owned(),
+            ..property("storage", definition)
+        };
+        let found = |definition: &str| Property {
+            undo: "take it back;".to_owned(),
+            ..property("storage", definition)
+        };
+        let (short, long) = ("x".repeat(60), "x".repeat(61));
+        let quoted = wanted("plain").differs_from(Some(&found(&short)));
+        let expected = format!(
+            "the storage of ledger_audit.record is {short} and should be plain, as the migrations made it"
+        );
+        assert_eq!(quoted.message, expected);
+        assert_eq!(quoted.remedy, "make it plain;");
+        for (wanted_as, found_as) in [("plain", &*long), (&*long, "plain"), ("plain", "a\nb")] {
+            let finding = wanted(wanted_as).differs_from(Some(&found(found_as)));
+            let message = "the storage of ledger_audit.record is not as the migrations made it";
+            assert_eq!(finding.message, message);
+        }
+        let without_fix = property("storage", "plain");
+        let undone = without_fix.differs_from(Some(&found("main")));
+        assert_eq!(undone.remedy, "take it back;");
+    }
+
+    #[test]
+    fn an_object_is_named_in_words() {
+        assert_eq!(
+            in_words("TABLE ledger_audit.record"),
+            "table ledger_audit.record"
+        );
     }
 }

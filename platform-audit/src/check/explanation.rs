@@ -93,3 +93,33 @@ The application's role, even with any SQL it likes:
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_trusted_role_is_listed_where_it_belongs() {
+        let trusted = |role: &str, owns: Option<&str>, member_of: Option<&str>| Trusted {
+            role: role.to_owned(),
+            owns: owns.map(ToOwned::to_owned),
+            member_of: member_of.map(ToOwned::to_owned),
+        };
+        let explanation = Explanation {
+            schema: "ledger_audit".to_owned(),
+            trusted: vec![
+                trusted("root", None, None),
+                trusted("ledger_owner", Some("ledger_audit"), None),
+                trusted("deployer", None, Some("ledger_owner")),
+            ],
+        };
+        let text = explanation.to_string();
+        let (superusers, others) = text.split_once("Owners, who").unwrap();
+        assert!(superusers.contains("\n  root\n"), "{superusers}");
+        for other in ["ledger_owner", "deployer"] {
+            assert!(!superusers.contains(other), "{superusers}");
+        }
+        assert!(others.contains("  ledger_owner owns ledger_audit\n"));
+        assert!(others.contains("  deployer may become ledger_owner\n"));
+    }
+}

@@ -336,3 +336,61 @@ fn shell(word: &str) -> String {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_where_sql_or_a_shell_needs_it() {
+        for plain in ["ledger_app", "_x1", "a"] {
+            assert_eq!((quoted(plain), shell(plain)), (plain.into(), plain.into()));
+        }
+        for (name, sql, word) in [
+            ("Ledger", "\"Ledger\"", "'Ledger'"),
+            ("1x", "\"1x\"", "'1x'"),
+            ("ledger-app", "\"ledger-app\"", "'ledger-app'"),
+            ("it's", "\"it's\"", r"'it'\''s'"),
+            ("a\"b", "\"a\"\"b\"", "'a\"b'"),
+            ("", "\"\"", "''"),
+        ] {
+            assert_eq!((quoted(name), shell(name)), (sql.into(), word.into()));
+        }
+    }
+
+    fn found(kind: FindingKind, object: &str, detail: &str) -> Finding {
+        Found::new(kind, object, detail).on_postgres("ledger_audit", "ledger", "ledger-app")
+    }
+
+    #[test]
+    fn a_superuser_and_a_member_of_one_have_remedies_of_their_own() {
+        let superuser = found(FindingKind::AppSuperuser, "ledger-app", "ledger-app");
+        assert!(superuser.message.contains("\"ledger-app\" is a superuser"));
+        assert!(
+            superuser
+                .remedy
+                .ends_with("ALTER ROLE \"ledger-app\" NOSUPERUSER;")
+        );
+        let member = found(FindingKind::AppSuperuser, "ledger-app", "root");
+        assert!(member.message.ends_with("may become the superuser root"));
+        assert_eq!(member.remedy, "REVOKE root FROM \"ledger-app\";");
+    }
+
+    #[test]
+    fn what_an_unsafe_setting_does_is_said() {
+        let asynchronous = found(FindingKind::SettingUnsafe, "synchronous_commit", "on");
+        assert!(asynchronous.message.contains("a crash of the server loses"));
+        let replica = found(
+            FindingKind::SettingUnsafe,
+            "session_replication_role",
+            "origin",
+        );
+        assert!(replica.message.contains("switches triggers off"));
+    }
+
+    #[test]
+    fn the_command_that_migrates_is_ready_for_a_shell() {
+        let behind = found(FindingKind::MigrationBehind, "ledger_audit", "migration 7");
+        assert!(behind.remedy.ends_with("--app-role 'ledger-app'"));
+    }
+}

@@ -170,6 +170,7 @@ impl<C: Clock> Limiter<C> {
 mod tests {
     use std::time::Duration;
 
+    use super::super::Flood;
     use super::*;
     use governor::clock::FakeRelativeClock;
 
@@ -272,5 +273,21 @@ mod tests {
         }
         let long = Client::actor(&Actor::user("é".repeat(1_000)));
         assert_eq!(long.to_string().len(), Limit::ACTOR);
+    }
+    #[test]
+    fn anonymous_clients_and_known_actors_are_both_forgotten_once_recovered() {
+        // An allowance that recovers within nanoseconds.
+        let flood = Flood::new(NonZeroU32::MAX, Some(NonZeroU32::MAX));
+        for actor in [Actor::anonymous(), Actor::user("ada")] {
+            let attempt = flood.limit(&actor, LOG_IN, None);
+            assert!(attempt.is_some() && flood.admits(attempt.as_deref()));
+        }
+        let known = || flood.anonymous.0.len() + flood.actors.as_ref().unwrap().0.len();
+        assert_eq!(known(), 2);
+        let recovered = (0..1_000).any(|_| {
+            flood.tidy();
+            known() == 0
+        });
+        assert!(recovered, "{} are still known", known());
     }
 }

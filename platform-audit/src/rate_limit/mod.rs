@@ -176,7 +176,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::limiter::{MAX_ACTIONS, MAX_CLIENTS};
-    use super::summary::{OTHER, TOP_ADDRESSES};
+    use super::summary::{OTHER, TOP_ACTORS, TOP_ADDRESSES};
     use super::*;
 
     fn numbered(number: usize) -> Client {
@@ -224,5 +224,29 @@ mod tests {
         assert_eq!(top["0.0.0.1"], 6);
         drop(taken);
         assert!(limiter.take().is_none());
+    }
+    #[test]
+    fn a_summary_lists_the_busiest_actors_and_takes_none_for_an_address() {
+        let flood = Flood::new(PER_MINUTE, Some(PER_MINUTE));
+        let busiest = 2 * TOP_ACTORS;
+        for number in 1..=busiest {
+            let actor = Actor::user(format!("user-{number}"));
+            let attempt = flood.limit(&actor, "user.log_in".into(), None).unwrap();
+            for _ in 0..number {
+                flood.suppress(&attempt);
+            }
+        }
+        let mut taken = flood.take().unwrap();
+        let details = taken.counts.take().unwrap().details();
+        let listed = details["top_actors"].as_array().unwrap();
+        let counts: Vec<_> = listed
+            .iter()
+            .map(|it| it["suppressed"].as_u64().unwrap())
+            .collect();
+        let most = busiest as u64;
+        let expected: Vec<_> = (most - TOP_ACTORS as u64 + 1..=most).rev().collect();
+        assert_eq!(counts, expected);
+        assert_eq!(listed[0]["id"], format!("user-{busiest}"));
+        assert_eq!(details["top_addresses"], serde_json::json!({}));
     }
 }

@@ -14,7 +14,7 @@ use super::limiter::{Client, MAX_ACTIONS, MAX_CLIENTS};
 pub(super) const TOP_ADDRESSES: usize = 20;
 
 /// The most actors that it lists, whose ids are longer.
-const TOP_ACTORS: usize = 10;
+pub(super) const TOP_ACTORS: usize = 10;
 
 /// Where it counts the actions that it has no room for. No action has such a name.
 pub(super) const OTHER: &str = "other";

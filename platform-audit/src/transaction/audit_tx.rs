@@ -143,10 +143,8 @@ impl<DB: AuditDatabase> AuditTx<DB> {
             if let Some(action) = builder.action {
                 record.action = action.into_owned();
             }
-            if at > 0 {
-                record.resource_type = Some(builder.resource_type.into_owned());
-                record.resource_id = Some(builder.resource_id);
-            }
+            record.resource_type = Some(builder.resource_type.into_owned());
+            record.resource_id = Some(builder.resource_id);
             record.changes = builder.changes;
             record.details.extend(builder.details);
         }

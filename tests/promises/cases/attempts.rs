@@ -313,6 +313,32 @@ async fn an_error_of_what_is_inside_the_guard_is_no_client_that_hung_up() {
     );
 }
 
+/// Such as a limit on concurrent requests.
+#[tokio::test]
+async fn the_guard_takes_no_request_before_what_is_inside_is_ready() {
+    use std::task::{Context, Poll};
+
+    #[derive(Clone)]
+    struct Busy;
+    impl tower::Service<Request> for Busy {
+        type Response = Response;
+        type Error = std::convert::Infallible;
+        type Future = std::future::Pending<Result<Response, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Pending
+        }
+
+        fn call(&mut self, _: Request) -> Self::Future {
+            std::future::pending()
+        }
+    }
+    let service = Service::start().await;
+    let mut guarded = tower::Layer::layer(&service.audit.layer(), Busy);
+    let ready = tower::ServiceExt::<Request>::ready(&mut guarded);
+    assert!(futures_util::poll!(std::pin::pin!(ready)).is_pending());
+}
+
 #[tokio::test]
 async fn whoever_is_said_to_be_nobody_is_nobody() {
     let service = Service::with(
@@ -519,6 +545,20 @@ async fn what_is_not_there_leaves_no_record() {
     );
     assert_eq!(service.records().await, 0);
     assert_eq!(service.audit.status().violations, 0);
+}
+
+/// As some layers do, so that nobody learns what there is.
+#[tokio::test]
+async fn what_a_layer_hides_leaves_no_record_either() {
+    for hidden in [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED] {
+        let hide = from_fn(move |_: Request, _: Next| async move { hidden });
+        let service = Service::with(|b| b, |router| router.layer(hide)).await;
+        let answer = service.send("/entries", &Entry::new(1)).await;
+        assert_eq!(answer.status(), hidden);
+        assert_eq!(answer.headers().get("audit-record-id"), None);
+        assert_eq!(service.records().await, 0);
+        assert_eq!(service.audit.status().violations, 0);
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,16 @@ impl Service {
             .await
             .unwrap();
     }
+
+    /// Takes it back.
+    pub(super) async fn mend_records(&self) {
+        let (schema, name) = WRITTEN.rsplit_once('.').unwrap_or(("main", WRITTEN));
+        let statement = format!("ALTER TABLE {schema}.gone RENAME TO {name}");
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&self.pool)
+            .await
+            .unwrap();
+    }
 }
 
 #[tokio::test]

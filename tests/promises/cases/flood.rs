@@ -258,6 +258,75 @@ async fn losing_the_last_summary_is_loud() {
     );
 }
 
+/// Lets a minute pass for all that waits.
+async fn a_minute_passes() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn suppressed_attempts_are_summarised_each_minute() {
+    let service = Service::with(limit(1), |router| router).await;
+    for _ in 0..2 {
+        flood(&service, &service.client, "/entries", 10).await;
+        let before = service.records().await;
+        a_minute_passes().await;
+        service.wait_for_records(before + 1).await;
+    }
+    let records = service.all_records().await;
+    let (summaries, attempts): (Vec<_>, Vec<_>) = records
+        .into_iter()
+        .partition(|record| record.action == SUMMARY);
+    assert_eq!(summaries.len(), 2);
+    assert_eq!(sum(&summaries, "/suppressed"), 20 - attempts.len() as u64);
+}
+
+#[tokio::test]
+async fn a_summary_that_could_not_be_written_is_part_of_the_next() {
+    let service = Service::with(limit(1), |router| router).await;
+    let events = platform_harness::events::capture();
+    flood(&service, &service.client, "/entries", 10).await;
+    let attempts = service.records().await;
+    service.break_records().await;
+    a_minute_passes().await;
+    wait_until(|| async { events.text().contains("could not be written") }).await;
+    service.mend_records().await;
+    flood(&service, &service.client, "/import", 10).await;
+    let (all_attempts, summaries) = recorded(&service).await;
+    assert_eq!(summaries.len(), 1, "{summaries:#?}");
+    assert_eq!(
+        sum(&summaries, "/by_action/entry.create"),
+        10 - attempts as u64
+    );
+    assert_eq!(
+        sum(&summaries, "/suppressed"),
+        20 - all_attempts.len() as u64
+    );
+    assert_eq!(service.audit.status().lost_attempts, 0);
+}
+
+#[tokio::test]
+async fn counts_that_no_summary_took_are_reported_when_auditing_is_dropped() {
+    let service = Service::start().await;
+    let events = platform_harness::events::capture();
+    let builder = Audit::builder(service.pool.clone(), "ledger").development(true);
+    let audit = limit(1)(builder).start().await.unwrap();
+    for _ in 0..3 {
+        let refused = async |_: &mut Tx| Err::<(), _>(sqlx::Error::RowNotFound);
+        let work = audit.transaction(Actor::anonymous(), "user.log_in", refused);
+        work.await.unwrap_err();
+    }
+    assert_eq!(audit.status().suppressed_attempts, 2);
+    drop(audit);
+    let reported = || {
+        let text = events.text();
+        text.lines()
+            .any(|line| line.contains("ERROR") && line.contains("user.log_in"))
+    };
+    wait_until(|| async { reported() }).await;
+}
+
 /// Posts to `path` as often as that, 20 at a time, as `user`.
 async fn flood_as(service: &Service, user: &str, path: &str, times: usize) {
     for _ in 0..times / 20 {

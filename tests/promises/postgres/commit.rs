@@ -162,6 +162,24 @@ async fn a_deferred_constraint_that_fails_at_commit_is_not_reported_as_committed
     assert!(record.resource_id.is_some(), "of what was to be changed");
 }
 
+/// A superuser's trigger turns the success into a failure, which is no record of the change.
+#[tokio::test]
+async fn a_commit_that_the_guard_refuses_is_recorded_as_an_unaudited_change() {
+    let service = Service::with(|builder| builder.guard(["entry"]), |router| router).await;
+    let weaken = "CREATE FUNCTION weaken() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN IF NEW.outcome = ''success'' THEN NEW.outcome := ''failed''; END IF; RETURN NEW; END';
+        CREATE TRIGGER weaken BEFORE INSERT ON ledger_audit.record FOR EACH ROW EXECUTE FUNCTION weaken()";
+    sqlx::raw_sql(weaken).execute(&service.pool).await.unwrap();
+    let answer = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(answer.status(), 500);
+    assert_eq!(service.entries().await, 0);
+    let record = service.record_of(&answer).await;
+    assert_eq!(
+        (record.outcome, record.error_type.as_deref()),
+        (Outcome::Failed, Some("unaudited_change"))
+    );
+}
+
 /// As a pooler tells of a server that it lost in the middle of a COMMIT, of which nobody knows
 /// whether it was done.
 #[tokio::test]

@@ -161,3 +161,20 @@ async fn a_connection_lost_at_begin_is_replaced() {
     assert_eq!(service.send("/entries", &Entry::new(1)).await.status(), 201);
     assert_eq!(service.entries().await, before + 1);
 }
+
+/// It is not stale, so the server is in trouble, and who waits is told instead of kept waiting.
+#[tokio::test]
+async fn a_fresh_connection_lost_at_begin_is_answered_503_and_recorded() {
+    let database = database().await;
+    let wire = Wire::before(database.url()).await;
+    let url = wire.through(database.url());
+    let service = Service::on(database, &url, |builder| builder, |router| router).await;
+    wire.cut();
+    wire.cut_at("BEGIN", false);
+    let answer = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(answer.status(), 503);
+    service.wait_for_records(1).await;
+    let record = service.record_of(&answer).await;
+    assert_eq!(record.error_type.as_deref(), Some("begin_failed"));
+    assert_eq!(service.entries().await, 0);
+}

@@ -361,6 +361,29 @@ async fn changes_of_the_services_own_tables_are_not_found() {
     }
 }
 
+/// Another version of the migrator may have made it.
+#[tokio::test]
+async fn the_text_of_the_migrators_own_table_may_differ_but_it_is_a_table() {
+    let guarded = Guarded::new().await;
+    let column = "ALTER TABLE ledger_audit_migration ADD COLUMN note TEXT";
+    run(&guarded.pool, column).await.unwrap();
+    let report = check(&guarded.pool).await;
+    assert!(report.is_clean(), "{report}");
+    let view = "ALTER TABLE ledger_audit_migration RENAME TO kept;
+        CREATE VIEW ledger_audit_migration AS SELECT * FROM kept";
+    run(&guarded.pool, view).await.unwrap();
+    let report = check(&guarded.pool).await;
+    let found = report
+        .findings
+        .iter()
+        .find(|it| it.object == "ledger_audit_migration");
+    assert_eq!(
+        found.map(|it| it.kind),
+        Some(FindingKind::SchemaDiffers),
+        "{report}"
+    );
+}
+
 /// A trigger of the guard's name, on the guard's table, that does nothing.
 #[tokio::test]
 async fn guarding_again_mends_a_trigger_that_was_changed() {
@@ -445,4 +468,185 @@ async fn a_huge_record_is_refused_where_it_is_written() {
             "{column}: {refused}"
         );
     }
+}
+
+/// The trigger `name` is away while `statement` runs.
+async fn without(pool: &SqlitePool, name: &str, statement: &str) -> String {
+    let made: String = sqlx::query_scalar("SELECT sql FROM sqlite_schema WHERE name = $1")
+        .bind(name)
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    format!(
+        "PRAGMA foreign_keys = OFF; DROP TRIGGER {name}; {statement}; {made}; PRAGMA foreign_keys = ON"
+    )
+}
+
+/// Each change with what its finding says that it means, and what to do.
+#[tokio::test]
+async fn a_finding_says_what_it_means_and_what_to_do() {
+    let guarded = Guarded::new().await;
+    let pool = &guarded.pool;
+    let changed = format!(
+        "BEGIN; {}; {}; COMMIT",
+        super::guard::CHANGE,
+        super::guard::RECORD
+    );
+    run(pool, &changed).await.unwrap();
+    let unnamed = super::guard::RECORD.replace("lower(hex(randomblob(16)))", "''");
+    let unnamed = format!(
+        "PRAGMA ignore_check_constraints = ON; {unnamed}; PRAGMA ignore_check_constraints = OFF"
+    );
+    let lost = without(
+        pool,
+        "ledger_audit_record_no_delete",
+        "DELETE FROM ledger_audit_record",
+    )
+    .await;
+    let rows = without(
+        pool,
+        "ledger_audit_obligation_no_delete",
+        "DELETE FROM ledger_audit_obligation",
+    )
+    .await;
+    let nameless = without(pool, "ledger_audit_record_no_empty_id", &unnamed).await;
+    let in_the_file = [
+        (
+            "DROP TABLE ledger_audit_exemption",
+            "what was in it is gone",
+            "CREATE TABLE",
+        ),
+        (
+            "DROP INDEX ledger_audit_record_actor",
+            "searched for in all records",
+            "CREATE INDEX",
+        ),
+        (
+            "DROP TRIGGER ledger_audit_record_no_update",
+            "what it refuses is let through",
+            "CREATE TRIGGER",
+        ),
+        (
+            "DROP INDEX ledger_audit_record_actor; CREATE INDEX ledger_audit_record_actor ON ledger_audit_record (id)",
+            "the index ledger_audit_record_actor is not as the migrations made it",
+            "DROP INDEX IF EXISTS",
+        ),
+        (
+            "ALTER TABLE ledger_audit_record ADD COLUMN x TEXT",
+            "the table ledger_audit_record is not as the migrations made it",
+            "INSERT INTO ledger_audit_record SELECT * FROM ledger_audit_record_found",
+        ),
+        (
+            "PRAGMA foreign_keys = OFF; DROP TABLE ledger_audit_obligation; CREATE VIEW ledger_audit_obligation AS SELECT 1 AS id; PRAGMA foreign_keys = ON",
+            "the table ledger_audit_obligation is not as the migrations made it",
+            "CREATE TRIGGER ledger_audit_obligation_no_delete",
+        ),
+        (
+            "CREATE TRIGGER ledger_audit_guard_x AFTER INSERT ON parent BEGIN SELECT 1; END",
+            "the database has a trigger ledger_audit_guard_x",
+            "DROP TRIGGER main.",
+        ),
+        (
+            "CREATE TRIGGER x AFTER INSERT ON ledger_audit_record BEGIN SELECT 1; END",
+            "the database has a trigger x",
+            "DROP TRIGGER main.",
+        ),
+        (
+            "DROP TRIGGER ledger_audit_guard_entry_update",
+            "lacks its trigger ledger_audit_guard_entry_update",
+            ".guard([\"entry\"]) before start",
+        ),
+        (
+            "ALTER TABLE entry RENAME TO booking",
+            "booking is neither guarded nor exempt",
+            "or, if it needs no records: .exempt(\"booking\", \"why\")",
+        ),
+        (
+            "INSERT INTO ledger_audit_migration (version, description, success, checksum, execution_time) VALUES (99, '', 1, x'', 0)",
+            "migration 99, which this version of platform-audit does not know",
+            "Run the version",
+        ),
+        (
+            "DELETE FROM ledger_audit_migration WHERE version = (SELECT max(version) FROM ledger_audit_migration)",
+            "the audit tables ledger_audit lack migration",
+            "write access to the file",
+        ),
+        (
+            &lost,
+            "is gone from ledger_audit_record",
+            "restore the records",
+        ),
+        (&rows, "lost its row", "INSERT INTO ledger_audit_obligation"),
+        (
+            &nameless,
+            "has a record without an id",
+            "DELETE FROM ledger_audit_record",
+        ),
+    ];
+    let of_the_connection = [
+        (
+            "CREATE TEMP TRIGGER x AFTER INSERT ON ledger_audit_record BEGIN SELECT 1; END",
+            "this connection has a trigger x",
+            "DROP TRIGGER temp.",
+        ),
+        (
+            "PRAGMA foreign_keys = OFF",
+            "does not enforce foreign keys",
+            "foreign_keys = ON; -- for each",
+        ),
+        (
+            "PRAGMA ignore_check_constraints = ON",
+            "ignore_check_constraints on, so records need not be well-formed",
+            "PRAGMA ignore_check_constraints = OFF",
+        ),
+        (
+            "PRAGMA writable_schema = ON",
+            "writable_schema on, so any statement may rewrite",
+            "PRAGMA writable_schema = OFF",
+        ),
+        (
+            "PRAGMA trusted_schema = OFF",
+            "trusted_schema off, so guarded tables cannot be changed",
+            "PRAGMA trusted_schema = ON",
+        ),
+        (
+            "PRAGMA journal_mode = OFF",
+            "journal_mode off, so what is rolled back may stay",
+            "PRAGMA journal_mode = WAL",
+        ),
+    ];
+    let says = |report: &Report, harm: &str, message: &str, remedy: &str| {
+        let said = report
+            .findings
+            .iter()
+            .any(|it| it.message.contains(message) && it.remedy.contains(remedy));
+        assert!(said, "{harm}: {report:#?}");
+    };
+    for (harm, message, remedy) in in_the_file {
+        let pool = open(&guarded.copy().await, String::new()).await;
+        run(&pool, harm).await.expect(harm);
+        says(&check(&pool).await, harm, message, remedy);
+    }
+    for (harm, message, remedy) in of_the_connection {
+        let pool = open(&guarded.copy().await, harm.to_owned()).await;
+        says(&check(&pool).await, harm, message, remedy);
+    }
+    let pool = open(&guarded.copy().await, String::new()).await;
+    let gone = "PRAGMA foreign_keys = OFF; DROP TABLE ledger_audit_obligation";
+    run(&pool, gone).await.unwrap();
+    let report = check(&pool).await;
+    let made_again = report
+        .findings
+        .iter()
+        .find(|it| {
+            it.message
+                .contains("the table ledger_audit_obligation is missing")
+        })
+        .unwrap_or_else(|| panic!("{report:#?}"));
+    let remedy = &made_again.remedy;
+    assert!(remedy.contains("ledger_audit_obligation_no_delete"));
+    assert!(
+        !remedy.contains("ledger_audit_record_no_update"),
+        "what belongs to other tables is left alone: {remedy}"
+    );
 }

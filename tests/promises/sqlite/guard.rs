@@ -352,3 +352,31 @@ async fn instances_that_first_start_together_wait_for_each_other() {
         }
     }
 }
+
+/// Instead of trying for ever: it is not the connection that is broken.
+#[tokio::test]
+async fn work_on_a_file_that_another_program_has_locked_fails_to_begin() {
+    let guarded = Guarded::new().await;
+    let options: sqlx::sqlite::SqliteConnectOptions = guarded.database.url().parse().unwrap();
+    let impatient = options.busy_timeout(std::time::Duration::ZERO);
+    let pool = SqlitePool::connect_with(impatient).await.unwrap();
+    let audit = Audit::builder(pool, "ledger").start().await.unwrap();
+    let mut other = SqliteConnection::connect(guarded.database.url())
+        .await
+        .unwrap();
+    let _locked = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let work = audit.transaction(
+        Actor::system("job"),
+        "entry.add",
+        async |_: &mut AuditTx<Sqlite>| Ok::<_, sqlx::Error>(()),
+    );
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), work).await;
+    let error = ended.expect("it gives up").unwrap_err();
+    assert!(
+        matches!(
+            error,
+            platform_audit::TransactionError::Audit(Error::Begin(_))
+        ),
+        "{error}"
+    );
+}

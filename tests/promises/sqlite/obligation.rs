@@ -5,6 +5,7 @@ use platform_audit::query::AuditQuery;
 use platform_audit::{Actor, Audit, AuditTx, Error, TransactionError};
 use sqlx::{AssertSqlSafe, Sqlite};
 
+use super::cases::{Entry, Service};
 use super::guard::Guarded;
 
 /// What SQLite lets through.
@@ -85,4 +86,27 @@ async fn an_insert_that_stands_alone_meets_no_earlier_obligation() {
     let report = guarded.builder().check().await.unwrap();
     let kinds: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
     assert_eq!(kinds, [FindingKind::ObligationOpen], "{report}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_for_an_open_obligation_says_so() {
+    let service = Service::with(|builder| builder.guard(["entry"]), |router| router).await;
+    assert_eq!(service.send("/entries", &Entry::new(1)).await.status(), 201);
+    let mut connection = service.pool.acquire().await.unwrap();
+    for step in BYPASS {
+        sqlx::raw_sql(step).execute(&mut *connection).await.unwrap();
+    }
+    drop(connection);
+    let answer = service.send("/entries", &Entry::new(2)).await;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(service.entries().await, 1);
+    let id = super::cases::record_id(&answer);
+    let body = answer.text().await.unwrap();
+    assert!(
+        body.contains("an earlier one has no audit record"),
+        "{body}"
+    );
+    service.audit.shutdown().await;
+    let record = service.audit.record(id).await.unwrap().unwrap();
+    assert_eq!(record.error_type.as_deref(), Some("obligation_open"));
 }

@@ -129,6 +129,7 @@ found! {
     append_only_trigger_disabled: "ALTER TABLE ledger_audit.record_default DISABLE TRIGGER record_append_only" => SchemaDiffers at "ledger_audit.record_default.record_append_only";
     trigger_of_one_column: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OF amount OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_audit.demand_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "public.entry";
     truncate_trigger_that_never_fires: "DROP TRIGGER ledger_audit_guard_truncate ON entry; CREATE TRIGGER ledger_audit_guard_truncate AFTER TRUNCATE ON entry FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION ledger_audit.queue_truncation(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard_truncate" => GuardMissing at "public.entry";
+    a_table_that_no_migration_made: "CREATE TABLE ledger_audit.extra (id int PRIMARY KEY)" => SchemaDiffers at "ledger_audit.extra";
     app_may_exempt_tables: "GRANT INSERT, UPDATE, DELETE ON ledger_audit.exemption TO APP" => PrivilegeUnexpected at "ledger_audit.exemption";
     app_may_plant_functions: "GRANT CREATE ON SCHEMA ledger_audit TO APP" => PrivilegeUnexpected at "ledger_audit";
     everybody_may_write_records: "GRANT ALL ON ledger_audit.record TO PUBLIC" => PrivilegeUnexpected at "ledger_audit.record";
@@ -544,6 +545,54 @@ async fn where_several_services_share_the_log_tables_are_guarded_all_the_same() 
         "SELECT ledger_audit.exempt('invoice', 'a test')",
     ] {
         guarded.as_superuser(statement).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_app_owns_hides_no_other_difference() {
+    let guarded = clean().await;
+    guarded
+        .as_superuser(&format!(
+            "ALTER SEQUENCE ledger_audit.met OWNER TO {}; DROP TRIGGER truncation_demands_record ON ledger_audit.truncation",
+            guarded.app
+        ))
+        .await;
+    let report = check(&guarded).await;
+    let found: Vec<_> = report
+        .findings
+        .iter()
+        .map(|it| (it.kind, it.object.as_str()))
+        .collect();
+    let expected = [
+        (FindingKind::AppOwnsSchema, "ledger_audit"),
+        (
+            FindingKind::SchemaDiffers,
+            "ledger_audit.truncation.truncation_demands_record",
+        ),
+    ];
+    assert_eq!(found, expected, "{report}");
+}
+
+/// Such as for want of a right.
+#[tokio::test]
+async fn a_check_that_the_database_refuses_is_an_error_and_no_clean_report() {
+    let guarded = clean().await;
+    let refused = format!(
+        "REVOKE SELECT ON ledger_audit.exemption FROM {}",
+        guarded.owner
+    );
+    let differing = "DROP TRIGGER truncation_demands_record ON ledger_audit.truncation";
+    for statement in [refused.as_str(), differing] {
+        guarded.as_superuser(statement).await;
+        let checked = Audit::builder(guarded.owner_pool().await, "ledger")
+            .app_role(&guarded.app)
+            .check()
+            .await;
+        let Err(Error::Store(error)) = checked else {
+            panic!("{statement}: {checked:?}")
+        };
+        let code = error.as_database_error().and_then(|it| it.code());
+        assert_eq!(code.as_deref(), Some("42501"), "{error}");
     }
 }
 
