@@ -124,12 +124,12 @@ async fn a_span_keeps_its_name_and_fields_around_the_body() {
     let lines = written.lines_with("in the body");
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(
-        lines[0].contains("instrumented_below{entry.id=3}: stacking:"),
+        lines[0].contains("instrumented_below{entry.id=3}: macros::stacking:"),
         "{}",
         lines[0]
     );
     assert!(
-        lines[1].contains("instrumented_above{entry.id=4}: stacking:"),
+        lines[1].contains("instrumented_above{entry.id=4}: macros::stacking:"),
         "{}",
         lines[1]
     );

@@ -6,6 +6,8 @@
     reason = "what goes wrong fails the test"
 )]
 
+mod forwarded;
 mod otlp;
+mod propagation;
 mod shutdown;
 mod statements;
