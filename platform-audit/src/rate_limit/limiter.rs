@@ -170,7 +170,7 @@ impl<C: Clock> Limiter<C> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::Flood;
+    use super::super::RateLimiter;
     use super::*;
     use governor::clock::FakeRelativeClock;
 
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn anonymous_clients_and_known_actors_are_both_forgotten_once_recovered() {
         // An allowance that recovers within nanoseconds.
-        let flood = Flood::new(NonZeroU32::MAX, Some(NonZeroU32::MAX));
+        let flood = RateLimiter::new(NonZeroU32::MAX, Some(NonZeroU32::MAX));
         for actor in [Actor::anonymous(), Actor::user("ada")] {
             let attempt = flood.limit(&actor, LOG_IN, None);
             assert!(attempt.is_some() && flood.admits(attempt.as_deref()));

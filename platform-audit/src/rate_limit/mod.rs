@@ -227,7 +227,7 @@ mod tests {
     }
     #[test]
     fn a_summary_lists_the_busiest_actors_and_takes_none_for_an_address() {
-        let flood = Flood::new(PER_MINUTE, Some(PER_MINUTE));
+        let flood = RateLimiter::new(PER_MINUTE, Some(PER_MINUTE));
         let busiest = 2 * TOP_ACTORS;
         for number in 1..=busiest {
             let actor = Actor::user(format!("user-{number}"));

@@ -72,7 +72,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             literal(table),
             literal(reason)
         );
-        self.run_together(dropped.collect::<String>() + &exemption)
+        self.run_together(format!("{}{exemption}", dropped.collect::<String>()))
             .await
     }
 }

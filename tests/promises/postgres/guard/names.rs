@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-const EXPECTED: &str =
-    include_str!("../../../../../platform-audit/src/store/postgres/expected.json");
+const EXPECTED: &str = include_str!("../../../../platform-audit/src/store/postgres/expected.json");
 
 /// What Postgres 18 quotes: its `pg_get_keywords()` that are not unreserved.
 const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric authorization between bigint binary bit
