@@ -62,9 +62,9 @@ fn every_promise_of_the_security_document_names_tests_that_exist() {
 
 #[test]
 fn a_path_or_test_that_does_not_exist_is_noticed() {
-    exists("tests/tests/documents.rs::exists").unwrap();
-    exists("tests/tests/document.rs").unwrap_err();
-    exists("tests/tests/documents.rs::missing").unwrap_err();
+    exists("tests/documents/main.rs::exists").unwrap();
+    exists("tests/documents/mian.rs").unwrap_err();
+    exists("tests/documents/main.rs::missing").unwrap_err();
     let table = "| a | Proved by |\n|---|---|\n| b | `c` |\n\n| a |\n|---|\n| b |\n";
     assert_eq!(column(table, "Proved by"), ["`c`"]);
 }

@@ -40,7 +40,9 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
 
 async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
     let (kind, id) = (visit.value("resource_type"), visit.value("resource_id"));
-    if kind.is_empty() || id.is_empty() {
+    let given = |name: &str| visit.pairs.iter().filter(|(it, _)| it == name).count();
+    let is_one = given("resource_type") == 1 && given("resource_id") == 1;
+    if kind.is_empty() || id.is_empty() || !is_one {
         let what = "a history is of one resource: name resource_type and resource_id";
         return Err(Error::InvalidQuery(what.to_owned()));
     }
