@@ -135,7 +135,8 @@ fn router() -> Router<App> {
         .route("/audit/{id}", get(read_record))
 }
 
-/// Stands in for the service's authentication: the user that `X-User` names. Two such headers name nobody.
+/// Stands in for the service's authentication: the user that `X-User` names. Two such headers name
+/// nobody.
 fn who(request: &Parts) -> Option<Actor> {
     let mut users = request.headers.get_all("x-user").iter();
     let user = users.next().filter(|_| users.next().is_none())?;

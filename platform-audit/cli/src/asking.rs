@@ -64,24 +64,27 @@ impl Asker {
     }
 }
 
-/// Which records. Conditions hold together; commas separate values of which any will do, and \, is a
-/// comma in a value.
+/// Which records. Conditions hold together; commas separate values of which any will do, and \, is
+/// a comma in a value.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which records")]
 pub(crate) struct Filters {
-    /// From then on: how long ago, such as 7d or 12h, or a time, such as 2026-10-01 or 2026-10-01T08:00:00+02:00
+    /// From then on: how long ago, such as 7d or 12h, or a time, such as 2026-10-01 or
+    /// 2026-10-01T08:00:00+02:00
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
     /// Before then
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
-    /// By this actor, or one of several, such as ada,bob; as all that take several, it may be repeated
+    /// By this actor, or one of several, such as ada,bob; as all that take several, it may be
+    /// repeated
     #[arg(long, value_name = "ID")]
     actor: Vec<String>,
     /// By actors of this kind: user, service, system or anonymous, or of one of several
     #[arg(long, value_name = "KIND")]
     actor_kind: Vec<String>,
-    /// This action, with .* all that begin so, such as 'entry.*', or one of several, such as patient.read,patient.export
+    /// This action, with .* all that begin so, such as 'entry.*', or one of several, such as
+    /// patient.read,patient.export
     #[arg(long, value_name = "NAME")]
     action: Vec<String>,
     /// Resources of this kind, or of one of several
@@ -168,8 +171,8 @@ impl Filters {
     }
 }
 
-/// The query of these names and values. An empty one is refused, as of a variable of the shell that is not
-/// set: it would ask for all.
+/// The query of these names and values. An empty one is refused, as of a variable of the shell that
+/// is not set: it would ask for all.
 pub(crate) fn query<'a>(
     pairs: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Result<AuditQuery, Error> {

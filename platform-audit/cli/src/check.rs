@@ -20,7 +20,8 @@ pub(crate) struct Options {
     /// The role that the service connects as; by default whoever connects
     #[arg(long, value_name = "ROLE")]
     app_role: Option<String>,
-    /// A schema whose tables all have to be guarded or exempt, in place of the current one and the one named like the service; may be repeated
+    /// A schema whose tables all have to be guarded or exempt, in place of the current one and the
+    /// one named like the service; may be repeated
     #[arg(long, value_name = "SCHEMA")]
     tables_in: Vec<String>,
     /// How to print it

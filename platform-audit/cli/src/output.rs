@@ -90,8 +90,8 @@ pub(crate) fn say(line: impl Display) -> io::Result<()> {
     writeln!(Stdout::new(), "{line}")
 }
 
-/// Prints lines beside what was asked for, of which none commands the terminal, wherever their words are
-/// from. That nobody reads them is no reason to fail.
+/// Prints lines beside what was asked for, of which none commands the terminal, wherever their
+/// words are from. That nobody reads them is no reason to fail.
 pub(crate) fn hint(lines: impl Display) {
     for line in lines.to_string().lines() {
         let _unread = writeln!(io::stderr(), "{}", escape_controls(line));

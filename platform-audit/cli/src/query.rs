@@ -21,14 +21,17 @@ pub(crate) struct Options {
     asker: Asker,
     #[command(flatten)]
     filters: Filters,
-    /// By what to sort: recorded_at, occurred_at, actor, action, resource_type, resource_id, outcome, status, tenant, service, client_address, method, route, request_id, trace_id or reason
+    /// By what to sort: recorded_at, occurred_at, actor, action, resource_type, resource_id,
+    /// outcome, status, tenant, service, client_address, method, route, request_id, trace_id or
+    /// reason
     #[arg(long, value_name = "ELEMENT", default_value = "recorded_at", value_parser = element)]
     sort: SortBy,
     /// Oldest, or first in the alphabet, first
     #[arg(long)]
     ascending: bool,
     /// How many records, 1 to 1000
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    # [arg(long, value_name = "N", default_value_t = 100, value_parser =
+    # clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// Where to go on, as the page before says
     #[arg(long, value_name = "CURSOR")]

@@ -16,7 +16,8 @@ use crate::output;
 
 /// Shows the records as a page in a browser, until it is interrupted
 ///
-/// Whoever looks gives a name, that of --as, and a password. Each view leaves records of its readings.
+/// Whoever looks gives a name, that of --as, and a password. Each view leaves records of its
+/// readings.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,10 +31,12 @@ pub(crate) struct Options {
     /// Where to listen; port 0 is any that is free
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8478")]
     listen: SocketAddr,
-    /// A proxy with TLS is before it, so that it may listen on other addresses than this machine's own
+    /// A proxy with TLS is before it, so that it may listen on other addresses than this machine's
+    /// own
     #[arg(long)]
     behind_tls: bool,
-    /// The password is the first line of this file, which only its owner may read; by default a new one, in a file that is gone afterwards
+    /// The password is the first line of this file, which only its owner may read; by default a new
+    /// one, in a file that is gone afterwards
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Where a trace is shown, with {trace_id} in its place

@@ -14,8 +14,8 @@ const STALLED: Duration = Duration::from_secs(60);
 
 /// Follows the records as they are committed, until it is interrupted
 ///
-/// No record is missed, however late its transaction commits, unless it was written more than a day before the tail began; so one that stays open, anywhere on
-/// the server, holds up those after it.
+/// No record is missed, however late its transaction commits, unless it was written more than a day
+/// before the tail began; so one that stays open, anywhere on the server, holds up those after it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

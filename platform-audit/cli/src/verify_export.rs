@@ -8,7 +8,8 @@ use crate::asking::Asker;
 use crate::connection::Target;
 use crate::output::{self, escape_controls};
 
-/// Checks that an exported file is what the manifest beside it says, and the manifest what was recorded
+/// Checks that an exported file is what the manifest beside it says, and the manifest what was
+/// recorded
 ///
 /// Whoever can change the file can change its manifest, too. So name the service: the record of the
 /// export has the SHA-256 of the manifest.

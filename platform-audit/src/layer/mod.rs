@@ -19,11 +19,11 @@
 //! one by one up to a [limit](crate::AuditBuilder::anonymous_attempts), and then counted. With
 //! [`observe_only`](crate::AuditBuilder::observe_only) the guard reports and lets pass.
 
+mod audit_layer;
 mod decision;
 mod future;
-mod layer;
 mod service;
 
+pub use audit_layer::AuditLayer;
 pub use future::AuditFuture;
-pub use layer::AuditLayer;
 pub use service::AuditService;
