@@ -30,8 +30,7 @@ pub(crate) struct Options {
     #[arg(long)]
     ascending: bool,
     /// How many records, 1 to 1000
-    # [arg(long, value_name = "N", default_value_t = 100, value_parser =
-    # clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// Where to go on, as the page before says
     #[arg(long, value_name = "CURSOR")]
