@@ -90,12 +90,12 @@ impl<DB: AuditDatabase> Audit<DB> {
     }
 
     /// Waits until no audited work is under way, such as that of clients who hung up, and then
-    /// writes the last summary of [suppressed attempts](AuditBuilder::anonymous_attempts); call
+    /// writes the last summary of [suppressed attempts](crate::AuditBuilder::anonymous_attempts); call
     /// it after the server has stopped, lest attempts end unrecorded.
     ///
-    /// It takes as long as work may go on ([`abandoned_after`](AuditBuilder::abandoned_after), 30 seconds by
-    /// default) and then takes to be [committed](AuditBuilder::commit_within) or recorded. Give it that time
-    /// (`platform_observability::Serve::close_within` is 5 seconds by default), or shorten the former.
+    /// It takes as long as work may go on ([`abandoned_after`](crate::AuditBuilder::abandoned_after), 30 seconds by
+    /// default) and then takes to be [committed](crate::AuditBuilder::commit_within) or recorded. Give it that time
+    /// (`platform_observability::Serve::hook_timeout` is 5 seconds by default), or shorten the former.
     pub async fn shutdown(&self) {
         let tasks = &self.work.core.tasks;
         tasks.close();

@@ -115,7 +115,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// How many attempts a minute by nobody known are recorded one by one, for each action and
     /// client address (on IPv6 its /64), with a burst of as many; 30 by default. An attempt over
     /// it is only counted: in one record a minute of the action `attempt.suppress`, and in
-    /// [`AuditStatus::suppressed_attempts`]. Its answer has no `Audit-Record-Id`.
+    /// [`AuditStatus::suppressed_attempts`](crate::AuditStatus::suppressed_attempts). Its answer has no `Audit-Record-Id`.
     ///
     /// The address is that of [`client_address_from`](Self::client_address_from). Clients without one
     /// share a limit. Successes have no limit; for attempts by a known actor, see

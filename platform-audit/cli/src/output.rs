@@ -254,7 +254,7 @@ pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
         match value {
             serde_json::Value::Null => {}
             serde_json::Value::String(text) => {
-                writeln!(out, "{name:<20}{}", escape_controls(&text))?
+                writeln!(out, "{name:<20}{}", escape_controls(&text))?;
             }
             serde_json::Value::Object(all) if all.is_empty() => {}
             serde_json::Value::Array(all) if all.is_empty() => {}

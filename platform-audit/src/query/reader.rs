@@ -84,7 +84,7 @@ impl<DB: AuditDatabase> AuditReader<DB> {
         }
     }
 
-    /// Tells the client's address behind proxies, for readings [through](Reading::through) a request;
+    /// Tells the client's address behind proxies, for readings [through](super::Reading::through) a request;
     /// as [`AuditBuilder::client_address_from`](crate::AuditBuilder::client_address_from), whose own
     /// [reader](crate::Audit::reader) has it already.
     #[must_use]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Change, InvalidAction, check_action};
 
-/// A record in the making, for [`AuditTx::record`].
+/// A record in the making, for [`AuditTx::record`](crate::AuditTx::record).
 #[derive(Debug)]
 pub struct RecordBuilder {
     pub(crate) action: Option<Cow<'static, str>>,

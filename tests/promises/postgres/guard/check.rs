@@ -591,7 +591,9 @@ async fn a_check_that_the_database_refuses_is_an_error_and_no_clean_report() {
         let Err(Error::Store(error)) = checked else {
             panic!("{statement}: {checked:?}")
         };
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
         assert_eq!(code.as_deref(), Some("42501"), "{error}");
     }
 }
