@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_librarys_tracer_preserves_the_flags_of_the_callers_trace() {
+    fn the_tracer_of_a_library_preserves_the_flags_of_the_callers_trace() {
         let provider = |sampler| SdkTracerProvider::builder().with_sampler(sampler).build();
         for (sampler, sampled) in [(Sampler::AlwaysOff, 0), (Sampler::AlwaysOn, 1)] {
             let tracer = TracerProvider(provider(sampler)).tracer("library");

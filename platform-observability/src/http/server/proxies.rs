@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_address_is_the_last_one_that_is_not_a_proxys() {
+    fn the_clients_address_is_the_last_one_that_no_proxy_has() {
         let lists = [
             // The client's own element precedes the address that the proxy saw.
             ("1.1.1.1, 203.0.113.9, 10.2.0.7", "203.0.113.9"),
