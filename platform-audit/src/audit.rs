@@ -1,4 +1,4 @@
-//! The handle of a service's auditing: its layer, work without a request, and reading back.
+//! The handle of a service's auditing: its layer, operations without a request, and reading back.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use sqlx::Pool;
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -21,19 +20,21 @@ use crate::operation::Operation;
 use crate::query::AuditReader;
 use crate::record::{Actor, AuditRecord, Outcome, check_action};
 use crate::store::AuditDatabase;
-use crate::transaction::{AuditTx, CommitOutcome, Committer, DetachOnDrop, detach_on_drop};
+use crate::transaction::{
+    AuditTx, Committer, DetachOnDrop, NotCommitted, detach_on_drop, inside, is_nested,
+};
 
-/// The auditing of one service: makes the [request guard](crate::layer), runs audited work that
-/// no request asked for, and reads records back. Cheap to clone.
+/// The auditing of one service: makes the [audit layer](crate::layer), runs audited operations
+/// outside of requests, and reads records back. Cheap to clone.
 pub struct Audit<DB: AuditDatabase> {
-    pub(crate) work: Committer<DB>,
+    pub(crate) committer: Committer<DB>,
     pub(crate) pool: Pool<DB>,
 }
 
 impl<DB: AuditDatabase> Clone for Audit<DB> {
     fn clone(&self) -> Self {
         Self {
-            work: self.work.clone(),
+            committer: self.committer.clone(),
             pool: self.pool.clone(),
         }
     }
@@ -42,72 +43,77 @@ impl<DB: AuditDatabase> Clone for Audit<DB> {
 impl<DB: AuditDatabase> std::fmt::Debug for Audit<DB> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Audit")
-            .field("service", &self.work.core.service)
-            .field("store", &self.work.store)
+            .field("service", &self.committer.core.service)
+            .field("store", &self.committer.store)
             .finish_non_exhaustive()
     }
 }
 
 impl<DB: AuditDatabase> Audit<DB> {
-    /// The layer that guards every request of a router; see [`guard`](crate::layer) for what it
-    /// does when, and where it belongs.
+    /// The layer that audits every request of a router. The [module](crate::layer) documents what it
+    /// does, and where it belongs.
     pub fn layer(&self) -> AuditLayer {
-        AuditLayer::new(Arc::clone(&self.work.core))
+        AuditLayer::new(Arc::clone(&self.committer.core))
     }
 
-    /// One call of an audited handler by `actor` without a request, for a test that calls the
-    /// handler as the plain function it is.
+    /// A call of an audited handler by `actor` without a request, for a test that calls the handler
+    /// as a plain function.
     pub fn call<M: AuditedAction>(&self, actor: Actor) -> Call<M> {
-        Call::without_request(Arc::clone(&self.work.core), actor)
+        Call::without_request(Arc::clone(&self.committer.core), actor)
     }
 
-    /// Reads a record back, for instance to learn how a commit ended that lost its connection.
+    /// Reads a record back, for example after [`Error::OutcomeUnknown`].
+    ///
+    /// If there is no such record on Postgres, this waits up to 5 seconds for the transactions that
+    /// are running now, because one of them may be about to write it.
     ///
     /// # Errors
     ///
-    /// When the database cannot be asked.
+    /// If the database cannot be queried.
     pub async fn record(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
-        self.work.store.find(id).await
+        self.committer.store.find(id).await
     }
 
-    /// Reads the audit log of this service, as `asked_by` somebody; see [`query`](crate::query). Works
-    /// on the service's own pool, with the rights of its role.
+    /// A reader of this service's records; see [`query`](crate::query). It uses the service's own
+    /// pool, with the privileges of its role.
     pub fn reader(&self) -> AuditReader<DB> {
-        let Committer { core, store } = &self.work;
+        let Committer { core, store } = &self.committer;
         AuditReader::of(self.pool.clone(), store.dialect(), core, store.name())
     }
 
-    /// The page over the audit log of this service, for a router of its own: see
+    /// The page that shows this service's records, for a router of its own; see
     /// [`explorer`](crate::explorer).
     #[cfg(feature = "explorer")]
     pub fn explorer<A: Access>(&self, access: A) -> Explorer<DB, A> {
         Explorer::new(self.reader(), access)
     }
 
-    /// What has been counted since the start.
+    /// The counters since the start.
     pub fn status(&self) -> AuditStatus {
-        self.work.core.metrics.status()
+        self.committer.core.metrics.status()
     }
 
-    /// Waits until no audited work is under way, such as that of clients who hung up, and then
-    /// writes the last summary of [suppressed attempts](crate::AuditBuilder::anonymous_attempts); call
-    /// it after the server has stopped, lest attempts end unrecorded.
+    /// Waits until no audited operation is running, including those whose clients have
+    /// disconnected, and then writes the last summary of
+    /// [suppressed attempts](crate::AuditBuilder::anonymous_attempts). Call it after the server has
+    /// stopped: attempts that end later are not recorded.
     ///
-    /// It takes as long as work may go on ([`abandoned_after`](crate::AuditBuilder::abandoned_after), 30 seconds by
-    /// default) and then takes to be [committed](crate::AuditBuilder::commit_within) or recorded. Give it that time
-    /// (`platform_observability::Serve::hook_timeout` is 5 seconds by default), or shorten the former.
+    /// An operation may run for [`abandoned_after`](crate::AuditBuilder::abandoned_after) (30
+    /// seconds by default), and then be [committed](crate::AuditBuilder::commit_within) or recorded.
+    /// Allow that much time (`platform_observability::Serve::hook_timeout` is 5 seconds by default),
+    /// or shorten the former.
     pub async fn shutdown(&self) {
-        let tasks = &self.work.core.tasks;
+        let tasks = &self.committer.core.tasks;
         tasks.close();
         tasks.wait().await;
-        self.work.core.summarise(true).await;
+        self.committer.core.summarise(true).await;
     }
 
-    /// Does audited work that no request asked for: a queue's message, a job, a command.
+    /// Runs an audited operation outside of a request: a queue's message, a job, a command.
     ///
-    /// The work's change and its record are committed together if it returns `Ok`. Otherwise
-    /// it is rolled back and the attempt is recorded, also when the work panics or when the
-    /// returned future is dropped half-way.
+    /// If `work` returns `Ok`, its changes and its record are committed together. Otherwise they
+    /// are rolled back and the attempt is recorded, also if `work` panics or the returned future is
+    /// dropped. The transaction begins with the first statement on `tx`.
     ///
     /// ```
     /// # #[cfg(feature = "postgres")]
@@ -127,13 +133,14 @@ impl<DB: AuditDatabase> Audit<DB> {
     ///
     /// # Errors
     ///
-    /// [`TransactionError::Work`] with the work's own error; [`TransactionError::Audit`] when
-    /// the action's name is malformed or the transaction could not be begun, recorded or
-    /// committed.
+    /// [`TransactionError::Work`] with the error of `work`. [`TransactionError::Audit`] if the
+    /// action's name is malformed, the transaction could not be begun, recorded or committed, or
+    /// this is called inside another audited operation
+    /// ([`NestedTransaction`](Error::NestedTransaction)).
     ///
     /// # Panics
     ///
-    /// When the work panics, after its attempt was recorded.
+    /// If `work` panics, after its attempt was recorded.
     pub async fn transaction<T, E, F>(
         &self,
         actor: Actor,
@@ -145,33 +152,44 @@ impl<DB: AuditDatabase> Audit<DB> {
     {
         let action = action.into();
         check_action(&action).map_err(Error::InvalidAction)?;
-        let mut lent = self
-            .begin(Operation::new(&self.work.core.rate_limiter, actor, action))
-            .await?;
-        let Some(tx) = lent.tx.as_mut() else {
+        let Committer { core, store } = &self.committer;
+        if is_nested(store) {
+            return Err(Error::NestedTransaction.into());
+        }
+        let operation = Operation::new(&core.rate_limiter, actor, action);
+        let mut running = Running {
+            committer: self.committer.clone(),
+            tx: Some(AuditTx::new(Arc::clone(store), operation)),
+        };
+        let ended = match &mut running.tx {
+            Some(tx) => {
+                AssertUnwindSafe(inside(store, work(tx)))
+                    .catch_unwind()
+                    .await
+            }
+            None => return Err(Error::TransactionEnded.into()),
+        };
+        let Some(mut tx) = running.tx.take() else {
             return Err(Error::TransactionEnded.into());
         };
-        let ended = AssertUnwindSafe(work(tx)).catch_unwind().await;
-        let Some(tx) = lent.tx.take() else {
-            return Err(Error::TransactionEnded.into());
-        };
+        let committer = self.committer.clone();
         match ended {
             Ok(Ok(value)) => {
-                let work = self.work.clone();
-                match self
-                    .detach_on_drop(async move { work.commit(tx, None).await })
-                    .await
-                {
-                    CommitOutcome::Committed => Ok(value),
-                    CommitOutcome::RolledBack(error, _) | CommitOutcome::Unknown(error) => {
-                        Err(error.into())
-                    }
+                let committed =
+                    self.detach_on_drop(async move { committer.commit(tx, None).await });
+                match committed.await {
+                    Ok(()) => Ok(value),
+                    Err(NotCommitted { error, .. }) => Err(error.into()),
                 }
             }
-            Ok(Err(error)) => {
-                self.roll_back(tx, Outcome::Failed, "error").await;
-                Err(TransactionError::Work(error))
-            }
+            Ok(Err(error)) => match tx.take_begin_error() {
+                // The failure of `work` is a consequence of it.
+                Some(error) => Err(committer.not_begun(tx, error, None).error.into()),
+                None => {
+                    self.roll_back(tx, Outcome::Failed, "error").await;
+                    Err(TransactionError::Work(error))
+                }
+            },
             Err(panic) => {
                 self.roll_back(tx, Outcome::Panicked, "panic").await;
                 resume_unwind(panic)
@@ -179,75 +197,52 @@ impl<DB: AuditDatabase> Audit<DB> {
         }
     }
 
-    async fn begin(&self, operation: Operation) -> Result<Lent<DB>, Error> {
-        let work = self.work.clone();
-        let abandoned = CancellationToken::new();
-        let _abandoned = abandoned.clone().drop_guard();
-        let begun = self.detach_on_drop(async move {
-            let begun = tokio::select! {
-                biased;
-                // Cut off, the connection is closed. Nobody hears of the error.
-                () = abandoned.cancelled() => {
-                    work.core
-                        .record_attempt(&operation, Outcome::TimedOut, None, "cancelled")
-                        .await;
-                    return Err(Error::TransactionEnded);
-                }
-                begun = work.store.begin(operation.id) => begun,
-            };
-            match begun {
-                Ok(transaction) => Ok(Lent {
-                    tx: Some(AuditTx::new(transaction, operation)),
-                    work,
-                }),
-                Err(error) => {
-                    (work.core).record_later(operation, Outcome::Failed, None, "begin_failed");
-                    Err(error)
-                }
-            }
-        });
-        begun.await
-    }
-
     async fn roll_back(&self, tx: AuditTx<DB>, outcome: Outcome, error_type: &'static str) {
-        let work = self.work.clone();
-        self.detach_on_drop(async move { work.roll_back(tx, outcome, None, error_type).await })
-            .await;
+        let committer = self.committer.clone();
+        self.detach_on_drop(
+            async move { committer.roll_back(tx, outcome, None, error_type).await },
+        )
+        .await;
     }
 
-    /// Does what must not be cut in two when the caller's future is dropped.
+    /// Runs `ending` to its end, even if the caller's future is dropped.
     fn detach_on_drop<T: Send + 'static>(
         &self,
-        work: impl Future<Output = T> + Send + 'static,
+        ending: impl Future<Output = T> + Send + 'static,
     ) -> DetachOnDrop<T> {
-        detach_on_drop(&self.work.core.tasks, work.in_current_span())
+        detach_on_drop(&self.committer.core.tasks, ending.in_current_span())
     }
 }
 
-/// Records the attempt if the work's future is dropped half-way.
-struct Lent<DB: AuditDatabase> {
-    work: Committer<DB>,
+/// Rolls back and records the attempt if the future of an operation is dropped.
+struct Running<DB: AuditDatabase> {
+    committer: Committer<DB>,
     tx: Option<AuditTx<DB>>,
 }
 
-impl<DB: AuditDatabase> Drop for Lent<DB> {
+impl<DB: AuditDatabase> Drop for Running<DB> {
     fn drop(&mut self) {
         let Some(tx) = self.tx.take() else { return };
-        let work = self.work.clone();
+        let committer = self.committer.clone();
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
-                let tasks = work.core.tasks.clone();
+                let tasks = committer.core.tasks.clone();
                 let ending = async move {
-                    work.roll_back(tx, Outcome::TimedOut, None, "cancelled")
+                    committer
+                        .roll_back(tx, Outcome::TimedOut, None, "cancelled")
                         .await;
                 };
                 tasks.spawn_on(ending, &runtime);
             }
             Err(_) => {
-                let (connection, operation) = tx.into_parts();
-                connection.close();
-                let record = work.core.record(&operation, Outcome::TimedOut, None);
-                work.core.report_lost(&record, "no runtime is left");
+                let (transaction, operation) = tx.into_parts();
+                if let Some(transaction) = transaction {
+                    transaction.close();
+                }
+                let record = committer.core.record(&operation, Outcome::TimedOut, None);
+                committer
+                    .core
+                    .report_lost(&record, "the runtime is shutting down");
             }
         }
     }

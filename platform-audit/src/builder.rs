@@ -19,13 +19,13 @@ use crate::rate_limit::{PER_MINUTE, RateLimiter};
 use crate::store::{AnyStore, AuditDatabase, Store, Tables, maintain, schema_name};
 use crate::transaction::Committer;
 
-/// How long an abandoned handler may still take, unless the service says otherwise.
+/// The default of [`AuditBuilder::abandoned_after`].
 const GRACE: Duration = Duration::from_secs(30);
 
-/// How long a COMMIT may take to be answered, unless the service says otherwise.
+/// The default of [`AuditBuilder::commit_within`].
 const COMMIT: Duration = Duration::from_secs(60);
 
-/// How a service is audited; made by [`Audit::builder`].
+/// The options of a service's auditing. [`Audit::builder`] returns it.
 #[must_use = "nothing is audited before `start`"]
 pub struct AuditBuilder<DB: AuditDatabase> {
     pool: Pool<DB>,
@@ -46,28 +46,30 @@ pub struct AuditBuilder<DB: AuditDatabase> {
 }
 
 impl<DB: AuditDatabase> AuditBuilder<DB> {
-    /// The version written into every record, such as `env!("CARGO_PKG_VERSION")`.
+    /// The service's version, for every record, such as `env!("CARGO_PKG_VERSION")`.
     pub fn service_version(mut self, version: impl Into<String>) -> Self {
         self.service_version = Some(version.into());
         self
     }
 
-    /// The schema of the audit tables (on SQLite their prefix), in place of `<service>_audit`.
+    /// The schema of the audit tables, or on SQLite their prefix. The default is `<service>_audit`.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = Some(schema.into());
         self
     }
 
-    /// Derives the actor of requests that carry none in their extensions.
+    /// Determines the actor of requests that have no [`Actor`](crate::Actor) in their extensions.
     pub fn actor_from(mut self, source: impl ActorSource) -> Self {
         self.actors = Some(Actors(Arc::new(source)));
         self
     }
 
-    /// Tells the client's address behind proxies, which records keep, those of readings through the page
-    /// too, and attempts are limit by; else, and where it tells none, it is that of the connection
-    /// (axum's `ConnectInfo<SocketAddr>`), so the proxy's. Believe no header that a client can send:
-    /// `platform_observability::http::TrustedProxies` knows which.
+    /// Determines the client's address behind proxies. Records contain it, including those of
+    /// readings through the page, and the rate limits of attempts use it.
+    ///
+    /// The default, and the fallback if `source` returns `None`, is the connection's peer (axum's
+    /// `ConnectInfo<SocketAddr>`), which may be a proxy. Do not trust headers that a client can set:
+    /// `platform_observability::http::TrustedProxies` evaluates only those of your proxies.
     ///
     /// ```
     /// # #[cfg(feature = "postgres")]
@@ -87,76 +89,82 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         self
     }
 
-    /// Reports what the guard would refuse, and lets it pass: for adopting it in an old service.
+    /// Reports unaudited changes and missing actors instead of refusing the requests, for adopting
+    /// the audit layer in an existing service.
     ///
-    /// It concerns unaudited changes and missing actors. What an audited handler does is never
-    /// committed without its record.
+    /// The changes of audited handlers are still committed only with their records.
     pub fn observe_only(mut self) -> Self {
         self.observe_only = true;
         self
     }
 
-    /// How long a handler may go on after its client hung up, before it is rolled back and
-    /// recorded as timed out; 30 seconds by default. A time-out layer that has answered already
-    /// ends it at once.
+    /// How long a handler may continue after its client has disconnected, before it is rolled back
+    /// and recorded as timed out. The default is 30 seconds. If a timeout layer has already
+    /// responded, the handler is rolled back at once.
     pub fn abandoned_after(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// How long the database may take to write the records and commit, before nobody waits for its answer
-    /// any more and the outcome counts as unknown (503, [`Error::OutcomeUnknown`]); 60 seconds by default. A
-    /// synchronous standby may hold a COMMIT up; a server that vanished without a word would for ever.
+    /// The timeout for writing the records and committing, after which the outcome is unknown (503,
+    /// [`Error::OutcomeUnknown`]). The default is 60 seconds. A synchronous standby can delay a
+    /// COMMIT, and a server that vanished never responds.
     pub fn commit_within(mut self, deadline: Duration) -> Self {
         self.commit_within = deadline;
         self
     }
 
-    /// How many attempts a minute by nobody known are recorded one by one, for each action and
-    /// client address (on IPv6 its /64), with a burst of as many; 30 by default. An attempt over
-    /// it is only counted: in one record a minute of the action `attempt.suppress`, and in
-    /// [`AuditStatus::suppressed_attempts`](crate::AuditStatus::suppressed_attempts). Its answer has no `Audit-Record-Id`.
+    /// How many attempts of anonymous clients are recorded one by one, per minute, action and client
+    /// address (the /64 prefix for IPv6), with a burst of the same size. The default is 30.
     ///
-    /// The address is that of [`client_address_from`](Self::client_address_from). Clients without one
-    /// share a limit. Successes have no limit; for attempts by a known actor, see
+    /// Attempts over the limit are only counted: in one record per minute of the action
+    /// `attempt.suppress`, and in
+    /// [`AuditStatus::suppressed_attempts`](crate::AuditStatus::suppressed_attempts). Their
+    /// responses have no `Audit-Record-Id`.
+    ///
+    /// The address is that of [`client_address_from`](Self::client_address_from). Clients without an
+    /// address share a limit. Successes have no limit. For attempts by known actors, see
     /// [`actor_attempts`](Self::actor_attempts).
     pub fn anonymous_attempts(mut self, per_minute: NonZeroU32) -> Self {
         self.anonymous_attempts = per_minute;
         self
     }
 
-    /// How many attempts a minute by one known actor are recorded one by one, for each action, with a
-    /// burst of as many; all of them by default. An attempt over the limit is only counted, in the same
-    /// record a minute as [anonymous ones](Self::anonymous_attempts), which lists the busiest actors.
+    /// How many attempts of a known actor are recorded one by one, per minute and action, with a
+    /// burst of the same size. The default is no limit. Attempts over the limit are only counted, in
+    /// the same record as [anonymous ones](Self::anonymous_attempts), which lists the actors with the
+    /// most attempts.
     ///
-    /// Successes have no limit. An actor is a kind, an id and a tenant, whatever the address.
+    /// Successes have no limit. An actor is identified by kind, id and tenant, not by address.
     ///
-    /// With a limit, a client that floods hides its own further attempts at the same action, down to
-    /// their number. Without one, a client that may sign in can fill the table.
+    /// With a limit, a flood hides the same actor's further attempts at the same action except for
+    /// their count. Without one, a client that can log in can fill the table.
     pub fn actor_attempts(mut self, per_minute: NonZeroU32) -> Self {
         self.actor_attempts = Some(per_minute);
         self
     }
 
-    /// The most connections that audited work may use, in place of as many as the pool may have.
-    /// At least 1; on SQLite it is always 1.
+    /// The maximum number of connections for audited operations, at least 1. The default is the
+    /// pool's maximum. On SQLite it is always 1.
     pub fn max_connections(mut self, max: u32) -> Self {
         self.max_connections = Some(max);
         self
     }
 
-    /// Starts also on a database that would let changes go unaudited, and logs a warning for each
-    /// finding: for a developer's own machine, `development(cfg!(debug_assertions))`. Not where no record
-    /// could be written: with a schema that is missing or behind, or without rights to it.
+    /// Starts even if the database would allow unaudited changes, and logs a warning for each
+    /// finding: `development(cfg!(debug_assertions))` for a developer's machine. The start still
+    /// fails if records cannot be written: if the schema is missing or outdated, or the role lacks
+    /// privileges.
     pub fn development(mut self, development: bool) -> Self {
         self.development = development;
         self
     }
 
-    /// Tables that are guarded when the service starts, so that the database refuses to change
-    /// them without a record. On Postgres as SQL would name them (`accounting.entry`), and only
-    /// if this connection owns them; better is `SELECT accounting_audit.guard('accounting.entry')`
-    /// in the migration that makes the table.
+    /// Guards tables when the service starts: the database refuses to commit their changes without a
+    /// record. Names are as in SQL (`accounting.entry` on Postgres).
+    ///
+    /// On Postgres this works only if the connection's role owns the tables. Prefer
+    /// `SELECT accounting_audit.guard('accounting.entry')` in the migration that creates the table.
     pub fn guard<T: Into<String>>(mut self, tables: impl IntoIterator<Item = T>) -> Self {
         self.tables
             .guarded
@@ -164,35 +172,35 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         self
     }
 
-    /// A table whose changes need no record, and why. On Postgres, better in its migration:
-    /// `SELECT accounting_audit.exempt('accounting.job', 'why')`.
+    /// Exempts a table, whose changes need no record, for a reason. On Postgres, prefer
+    /// `SELECT accounting_audit.exempt('accounting.job', 'reason')` in the migration that creates it.
     pub fn exempt(mut self, table: impl Into<String>, reason: impl Into<String>) -> Self {
         self.tables.exempt.push((table.into(), reason.into()));
         self
     }
 
-    /// The schemas in which every table has to be guarded or exempt, in place of the connection's
-    /// current schema and the one that is named like the service. Postgres only.
+    /// The schemas in which every table has to be guarded or exempt. The default is the connection's
+    /// current schema and the one with the service's name. Postgres only.
     pub fn tables_in<T: Into<String>>(mut self, schemas: impl IntoIterator<Item = T>) -> Self {
         self.tables.schemas = schemas.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The role that the service connects as, for a [`check`](Self::check) by somebody else.
-    /// [`start`](Self::start) checks the one that it connects as itself. Postgres only.
+    /// The service's database role, for a [`check`](Self::check) through another role's connection.
+    /// [`start`](Self::start) checks the role of its own connection. Postgres only.
     pub fn app_role(mut self, role: impl Into<String>) -> Self {
         self.app_role = Some(role.into());
         self
     }
 
-    /// Brings the audit schema up to date, and guards and exempts the tables named here.
+    /// Migrates the audit schema, and guards and exempts the tables named here.
     ///
-    /// [`start`](Self::start) does it too where it may. Call this before the service's own
-    /// migrations if they call `guard()`, or from a deployment whose role may migrate.
+    /// [`start`](Self::start) does the same if its role has the privileges. Call this before the
+    /// service's own migrations if they call `guard()`, or in a deployment with a role of its own.
     ///
     /// # Errors
     ///
-    /// When a name is unusable, the database cannot be reached, or the schema cannot be migrated.
+    /// If a name is invalid, the database cannot be reached, or the schema cannot be migrated.
     pub async fn migrate(&self) -> Result<(), Error> {
         let schema = self.schema_name()?;
         let store = Store::open(self.pool.clone(), schema, Some(1))?;
@@ -202,20 +210,20 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         audited.apply(&self.tables).await?;
         connection.release();
         match store.create_partitions().await {
-            // Those of this month and the next ones were made with the schema, or by an earlier call.
+            // The migration, or an earlier call, created the partitions that are needed soon.
             Err(error @ Error::Locked { .. }) => store.warn_of_partitions(&error),
             done => done?,
         }
         Ok(())
     }
 
-    /// Gives `app`, the role that the service connects as, what it needs and nothing else, and
-    /// `reader`, if there is one, the views that compliance reads. Postgres only; call it as the
-    /// schema's owner.
+    /// Grants `app`, the service's database role, the privileges that it needs, and `reader` those on
+    /// the views for compliance; revokes all other privileges of both on the audit schema. Postgres
+    /// only, as the schema's owner.
     ///
     /// # Errors
     ///
-    /// When a role does not exist, or this connection may not grant.
+    /// If a role does not exist, or this connection's role may not grant.
     pub async fn grant(&self, app: Option<&str>, reader: Option<&str>) -> Result<(), Error> {
         let schema = self.schema_name()?;
         let store = Store::open(self.pool.clone(), schema, Some(1))?;
@@ -230,12 +238,12 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         Ok(())
     }
 
-    /// Looks for everything that would let a change be committed without its record, or a record
-    /// be changed.
+    /// Checks the database for everything that would allow a change to be committed without its
+    /// record, or a record to be changed.
     ///
     /// # Errors
     ///
-    /// When a name is unusable or the database cannot be asked.
+    /// If a name is invalid or the database cannot be queried.
     pub async fn check(&self) -> Result<Report, Error> {
         let schema = self.schema_name()?;
         let store = Store::open(self.pool.clone(), schema, Some(1))?;
@@ -248,11 +256,11 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         Ok(report)
     }
 
-    /// Who can still bypass what, and how that is found out.
+    /// Explains which roles can still bypass the guard, and how that would be detected.
     ///
     /// # Errors
     ///
-    /// When a name is unusable or the database cannot be asked.
+    /// If a name is invalid or the database cannot be queried.
     pub async fn explain(&self) -> Result<Explanation, Error> {
         let schema = self.schema_name()?;
         let store = Store::open(self.pool.clone(), schema, Some(1))?;
@@ -265,12 +273,14 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         Ok(explained)
     }
 
-    /// Brings the audit schema up to date if it has to and may, checks the database, and starts.
+    /// Migrates the audit schema if it is outdated and the role has the privileges, checks the
+    /// database, and starts.
     ///
     /// # Errors
     ///
-    /// When a name is unusable, the database cannot be reached, or the schema cannot be migrated;
-    /// [`Error::Unsafe`] when the database would let changes go unaudited, with each remedy.
+    /// If a name is invalid, the database cannot be reached, or the schema cannot be migrated.
+    /// [`Error::Unsafe`], with all findings and their remedies, if the database would allow unaudited
+    /// changes.
     pub async fn start(self) -> Result<Audit<DB>, Error> {
         let schema = self.schema_name()?;
         let store = Arc::new(Store::open(
@@ -282,7 +292,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         let mut audited = store.schema(&mut connection, &self.service);
         audited.bring_up_to_date(&self.tables).await?;
         connection.release();
-        // A dump holds the locks for hours; whether one is missing that is needed soon, the check says.
+        // A dump can hold the locks for hours. The check reports a partition that is missing soon.
         if let Err(error) = store.create_partitions().await {
             store.warn_of_partitions(&error);
         }
@@ -297,7 +307,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         for finding in &report.findings {
             tracing::warn!(
                 remedy = finding.remedy,
-                "{}; only warned of, as this is development",
+                "{}; only a warning, because this is development",
                 finding.message
             );
         }
@@ -317,7 +327,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         });
         tokio::spawn(summarise(Arc::downgrade(&core)));
         Ok(Audit {
-            work: Committer { core, store },
+            committer: Committer { core, store },
             pool: self.pool,
         })
     }
@@ -336,10 +346,11 @@ impl<DB: AuditDatabase> std::fmt::Debug for AuditBuilder<DB> {
 }
 
 impl<DB: AuditDatabase> Audit<DB> {
-    /// Auditing of `service` in the database of `pool`, not yet [started](AuditBuilder::start).
+    /// The options of auditing `service` in the database of `pool`, to be
+    /// [started](AuditBuilder::start).
     ///
-    /// Audited work runs on connections of its own, made through `pool` and as many as `pool`
-    /// may have (on SQLite one): count them when you size the database.
+    /// Audited operations use connections of their own, made with the options of `pool` and at most
+    /// as many as `pool` (one on SQLite). Add them to the number that the server has to accept.
     pub fn builder(pool: Pool<DB>, service: impl Into<String>) -> AuditBuilder<DB> {
         AuditBuilder {
             pool,

@@ -1,4 +1,4 @@
-//! What every part of one service's auditing shares, whichever database it is.
+//! The state that all parts of one service's auditing share, independent of the database.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Weak};
@@ -15,10 +15,10 @@ use crate::rate_limit::RateLimiter;
 use crate::record::{Actor, AuditRecord, Outcome, bound_record};
 use crate::store::AnyStore;
 
-/// How often the attempts over the rate limit are summarised in a record.
+/// The interval at which attempts over the rate limit are summarised in a record.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long the record of an attempt may take before it counts as lost.
+/// The timeout for writing the record of an attempt, after which it counts as lost.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -30,11 +30,11 @@ pub(crate) struct Core {
     pub(crate) client_addresses: Option<ClientAddresses>,
     pub(crate) observe_only: bool,
     pub(crate) grace: Duration,
-    /// How long a COMMIT may take to be answered.
+    /// The timeout of a COMMIT.
     pub(crate) commit_within: Duration,
     pub(crate) metrics: Metrics,
     pub(crate) rate_limiter: RateLimiter,
-    /// What must not be cut off, and what a shutdown waits for.
+    /// The operations that must not be cancelled. A shutdown waits for them.
     pub(crate) tasks: TaskTracker,
 }
 
@@ -80,11 +80,11 @@ impl Core {
         }
     }
 
-    /// Records an attempt that changed nothing, in a transaction of its own. What goes wrong
-    /// here changes no response; it is loud instead.
+    /// Records an attempt that changed nothing, in a transaction of its own. If this fails, the
+    /// record is logged at ERROR and the response does not change.
     ///
-    /// Answers with the id by which the attempt can be found, in the table or, if it was lost, in
-    /// the event; `None` if it was one of too many, and only counted.
+    /// Returns the id of the record in the table or, if it could not be written, in the log; `None`
+    /// if the attempt is over the rate limit and was only counted.
     pub(crate) async fn record_attempt(
         &self,
         operation: &Operation,
@@ -109,7 +109,7 @@ impl Core {
         Some(operation.id)
     }
 
-    /// As [`record_attempt`](Self::record_attempt), on a task of its own, which nobody waits for.
+    /// Like [`record_attempt`](Self::record_attempt), but in a background task.
     pub(crate) fn record_later(
         self: &Arc<Self>,
         operation: Operation,
@@ -127,7 +127,8 @@ impl Core {
         recorded
     }
 
-    /// Writes `record` in a transaction of its own, within [`ATTEMPT_TIMEOUT`], or says why not.
+    /// Writes `record` in a transaction of its own, within [`ATTEMPT_TIMEOUT`]. Returns an error
+    /// message without data of the database.
     pub(crate) async fn write_alone(&self, record: &AuditRecord) -> Result<(), String> {
         let records = std::slice::from_ref(record);
         match tokio::time::timeout(ATTEMPT_TIMEOUT, self.store.write(records)).await {
@@ -136,11 +137,11 @@ impl Core {
                 Err(kind(&error))
             }
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("it took too long".to_owned()),
+            Err(_) => Err("timeout".to_owned()),
         }
     }
 
-    /// Records that something sensitive was read.
+    /// Records a read of sensitive data.
     pub(crate) async fn record_read(
         &self,
         operation: &Operation,
@@ -157,23 +158,23 @@ impl Core {
         Ok(())
     }
 
-    /// Says that an attempt's record could not be stored, with the record itself.
+    /// Logs the record of an attempt that could not be stored.
     pub(crate) fn report_lost(&self, record: &AuditRecord, error: &str) {
         self.metrics.lost();
         let text = serde_json::to_string(record).unwrap_or_default();
         tracing::error!(
             audit.record = text,
             error,
-            "the audit record of an attempt could not be stored; this event is all that is left of it"
+            "the audit record of an attempt could not be stored; this event is its only copy"
         );
     }
 }
 
 impl Core {
-    /// Writes the summary of what was suppressed, if anything was. If it cannot be written, its
-    /// counts are kept for the next; at the `last` one the record itself is reported instead.
+    /// Writes the summary of the suppressed attempts, if there are any. If this fails, the counts
+    /// are added to the next summary; the `last` one is logged instead.
     pub(crate) async fn summarise(&self, last: bool) {
-        let _one_at_a_time = self.rate_limiter.one_summary_at_a_time().await;
+        let _lock = self.rate_limiter.one_summary_at_a_time().await;
         let Some(mut taken) = self.rate_limiter.take() else {
             return;
         };
@@ -194,13 +195,13 @@ impl Core {
             }
             Err(error) => tracing::error!(
                 error,
-                "the summary of suppressed attempts could not be written; the next one will hold its counts"
+                "the summary of suppressed attempts could not be written; the next one will contain its counts"
             ),
         }
     }
 }
 
-/// Summarises each minute until the auditing is dropped.
+/// Writes a summary each minute until `core` is dropped.
 pub(crate) async fn summarise(core: Weak<Core>) {
     loop {
         tokio::time::sleep(SUMMARY_INTERVAL).await;

@@ -147,6 +147,13 @@ pub enum Error {
     /// No transaction could be begun; nothing was done.
     #[error("no audit transaction could be begun ({})", kind(.0))]
     Begin(#[source] sqlx::Error),
+    /// [`Audit::transaction`](crate::Audit::transaction) was called inside an audited handler or
+    /// inside another `Audit::transaction`, and would wait for a second connection while its caller
+    /// holds one. Many of these at once would wait for each other.
+    #[error(
+        "Audit::transaction was called inside an audited operation, which may already hold a connection of the same pool: use the `tx` of that operation, or call it from a task of its own (tokio::spawn) if it has to be committed independently"
+    )]
+    NestedTransaction,
     /// The record was refused; the change was rolled back.
     #[error("the audit record was refused, so the change was rolled back ({})", kind(.0))]
     Record(#[source] sqlx::Error),
@@ -187,6 +194,31 @@ impl Error {
             Self::TransactionEnded
         } else {
             Self::Record(error)
+        }
+    }
+
+    /// Describes to a handler why the transaction could not begin, as the error of its statement.
+    pub(crate) fn of_begin(&self) -> sqlx::Error {
+        match self {
+            Self::Begin(sqlx::Error::PoolTimedOut) => sqlx::Error::PoolTimedOut,
+            Self::Begin(sqlx::Error::PoolClosed) => sqlx::Error::PoolClosed,
+            Self::Begin(sqlx::Error::WorkerCrashed) => sqlx::Error::WorkerCrashed,
+            Self::Begin(sqlx::Error::Io(error)) => {
+                sqlx::Error::Io(std::io::Error::new(error.kind(), self.to_string()))
+            }
+            other => sqlx::Error::Io(std::io::Error::other(other.to_string())),
+        }
+    }
+
+    /// The `error_type` of the attempt's record if an operation is not committed for this reason.
+    pub(crate) fn error_type(&self) -> &'static str {
+        match self {
+            Self::Begin(_) => "begin_failed",
+            Self::ObligationOpen { .. } => "obligation_open",
+            Self::TransactionEnded => "transaction_ended",
+            Self::Unaudited { .. } => "unaudited_change",
+            Self::Commit(_) => "commit_refused",
+            _ => "record_refused",
         }
     }
 

@@ -10,10 +10,10 @@ use uuid::Uuid;
 use crate::rate_limit::{LimitKey, RateLimiter};
 use crate::record::Actor;
 
-/// One audited operation: what all its records share.
+/// One audited operation: the fields that all its records share.
 #[derive(Clone, Debug)]
 pub(crate) struct Operation {
-    /// The id of its first record, and the name of its transaction.
+    /// The id of its first record.
     pub(crate) id: Uuid,
     pub(crate) occurred_at: Timestamp,
     pub(crate) actor: Actor,
@@ -24,11 +24,11 @@ pub(crate) struct Operation {
     pub(crate) details: serde_json::Map<String, serde_json::Value>,
     pub(crate) request: Option<RequestFacts>,
     pub(crate) trace: Option<TraceIds>,
-    /// What its attempt is limited by, if anything.
+    /// The rate limit that its attempt counts against, if any.
     pub(crate) limit: Option<Arc<LimitKey>>,
 }
 
-/// What the record keeps of the request.
+/// The fields of a record that describe its HTTP request.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestFacts {
     pub(crate) request_id: Option<String>,
@@ -37,7 +37,7 @@ pub(crate) struct RequestFacts {
     pub(crate) path: String,
     pub(crate) client_address: Option<String>,
     pub(crate) user_agent: Option<String>,
-    /// The fields that hold the first of several headers.
+    /// The fields that contain the first of several headers.
     pub(crate) repeated: Vec<&'static str>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct TraceIds {
 }
 
 impl TraceIds {
-    /// Those of the span that is active now.
+    /// The ids of the active span.
     pub(crate) fn current() -> Option<Self> {
         let context = opentelemetry::Context::current();
         let span = context.span();
@@ -60,7 +60,8 @@ impl TraceIds {
     }
 }
 
-/// Now, as finely as Postgres stores it: a finer time could never be compared again.
+/// The current time in microseconds, the precision of Postgres: a finer time would not be equal
+/// to its stored value.
 pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)

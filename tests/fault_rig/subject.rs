@@ -94,7 +94,7 @@ async fn work(
         }
         Mode::Nested => {
             for line in 2..6 {
-                let mut savepoint = tx.connection().begin().await?;
+                let mut savepoint = tx.connection().await?.begin().await?;
                 sqlx::query(INSERT)
                     .bind(&job.key)
                     .bind(line)

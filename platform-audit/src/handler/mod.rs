@@ -1,7 +1,7 @@
 //! What `#[audited]` and `#[audit_exempt]` turn a handler into.
 
+mod body;
 mod call;
-mod caller;
 mod run;
 
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! The bodies of audited handlers: begin, body, record, commit.
+//! Runs audited handlers: body, record, commit, and only then the response.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::caller::{Body, abandoned, abandoned_as, detach_on_drop, until_abandoned};
+use super::body::{detach_on_drop, run_body};
 use super::{Audited, Call};
 use crate::action::AuditedAction;
 use crate::error::Error;
@@ -16,10 +16,9 @@ use crate::record::Outcome;
 use crate::request::problem;
 use crate::request::{AuditedRequest, Caller, State};
 use crate::store::{AuditDatabase, Store};
-use crate::transaction::AuditTx;
-use crate::transaction::{CommitOutcome, Committer};
+use crate::transaction::{AuditTx, Committer, NotCommitted, inside};
 
-/// Runs the body of a handler that changes state: begin, body, record, commit.
+/// Runs the body of a handler that changes state: body, record, commit.
 pub async fn run<M, DB, R, F>(call: Call<M>, resource_id: Option<String>, body: F) -> Audited<M>
 where
     M: AuditedAction,
@@ -42,15 +41,19 @@ where
         );
         return Audited::new(problem::misconfigured());
     };
-    let work = Committer { core, store };
+    let committer = Committer { core, store };
     let response = detach_on_drop(&request, operation.limit.clone(), |caller| {
         let request = Arc::clone(&request);
-        async move { change(&work, &request, operation, body, caller).await }
+        async move {
+            let id = operation.id;
+            let ended = change(&committer, operation, body, caller).await;
+            respond(&request, id, ended)
+        }
     });
     Audited::new(response.await)
 }
 
-/// Runs the body of a handler that reads what is sensitive: body, record, and only then answer.
+/// Runs the body of a handler that reads sensitive data: body, record, and only then the response.
 pub async fn run_read<M, R, F>(call: Call<M>, resource_id: Option<String>, body: F) -> Audited<M>
 where
     M: AuditedAction,
@@ -65,94 +68,66 @@ where
     operation.resource_id = resource_id;
     let response = detach_on_drop(&request, operation.limit.clone(), |caller| {
         let request = Arc::clone(&request);
-        async move { read(&request, &operation, body, caller).await }
+        async move {
+            let ended = read(&request, &operation, body, caller).await;
+            respond(&request, operation.id, ended)
+        }
     });
     Audited::new(response.await)
 }
 
+/// The response to an operation that was not committed, and the record of its attempt.
+type Failed = (Response, Option<Uuid>);
+
+/// Stores how the operation ended, and names its record in the response.
+fn respond(request: &AuditedRequest, id: Uuid, ended: Result<Response, Failed>) -> Response {
+    let (state, response, record_id) = match ended {
+        Ok(response) => (State::Committed, response, Some(id)),
+        Err((response, record_id)) => (State::NotCommitted(record_id), response, record_id),
+    };
+    *request.state() = state;
+    problem::named(response, record_id)
+}
+
 async fn change<DB, R, F>(
-    work: &Committer<DB>,
-    request: &AuditedRequest,
+    committer: &Committer<DB>,
     operation: Operation,
     body: F,
     mut caller: watch::Receiver<Caller>,
-) -> Response
+) -> Result<Response, Failed>
 where
     DB: AuditDatabase,
     R: IntoResponse,
     F: for<'a> FnOnce(&'a mut AuditTx<DB>) -> BoxFuture<'a, R> + Send + 'static,
 {
-    let id = operation.id;
-    let committed = |response: Response| {
-        *request.state() = State::Committed;
-        problem::named(response, Some(id))
-    };
-    // `recorded` is where the attempt can be found, if anywhere.
-    let failed = |recorded: Option<Uuid>, response: Response| {
-        *request.state() = State::NotCommitted(recorded);
-        problem::named(response, recorded)
-    };
-    let core = &work.core;
-    // Cut off, the connection is closed, so that no open transaction is left on it.
-    let begun = tokio::select! {
-        biased;
-        status = abandoned(&mut caller, core.grace) => {
-            let error_type = abandoned_as(status);
-            let recorded = core.record_attempt(&operation, Outcome::TimedOut, status, error_type).await;
-            return failed(recorded, problem::timed_out(recorded));
+    let Committer { core, store } = committer;
+    let mut tx = AuditTx::new(Arc::clone(store), operation);
+    let running = inside(store, async { body(&mut tx).await });
+    let not_committed = match run_body(running, &mut caller, core.grace).await {
+        Ok(response) => {
+            let status = response.status().as_u16();
+            match committer.commit(tx, Some(status)).await {
+                Ok(()) => return Ok(response),
+                Err(not_committed) => not_committed,
+            }
         }
-        begun = work.store.begin(id) => begun,
-    };
-    let mut tx = match begun {
-        Ok(transaction) => AuditTx::new(transaction, operation),
-        Err(error) => {
-            tracing::error!(record_id = %id, action = %operation.action, %error, "an audited request could not begin");
-            // That it waits for a connection too is no reason to let the client wait for it.
-            let (error_type, answer): (_, fn(_) -> _) = match error {
-                Error::ObligationOpen { .. } => ("obligation_open", problem::blocked),
-                _ => ("begin_failed", problem::not_begun),
-            };
-            let recorded = core.record_later(operation, Outcome::Failed, Some(503), error_type);
-            return failed(recorded, answer(recorded));
-        }
-    };
-    let body = until_abandoned(async { body(&mut tx).await }, &mut caller, core.grace).await;
-    match body {
-        Body::Answered(response) => {
-            let status = response.status();
-            let outcome = Outcome::of_status(status);
-            if outcome != Outcome::Success {
-                let recorded = work
-                    .roll_back(tx, outcome, Some(status.as_u16()), status.as_str())
+        Err(failure) => match tx.take_begin_error() {
+            // The handler's failure is a consequence of it.
+            Some(error) => committer.not_begun(tx, error, Some(503)),
+            None => {
+                let record_id = committer
+                    .roll_back(tx, failure.outcome, failure.status, &failure.error_type)
                     .await;
-                return failed(recorded, response);
+                return Err((failure.into_response(record_id), record_id));
             }
-            match work.commit(tx, Some(status.as_u16())).await {
-                CommitOutcome::Committed => committed(response),
-                // What it did until then may be committed, without a record.
-                CommitOutcome::RolledBack(Error::TransactionEnded, recorded) => {
-                    core.metrics.violation();
-                    failed(recorded, problem::ended(recorded))
-                }
-                CommitOutcome::RolledBack(_, recorded) => {
-                    failed(recorded, problem::not_committed(recorded))
-                }
-                CommitOutcome::Unknown(_) => failed(Some(id), problem::unknown(id)),
-            }
-        }
-        Body::Panicked => {
-            let recorded = work
-                .roll_back(tx, Outcome::Panicked, Some(500), "panic")
-                .await;
-            failed(recorded, problem::panicked(recorded))
-        }
-        Body::Abandoned(status) => {
-            let recorded = work
-                .roll_back(tx, Outcome::TimedOut, status, abandoned_as(status))
-                .await;
-            failed(recorded, problem::timed_out(recorded))
-        }
+        },
+    };
+    let NotCommitted { error, record_id } = not_committed;
+    if matches!(error, Error::TransactionEnded) {
+        // What the handler did before may be committed, without a record.
+        core.metrics.violation();
     }
+    Err((problem::not_committed(&error, record_id), record_id))
 }
 
 async fn read<R, F>(
@@ -160,51 +135,33 @@ async fn read<R, F>(
     operation: &Operation,
     body: F,
     mut caller: watch::Receiver<Caller>,
-) -> Response
+) -> Result<Response, Failed>
 where
     R: IntoResponse,
     F: FnOnce() -> BoxFuture<'static, R> + Send + 'static,
 {
     let core = &request.core;
-    let failed = |recorded: Option<Uuid>, response: Response| {
-        *request.state() = State::NotCommitted(recorded);
-        problem::named(response, recorded)
-    };
-    match until_abandoned(async { body().await }, &mut caller, core.grace).await {
-        Body::Answered(response) => {
-            let status = response.status();
-            let outcome = Outcome::of_status(status);
-            if outcome != Outcome::Success {
-                let recorded = core
-                    .record_attempt(operation, outcome, Some(status.as_u16()), status.as_str())
+    match run_body(async { body().await }, &mut caller, core.grace).await {
+        Ok(response) => match core.record_read(operation, response.status()).await {
+            Ok(()) => Ok(response),
+            Err(error) => {
+                tracing::error!(record_id = %operation.id, action = %operation.action, %error, "the response is withheld, because the audit record of the read could not be written");
+                let record_id = core
+                    .record_attempt(operation, Outcome::Failed, Some(500), error.error_type())
                     .await;
-                return failed(recorded, response);
+                Err((problem::not_committed(&error, record_id), record_id))
             }
-            match core.record_read(operation, status).await {
-                Ok(()) => {
-                    *request.state() = State::Committed;
-                    problem::named(response, Some(operation.id))
-                }
-                Err(error) => {
-                    tracing::error!(record_id = %operation.id, action = %operation.action, %error, "what was read is withheld, as its audit record could not be written");
-                    let recorded = core
-                        .record_attempt(operation, Outcome::Failed, Some(500), "record_refused")
-                        .await;
-                    failed(recorded, problem::not_committed(recorded))
-                }
-            }
-        }
-        Body::Panicked => {
-            let recorded = core
-                .record_attempt(operation, Outcome::Panicked, Some(500), "panic")
+        },
+        Err(failure) => {
+            let record_id = core
+                .record_attempt(
+                    operation,
+                    failure.outcome,
+                    failure.status,
+                    &failure.error_type,
+                )
                 .await;
-            failed(recorded, problem::panicked(recorded))
-        }
-        Body::Abandoned(status) => {
-            let recorded = core
-                .record_attempt(operation, Outcome::TimedOut, status, abandoned_as(status))
-                .await;
-            failed(recorded, problem::timed_out(recorded))
+            Err((failure.into_response(record_id), record_id))
         }
     }
 }

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 use super::AuditService;
 use crate::core::Core;
 
-/// Puts the [request guard](crate::layer) around a router; made by [`Audit::layer`](crate::Audit::layer).
+/// The [audit layer](crate::layer) of a router. [`Audit::layer`](crate::Audit::layer) returns it.
 #[derive(Clone, Debug)]
 pub struct AuditLayer {
     core: Arc<Core>,

@@ -12,14 +12,14 @@ use crate::record::{Actor, Outcome};
 use crate::request::problem::{self, named};
 use crate::request::{AuditedRequest, Caller, State};
 
-/// What the guard answers.
+/// What the layer responds.
 pub(super) enum Decision {
     Now(Response),
-    /// Once the attempt is recorded.
+    /// After the attempt is recorded.
     AfterRecording(BoxFuture<'static, Response>),
 }
 
-/// Decides by the table of [`guard`](crate::layer).
+/// Decides by the table in [`layer`](crate::layer).
 pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decision {
     let status = response.status();
     let succeeded = Outcome::of_status(status) == Outcome::Success;
@@ -28,10 +28,9 @@ pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decis
         State::NotCommitted(_) if succeeded => false,
         State::NotCommitted(recorded) => return Decision::Now(named(response, *recorded)),
         State::Running { caller, limit } => {
-            // A time-out, most likely: the task rolls back unless it is committing already, and
-            // records what became of it under the id that is named here, unless it is one of too
-            // many.
-            caller.send_replace(Caller::AnsweredWithout(status));
+            // Probably a timeout. The operation rolls back unless it is already committing, and
+            // records how it ended under the id named here, unless it is over the rate limit.
+            caller.send_replace(Caller::RespondedWithout(status));
             if !succeeded {
                 let admitted = request.core.rate_limiter.admits(limit.as_deref());
                 let recorded = admitted.then_some(request.record_id());
@@ -40,8 +39,8 @@ pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decis
             false
         }
         State::Reached { spec, actor, trace } => {
-            // Its body has not run. To where one signs in, an extractor leads whom it does not know.
-            let outcome = if is_led_elsewhere(status) {
+            // Its body has not run. An extractor may redirect unknown users to a login page.
+            let outcome = if is_redirect(status) {
                 Outcome::Denied
             } else {
                 Outcome::of_status(status)
@@ -63,11 +62,11 @@ pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decis
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
             );
             let entry = request.catalogued();
-            // A handler of any method may stand beside one of axum's for this method, of which nothing
-            // is known.
+            // A handler for any method may share the route with an axum handler for this method,
+            // which the catalogue does not contain.
             let is_certain = entry.as_ref().is_some_and(|entry| entry.method != ANY);
             match entry.map(|entry| entry.requirement) {
-                // Also where a layer answered in place of the handler.
+                // Also if a layer responded in place of the handler.
                 Some(Requirement::Exempt(_)) if !succeeded || is_certain => {
                     return Decision::Now(response);
                 }
@@ -83,33 +82,34 @@ pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decis
     Decision::Now(violation(request, response, untouched))
 }
 
-/// Whether the client is to go on at another address.
-fn is_led_elsewhere(status: StatusCode) -> bool {
+/// Whether the client is redirected to another address.
+fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301..=303 | 307 | 308)
 }
 
-/// How a request ended that got no answer from what is inside the guard.
+/// Why the service inside the layer returned no response.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unanswered {
-    HungUp,
-    /// Whoever catches it outside may answer.
+    /// The client disconnected.
+    Disconnected,
+    /// A layer outside may catch the panic and respond.
     Panicked,
-    /// With an error that something outside turns into an answer.
+    /// With an error that a layer outside turns into a response.
     Failed,
 }
 
-/// Records the attempt if an audited handler was reached and did not begin.
+/// Records the attempt if an audited handler was reached and its body did not start.
 pub(super) fn unanswered(request: &Arc<AuditedRequest>, ended: Unanswered) {
     let operation = match &*request.state() {
         State::Reached { spec, actor, trace } => {
             attempt(request, spec, actor.clone(), trace.clone())
         }
-        // Running: the task records it. Anything else: nothing audited was reached, or it ended.
+        // Running: the operation records it. Otherwise no audited handler was reached, or it ended.
         _ => return,
     };
     let (outcome, status, error_type) = match ended {
         Unanswered::Panicked => (Outcome::Panicked, Some(500), "panic"),
-        Unanswered::HungUp => (Outcome::Failed, None, "client_disconnected"),
+        Unanswered::Disconnected => (Outcome::Failed, None, "client_disconnected"),
         Unanswered::Failed => (Outcome::Failed, None, "service_failed"),
     };
     let core = Arc::clone(&request.core);
@@ -124,7 +124,7 @@ pub(super) fn unanswered(request: &Arc<AuditedRequest>, ended: Unanswered) {
         }
         Err(_) => core.report_lost(
             &core.record(&operation, outcome, status),
-            "no runtime is left",
+            "the runtime is shutting down",
         ),
     }
 }
@@ -139,8 +139,8 @@ fn attempt(
     request.operation(spec, actor.unwrap_or_else(Actor::anonymous), trace)
 }
 
-/// Records the attempt on a task of its own, so that a client that hangs up now does not undo
-/// it, and then answers.
+/// Records the attempt in a task of its own, so that a client that disconnects now does not cancel
+/// it, and then responds.
 fn record(
     request: &Arc<AuditedRequest>,
     operation: Operation,
@@ -166,7 +166,7 @@ fn violation(request: &AuditedRequest, response: Response, untouched: bool) -> R
     let what = if untouched {
         "a state-changing request succeeded in a handler that is neither audited nor exempt"
     } else {
-        "a request was answered with success although its audited handler committed nothing"
+        "a request received a success response although its audited handler committed nothing"
     };
     tracing::error!(
         method = %request.method,

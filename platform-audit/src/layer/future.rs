@@ -10,15 +10,15 @@ use super::decision::{self, Unanswered};
 use crate::request::AuditedRequest;
 
 pin_project! {
-    /// The guarded request's future.
+    /// The future of [`AuditService`](super::AuditService).
     pub struct AuditFuture<F> {
         #[pin]
         inner: F,
-        // Gone once the request was judged, or where another guard judges.
+        // `None` once the layer has decided, or if another layer decides.
         request: Option<Arc<AuditedRequest>>,
-        // Whether what is inside has the control; if it does not give it back, it has panicked.
+        // True while `inner` is polled. If it stays true, `inner` has panicked.
         running: bool,
-        // The attempt being recorded before the answer leaves.
+        // Records the attempt before the response is returned.
         recording: Option<BoxFuture<'static, Response>>,
     }
 
@@ -28,7 +28,7 @@ pin_project! {
             if let Some(request) = this.request.take() {
                 let ended = match *this.running {
                     true => Unanswered::Panicked,
-                    false => Unanswered::HungUp,
+                    false => Unanswered::Disconnected,
                 };
                 decision::unanswered(&request, ended);
             }
@@ -37,7 +37,7 @@ pin_project! {
 }
 
 impl<F> AuditFuture<F> {
-    pub(super) fn guarding(inner: F, request: Arc<AuditedRequest>) -> Self {
+    pub(super) fn deciding(inner: F, request: Arc<AuditedRequest>) -> Self {
         Self {
             inner,
             request: Some(request),
@@ -69,14 +69,13 @@ where
             *this.running = true;
             let polled = this.inner.poll(cx);
             *this.running = false;
-            let answer = ready!(polled);
+            let result = ready!(polled);
             let Some(request) = this.request.take() else {
-                return Poll::Ready(answer.map(R::into_response));
+                return Poll::Ready(result.map(R::into_response));
             };
-            let response = match answer {
+            let response = match result {
                 Ok(response) => response.into_response(),
-                // Nothing to judge, and nothing to answer with: what turns the error into an
-                // answer is outside.
+                // There is no response to decide about: a layer outside turns the error into one.
                 Err(error) => {
                     decision::unanswered(&request, Unanswered::Failed);
                     return Poll::Ready(Err(error));

@@ -1,23 +1,24 @@
-//! The request guard: no successful answer to a state change without its audit record.
+//! The audit layer: no success response to a state change without its audit record.
 //!
 //! Add it with `.layer(audit.layer())` **inside** the telemetry layer, so that records carry the
-//! request's trace id, and outside everything that may refuse a request (body limits, time-outs,
-//! authentication), so that those refusals are recorded too.
+//! request's trace id, and outside all layers that may reject a request (body limits, timeouts,
+//! authentication), so that rejections are recorded, too.
 //!
-//! | the request ends with | and the audited handler | the guard |
+//! | the request ends with | and the audited handler | the layer |
 //! |---|---|---|
-//! | success, unsafe method | committed its record | lets it pass |
-//! | success, unsafe method | never ran, or did not commit | answers 500, an ERROR event, `audit.violations` + 1 |
-//! | success, unsafe method | is exempt | lets it pass |
-//! | failure | rolled back and recorded the attempt | lets it pass |
-//! | failure, or a redirect | never ran: one of its extractors refused | records the attempt, lets it pass |
-//! | failure, unsafe method | never ran: a layer refused, on a route of [`routing`](crate::routing) | records the attempt, lets it pass |
-//! | 404 or 405 | there is none | lets it pass |
-//! | safe method | is not audited | lets it pass |
+//! | success, unsafe method | committed its record | passes the response on |
+//! | success, unsafe method | never ran, or did not commit | responds 500, emits an ERROR event, adds 1 to `audit.violations` |
+//! | success, unsafe method | is exempt | passes it on |
+//! | failure | rolled back and recorded the attempt | passes it on |
+//! | failure, or a redirect | never ran: one of its extractors rejected the request | records the attempt, passes it on |
+//! | failure, unsafe method | never ran: a layer rejected the request, on a route of [`routing`](crate::routing) | records the attempt, passes it on |
+//! | 404 or 405 | does not exist | passes it on |
+//! | safe method | is not audited | passes it on |
 //!
-//! An answer that has a record names it in `Audit-Record-Id`. Failures of nobody known are recorded
-//! one by one up to a [limit](crate::AuditBuilder::anonymous_attempts), and then counted. With
-//! [`observe_only`](crate::AuditBuilder::observe_only) the guard reports and lets pass.
+//! A response whose request has a record names it in `Audit-Record-Id`. Failures of anonymous
+//! clients are recorded one by one up to a [limit](crate::AuditBuilder::anonymous_attempts), and
+//! counted beyond it. With [`observe_only`](crate::AuditBuilder::observe_only) the layer reports
+//! violations and passes the responses on.
 
 mod audit_layer;
 mod decision;

@@ -9,7 +9,7 @@ use super::AuditFuture;
 use crate::core::Core;
 use crate::request::{AuditedRequest, Handle, State};
 
-/// The [request guard](crate::layer) around `S`.
+/// The service of the [audit layer](crate::layer) around `S`.
 #[derive(Clone, Debug)]
 pub struct AuditService<S> {
     pub(super) inner: S,
@@ -31,11 +31,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if let Some(Handle(outer)) = request.extensions().get::<Handle>() {
-            // Two guards of one `Audit` would each miss what the other saw: the outer one judges.
+            // Of two layers of one `Audit`, only the outer one decides.
             if Arc::ptr_eq(&outer.core, &self.core) {
                 return AuditFuture::transparent(self.inner.call(request));
             }
-            // That of another one has another store, so what is inside is this one's to judge.
+            // The layer of another `Audit` has another store, so this one takes over.
             *outer.state() = State::Elsewhere;
         }
         let (mut parts, body) = request.into_parts();
@@ -45,6 +45,6 @@ where
         }
         parts.extensions.insert(Handle(Arc::clone(&audited)));
         let request = Request::from_parts(parts, body);
-        AuditFuture::guarding(self.inner.call(request), audited)
+        AuditFuture::deciding(self.inner.call(request), audited)
     }
 }

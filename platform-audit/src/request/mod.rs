@@ -1,4 +1,4 @@
-//! What the guard, the handler and the routing tell each other about one request.
+//! The state of one request, shared by the audit layer, the handler and the typed router.
 
 pub(crate) mod problem;
 
@@ -24,70 +24,72 @@ use crate::record::{Actor, ActorKind};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// One request under the guard; a handle to it travels in the request's extensions.
+/// One request inside the audit layer. A [`Handle`] to it is in the request's extensions.
 #[derive(Debug)]
 pub(crate) struct AuditedRequest {
     pub(crate) core: Arc<Core>,
-    /// Minted before anything happens, so that any answer can name it.
-    /// Of the call that is, or will be, at work.
+    /// The id of the first record of the current call. It is made before anything else happens, so
+    /// that every response can name it.
     record_id: Mutex<Uuid>,
     pub(crate) method: Method,
     occurred_at: Timestamp,
     uri: Uri,
     request_id: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
-    /// Of which of these the client sent several, so that a record says that the others are not in it.
+    /// The fields whose header the client sent more than once. The record names them as truncated.
     repeated: Vec<&'static str>,
     client_address: Option<IpAddr>,
-    /// The template as matched, known to the guard when it is inside the router, else told by what is.
+    /// The matched route template. The layer knows it if it is inside the router; otherwise the
+    /// typed router or the handler sets it.
     route: OnceLock<String>,
-    /// What the innermost router told that the request came through.
+    /// The catalogue of the innermost typed router that the request reached.
     catalogue: Mutex<Option<MountedCatalogue>>,
     state: Mutex<State>,
 }
 
-/// What the typed router says of its routes; travels in the request's extensions.
+/// The catalogue of a typed router's routes, in the request's extensions.
 #[derive(Clone, Debug)]
 pub(crate) struct MountedCatalogue {
     pub(crate) catalogue: Arc<Catalogue>,
-    /// The part of a route that belongs to routers outside of it.
+    /// The prefix under which the router is nested.
     pub(crate) outside: Option<NestedPath>,
 }
 
-/// How far an audited handler got.
+/// The progress of a request's audited handler.
 #[derive(Debug)]
 pub(crate) enum State {
-    /// A guard of another `Audit`, inside this one, has taken it over.
+    /// The layer of another `Audit`, inside this one, has taken the request over.
     Elsewhere,
-    /// No audited handler was reached; who acts, if that was known outside the guard.
+    /// No audited handler was reached. The actor, if it is known outside the layer.
     Untouched(Option<Actor>),
-    /// An audited handler was reached, and one of its extractors is at work or refused.
+    /// An audited handler was reached. One of its extractors is running, or has rejected the
+    /// request.
     Reached {
         spec: ActionSpec,
         actor: Option<Actor>,
         trace: Option<TraceIds>,
     },
-    /// Its body runs, to its end even if nobody waits for it, and then records how it ended.
+    /// The handler's body is running. It runs to its end even if the client disconnects, and then
+    /// records how it ended.
     Running {
         caller: watch::Sender<Caller>,
-        /// What its attempt would be limited by.
+        /// The rate limit that its attempt would count against.
         limit: Option<Arc<LimitKey>>,
     },
-    /// It committed, with its record.
+    /// It was committed with its record.
     Committed,
-    /// It ended without a commit, or with one whose outcome is unknown; under which id it was
-    /// recorded, if it was.
+    /// It was not committed, or the outcome is unknown. The id of its record, if there is one.
     NotCommitted(Option<Uuid>),
 }
 
-/// What has become of the request that waits for a running handler.
+/// Whether a caller still waits for the running handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
     Waiting,
-    /// The client hung up, or something between the guard and the handler stopped waiting.
+    /// The client disconnected, or a layer between the audit layer and the handler stopped waiting.
     Gone,
-    /// The request was answered with this status without the handler.
-    AnsweredWithout(StatusCode),
+    /// The client received this status without the handler.
+    RespondedWithout(StatusCode),
 }
 
 #[derive(Clone, Debug)]
@@ -129,20 +131,20 @@ impl AuditedRequest {
         request
     }
 
-    /// Work that no HTTP request asked for, such as a test that calls a handler.
+    /// For a handler that is called without an HTTP request, as in a test.
     pub(crate) fn without_request(core: Arc<Core>) -> Self {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = Method::POST;
         Self::new(core, &parts)
     }
 
-    /// Keeps who acts, in case the request is refused before its handler can ask.
+    /// Stores the actor, in case the request is rejected before its handler determines it.
     pub(crate) fn note_actor(&self, parts: &Parts) {
         let actor = self.actor(parts);
         *self.state() = State::Untouched(actor);
     }
 
-    /// Who acts as far as is known outside the handler.
+    /// The actor as known outside the handler.
     pub(crate) fn noted_actor(&self) -> Option<Actor> {
         match &*self.state() {
             State::Untouched(actor) => actor.clone(),
@@ -150,18 +152,18 @@ impl AuditedRequest {
         }
     }
 
-    /// Keeps the route and the catalogue if `extensions` know them.
+    /// Stores the route and the catalogue if `extensions` contain them.
     pub(crate) fn learn_route(&self, extensions: &Extensions) {
         if let Some(matched) = extensions.get::<MatchedPath>() {
             self.route.get_or_init(|| matched.as_str().to_owned());
         }
-        if let Some(told) = extensions.get::<MountedCatalogue>() {
-            *lock(&self.catalogue) = Some(told.clone());
+        if let Some(mounted) = extensions.get::<MountedCatalogue>() {
+            *lock(&self.catalogue) = Some(mounted.clone());
         }
     }
 
-    /// An audited handler was reached. What calls it again in the same request, to try once more,
-    /// does work of its own, which has a record of its own.
+    /// Called when an audited handler is reached. If a layer retries it within the same request,
+    /// each call is an operation with a record of its own.
     pub(crate) fn reached(&self, spec: ActionSpec, actor: Option<Actor>, trace: Option<TraceIds>) {
         let reached = State::Reached { spec, actor, trace };
         let before = std::mem::replace(&mut *self.state(), reached);
@@ -170,7 +172,7 @@ impl AuditedRequest {
         }
     }
 
-    /// The id of the first record of the call that is at work.
+    /// The id of the current call's first record.
     pub(crate) fn record_id(&self) -> Uuid {
         *lock(&self.record_id)
     }
@@ -179,26 +181,26 @@ impl AuditedRequest {
         lock(&self.state)
     }
 
-    /// What the typed router knows of the route, although no handler was reached.
+    /// The typed router's catalogue entry of the route, even if no handler was reached.
     pub(crate) fn catalogued(&self) -> Option<CatalogueEntry> {
-        let told = lock(&self.catalogue).clone()?;
+        let mounted = lock(&self.catalogue).clone()?;
         let route = self.route.get()?;
-        let outside = told.outside.as_ref().map_or("", NestedPath::as_str);
+        let outside = mounted.outside.as_ref().map_or("", NestedPath::as_str);
         let path = match route.strip_prefix(outside.trim_end_matches('/')) {
-            // A nested `/` answers at the prefix itself.
+            // A nested `/` matches the prefix itself.
             Some("") => "/",
             Some(path) => path,
             None => route,
         };
-        told.catalogue.find(&self.method, path).cloned()
+        mounted.catalogue.find(&self.method, path).cloned()
     }
 
-    /// The route's template, for events: it holds no data of the client's.
+    /// The route template, for events. It contains no data of the client.
     pub(crate) fn route(&self) -> &str {
         self.route.get().map_or("", |route| route)
     }
 
-    /// A operation of work of this request.
+    /// An operation of this request.
     pub(crate) fn operation(
         &self,
         spec: &ActionSpec,
@@ -234,9 +236,10 @@ impl AuditedRequest {
         }
     }
 
-    /// Who acts, by what authenticated the request or by the service's [`ActorSource`](crate::ActorSource).
+    /// The actor, from the layer that authenticated the request or from the service's
+    /// [`ActorSource`](crate::ActorSource).
     pub(crate) fn actor(&self, parts: &Parts) -> Option<Actor> {
-        // Whoever says that nobody is known has not said who acts.
+        // An anonymous actor does not override a source that knows one.
         let is_known = |actor: &Actor| actor.kind != ActorKind::Anonymous && !actor.id.is_empty();
         let known = parts.extensions.get::<Actor>().cloned().filter(is_known);
         let noted = || self.noted_actor();

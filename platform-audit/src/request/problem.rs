@@ -1,4 +1,4 @@
-//! The answers that the toolkit itself gives: RFC 9457 problem details without internals.
+//! The toolkit's own responses: RFC 9457 problem details without internals.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -6,10 +6,12 @@ use problem_details::ProblemDetails;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::error::Error;
+
 /// The response header that names the audit record of the request.
 pub(crate) const RECORD_ID: HeaderName = HeaderName::from_static("audit-record-id");
 
-/// The request header that holds the actor's reason.
+/// The request header with the actor's reason.
 pub(crate) const REASON: HeaderName = HeaderName::from_static("audit-reason");
 
 #[derive(Debug, Serialize)]
@@ -97,36 +99,31 @@ pub(crate) fn panicked(id: Option<Uuid>) -> Response {
     )
 }
 
-pub(crate) fn not_committed(id: Option<Uuid>) -> Response {
-    problem(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "The change could not be committed; nothing was changed.",
-        id,
-    )
-}
-
-pub(crate) fn ended(id: Option<Uuid>) -> Response {
-    problem(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "The request failed, because its handler ended the transaction by itself; some of the change may have been made.",
-        id,
-    )
-}
-
-pub(crate) fn not_begun(id: Option<Uuid>) -> Response {
-    problem(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "The database cannot be reached now; nothing was changed.",
-        id,
-    )
-}
-
-pub(crate) fn blocked(id: Option<Uuid>) -> Response {
-    problem(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "The service takes no changes now, as an earlier one has no audit record; nothing was changed.",
-        id,
-    )
+/// An operation that was not committed, or whose outcome is unknown.
+pub(crate) fn not_committed(error: &Error, id: Option<Uuid>) -> Response {
+    let (status, detail) = match error {
+        Error::Begin(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The database cannot be reached now; nothing was changed.",
+        ),
+        Error::ObligationOpen { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The service accepts no changes now, because an earlier one has no audit record; nothing was changed.",
+        ),
+        Error::OutcomeUnknown { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The connection to the database was lost while the change was being committed. It was made if and only if the audit record named here exists.",
+        ),
+        Error::TransactionEnded => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The request failed, because its handler ended the transaction by itself; some of the change may have been made.",
+        ),
+        _ => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The change could not be committed; nothing was changed.",
+        ),
+    };
+    problem(status, detail, id)
 }
 
 pub(crate) fn timed_out(id: Option<Uuid>) -> Response {
@@ -134,13 +131,5 @@ pub(crate) fn timed_out(id: Option<Uuid>) -> Response {
         StatusCode::GATEWAY_TIMEOUT,
         "The request took too long; nothing was changed.",
         id,
-    )
-}
-
-pub(crate) fn unknown(id: Uuid) -> Response {
-    problem(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "The connection to the database was lost while the change was being committed. It was made if and only if the audit record named here exists.",
-        Some(id),
     )
 }

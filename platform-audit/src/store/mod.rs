@@ -28,7 +28,7 @@ pub(crate) use dialect::Dialect;
 pub(crate) use maintenance::{maintain, sessions};
 pub(crate) use name::schema_name;
 pub(crate) use schema::{Schema, Tables};
-pub(crate) use transaction::{CommitError, Transaction};
+pub(crate) use transaction::Transaction;
 
 use crate::error::Error;
 use crate::record::AuditRecord;

@@ -13,24 +13,14 @@ use crate::record::AuditRecord;
 #[derive(Debug)]
 pub(crate) struct Transaction<DB: AuditDatabase> {
     connection: Connection<DB>,
-    /// Its name, where the database gives it none.
+    /// The id of its first record. On SQLite, obligations are resolved by it.
     token: Uuid,
 }
 
-/// Why a transaction with its records was not committed.
-pub(crate) enum CommitError {
-    /// The records were refused; it is to be rolled back.
-    Record(Error),
-    /// The commit was refused; it is to be rolled back.
-    Commit(sqlx::Error),
-    /// The connection was lost, and only the database knows.
-    Unknown(sqlx::Error),
-}
-
 impl<DB: AuditDatabase> Store<DB> {
-    /// Begins a transaction named by `token`, on a connection that turns out to be alive: BEGIN
-    /// is the liveness test, so a stale connection costs nothing but a try. A server that vanished without
-    /// a word answers nothing at all: one that was heard before has less time for it.
+    /// Begins a transaction on a live connection. BEGIN is the liveness test: a stale connection is
+    /// closed and another one taken. A connection that was used before has less time to respond,
+    /// because its server may have vanished without closing it.
     pub(crate) async fn begin(&self, token: Uuid) -> Result<Transaction<DB>, Error> {
         loop {
             let mut connection = self.connections.lend().await.map_err(Error::Begin)?;
@@ -50,7 +40,7 @@ impl<DB: AuditDatabase> Store<DB> {
                     self.refuse_open_obligation(&mut connection).await?;
                     return Ok(Transaction { connection, token });
                 }
-                // Each stale connection is discarded, so this ends at a fresh one.
+                // Each stale connection is closed, so this ends at a fresh one.
                 Err(error) if reused && connection_failed(&error) => {
                     connection.close();
                 }
@@ -64,27 +54,26 @@ impl<DB: AuditDatabase> Store<DB> {
 
     /// Writes `records` as the last statement of `transaction`, and commits.
     ///
-    /// They are last on purpose: after an earlier error in the transaction they fail (Postgres
-    /// 25P02), whereas sqlx 0.9 reports the COMMIT of such a transaction as done.
+    /// They are the last statement because it fails after an earlier error in the transaction
+    /// (Postgres 25P02), whereas sqlx 0.9 reports the COMMIT of such a transaction as successful.
     pub(crate) async fn commit(
         &self,
         transaction: &mut Transaction<DB>,
         records: &[AuditRecord],
-    ) -> Result<(), CommitError> {
+    ) -> Result<(), Error> {
         let token = transaction.token;
         let connection = &mut *transaction.connection;
         if DB::TransactionManager::get_transaction_depth(connection) != 1 {
-            return Err(CommitError::Record(Error::TransactionEnded));
+            return Err(Error::TransactionEnded);
         }
         self.write_in_transaction(connection, token, records)
-            .await
-            .map_err(CommitError::Record)?;
+            .await?;
         DB::TransactionManager::commit(connection)
             .await
-            .map_err(CommitError::of_commit)
+            .map_err(|error| commit_error(error, token))
     }
 
-    /// Whether the server of an ended transaction takes writes.
+    /// Whether the server of an ended transaction accepts writes.
     pub(crate) async fn is_writable(
         &self,
         transaction: &mut Transaction<DB>,
@@ -137,8 +126,8 @@ impl<DB: AuditDatabase> Store<DB> {
     }
 }
 
-/// Whether the database itself says that it did not do it. A pooler tells of a server that was lost
-/// meanwhile as of an internal (XX) or system error (58).
+/// Whether the database itself refused. Poolers report a server that was lost meanwhile as an
+/// internal (XX) or system error (58).
 fn is_refusal(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(refused) = error else {
         return false;
@@ -148,12 +137,14 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     !connection_failed(error) && !code.is_some_and(|code| is_of_a_pooler(&code))
 }
 
-impl CommitError {
-    fn of_commit(error: sqlx::Error) -> Self {
-        if is_refusal(&error) {
-            Self::Commit(error)
-        } else {
-            Self::Unknown(error)
+/// Why a COMMIT failed, and whether it is certain that nothing was committed.
+fn commit_error(error: sqlx::Error, record_id: Uuid) -> Error {
+    if is_refusal(&error) {
+        Error::unaudited(error).unwrap_or_else(Error::Commit)
+    } else {
+        Error::OutcomeUnknown {
+            record_id,
+            source: error,
         }
     }
 }
@@ -163,7 +154,7 @@ impl<DB: AuditDatabase> Transaction<DB> {
         &mut self.connection
     }
 
-    /// Rolls back, savepoints that were left open too.
+    /// Rolls back, including savepoints that were left open.
     pub(crate) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
         while DB::TransactionManager::get_transaction_depth(&self.connection) > 0 {
             DB::TransactionManager::rollback(&mut self.connection).await?;
@@ -171,12 +162,12 @@ impl<DB: AuditDatabase> Transaction<DB> {
         Ok(())
     }
 
-    /// Gives the connection back, on which the transaction has ended.
+    /// Returns the connection to the pool. Its transaction must have ended.
     pub(crate) fn release(self) {
         self.connection.release();
     }
 
-    /// Closes the connection, which makes the database roll back.
+    /// Closes the connection, so that the database rolls back.
     pub(crate) fn close(self) {
         self.connection.close();
     }

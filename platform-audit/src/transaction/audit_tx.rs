@@ -1,8 +1,10 @@
-//! The transaction that is lent to audited work.
+//! The transaction that an audited operation uses.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use futures_util::TryFutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use serde::Serialize;
@@ -12,28 +14,40 @@ use uuid::Uuid;
 
 use crate::auditable::Auditable;
 use crate::core::Core;
+use crate::error::Error;
 use crate::operation::Operation;
 use crate::record::{
     Actor, AuditRecord, Change, Outcome, RecordBuilder, as_value, bound_record, created, deleted,
     updated,
 };
-use crate::store::{AuditDatabase, Transaction};
+use crate::store::{AuditDatabase, Store, Transaction};
 
 /// Declares the struct once; its database defaults to Postgres where that is compiled in.
 macro_rules! declare {
     ($($default:tt)*) => {
         /// A database transaction that cannot be committed without its audit record.
         ///
-        /// It is lent to the work as `&mut AuditTx`: what begins, records, commits and rolls back
-        /// is the toolkit. It is an sqlx executor (`.execute(&mut *tx)`); for savepoints and for
-        /// libraries that want a connection there is [`connection`](AuditTx::connection).
+        /// Handlers and closures borrow it as `&mut AuditTx`; the toolkit begins, records, commits
+        /// and rolls back. It is an sqlx executor (`.execute(&mut *tx)`). Savepoints, and libraries
+        /// that expect a connection, use [`connection`](AuditTx::connection).
+        ///
+        /// The transaction begins with the first statement. Until then it holds no connection and
+        /// no lock, so validate and call other services before the first statement: a connection
+        /// that waits for a slow HTTP response is missing from the pool meanwhile.
+        ///
+        /// If the transaction cannot begin, for example because no connection is free, that
+        /// statement and all later ones fail, the toolkit responds 503, and the attempt is recorded.
         ///
         /// Each call of [`created`](AuditTx::created), [`updated`](AuditTx::updated),
-        /// [`deleted`](AuditTx::deleted) and [`record`](AuditTx::record) makes one record;
-        /// without any, one record of the action itself is made. All of them are written in one
-        /// statement, as the last before COMMIT.
+        /// [`deleted`](AuditTx::deleted) and [`record`](AuditTx::record) adds one record. Without
+        /// any, one record of the action itself is written. All records are written by one
+        /// statement, the last before COMMIT.
         pub struct AuditTx<DB: AuditDatabase $($default)*> {
-            transaction: Transaction<DB>,
+            store: Arc<Store<DB>>,
+            /// `None` until the first statement.
+            transaction: Option<Transaction<DB>>,
+            /// Why the transaction could not begin.
+            begin_error: Option<Error>,
             operation: Operation,
             builders: Vec<RecordBuilder>,
         }
@@ -45,9 +59,11 @@ declare!(= sqlx::Postgres);
 declare!();
 
 impl<DB: AuditDatabase> AuditTx<DB> {
-    pub(crate) fn new(transaction: Transaction<DB>, operation: Operation) -> Self {
+    pub(crate) fn new(store: Arc<Store<DB>>, operation: Operation) -> Self {
         Self {
-            transaction,
+            store,
+            transaction: None,
+            begin_error: None,
             operation,
             builders: Vec::new(),
         }
@@ -71,7 +87,7 @@ impl<DB: AuditDatabase> AuditTx<DB> {
         self.builder(T::RESOURCE, resource.resource_id(), changes);
     }
 
-    /// Records that the work concerned a resource, without its fields.
+    /// Records that the operation concerned a resource, without its fields.
     pub fn record(
         &mut self,
         resource_type: impl Into<Cow<'static, str>>,
@@ -80,32 +96,81 @@ impl<DB: AuditDatabase> AuditTx<DB> {
         self.builder(resource_type, resource_id.to_string(), BTreeMap::new())
     }
 
-    /// Keeps `value` under `name` in the details of every record of this work, and of its
-    /// attempt should it fail.
+    /// Adds `value` as `name` to the details of every record of this operation, and to the record
+    /// of its attempt if it fails.
     pub fn details(&mut self, name: impl Into<String>, value: impl Serialize) {
         self.operation.details.insert(name.into(), as_value(value));
     }
 
-    /// Says why, in place of the request's `Audit-Reason`.
+    /// Sets the reason, in place of the request's `Audit-Reason`.
     pub fn reason(&mut self, reason: impl Into<String>) {
         self.operation.reason = Some(reason.into());
     }
 
-    /// Who acts.
+    /// The actor of this operation.
     pub fn actor(&self) -> &Actor {
         &self.operation.actor
     }
 
-    /// The id of the first record of this work, which the client sees as `Audit-Record-Id`.
+    /// The id of this operation's first record, which clients receive as `Audit-Record-Id`.
     pub fn record_id(&self) -> Uuid {
         self.operation.id
     }
 
-    /// The connection itself, inside the transaction: `connection().begin()` makes a savepoint.
+    /// The connection, inside the transaction, which begins now if it has not yet:
+    /// `tx.connection().await?.begin()` makes a savepoint.
     ///
-    /// Work that ends the transaction through it (`COMMIT`, `ROLLBACK`) is refused its record.
-    pub fn connection(&mut self) -> &mut DB::Connection {
-        self.transaction.connection()
+    /// If the handler ends the transaction through it (`COMMIT`, `ROLLBACK`), the record is refused
+    /// and the request fails.
+    ///
+    /// # Errors
+    ///
+    /// If the transaction cannot begin: [`sqlx::Error::PoolTimedOut`] if no connection became free
+    /// in time, otherwise mostly [`sqlx::Error::Io`]. Every later call fails, too.
+    ///
+    /// # Cancellation safety
+    ///
+    /// If the future is dropped, the transaction has either begun or not; the next statement finds
+    /// out.
+    pub async fn connection(&mut self) -> sqlx::Result<&mut DB::Connection> {
+        if self.begin_error.is_none()
+            && let Err(error) = self.begin().await
+        {
+            self.begin_error = Some(error);
+        }
+        match (&self.begin_error, &mut self.transaction) {
+            (None, Some(transaction)) => Ok(transaction.connection()),
+            (Some(error), _) => Err(error.of_begin()),
+            (None, None) => Err(sqlx::Error::BeginFailed),
+        }
+    }
+
+    /// Begins the transaction if it has not begun yet.
+    async fn begin(&mut self) -> Result<(), Error> {
+        if self.transaction.is_none() {
+            self.transaction = Some(self.store.begin(self.operation.id).await?);
+        }
+        Ok(())
+    }
+
+    /// The transaction for its last statements.
+    ///
+    /// # Errors
+    ///
+    /// If it could not begin, now or earlier.
+    pub(crate) async fn transaction(&mut self) -> Result<&mut Transaction<DB>, Error> {
+        if let Some(error) = self.begin_error.take() {
+            return Err(error);
+        }
+        self.begin().await?;
+        self.transaction
+            .as_mut()
+            .ok_or(Error::Begin(sqlx::Error::BeginFailed))
+    }
+
+    /// Why the transaction could not begin, if it was tried in vain.
+    pub(crate) fn take_begin_error(&mut self) -> Option<Error> {
+        self.begin_error.take()
     }
 
     fn builder(
@@ -126,7 +191,7 @@ impl<DB: AuditDatabase> AuditTx<DB> {
         &mut self.builders[last]
     }
 
-    /// The records of this work's success.
+    /// The records of this operation's success.
     pub(crate) fn take_records(&mut self, core: &Core, status: Option<u16>) -> Vec<AuditRecord> {
         let builders = std::mem::take(&mut self.builders);
         if let Some(first) = builders.first() {
@@ -152,22 +217,19 @@ impl<DB: AuditDatabase> AuditTx<DB> {
         records
     }
 
-    /// Ends the lending: the transaction, and the operation as its attempt would be recorded.
-    pub(crate) fn into_parts(self) -> (Transaction<DB>, Operation) {
+    /// The transaction, if it has begun, and the operation as its attempt is recorded.
+    pub(crate) fn into_parts(self) -> (Option<Transaction<DB>>, Operation) {
         let Self {
             transaction,
             mut operation,
             builders,
+            ..
         } = self;
         if let Some(first) = builders.into_iter().next() {
             operation.resource_type = Some(first.resource_type);
             operation.resource_id = Some(first.resource_id);
         }
         (transaction, operation)
-    }
-
-    pub(crate) fn transaction(&mut self) -> &mut Transaction<DB> {
-        &mut self.transaction
     }
 }
 
@@ -202,7 +264,10 @@ macro_rules! executor {
                 'c: 'e,
                 E: 'q + Execute<'q, $database>,
             {
-                self.connection().fetch_many(query)
+                Box::pin(
+                    async move { Ok(self.connection().await?.fetch_many(query)) }
+                        .try_flatten_stream(),
+                )
             }
 
             fn fetch_optional<'e, 'q: 'e, E>(
@@ -213,7 +278,7 @@ macro_rules! executor {
                 'c: 'e,
                 E: 'q + Execute<'q, $database>,
             {
-                self.connection().fetch_optional(query)
+                Box::pin(async move { self.connection().await?.fetch_optional(query).await })
             }
 
             fn prepare_with<'e>(
@@ -224,7 +289,9 @@ macro_rules! executor {
             where
                 'c: 'e,
             {
-                self.connection().prepare_with(sql, parameters)
+                Box::pin(
+                    async move { self.connection().await?.prepare_with(sql, parameters).await },
+                )
             }
 
             fn describe<'e>(
@@ -234,7 +301,7 @@ macro_rules! executor {
             where
                 'c: 'e,
             {
-                self.connection().describe(sql)
+                Box::pin(async move { self.connection().await?.describe(sql).await })
             }
         }
     };

@@ -1,6 +1,7 @@
-//! How an audited operation ends: record and commit together, or roll back and record the attempt.
+//! How an audited operation ends: commit with its records, or roll back and record the attempt.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -8,20 +9,18 @@ use super::AuditTx;
 use crate::core::Core;
 use crate::error::Error;
 use crate::record::Outcome;
-use crate::store::{AuditDatabase, CommitError, Store};
+use crate::store::{AuditDatabase, Store};
 
-/// How long a roll-back may take before the connection is closed instead: it has to wait for
-/// the statement that the work was cut off in.
-const ROLLBACK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long a rollback may take before the connection is closed instead. It has to wait for the
+/// statement that was cancelled.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How a commit ended.
-pub(crate) enum CommitOutcome {
-    /// The change and its records are stored.
-    Committed,
-    /// Neither is; under which id the attempt was recorded, if it was.
-    RolledBack(Error, Option<Uuid>),
-    /// Both or neither, and only the database knows.
-    Unknown(Error),
+/// Why an operation was not committed, or may not have been.
+pub(crate) struct NotCommitted {
+    pub(crate) error: Error,
+    /// The record of the attempt, unless it was over the rate limit. If the outcome is unknown,
+    /// the record that exists if and only if the operation was committed.
+    pub(crate) record_id: Option<Uuid>,
 }
 
 /// Commits and rolls back the operations of one store. Cheap to clone.
@@ -40,81 +39,100 @@ impl<DB: AuditDatabase> Clone for Committer<DB> {
 }
 
 impl<DB: AuditDatabase> Committer<DB> {
-    /// Writes the records of `tx` and commits. Must not be cut in two.
-    pub(crate) async fn commit(&self, mut tx: AuditTx<DB>, status: Option<u16>) -> CommitOutcome {
+    /// Writes the records of `tx` and commits. Must not be cancelled.
+    pub(crate) async fn commit(
+        &self,
+        mut tx: AuditTx<DB>,
+        status: Option<u16>,
+    ) -> Result<(), NotCommitted> {
         let records = tx.take_records(&self.core, status);
         let first = &records[0];
-        let committing = self.store.commit(tx.transaction(), &records);
-        let committed = tokio::time::timeout(self.core.commit_within, committing).await;
-        let silent = |_| {
-            Err(CommitError::Unknown(
-                std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
-            ))
+        let transaction = match tx.transaction().await {
+            Ok(transaction) => transaction,
+            Err(error) => return Err(self.not_begun(tx, error, status)),
         };
-        let (error, error_type) = match committed.unwrap_or_else(silent) {
+        let committing = self.store.commit(transaction, &records);
+        let committed = tokio::time::timeout(self.core.commit_within, committing).await;
+        let timed_out = |_| {
+            Err(Error::OutcomeUnknown {
+                record_id: first.id,
+                source: std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
+            })
+        };
+        let error = match committed.unwrap_or_else(timed_out) {
             Ok(()) => {
                 tracing::debug!(target: "platform_audit::commit", record_id = %first.id, action = %first.action, records = records.len(), "audited");
                 self.core.metrics.committed(records.len());
-                tx.into_parts().0.release();
-                return CommitOutcome::Committed;
+                if let (Some(transaction), _) = tx.into_parts() {
+                    transaction.release();
+                }
+                return Ok(());
             }
-            Err(CommitError::Unknown(source)) => {
-                let error = Error::OutcomeUnknown {
-                    record_id: first.id,
-                    source,
-                };
-                tracing::error!(record_id = %first.id, action = %first.action, %error, "an audited commit ended without an answer");
-                self.core.metrics.unknown();
-                tx.into_parts().0.close();
-                return CommitOutcome::Unknown(error);
-            }
-            Err(CommitError::Record(error)) => {
-                tracing::error!(record_id = %first.id, action = %first.action, %error, "the change was rolled back, as its audit record could not be written");
-                let error_type = match error {
-                    Error::TransactionEnded => "transaction_ended",
-                    _ => "record_refused",
-                };
-                (error, error_type)
-            }
-            Err(CommitError::Commit(source)) => {
-                let error = Error::unaudited(source).unwrap_or_else(Error::Commit);
-                tracing::error!(record_id = %first.id, action = %first.action, %error, "the database refused the commit");
-                let error_type = match error {
-                    Error::Unaudited { .. } => "unaudited_change",
-                    _ => "commit_refused",
-                };
-                (error, error_type)
-            }
+            Err(error) => error,
         };
-        let attempt = self
-            .roll_back(tx, Outcome::Failed, Some(500), error_type)
+        let message = match &error {
+            Error::OutcomeUnknown { .. } => "an audited commit received no response",
+            Error::Commit(_) | Error::Unaudited { .. } => "the database refused the commit",
+            _ => "the change was rolled back, because its audit record could not be written",
+        };
+        tracing::error!(record_id = %first.id, action = %first.action, %error, "{message}");
+        if let Error::OutcomeUnknown { record_id, .. } = error {
+            self.core.metrics.unknown();
+            if let (Some(transaction), _) = tx.into_parts() {
+                transaction.close();
+            }
+            return Err(NotCommitted {
+                error,
+                record_id: Some(record_id),
+            });
+        }
+        let record_id = self
+            .roll_back(tx, Outcome::Failed, Some(500), error.error_type())
             .await;
-        CommitOutcome::RolledBack(error, attempt)
+        Err(NotCommitted { error, record_id })
     }
 
-    /// Rolls back, gives the connection back, and records the attempt: in this order, so that
-    /// a pool without a free connection cannot wait for itself. Answers as
-    /// [`Core::record_attempt`] does.
+    /// Records the attempt of an operation whose transaction could not begin, without waiting for
+    /// it: the record may need the connection that was not to be had, and the client need not wait.
+    pub(crate) fn not_begun(
+        &self,
+        tx: AuditTx<DB>,
+        error: Error,
+        status: Option<u16>,
+    ) -> NotCommitted {
+        let (_, operation) = tx.into_parts();
+        tracing::error!(record_id = %operation.id, action = %operation.action, %error, "the transaction of an audited operation could not begin");
+        let status = status.and(Some(503));
+        let record_id =
+            self.core
+                .record_later(operation, Outcome::Failed, status, error.error_type());
+        NotCommitted { error, record_id }
+    }
+
+    /// Rolls back, returns the connection, and records the attempt: in this order, so that a pool
+    /// without a free connection cannot wait for itself. Returns what [`Core::record_attempt`]
+    /// returns.
     pub(crate) async fn roll_back(
         &self,
-        mut tx: AuditTx<DB>,
+        tx: AuditTx<DB>,
         outcome: Outcome,
         status: Option<u16>,
         error_type: &str,
     ) -> Option<Uuid> {
-        let ending = async {
-            tx.transaction().roll_back().await?;
-            // Or else it would fail all that comes, until it reaches its age.
-            match outcome {
-                Outcome::Failed => self.store.is_writable(tx.transaction()).await,
-                _ => Ok(true),
-            }
-        };
-        let usable = tokio::time::timeout(ROLLBACK_TIMEOUT, ending).await;
         let (transaction, operation) = tx.into_parts();
-        match usable {
-            Ok(Ok(true)) => transaction.release(),
-            Ok(Ok(false) | Err(_)) | Err(_) => transaction.close(),
+        if let Some(mut transaction) = transaction {
+            let ending = async {
+                transaction.roll_back().await?;
+                // A connection to a standby would fail every operation until it reaches its age.
+                match outcome {
+                    Outcome::Failed => self.store.is_writable(&mut transaction).await,
+                    _ => Ok(true),
+                }
+            };
+            match tokio::time::timeout(ROLLBACK_TIMEOUT, ending).await {
+                Ok(Ok(true)) => transaction.release(),
+                Ok(Ok(false) | Err(_)) | Err(_) => transaction.close(),
+            }
         }
         self.core
             .record_attempt(&operation, outcome, status, error_type)

@@ -126,7 +126,7 @@ async fn a_savepoint_left_open_gets_no_record() {
         .audit
         .transaction(Actor::system("job"), "entry.cheat", async |tx: &mut Tx| {
             insert(tx, &Entry::new(1)).await?;
-            std::mem::forget(sqlx::Connection::begin(tx.connection()).await?);
+            std::mem::forget(sqlx::Connection::begin(tx.connection().await?).await?);
             Ok::<_, Failure>(())
         })
         .await;

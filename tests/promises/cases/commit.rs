@@ -367,7 +367,7 @@ async fn savepoints_of_the_work_stay_inside_the_transaction() {
         .audit
         .transaction(Actor::system("job"), "entry.nest", async |tx: &mut Tx| {
             insert(tx, &Entry::new(1)).await?;
-            let mut inner = sqlx::Connection::begin(tx.connection()).await?;
+            let mut inner = sqlx::Connection::begin(tx.connection().await?).await?;
             sqlx::query(
                 "INSERT INTO entry (id, amount, iban, record_id) VALUES ('inner', 1, '', '')",
             )

@@ -2,6 +2,7 @@
 
 mod append_only;
 mod attempts;
+mod begin;
 mod cancel;
 mod catalogue;
 mod closed;

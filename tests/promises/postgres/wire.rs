@@ -90,6 +90,28 @@ async fn many_records_of_one_call_take_one_statement() {
     );
 }
 
+/// It records the attempt, in one statement.
+#[tokio::test]
+async fn a_handler_that_fails_before_its_first_statement_begins_no_transaction() {
+    #[platform_audit::audited(action = "entry.validate")]
+    async fn validate(_tx: &mut super::cases::Tx) -> axum::http::StatusCode {
+        axum::http::StatusCode::UNPROCESSABLE_ENTITY
+    }
+    let database = database().await;
+    let wire = Wire::before(database.url()).await;
+    let url = wire.through(database.url());
+    let route = platform_audit::routing::post(validate);
+    let service = Service::on(database, &url, |b| b, |r| r.route("/validate", route)).await;
+    for _ in 0..3 {
+        wire.reset();
+        let answer = service.post("/validate").send().await.unwrap();
+        assert_eq!(answer.status(), 422);
+        assert_eq!(service.record_of(&answer).await.outcome, Outcome::Invalid);
+    }
+    let begun = seen(&wire).iter().filter(|it| *it == "BEGIN").count();
+    assert_eq!(begun, 0, "{:?}", seen(&wire));
+}
+
 #[tokio::test]
 async fn a_request_costs_no_more_round_trips_at_full_load() {
     let (service, wire) = behind_a_wire().await;
