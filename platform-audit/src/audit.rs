@@ -99,9 +99,9 @@ impl<DB: AuditDatabase> Audit<DB> {
     /// stopped: attempts that end later are not recorded.
     ///
     /// An operation may run for [`abandoned_after`](crate::AuditBuilder::abandoned_after) (30
-    /// seconds by default), and then be [committed](crate::AuditBuilder::commit_within) or recorded.
-    /// Allow that much time (`platform_observability::Serve::hook_timeout` is 5 seconds by default),
-    /// or shorten the former.
+    /// seconds by default), and then be [committed](crate::AuditBuilder::commit_within) or
+    /// recorded. Allow that much time (`platform_observability::Serve::hook_timeout` is 5 seconds
+    /// by default), or shorten the former.
     pub async fn shutdown(&self) {
         let tasks = &self.committer.core.tasks;
         tasks.close();

@@ -68,8 +68,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// readings through the page, and the rate limits of attempts use it.
     ///
     /// The default, and the fallback if `source` returns `None`, is the connection's peer (axum's
-    /// `ConnectInfo<SocketAddr>`), which may be a proxy. Do not trust headers that a client can set:
-    /// `platform_observability::http::TrustedProxies` evaluates only those of your proxies.
+    /// `ConnectInfo<SocketAddr>`), which may be a proxy. Do not trust headers that a client can
+    /// set: `platform_observability::http::TrustedProxies` evaluates only those of your proxies.
     ///
     /// ```
     /// # #[cfg(feature = "postgres")]
@@ -114,8 +114,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         self
     }
 
-    /// How many attempts of anonymous clients are recorded one by one, per minute, action and client
-    /// address (the /64 prefix for IPv6), with a burst of the same size. The default is 30.
+    /// How many attempts of anonymous clients are recorded one by one, per minute, action and
+    /// client address (the /64 prefix for IPv6), with a burst of the same size. The default is 30.
     ///
     /// Attempts over the limit are only counted: in one record per minute of the action
     /// `attempt.suppress`, and in
@@ -131,9 +131,9 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     }
 
     /// How many attempts of a known actor are recorded one by one, per minute and action, with a
-    /// burst of the same size. The default is no limit. Attempts over the limit are only counted, in
-    /// the same record as [anonymous ones](Self::anonymous_attempts), which lists the actors with the
-    /// most attempts.
+    /// burst of the same size. The default is no limit. Attempts over the limit are only counted,
+    /// in the same record as [anonymous ones](Self::anonymous_attempts), which lists the actors
+    /// with the most attempts.
     ///
     /// Successes have no limit. An actor is identified by kind, id and tenant, not by address.
     ///
@@ -160,8 +160,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         self
     }
 
-    /// Guards tables when the service starts: the database refuses to commit their changes without a
-    /// record. Names are as in SQL (`accounting.entry` on Postgres).
+    /// Guards tables when the service starts: the database refuses to commit their changes without
+    /// a record. Names are as in SQL (`accounting.entry` on Postgres).
     ///
     /// On Postgres this works only if the connection's role owns the tables. Prefer
     /// `SELECT accounting_audit.guard('accounting.entry')` in the migration that creates the table.
@@ -173,14 +173,15 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     }
 
     /// Exempts a table, whose changes need no record, for a reason. On Postgres, prefer
-    /// `SELECT accounting_audit.exempt('accounting.job', 'reason')` in the migration that creates it.
+    /// `SELECT accounting_audit.exempt('accounting.job', 'reason')` in the migration that creates
+    /// it.
     pub fn exempt(mut self, table: impl Into<String>, reason: impl Into<String>) -> Self {
         self.tables.exempt.push((table.into(), reason.into()));
         self
     }
 
-    /// The schemas in which every table has to be guarded or exempt. The default is the connection's
-    /// current schema and the one with the service's name. Postgres only.
+    /// The schemas in which every table has to be guarded or exempt. The default is the
+    /// connection's current schema and the one with the service's name. Postgres only.
     pub fn tables_in<T: Into<String>>(mut self, schemas: impl IntoIterator<Item = T>) -> Self {
         self.tables.schemas = schemas.into_iter().map(Into::into).collect();
         self
@@ -217,9 +218,9 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         Ok(())
     }
 
-    /// Grants `app`, the service's database role, the privileges that it needs, and `reader` those on
-    /// the views for compliance; revokes all other privileges of both on the audit schema. Postgres
-    /// only, as the schema's owner.
+    /// Grants `app`, the service's database role, the privileges that it needs, and `reader` those
+    /// on the views for compliance; revokes all other privileges of both on the audit schema.
+    /// Postgres only, as the schema's owner.
     ///
     /// # Errors
     ///
@@ -279,8 +280,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// # Errors
     ///
     /// If a name is invalid, the database cannot be reached, or the schema cannot be migrated.
-    /// [`Error::Unsafe`], with all findings and their remedies, if the database would allow unaudited
-    /// changes.
+    /// [`Error::Unsafe`], with all findings and their remedies, if the database would allow
+    /// unaudited changes.
     pub async fn start(self) -> Result<Audit<DB>, Error> {
         let schema = self.schema_name()?;
         let store = Arc::new(Store::open(

@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 /// An argument of a statement.
 ///
-/// Where the driver is Postgres' own, each goes as what its column is. As text, the server would look up
-/// how to read it anew for each record, which took a twentieth of the transaction's work.
+/// With the Postgres driver, each is sent as its column's type. As text, the server would look up
+/// the conversion again for each record, which took a twentieth of the transaction's time.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub enum Argument<'a> {
@@ -14,7 +14,7 @@ pub enum Argument<'a> {
     Uuid(Uuid),
     /// Text that is JSON.
     Json(&'a str),
-    /// Of whole microseconds.
+    /// With a precision of microseconds.
     Time(Timestamp),
     /// An HTTP status code.
     Status(Option<u16>),
@@ -27,7 +27,7 @@ impl<'a> From<&'a str> for Argument<'a> {
 }
 
 impl<'a> Argument<'a> {
-    /// As text, which each database reads where the statement says what it is; `None` is NULL.
+    /// As text, which the statement converts to the column's type; `None` is NULL.
     pub(super) fn text(self) -> Option<Cow<'a, str>> {
         match self {
             Self::Text(text) => text.map(Cow::Borrowed),
@@ -49,7 +49,7 @@ mod postgres {
 
     use super::Argument;
 
-    /// Microseconds from 1970 to 2000, from which Postgres counts.
+    /// Microseconds from 1970 to 2000, the epoch of Postgres.
     const EPOCH: i64 = 946_684_800_000_000;
 
     impl Type<Postgres> for Argument<'_> {
@@ -60,7 +60,7 @@ mod postgres {
 
     impl Encode<'_, Postgres> for Argument<'_> {
         fn produces(&self) -> Option<PgTypeInfo> {
-            // Of pg_type, where the built-in types have the same numbers in each database.
+            // From pg_type: built-in types have the same oids in each database.
             let oid = match self {
                 Self::Text(_) => return None,
                 Self::Uuid(_) => 2950,
@@ -76,7 +76,7 @@ mod postgres {
                 Self::Text(Some(text)) => buffer.extend_from_slice(text.as_bytes()),
                 Self::Uuid(id) => buffer.extend_from_slice(id.as_bytes()),
                 Self::Json(json) => {
-                    // The version of jsonb's binary form.
+                    // The version of jsonb's binary format.
                     buffer.push(1);
                     buffer.extend_from_slice(json.as_bytes());
                 }

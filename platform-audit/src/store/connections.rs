@@ -7,23 +7,23 @@ use sqlx::{Connection as _, Pool, SqlSafeStr};
 use super::{AuditDatabase, Dialect};
 use crate::error::Error;
 
-/// The connections that audited work runs on, apart from the service's pool.
+/// The connections of audited operations, separate from the service's pool.
 ///
-/// sqlx's pool asks the server once more each time a connection is given back, and by default
-/// also each time one is taken; and it may hand out a connection on which a cancelled `begin`
-/// left a transaction open. Connections that only this crate touches need neither question,
-/// which leaves four round trips for a request, and no open transaction can come from elsewhere.
+/// sqlx's pool makes a round trip each time a connection is returned, and by default another one
+/// before it is acquired; and it may return a connection on which a cancelled `begin` left a
+/// transaction open. Connections that only this crate uses need neither check, so a request makes
+/// four round trips.
 pub(crate) struct Connections<DB: AuditDatabase> {
     pool: managed::Pool<Manager<DB>>,
-    /// How long the service's pool waits for a connection.
+    /// The acquire timeout of the service's pool.
     acquire_timeout: Duration,
 }
 
-/// How long a connection that was used before may take to answer, before another one is taken.
+/// The timeout for the first response on a reused connection, after which another one is tried.
 const STALE: Duration = Duration::from_secs(5);
 
-/// Makes connections through the service's own pool, so that its options and its
-/// `after_connect` hold for them too, and keeps them.
+/// Creates connections through the service's own pool, so that its options and its
+/// `after_connect` apply to them, too.
 pub(crate) struct Manager<DB: AuditDatabase> {
     pool: Pool<DB>,
     dialect: Dialect,
@@ -40,8 +40,8 @@ impl<DB: AuditDatabase> Connections<DB> {
         let options = pool.options();
         let max = match dialect {
             Dialect::Postgres => max_connections.unwrap_or_else(|| options.get_max_connections()),
-            // SQLite has one writer at a time: waiting for it in a queue is fair and quick,
-            // waiting in the database's busy handler is neither.
+            // SQLite has one writer at a time. Waiting in the pool's queue is fair and quick;
+            // waiting in SQLite's busy handler is neither.
             Dialect::Sqlite => 1,
         };
         let timeout = options.get_acquire_timeout();
@@ -69,7 +69,7 @@ impl<DB: AuditDatabase> Connections<DB> {
             .map_err(|error| Error::Store(sqlx::Error::Configuration(Box::new(error))))
     }
 
-    /// Waits for a free connection, or makes one.
+    /// Waits for a free connection, or creates one.
     pub(crate) async fn lend(&self) -> Result<Connection<DB>, sqlx::Error> {
         match self.pool.get().await {
             Ok(object) => Ok(Connection {
@@ -82,7 +82,7 @@ impl<DB: AuditDatabase> Connections<DB> {
         }
     }
 
-    /// How long a connection may take to begin a transaction.
+    /// The timeout for beginning a transaction on a connection.
     pub(crate) fn patience(&self, reused: bool) -> Duration {
         if reused {
             self.acquire_timeout.min(STALE)
@@ -91,11 +91,10 @@ impl<DB: AuditDatabase> Connections<DB> {
         }
     }
 
-    /// Closes the connections that are idle for longer than the service's pool allows.
+    /// Closes the connections that have been idle for longer than the service's pool allows.
     pub(crate) fn close_idle(&self) {
         let manager = self.pool.manager();
-        self.pool
-            .retain(|_, metrics| !manager.is_worn_out(&metrics));
+        self.pool.retain(|_, metrics| !manager.is_expired(&metrics));
     }
 }
 
@@ -112,7 +111,7 @@ impl<DB: AuditDatabase> managed::Manager for Manager<DB> {
     type Error = sqlx::Error;
 
     async fn create(&self) -> Result<DB::Connection, sqlx::Error> {
-        // Each request has room for this, with all that it takes to connect: boxed, it is a pointer.
+        // Boxed, because it is large and part of the future of each request.
         Box::pin(self.connect()).await
     }
 
@@ -121,8 +120,8 @@ impl<DB: AuditDatabase> managed::Manager for Manager<DB> {
         _connection: &mut DB::Connection,
         metrics: &Metrics,
     ) -> managed::RecycleResult<sqlx::Error> {
-        if self.is_worn_out(metrics) {
-            return Err(RecycleError::message("the connection reached its age"));
+        if self.is_expired(metrics) {
+            return Err(RecycleError::message("the connection has expired"));
         }
         Ok(())
     }
@@ -135,20 +134,19 @@ impl<DB: AuditDatabase> Manager<DB> {
             let Some(question) = self.dialect.is_idle() else {
                 return Ok(connection);
             };
-            // sqlx 0.9.0 gives a connection back with its transaction open when `begin` was
-            // cancelled (launchbadge/sqlx#4385). The work of whoever used it since would become
-            // ours, so it is refused.
+            // sqlx 0.9.0 returns a connection to its pool with the transaction open if `begin` was
+            // cancelled (launchbadge/sqlx#4385). Committing would commit another task's changes.
             if DB::fetch_raw_text(&mut connection, question.into_sql_str()).await? == "idle" {
                 return Ok(connection);
             }
             tracing::warn!(
-                "the service's pool held a connection with an open transaction, left by a cancelled `begin`; it was closed"
+                "a connection of the service's pool had an open transaction, left by a cancelled `begin`; it was closed"
             );
             connection.close_hard().await?;
         }
     }
 
-    fn is_worn_out(&self, metrics: &Metrics) -> bool {
+    fn is_expired(&self, metrics: &Metrics) -> bool {
         self.longest_life.is_some_and(|limit| metrics.age() > limit)
             || self
                 .longest_idle
@@ -156,14 +154,14 @@ impl<DB: AuditDatabase> Manager<DB> {
     }
 }
 
-/// A connection that is lent. Unless it is [kept](Self::keep) it is closed when dropped: on a
-/// closed connection the database itself rolls back, whatever state the work left behind.
+/// A connection in use. Unless it is [released](Self::release), it is closed when dropped, so that
+/// the database rolls back whatever was left open.
 pub(crate) struct Connection<DB: AuditDatabase> {
     object: Option<Object<Manager<DB>>>,
 }
 
 impl<DB: AuditDatabase> Connection<DB> {
-    /// Gives it back for the next piece of work.
+    /// Returns it to the pool.
     pub(crate) fn release(mut self) {
         drop(self.object.take());
     }
@@ -171,7 +169,7 @@ impl<DB: AuditDatabase> Connection<DB> {
     pub(crate) fn release_if_ok<T>(self, result: &Result<T, sqlx::Error>) {
         match result {
             Ok(_) => self.release(),
-            // A statement that was refused leaves the connection usable.
+            // The connection remains usable after a database error.
             Err(error)
                 if matches!(error, sqlx::Error::Database(_))
                     && !super::connection_failed(error) =>
@@ -187,7 +185,7 @@ impl<DB: AuditDatabase> Connection<DB> {
         drop(self);
     }
 
-    /// Whether it served before, and so may have gone stale.
+    /// Whether it was used before, and so may be stale.
     pub(crate) fn was_reused(&self) -> bool {
         self.object
             .as_ref()
@@ -209,27 +207,27 @@ impl<DB: AuditDatabase> std::fmt::Debug for Connection<DB> {
     }
 }
 
-/// `object` is there until the connection is consumed.
-const LENT: &str = "a connection is lent until it is dropped";
+/// `object` is `Some` until the connection is consumed.
+const IN_USE: &str = "the connection is in use until it is dropped";
 
 impl<DB: AuditDatabase> Deref for Connection<DB> {
     type Target = DB::Connection;
 
     #[expect(
         clippy::expect_used,
-        reason = "only `keep` and `drop` take the object, and both end the value"
+        reason = "only `release` and `drop` take the object, and both consume the value"
     )]
     fn deref(&self) -> &DB::Connection {
-        self.object.as_ref().expect(LENT)
+        self.object.as_ref().expect(IN_USE)
     }
 }
 
 impl<DB: AuditDatabase> DerefMut for Connection<DB> {
     #[expect(
         clippy::expect_used,
-        reason = "only `keep` and `drop` take the object, and both end the value"
+        reason = "only `release` and `drop` take the object, and both consume the value"
     )]
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        self.object.as_mut().expect(LENT)
+        self.object.as_mut().expect(IN_USE)
     }
 }

@@ -13,7 +13,7 @@ pub trait AuditDatabase: sqlx::Database + sealed::Sealed {
     #[doc(hidden)]
     fn dialect(pool: &Pool<Self>) -> Result<DialectOf, Error>;
 
-    /// `arguments` hands over one after another.
+    /// Executes a prepared statement. `arguments` calls its parameter with each argument in order.
     #[doc(hidden)]
     fn run(
         connection: &mut Self::Connection,
@@ -36,14 +36,14 @@ pub trait AuditDatabase: sqlx::Database + sealed::Sealed {
         arguments: Vec<String>,
     ) -> BoxFuture<'_, sqlx::Result<Vec<String>>>;
 
-    /// Several statements in one message, without arguments.
+    /// Executes several statements, without arguments, in one message.
     #[doc(hidden)]
     fn run_raw(
         connection: &mut Self::Connection,
         statements: SqlStr,
     ) -> BoxFuture<'_, sqlx::Result<()>>;
 
-    /// The first column of the one row that an unprepared statement answers.
+    /// The first column of the only row that an unprepared statement returns.
     #[doc(hidden)]
     fn fetch_raw_text(
         connection: &mut Self::Connection,
@@ -57,7 +57,7 @@ pub trait AuditDatabase: sqlx::Database + sealed::Sealed {
     ) -> BoxFuture<'a, Result<(), MigrateError>>;
 }
 
-/// Keeps the dialect out of the public interface.
+/// Hides the dialect from the public interface.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct DialectOf(pub(crate) Dialect);
@@ -82,7 +82,7 @@ macro_rules! audit_database {
                 statement: Arc<str>,
                 arguments: impl FnOnce(&mut dyn FnMut(Argument<'_>)),
             ) -> BoxFuture<'_, sqlx::Result<u64>> {
-                // What `Query::bind` would do, without moving the query for each of them.
+                // Like `Query::bind`, without moving the query for each argument.
                 let mut encoded = <Self as sqlx::Database>::Arguments::default();
                 encoded.reserve(32, 1024);
                 let mut failed = None;
@@ -124,8 +124,8 @@ macro_rules! audit_database {
                         sqlx::query_scalar::<Self, String>(AssertSqlSafe(statement)),
                         |query, it| query.bind(it),
                     );
-                    // Planned for its arguments: a plan for all would take the busiest resource for
-                    // one with few records, and read them all before the first hundred.
+                    // Planned for its arguments: a generic plan would assume few records for the
+                    // most frequent resource, and read them all before the first hundred.
                     query.persistent(false).fetch_all(connection).await
                 })
             }

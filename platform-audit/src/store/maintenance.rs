@@ -8,51 +8,52 @@ use jiff::tz::TimeZone;
 use super::{AuditDatabase, Dialect, Store};
 use crate::error::Error;
 
-/// How many months after this one have their partition.
+/// How many months after the current one have their partition.
 const MONTHS_AHEAD: u32 = 3;
 
-/// How often connections that are idle for too long are closed.
+/// The interval at which connections that were idle for too long are closed.
 const REAP_EVERY: Duration = Duration::from_secs(60);
 
-/// How many of those periods lie between two looks at the partitions: six hours.
+/// The number of these intervals between two checks of the partitions: six hours.
 const PARTITIONS_EVERY: u32 = 360;
 
-/// How long such a look may take.
-const LOOK: Duration = Duration::from_secs(60);
+/// The timeout of creating partitions.
+const PARTITIONS_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl<DB: AuditDatabase> Store<DB> {
-    /// Says that partitions could not be made, which loses nothing: the default one takes what has none
-    /// of its own.
+    /// Logs that partitions could not be created. Nothing is lost: the default partition stores the
+    /// records of a month without its own.
     pub(crate) fn warn_of_partitions(&self, error: &dyn std::fmt::Display) {
         tracing::warn!(
             schema = self.schema,
             %error,
-            "the next months' audit partitions could not be made; records go to the default partition"
+            "the next months' audit partitions could not be created; the default partition stores their records"
         );
     }
 
-    /// Makes the partitions of this month and the next ones where they are missing, and points
-    /// the guard at this month's.
+    /// Creates the missing partitions of the current month and the next ones, and lets the guard
+    /// search the current month's.
     ///
-    /// Where the schema is not there, or not for this role, it does nothing: the check says so.
+    /// Does nothing if the schema does not exist or the role lacks privileges: the check reports
+    /// that.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] when others hold the locks for as long as it tries.
+    /// [`Error::Locked`] if other sessions hold the locks during all attempts.
     pub(crate) async fn create_partitions(&self) -> Result<(), Error> {
         if self.dialect() == Dialect::Sqlite {
             return Ok(());
         }
-        // Apart and first, as the guard is slow until it asks this month's partition, and the locks for
-        // new ones may have to be waited for.
+        // Separately and first: the guard is slow until it searches this month's partition, and new
+        // partitions may have to wait for locks.
         for function in ["point_guard()", &format!("maintain({MONTHS_AHEAD})")] {
-            let mut tries = 1;
+            let mut attempts = 1;
             loop {
                 let statement = format!("SELECT {}.{function}", self.schema);
                 match self.run_raw(statement).await {
-                    Err(Error::Store(error)) if is_held_up(&error) => {
-                        if tries < TRIES {
-                            tries += 1;
+                    Err(Error::Store(error)) if is_blocked(&error) => {
+                        if attempts < ATTEMPTS {
+                            attempts += 1;
                             continue;
                         }
                         return Err(match self.sessions().await {
@@ -63,7 +64,7 @@ impl<DB: AuditDatabase> Store<DB> {
                             None => Error::Store(error),
                         });
                     }
-                    Err(Error::Store(error)) if is_not_for_us(&error) => break,
+                    Err(Error::Store(error)) if is_unavailable(&error) => break,
                     done => break done?,
                 }
             }
@@ -82,8 +83,8 @@ impl<DB: AuditDatabase> Store<DB> {
     }
 }
 
-/// The sessions that hold locks of these modes, or of any, on tables of `schema`: whom to wait for.
-/// `None` if there are none, or that cannot be asked.
+/// Describes the sessions that hold locks of these modes, or of any mode if empty, on tables of
+/// `schema`. `None` if there are none or the query fails.
 pub(crate) async fn sessions<DB: AuditDatabase>(
     connection: &mut DB::Connection,
     dialect: Dialect,
@@ -95,29 +96,29 @@ pub(crate) async fn sessions<DB: AuditDatabase>(
     }
     let statement = include_str!("postgres/sessions.sql").replace("{schema}", schema);
     let modes = serde_json::to_string(modes).ok()?;
-    // It answers one row, whose text is null if there are none.
+    // It returns one row, whose text is null if there are none.
     let found = DB::fetch_text(connection, statement.into(), vec![modes]).await;
     found.ok()?.filter(|sessions| !sessions.is_empty())
 }
 
-/// This month (UTC), as the partitions have it.
+/// The current month in UTC, like the partitions.
 fn month() -> (i16, i8) {
     let now = Timestamp::now().to_zoned(TimeZone::UTC);
     (now.year(), now.month())
 }
 
-/// How often the partitions are tried when other work holds their locks. Each try gives up soon,
-/// lest writers queue behind it.
-const TRIES: u32 = 5;
+/// How often creating partitions is attempted while other sessions hold locks. Each attempt has a
+/// short lock timeout, because writers queue behind it.
+const ATTEMPTS: u32 = 5;
 
-/// Postgres' `lock_not_available`, `deadlock_detected`, and `query_canceled`, where the service's statements
-/// have less time than the lock.
-fn is_held_up(error: &sqlx::Error) -> bool {
+/// Postgres' `lock_not_available`, `deadlock_detected`, and `query_canceled` (if the service's
+/// statement timeout is shorter than the lock timeout).
+fn is_blocked(error: &sqlx::Error) -> bool {
     matches!(code(error).as_deref(), Some("55P03" | "40P01" | "57014"))
 }
 
 /// Postgres' `insufficient_privilege`, `invalid_schema_name` and `undefined_function`.
-fn is_not_for_us(error: &sqlx::Error) -> bool {
+fn is_unavailable(error: &sqlx::Error) -> bool {
     matches!(code(error).as_deref(), Some("42501" | "3F000" | "42883"))
 }
 
@@ -125,21 +126,21 @@ fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error()?.code()
 }
 
-/// Looks after idle connections and partitions until the store is dropped. A failure is reported and
-/// tried again.
+/// Closes idle connections and creates partitions until the store is dropped. Failures are logged
+/// and retried.
 pub(crate) async fn maintain<DB: AuditDatabase>(store: Weak<Store<DB>>) {
-    let mut looked_in = month();
+    let mut created_in = month();
     for round in 1_u32.. {
         tokio::time::sleep(REAP_EVERY).await;
         let Some(store) = store.upgrade() else { return };
         store.connections.close_idle();
-        // In a new month at once, as the guard asks the partition of the last one until then.
-        if round % PARTITIONS_EVERY == 0 || looked_in != month() {
-            let looking = tokio::time::timeout(LOOK, store.create_partitions());
-            match looking.await {
-                Ok(Ok(())) => looked_in = month(),
+        // At once in a new month: until then the guard searches the last month's partition first.
+        if round % PARTITIONS_EVERY == 0 || created_in != month() {
+            let creating = tokio::time::timeout(PARTITIONS_TIMEOUT, store.create_partitions());
+            match creating.await {
+                Ok(Ok(())) => created_in = month(),
                 Ok(Err(error)) => store.warn_of_partitions(&error),
-                Err(_) => store.warn_of_partitions(&"the database does not answer"),
+                Err(_) => store.warn_of_partitions(&"the database does not respond"),
             }
         }
     }

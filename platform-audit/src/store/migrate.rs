@@ -8,8 +8,8 @@ use sqlx_core::transaction::TransactionManager;
 use super::{AuditDatabase, Dialect, sessions};
 use crate::error::Error;
 
-/// Version, description and text of each migration; `{schema}` stands for the schema, on SQLite
-/// for the prefix of the tables. A released text is never edited: sqlx checks its checksum.
+/// Version, description and text of each migration. `{schema}` is replaced with the schema, or on
+/// SQLite with the prefix of the tables. A released text is never edited: sqlx checks its checksum.
 type Migrations = &'static [(i64, &'static str, &'static str)];
 
 const POSTGRES: Migrations = &[
@@ -61,12 +61,12 @@ fn migrations(dialect: Dialect) -> Migrations {
     }
 }
 
-/// How the database's migrations differ from those that are known here.
+/// The difference between the database's migrations and those of this version.
 #[derive(Debug, Default)]
 pub(crate) struct Drift {
-    /// Known here, and not applied there.
+    /// Migrations that the database lacks.
     pub(crate) behind: Vec<i64>,
-    /// Applied there, and unknown here.
+    /// Migrations that this version does not know.
     pub(crate) ahead: Vec<i64>,
 }
 
@@ -81,22 +81,21 @@ impl Drift {
     }
 }
 
-/// Postgres' `unique_violation`, `duplicate_schema`, `duplicate_table` and `duplicate_object`: another
-/// instance made the schema at the same time, which did not exist when each of them looked.
-const MADE_BY_ANOTHER: [&str; 4] = ["23505", "42P06", "42P07", "42710"];
+/// Postgres' `unique_violation`, `duplicate_schema`, `duplicate_table` and `duplicate_object`:
+/// another instance created the schema concurrently.
+const CREATED_CONCURRENTLY: [&str; 4] = ["23505", "42P06", "42P07", "42710"];
 
-/// How often such a race is run again. Its winner has made the schema by then.
-const TRIES: u32 = 3;
+/// How often a migration is attempted after such a conflict.
+const ATTEMPTS: u32 = 3;
 
-/// Brings the audit schema up to date, all of it or nothing; instances that start together wait for
-/// each other.
+/// Migrates the audit schema in one transaction. Instances that start together wait for each other.
 pub(crate) async fn run<DB: AuditDatabase>(
     connection: &mut DB::Connection,
     dialect: Dialect,
     schema: &str,
     create_schema: bool,
 ) -> Result<(), Error> {
-    let mut tries = 1;
+    let mut attempts = 1;
     loop {
         let failed = match in_transaction::<DB>(connection, dialect, schema, create_schema).await {
             Ok(()) => return Ok(()),
@@ -104,8 +103,8 @@ pub(crate) async fn run<DB: AuditDatabase>(
         };
         let code = code(&failed);
         let code = code.as_deref().unwrap_or_default();
-        if tries < TRIES && MADE_BY_ANOTHER.contains(&code) {
-            tries += 1;
+        if attempts < ATTEMPTS && CREATED_CONCURRENTLY.contains(&code) {
+            attempts += 1;
             continue;
         }
         let schema = schema.to_owned();
@@ -121,7 +120,7 @@ pub(crate) async fn run<DB: AuditDatabase>(
     }
 }
 
-/// The database's code of what went wrong.
+/// The SQLSTATE of an error.
 fn code(error: &MigrateError) -> Option<String> {
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
         return None;
@@ -149,11 +148,11 @@ async fn in_transaction<DB: AuditDatabase>(
             })
             .collect(),
     );
-    // sqlx locks by an advisory lock of a known key, which any role that may connect can hold.
+    // sqlx's advisory lock has a known key, so any role that can connect could hold it.
     migrator.set_locking(false);
     let begin = match dialect {
         Dialect::Postgres => {
-            // Even where it exists, IF NOT EXISTS asks for the right to create one.
+            // Even if it exists, IF NOT EXISTS requires the privilege to create one.
             if create_schema {
                 migrator.create_schema(schema.to_owned());
             }
@@ -162,7 +161,7 @@ async fn in_transaction<DB: AuditDatabase>(
         }
         Dialect::Sqlite => {
             migrator.dangerous_set_table_name(format!("{schema}_migration"));
-            // The first writer keeps the others waiting.
+            // Instances that start together wait for the first writer.
             "BEGIN IMMEDIATE"
         }
     };
@@ -176,7 +175,7 @@ async fn in_transaction<DB: AuditDatabase>(
         DB::migrate(connection, &migrator).await
     };
     if let Err(error) = migrated.await {
-        // Why the migration failed matters more than a failure to roll it back.
+        // The cause of the failure matters more than an error of the rollback.
         let _ = DB::TransactionManager::rollback(connection).await;
         return Err(error);
     }

@@ -40,8 +40,8 @@ pub(crate) struct Store<DB: AuditDatabase> {
     dialect: Dialect,
     /// On SQLite the prefix of the tables.
     schema: String,
-    /// What the transactions that this store began are marked with. It is this store's alone, so that
-    /// nothing that another session left behind passes for it.
+    /// Marks the transactions that this store began. It is random, so that no setting that another
+    /// session left behind equals it.
     mark: String,
     statements: Statements,
 }
@@ -50,36 +50,36 @@ pub(crate) struct Store<DB: AuditDatabase> {
 #[derive(Debug)]
 struct Statements {
     begin: Arc<str>,
-    /// Of records as JSON.
+    /// Inserts records that are passed as JSON.
     insert: Arc<str>,
     by_columns: Option<ByColumns>,
     find: Arc<str>,
-    /// Of the records of a change, where it has no columns as arguments.
+    /// Inserts the records of a change that are passed as JSON.
     insert_with_change: Arc<str>,
-    /// Which table was changed without a record before, where a transaction has to ask.
+    /// Selects the table of an open obligation, if there is one. SQLite only.
     open_obligation: Option<Arc<str>>,
 }
 
-/// The statements that write a transaction's records, whose columns are their arguments.
+/// The statements that insert a transaction's records with an argument for each column.
 #[derive(Debug)]
 struct ByColumns {
     one: Arc<str>,
     several: Arc<str>,
 }
 
-/// How long the transactions of a moment are waited for, after which nothing of them can appear any more.
+/// How long to wait for running transactions to end, so that none of them can still commit.
 pub(crate) const SETTLING: Duration = Duration::from_secs(5);
 
-/// What the request guard needs of a store, whichever database it is.
+/// The part of a store that does not depend on the database.
 pub(crate) trait AnyStore: Send + Sync + std::fmt::Debug {
-    /// Writes records in a transaction of their own.
+    /// Writes records in a transaction of its own.
     fn write<'a>(&'a self, records: &'a [AuditRecord]) -> BoxFuture<'a, Result<(), Error>>;
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 impl<DB: AuditDatabase> Store<DB> {
-    /// Opens the store; nothing is asked of the database yet.
+    /// Opens the store without connecting to the database.
     pub(crate) fn open(
         pool: Pool<DB>,
         schema: String,
@@ -119,8 +119,8 @@ impl<DB: AuditDatabase> Store<DB> {
         self.dialect
     }
 
-    /// Reads one record back. What is not there may be about to be, where the answer to its COMMIT was
-    /// lost: on Postgres it waits, at most [`SETTLING`], until the transactions of this moment have ended.
+    /// Reads one record back. If the response to its COMMIT was lost, it may still be committed: on
+    /// Postgres this waits up to [`SETTLING`] until the currently running transactions have ended.
     pub(crate) async fn find(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
         if let Some(record) = self.find_now(id).await? {
             return Ok(Some(record));
@@ -151,7 +151,7 @@ impl<DB: AuditDatabase> Store<DB> {
         if rows.len() > 1 {
             tracing::warn!(
                 audit.record_id = %id,
-                "more than one audit record has this id, and the oldest is returned: the service's role wrote the others by other means than the toolkit"
+                "several audit records have this id, and the oldest is returned: the service's role wrote the others without the toolkit"
             );
         }
         let record = rows.first().map(|row| AuditRecord::from_row(row));
@@ -169,7 +169,7 @@ impl<DB: AuditDatabase> Store<DB> {
         Ok(texts.into_iter().next())
     }
 
-    /// The texts that a statement returns, asked again where a stale connection never took it.
+    /// The texts that a statement returns. It is sent again if a stale connection failed.
     async fn fetch_texts(
         &self,
         statement: Arc<str>,
@@ -181,9 +181,9 @@ impl<DB: AuditDatabase> Store<DB> {
             let asking =
                 DB::fetch_texts(&mut connection, Arc::clone(&statement), arguments.clone());
             let patience = self.connections.patience(reused);
-            let silent = |_| Err(sqlx::Error::PoolTimedOut);
+            let timed_out = |_| Err(sqlx::Error::PoolTimedOut);
             let found = tokio::time::timeout(patience, asking).await;
-            let found = found.unwrap_or_else(silent);
+            let found = found.unwrap_or_else(timed_out);
             connection.release_if_ok(&found);
             match found {
                 Err(sqlx::Error::PoolTimedOut) if reused => {}
@@ -210,7 +210,8 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
                 let reused = connection.was_reused();
                 let writing = DB::run(&mut connection, statement, |put| {
                     put(as_json(records).as_str().into());
-                    // On SQLite the record's own id stands for the transaction it is alone in.
+                    // On SQLite, obligations are resolved by the id of the transaction's first
+                    // record.
                     if self.dialect == Dialect::Sqlite {
                         let id = records.first().map(|record| record.id.to_string());
                         put(Argument::Text(id.as_deref()));
@@ -219,7 +220,7 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
                 let written = writing.await;
                 connection.release_if_ok(&written);
                 match written {
-                    // SQLite, where a success must not meet another transaction's obligation.
+                    // On SQLite, a success must not resolve another transaction's obligation.
                     Ok(0) if self.dialect == Dialect::Sqlite => {
                         let mut connection =
                             self.connections.lend().await.map_err(Error::Record)?;
@@ -227,9 +228,9 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
                         connection.release();
                     }
                     Ok(_) => return Ok(()),
-                    // A stale connection never took the statement; a fresh one may be had.
+                    // A stale connection did not execute the statement; try a fresh one.
                     Err(error) if reused && connection_failed(&error) => {}
-                    // Of two that overlap, a serializable database takes one.
+                    // A serialization failure: try again.
                     Err(error) if was_rolled_back(&error) => {}
                     Err(error) => return Err(Error::Record(error)),
                 }
@@ -248,7 +249,8 @@ fn as_json(records: &[AuditRecord]) -> String {
     serde_json::to_string(records).unwrap_or_default()
 }
 
-/// Postgres' class `transaction_rollback`: what was refused for what others did, and may be tried again.
+/// Postgres' class `transaction_rollback`: refused because of a concurrent transaction, so it can
+/// be retried.
 fn was_rolled_back(error: &sqlx::Error) -> bool {
     let error = error.as_database_error();
     let code = error.and_then(sqlx::error::DatabaseError::code);

@@ -1,6 +1,6 @@
 use crate::error::Error;
 
-/// The schema (on SQLite the prefix of the tables) of `service`'s records: as `given`, else
+/// The audit schema of `service`, or on SQLite the prefix of its tables: `given`, or
 /// `<service>_audit`.
 pub(crate) fn schema_name(service: &str, given: Option<&str>) -> Result<String, Error> {
     match given {
@@ -13,7 +13,7 @@ pub(crate) fn schema_name(service: &str, given: Option<&str>) -> Result<String, 
     }
 }
 
-/// A name that can stand in SQL without quotes.
+/// Whether `name` is a plain identifier, valid in SQL without quotes.
 fn is_name(name: &str, longest: usize, joint: impl Fn(u8) -> bool) -> bool {
     name.len() <= longest
         && name.starts_with(|c: char| c.is_ascii_lowercase())

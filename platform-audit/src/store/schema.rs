@@ -1,4 +1,4 @@
-//! Which tables the database itself guards, who may do what, and whether that holds.
+//! The audit schema of one service: its migration, guarded tables, privileges and check.
 
 use std::sync::Arc;
 
@@ -12,17 +12,18 @@ use super::{AuditDatabase, Dialect};
 use crate::check::{Explanation, Finding, FindingKind, Found, Report};
 use crate::error::Error;
 
-/// What a service says about its own tables.
+/// The tables that a service guards or exempts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
     pub(crate) guarded: Vec<String>,
-    /// With the reason.
+    /// Tables and reasons.
     pub(crate) exempt: Vec<(String, String)>,
-    /// The schemas that have to be guarded as a whole; the database's own choice if empty.
+    /// The schemas in which every table has to be guarded or exempt. If empty, the connection's
+    /// current schema and the one with the service's name.
     pub(crate) schemas: Vec<String>,
 }
 
-/// The audit schema of one service, as seen by one connection.
+/// The audit schema of one service, through one connection.
 pub(crate) struct Schema<'a, DB: AuditDatabase> {
     pub(super) connection: &'a mut DB::Connection,
     pub(super) dialect: Dialect,
@@ -30,7 +31,7 @@ pub(crate) struct Schema<'a, DB: AuditDatabase> {
     pub(super) service: &'a str,
 }
 
-/// What the connection may do; see `state.sql`.
+/// The state of the schema and the privileges of the connection's role; see `state.sql`.
 #[derive(Debug, Deserialize)]
 struct State {
     role: String,
@@ -40,14 +41,14 @@ struct State {
     exists: bool,
     migrated: bool,
     readable: bool,
-    /// Whether it is a reader of records.
+    /// Whether the role has a reader's privileges.
     reads: bool,
     may_migrate: bool,
 }
 
 impl<DB: AuditDatabase> Schema<'_, DB> {
-    /// Brings the schema up to date if this connection may and has to, and does for the tables
-    /// what it may.
+    /// Migrates the schema if it is outdated, and guards and exempts tables, as far as the role's
+    /// privileges allow.
     pub(crate) async fn bring_up_to_date(&mut self, tables: &Tables) -> Result<(), Error> {
         let state = self.state().await?;
         let behind = !state.migrated || state.readable && !self.drift().await?.behind.is_empty();
@@ -62,7 +63,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         self.apply(tables).await
     }
 
-    /// Brings the schema up to date, whether or not this connection may.
+    /// Migrates the schema, or fails if the role lacks the privileges.
     pub(crate) async fn migrate(&mut self) -> Result<(), Error> {
         let state = self.state().await?;
         if state.migrated && state.readable {
@@ -77,8 +78,8 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         self.register().await
     }
 
-    /// Guards the definitions of guarded tables too, if this connection may: as its role, or as the user
-    /// who connected, who may have taken the owner's role.
+    /// Creates the event triggers for DDL on guarded tables, if either the current role or the
+    /// session's user may do so.
     async fn guard_definitions(&mut self) -> Result<(), Error> {
         if self.dialect == Dialect::Sqlite {
             return Ok(());
@@ -92,7 +93,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         self.run_or_roll_back(statements).await
     }
 
-    /// Says which service writes here, for records that are written by hand; if it may.
+    /// Registers the service's name for `write_record()`, if the role has the privilege.
     async fn register(&mut self) -> Result<(), Error> {
         if self.dialect == Dialect::Sqlite {
             return Ok(());
@@ -111,28 +112,28 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         self.run(insert, vec![self.service.to_owned()]).await
     }
 
-    /// Guards and exempts the tables that the service names, as far as this connection may.
+    /// Guards and exempts the tables that the service names, as far as the role's privileges allow.
     pub(crate) async fn apply(&mut self, tables: &Tables) -> Result<(), Error> {
         let named = tables.guarded.iter();
         for table in named.chain(tables.exempt.iter().map(|(table, _)| table)) {
-            self.known_table(table).await?;
+            self.require_table(table).await?;
         }
         for table in &tables.guarded {
             match self.dialect {
-                Dialect::Postgres => self.on_postgres("guard", table, None).await?,
+                Dialect::Postgres => self.call_for_table("guard", table, None).await?,
                 Dialect::Sqlite => self.guard_on_sqlite(table).await?,
             }
         }
         for (table, reason) in &tables.exempt {
             match self.dialect {
-                Dialect::Postgres => self.on_postgres("exempt", table, Some(reason)).await?,
+                Dialect::Postgres => self.call_for_table("exempt", table, Some(reason)).await?,
                 Dialect::Sqlite => self.exempt_on_sqlite(table, reason).await?,
             }
         }
         Ok(())
     }
 
-    async fn known_table(&mut self, table: &str) -> Result<(), Error> {
+    async fn require_table(&mut self, table: &str) -> Result<(), Error> {
         let known = match self.dialect {
             Dialect::Postgres => "SELECT relname::text FROM pg_class WHERE oid = to_regclass($1)",
             Dialect::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = $1",
@@ -143,8 +144,8 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             .ok_or_else(|| Error::UnknownTable(table.to_owned()))
     }
 
-    /// Only the owner of both can; what is left undone, the check finds.
-    async fn on_postgres(
+    /// Calls `guard()` or `exempt()` if the role owns the table. Otherwise the check reports it.
+    async fn call_for_table(
         &mut self,
         function: &str,
         table: &str,
@@ -169,8 +170,8 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         Ok(())
     }
 
-    /// What lets a change be committed without its record, or a record be changed. `role` is the
-    /// service's, if that is not who asks.
+    /// Finds everything that would allow a change to be committed without its record, or a record
+    /// to be changed. `role` is the service's; the default is the connection's.
     pub(crate) async fn check(
         &mut self,
         role: Option<&str>,
@@ -178,7 +179,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     ) -> Result<Report, Error> {
         let state = self.state().await?;
         if let Some(role) = role {
-            self.known(role).await?;
+            self.require_role(role).await?;
         }
         if self.dialect == Dialect::Postgres {
             for schema in &tables.schemas {
@@ -187,7 +188,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
                 known.ok_or_else(|| Error::UnknownSchema(schema.clone()))?;
             }
         }
-        // Whoever may not look can say nothing of another role.
+        // Without privileges, the connection cannot check another role.
         if !state.readable && (state.reads || role.is_some_and(|role| role != state.role)) {
             return Err(Error::NotChecked {
                 schema: self.name.to_owned(),
@@ -205,7 +206,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         })
     }
 
-    /// Who can go round the guard all the same.
+    /// The roles that can bypass the guard.
     pub(crate) async fn explain(&mut self) -> Result<Explanation, Error> {
         let trusted = match self.dialect {
             Dialect::Postgres => {
@@ -230,7 +231,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         let mut found = Vec::new();
         if state.readable {
             let drift = if state.migrated {
-                // A table that lacks a column is a difference that is found below.
+                // A missing column is reported as a difference below.
                 let drift = self.drift().await;
                 drift.or_else(|error| is_undefined(&error).then(Drift::default).ok_or(error))?
             } else {
@@ -281,15 +282,14 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         Ok(Drift::of(self.dialect, &applied))
     }
 
-    /// Gives the service's and the reader's role their rights, and takes what else they have in
-    /// the schema.
+    /// Calls `grant_app()` or `grant_reader()` for `role`.
     pub(crate) async fn grant(&mut self, function: &str, role: &str) -> Result<(), Error> {
-        self.known(role).await?;
+        self.require_role(role).await?;
         let grant = format!("SELECT {}.{function}(quote_ident($1)::regrole)", self.name);
         self.run(grant, vec![role.to_owned()]).await
     }
 
-    async fn known(&mut self, role: &str) -> Result<(), Error> {
+    async fn require_role(&mut self, role: &str) -> Result<(), Error> {
         let known = match self.dialect {
             Dialect::Postgres => {
                 let known = "SELECT count(*)::text FROM pg_roles WHERE rolname = $1".to_owned();
@@ -337,13 +337,13 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         .map_err(Error::Store)
     }
 
-    /// All of `statements` or none.
+    /// Runs `statements` in one transaction.
     pub(super) async fn run_together(&mut self, statements: String) -> Result<(), Error> {
         self.run_or_roll_back(format!("BEGIN IMMEDIATE;\n{statements}\nCOMMIT;"))
             .await
     }
 
-    /// Runs a transaction, of which nothing is left if it fails.
+    /// Runs statements that contain their BEGIN and COMMIT, and rolls back if one fails.
     async fn run_or_roll_back(&mut self, statements: String) -> Result<(), Error> {
         let statements = AssertSqlSafe(statements);
         let done = DB::run_raw(self.connection, statements.into_sql_str()).await;

@@ -36,7 +36,8 @@ macro_rules! declare {
         /// that waits for a slow HTTP response is missing from the pool meanwhile.
         ///
         /// If the transaction cannot begin, for example because no connection is free, that
-        /// statement and all later ones fail, the toolkit responds 503, and the attempt is recorded.
+        /// statement and all later ones fail, the toolkit responds 503, and the attempt is
+        /// recorded.
         ///
         /// Each call of [`created`](AuditTx::created), [`updated`](AuditTx::updated),
         /// [`deleted`](AuditTx::deleted) and [`record`](AuditTx::record) adds one record. Without

@@ -518,12 +518,12 @@ async fn a_finding_says_what_it_means_and_what_to_do() {
         ),
         (
             "DROP INDEX ledger_audit_record_actor",
-            "searched for in all records",
+            "queries that use it read all records",
             "CREATE INDEX",
         ),
         (
             "DROP TRIGGER ledger_audit_record_no_update",
-            "what it refuses is let through",
+            "changes that it refuses are possible",
             "CREATE TRIGGER",
         ),
         (

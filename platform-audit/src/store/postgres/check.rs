@@ -1,5 +1,5 @@
-//! Finds what breaks the promise on Postgres: in the audit schema every difference from what the
-//! migrations make, around it what lets the guard be bypassed.
+//! Finds every difference between the audit schema and the one that the migrations create, and
+//! everything around it that would allow the guard to be bypassed.
 
 use sqlx::SqlSafeStr;
 
@@ -9,8 +9,8 @@ use crate::check::{Catalog, Finding, FindingKind, Found, differences};
 use crate::error::Error;
 
 impl<DB: AuditDatabase> Schema<'_, DB> {
-    /// `other` is what was found before the schema could be compared: it has another version, or
-    /// may not be read. Then nothing else is asked.
+    /// `other` contains the findings about the schema's version and the role's privileges. If there
+    /// are any, nothing else is compared.
     pub(in crate::store) async fn findings_on_postgres(
         &mut self,
         other: Vec<Found>,
@@ -20,9 +20,9 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         notes: &mut Vec<String>,
     ) -> Result<Vec<Finding>, Error> {
         let (name, service) = (self.name, self.service);
-        let in_words = |found: Found| found.on_postgres(name, service, role);
+        let describe = |found: Found| found.on_postgres(name, service, role);
         if !other.is_empty() {
-            return Ok(other.into_iter().map(in_words).collect());
+            return Ok(other.into_iter().map(describe).collect());
         }
         let mut schemas = tables.schemas.clone();
         if schemas.is_empty() {
@@ -40,7 +40,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         self.run("COMMIT".to_owned(), Vec::new()).await?;
         if !actual.guards_definitions() {
             notes.push(format!(
-                "DDL on a guarded table needs no record, as there are no event triggers: let a superuser run platform-audit migrate --service {service} --owner-role ... once"
+                "DDL on a guarded table needs no record, because there are no event triggers: as a superuser, run platform-audit migrate --service {service} --owner-role ... once"
             ));
         }
         let mut differences = differences(&actual, name, role).map_err(undecodable)?;
@@ -52,16 +52,18 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             .iter()
             .any(|it| it.finding == FindingKind::AppOwnsSchema)
         {
-            // It names every object that the service's role owns, and an owner needs no grants.
+            // That finding names every object that the service's role owns, and owners need no
+            // grants.
             differences.retain(|it| !it.is_of_an_owner() && it.kind != FindingKind::RightsMissing);
         }
-        let mut findings: Vec<Finding> = found.into_iter().map(in_words).collect();
+        let mut findings: Vec<Finding> = found.into_iter().map(describe).collect();
         findings.extend(differences);
         Ok(findings)
     }
 
-    /// So that definitions read the same, and every name means the server's own, whatever the
-    /// session's settings are. JIT would take longer than the statements.
+    /// Begins a transaction with fixed settings, so that definitions are printed the same and names
+    /// resolve to the server's own objects in every session. JIT compilation would take longer than
+    /// the statements.
     async fn begin_with_fixed_settings(&mut self) -> Result<(), Error> {
         const BEGIN: &str = "BEGIN; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL quote_all_identifiers = off; \
             SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL jit = off";
@@ -71,7 +73,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     }
 }
 
-/// Whether a statement named a table, column or function that is not there.
+/// Whether a statement names a table, column or function that does not exist.
 pub(in crate::store) fn is_undefined(error: &Error) -> bool {
     let Error::Store(sqlx::Error::Database(error)) = error else {
         return false;

@@ -1,4 +1,4 @@
-//! What only Postgres needs; the SQL is beside it.
+//! The check on Postgres. The SQL is beside the Rust.
 
 mod check;
 

@@ -1,4 +1,5 @@
-//! Finds every difference between the audit schema of a file and what the migrations make.
+//! Finds every difference between the audit schema in a file and the one that the migrations
+//! create.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use crate::check::{Finding, FindingKind, Found};
 use crate::error::Error;
 
 impl<DB: AuditDatabase> Schema<'_, DB> {
-    /// Nothing else can be said of a schema of `other_version`.
+    /// `other_version` contains the findings about the schema's version. If there are any, nothing
+    /// else is compared.
     pub(in crate::store) async fn findings_on_sqlite(
         &mut self,
         other_version: Vec<Found>,
@@ -59,13 +61,13 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     }
 }
 
-fn is_of_the_log(expected: &[Object], table: &str) -> bool {
+fn is_audit_table(expected: &[Object], table: &str) -> bool {
     expected
         .iter()
         .any(|object| object.kind == "table" && object.name.eq_ignore_ascii_case(table))
 }
 
-/// What is missing, changed, or there besides.
+/// Objects that are missing, changed or unexpected.
 fn differences(schema: &str, there: &[Object], remedies: &Remedies<'_>) -> Vec<Finding> {
     let expected = remedies.expected;
     let by_name: BTreeMap<&str, &Object> =
@@ -74,32 +76,32 @@ fn differences(schema: &str, there: &[Object], remedies: &Remedies<'_>) -> Vec<F
     for wanted in expected {
         match by_name.get(&*wanted.name) {
             None => findings.push(remedies.of_missing(wanted)),
-            // The migrator's own, whose text may be that of another version of it.
+            // sqlx's own table. Its text may differ between versions.
             Some(found)
                 if wanted.name == format!("{schema}_migration") && found.kind == wanted.kind => {}
             Some(found) if *found != wanted => findings.push(remedies.of_changed(wanted, found)),
             Some(_) => {}
         }
     }
-    let besides = there.iter().filter(|object| {
+    let unexpected = there.iter().filter(|object| {
         let is_known = expected.iter().any(|wanted| wanted.name == object.name);
-        // Whether it is as it should be, is said of the table.
+        // `unguarded` checks the guard of each table.
         let is_guard = || {
             let guards = guard_triggers(schema, &object.table);
             guards.iter().any(|guard| guard.name == object.name)
         };
-        let belongs = is_of_the_log(expected, &object.table)
+        let belongs = is_audit_table(expected, &object.table)
             || object.kind == "trigger" && object.name.starts_with(&guard_prefix(schema));
         belongs && !is_known && !is_guard()
     });
-    findings.extend(besides.map(|object| remedies.of_unexpected(object, "main")));
+    findings.extend(unexpected.map(|object| remedies.of_unexpected(object, "main")));
     findings
 }
 
-/// What on this connection stands in for the log, or acts when it is written.
+/// Temporary objects of this connection that shadow the audit tables or fire when they are written.
 fn shadows(schema: &str, temporary: &[Object], remedies: &Remedies<'_>) -> Vec<Finding> {
     let shadowing = temporary.iter().filter(|object| {
-        is_of_the_log(remedies.expected, &object.table)
+        is_audit_table(remedies.expected, &object.table)
             || object.name.starts_with(&guard_prefix(schema))
     });
     shadowing
@@ -107,7 +109,7 @@ fn shadows(schema: &str, temporary: &[Object], remedies: &Remedies<'_>) -> Vec<F
         .collect()
 }
 
-/// The service's tables that can be changed without a record.
+/// The service's tables that are neither guarded nor exempt.
 fn unguarded(
     schema: &str,
     there: &[Object],
@@ -118,9 +120,9 @@ fn unguarded(
     let business = there.iter().filter(|object| {
         object.kind == "table"
             && !object.name.starts_with("sqlite_")
-            // The migrator's own bookkeeping.
+            // sqlx's own table.
             && object.name != "_sqlx_migrations"
-            && !is_of_the_log(remedies.expected, &object.name)
+            && !is_audit_table(remedies.expected, &object.name)
             && !exempt.contains(&object.name)
     });
     for table in business {

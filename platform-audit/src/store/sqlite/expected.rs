@@ -1,4 +1,4 @@
-//! The audit schema as the migrations make it.
+//! The audit schema as the migrations create it.
 
 use serde::Deserialize;
 use sqlx::Connection as _;
@@ -43,8 +43,8 @@ impl Object {
     }
 }
 
-/// Migrates an empty database in memory, and lists what is in it. The text of a statement would have
-/// to be parsed otherwise, as SQLite does.
+/// Migrates an empty database in memory, and lists what is in it. The text of a statement would
+/// have to be parsed otherwise, as SQLite does.
 pub(super) async fn expected<DB: AuditDatabase>(schema: &str) -> Result<Vec<Object>, Error> {
     let mut memory = DB::Connection::connect("sqlite::memory:")
         .await

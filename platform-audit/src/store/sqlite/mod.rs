@@ -1,4 +1,4 @@
-//! SQLite only: guards are triggers, and the check compares the file with what the migrations make.
+//! Guards and the check on SQLite. The SQL is beside the Rust.
 
 mod check;
 mod expected;

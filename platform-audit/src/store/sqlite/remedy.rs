@@ -1,4 +1,4 @@
-//! What each finding means, and the SQL that mends it.
+//! The message of each finding, and the SQL that repairs it.
 
 use uuid::Uuid;
 
@@ -21,9 +21,9 @@ impl Remedies<'_> {
         };
         let Object { kind, name, .. } = wanted;
         let harm = match kind.as_str() {
-            "table" => "what was in it is gone",
-            "index" => "what it finds is searched for in all records",
-            _ => "what it refuses is let through",
+            "table" => "its rows are lost",
+            "index" => "queries that use it read all records",
+            _ => "changes that it refuses are possible",
         };
         self.finding(
             FindingKind::SchemaDiffers,
@@ -48,7 +48,7 @@ impl Remedies<'_> {
         self.finding(
             FindingKind::SchemaDiffers,
             &wanted.table,
-            format!("the {kind} {name} is not as the migrations made it, so it may let through what it should refuse"),
+            format!("the {kind} {name} is not as the migrations made it, so it may allow changes that it should refuse"),
             remedy,
         )
     }
@@ -64,7 +64,7 @@ impl Remedies<'_> {
         self.finding(
             FindingKind::SchemaDiffers,
             table,
-            format!("{where_to} has a {kind} {name}, which no migration made, so what is written to {table} may be changed, dropped or kept elsewhere"),
+            format!("{where_to} has a {kind} {name}, which no migration created, so rows written to {table} may be changed, dropped or copied"),
             format!("DROP {} {database}.{};", kind.to_uppercase(), identifier(name)),
         )
     }
@@ -96,7 +96,7 @@ impl Remedies<'_> {
         self.finding(kind, table, message, remedy)
     }
 
-    /// Of what is not the text of an object.
+    /// Findings about rows and settings.
     pub(super) fn of_state(&self, found: Found) -> Finding {
         let Found {
             finding,
@@ -106,19 +106,19 @@ impl Remedies<'_> {
         let schema = self.schema;
         let (message, remedy) = match (finding, detail.as_str()) {
             (FindingKind::ObligationOpen, _) => (
-                format!("a transaction changed {object} at {detail} and was committed without a record; audited changes are refused until that is recorded"),
+                format!("a transaction changed {object} at {detail} and was committed without a record; audited changes are refused until this change is recorded"),
                 self.late_record(&object, &detail),
             ),
             (FindingKind::SchemaDiffers, "lost") => (
-                format!("the record that the last change of a guarded table was committed with is gone from {schema}_record"),
-                "Find out who deleted it, and restore the records from a copy of the file.".to_owned(),
+                format!("the record of the last change of a guarded table is missing from {schema}_record"),
+                "Find out who deleted it, and restore the records from a backup of the file.".to_owned(),
             ),
             (FindingKind::SchemaDiffers, "rows") => (
                 format!("{object} lost its row, so guarded tables can be changed without a record"),
                 self.without(&format!("{schema}_obligation_no_replace"), &format!("INSERT INTO {schema}_obligation VALUES (1, '', '', NULL);")),
             ),
             (FindingKind::SchemaDiffers, _) => (
-                format!("{object} has a record without an id, which stands for that of every change"),
+                format!("{object} has a record without an id, which would resolve the obligation of every change"),
                 self.without(&format!("{schema}_record_no_delete"), &format!("DELETE FROM {schema}_record WHERE id = '';")),
             ),
             (FindingKind::ForeignKeysOff, _) => (
@@ -138,7 +138,7 @@ impl Remedies<'_> {
         self.finding(finding, &object, message, remedy)
     }
 
-    /// What was done has to be found out; that it was done is known.
+    /// Records a change that was committed without a record. Its details have to be found out.
     fn late_record(&self, table: &str, changed_at: &str) -> String {
         let Self {
             schema, service, ..
@@ -153,7 +153,7 @@ impl Remedies<'_> {
         )
     }
 
-    /// What has to be done while a trigger is away.
+    /// Runs `statement` while `trigger` is dropped.
     fn without(&self, trigger: &str, statement: &str) -> String {
         let again = self.expected.iter().find(|object| object.name == trigger);
         let again = again.map_or(String::new(), |object| format!("{};", object.sql));
@@ -162,7 +162,7 @@ impl Remedies<'_> {
         )
     }
 
-    /// The statements that make the indexes and triggers of a table.
+    /// The statements that create the indexes and triggers of a table.
     fn belongings(&self, table: &Object) -> String {
         let belongs = |object: &&Object| object.kind != "table" && object.table == table.name;
         self.expected
@@ -172,8 +172,8 @@ impl Remedies<'_> {
             .collect()
     }
 
-    /// SQLite cannot change a table's constraints, so its rows have to move. With the old rules for
-    /// renaming, what refers to the table goes on referring to its name.
+    /// SQLite cannot change a table's constraints, so its rows have to move. With
+    /// `legacy_alter_table`, references to the table keep its name when it is renamed.
     fn rebuild(&self, table: &Object) -> String {
         let name = &table.name;
         format!(
@@ -204,9 +204,9 @@ fn of_setting(setting: &str) -> (String, String) {
             "on",
             "records need not be well-formed, and may be of any size",
         ),
-        "writable_schema" => ("on", "any statement may rewrite what guards the tables"),
+        "writable_schema" => ("on", "any statement may rewrite the guards"),
         "trusted_schema" => ("off", "guarded tables cannot be changed through it"),
-        _ => ("off", "what is rolled back may stay in the file"),
+        _ => ("off", "changes that are rolled back may stay in the file"),
     };
     let remedy = match (setting, state) {
         ("journal_mode", _) => "PRAGMA journal_mode = WAL;".to_owned(),
