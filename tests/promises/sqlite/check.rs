@@ -573,7 +573,7 @@ async fn a_finding_says_what_it_means_and_what_to_do() {
         ),
         (
             &lost,
-            "is gone from ledger_audit_record",
+            "is missing from ledger_audit_record",
             "restore the records",
         ),
         (&rows, "lost its row", "INSERT INTO ledger_audit_obligation"),
