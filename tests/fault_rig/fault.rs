@@ -36,6 +36,11 @@ impl Fault {
         Self::ShiftClock,
     ];
 
+    /// The number of kinds.
+    pub(crate) const fn kinds(with_clock: bool) -> usize {
+        Self::ALL.len() - !with_clock as usize
+    }
+
     /// The faults of a round, in their order: each kind comes up equally often.
     pub(crate) fn of_round(seed: u64, round: u64, count: usize, with_clock: bool) -> Vec<Self> {
         let mut kinds: Vec<_> = Self::ALL

@@ -38,10 +38,14 @@ use crate::service::Service;
 /// How long the clients send in a round.
 const ROUND: Duration = Duration::from_millis(2500);
 const FAULTS_A_ROUND: usize = 3;
+/// The longest time that `--until-covered` adds.
+const LONGEST: Duration = Duration::from_secs(600);
 
 struct Options {
     seconds: u64,
     seed: u64,
+    /// Continues until the run is [covered](is_covered), for at most [`LONGEST`].
+    until_covered: bool,
     /// Lets the service change something outside the transaction, to see that the rig notices.
     break_the_promise: bool,
 }
@@ -51,6 +55,7 @@ impl Options {
         let mut options = Self {
             seconds: 60,
             seed: fastrand::u64(..),
+            until_covered: false,
             break_the_promise: false,
         };
         let mut arguments = std::env::args().skip(1);
@@ -64,10 +69,11 @@ impl Options {
             match argument.as_str() {
                 "--seconds" => options.seconds = number()?,
                 "--seed" => options.seed = number()?,
+                "--until-covered" => options.until_covered = true,
                 "--break-the-promise" => options.break_the_promise = true,
                 other => {
                     return Err(format!(
-                        "`{other}` is unknown; write --seconds N, --seed N or --break-the-promise"
+                        "`{other}` is unknown; write --seconds N, --seed N, --until-covered or --break-the-promise"
                     ));
                 }
             }
@@ -114,6 +120,7 @@ async fn run(options: Options) -> Result<bool, String> {
     let Options {
         seconds,
         seed,
+        until_covered,
         break_the_promise,
     } = options;
     let server = Server::start()?;
@@ -141,7 +148,11 @@ async fn run(options: Options) -> Result<bool, String> {
     let mut faults: BTreeMap<Fault, u64> = BTreeMap::new();
     let mut rounds = 0;
     println!("seed {seed}: --seconds {seconds} --seed {seed} repeats this run");
-    while began.elapsed() < Duration::from_secs(seconds) {
+    while began.elapsed() < Duration::from_secs(seconds)
+        || until_covered
+            && began.elapsed() < LONGEST
+            && !is_covered(&total, &faults, with_clock, break_the_promise)
+    {
         let round = rounds;
         let until = Instant::now() + ROUND;
         let clients: Vec<_> = (0..load::CLIENTS)
@@ -197,6 +208,27 @@ async fn run(options: Options) -> Result<bool, String> {
     total.orphan_records = total.orphan_records.max(whole.orphan_records);
     summarise(seed, began.elapsed(), rounds, &faults, &total);
     Ok(!total.broken())
+}
+
+/// Whether a run is long enough to show something, however slow the machine is: every kind of fault
+/// has happened, and requests got through between the faults. With a broken promise, whether the rig
+/// has noticed it.
+fn is_covered(
+    total: &Tally,
+    faults: &BTreeMap<Fault, u64>,
+    with_clock: bool,
+    break_the_promise: bool,
+) -> bool {
+    if break_the_promise {
+        return total.orphan_changes > 0 && !total.lies.is_empty();
+    }
+    let kinds = Fault::kinds(with_clock);
+    faults.len() == kinds
+        && faults.values().sum::<u64>() >= 20
+        && total.changes > 500
+        && total.attempts > 50
+        && total.hung_up > 0
+        && total.answers.contains_key(&load::Answer::Unknown)
 }
 
 async fn prepare(url: &str) -> sqlx::Result<()> {

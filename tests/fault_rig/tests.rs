@@ -40,7 +40,7 @@ fn number(text: &str, name: &str) -> u64 {
 
 #[test]
 fn a_minute_of_faults_leaves_no_orphan() {
-    let Ran { status, text } = rig(&["--seconds", "60", "--seed", "20261123"]);
+    let Ran { status, text } = rig(&["--seconds", "60", "--seed", "20261123", "--until-covered"]);
     println!("{text}");
     assert_eq!(status, Some(0), "{text}");
     assert_eq!(number(&text, "orphan changes"), 0);
@@ -72,7 +72,14 @@ fn a_minute_of_faults_leaves_no_orphan() {
 
 #[test]
 fn the_rig_notices_a_broken_promise() {
-    let Ran { status, text } = rig(&["--seconds", "4", "--seed", "1", "--break-the-promise"]);
+    let Ran { status, text } = rig(&[
+        "--seconds",
+        "4",
+        "--seed",
+        "1",
+        "--until-covered",
+        "--break-the-promise",
+    ]);
     assert_eq!(status, Some(1), "{text}");
     assert!(number(&text, "orphan changes") > 0, "{text}");
     assert!(number(&text, "untrue answers") > 0, "{text}");
