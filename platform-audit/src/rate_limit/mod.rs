@@ -133,7 +133,7 @@ impl Drop for RateLimiter {
             let text = Value::Object(unwritten.details()).to_string();
             tracing::error!(
                 suppressed = text,
-                "these rate-limited attempts have no summary record, as auditing was not shut down: call Audit::shutdown before the service exits; this event is all that is left of them"
+                "these rate-limited attempts have no summary record, as auditing was not shut down: call Audit::shutdown before the service exits; this event is their only copy"
             );
         }
     }

@@ -579,7 +579,7 @@ async fn a_lost_attempt_record_is_logged_and_does_not_change_the_response() {
         .find(|line| line.contains("ERROR") && line.contains(&id));
     let event = event.unwrap_or_else(|| panic!("no ERROR event contains the record: {events}"));
     assert!(
-        event.contains("entry.fail") && event.contains("all that is left"),
+        event.contains("entry.fail") && event.contains("only copy"),
         "{event}"
     );
     assert!(!events.contains("INSERT INTO"), "SQL in the log: {events}");

@@ -254,7 +254,7 @@ async fn a_lost_last_summary_is_logged() {
         .find(|line| line.contains("ERROR") && line.contains(SUMMARY));
     let event = event.unwrap_or_else(|| panic!("no ERROR event contains the summary: {events}"));
     assert!(
-        event.contains("all that is left") && event.contains("by_action"),
+        event.contains("only copy") && event.contains("by_action"),
         "{event}"
     );
 }
