@@ -1,8 +1,10 @@
+//! Collects the errors of one macro invocation.
+
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use std::fmt::Display;
 
-/// All that is wrong with one use of a macro, so that a developer is told once.
+/// The errors of one macro invocation, which are reported together.
 #[derive(Debug, Default)]
 pub(crate) struct Errors(Option<syn::Error>);
 
@@ -14,7 +16,7 @@ impl Errors {
         }
     }
 
-    /// Marks `tokens`, from the first to the last of them.
+    /// Adds an error at `tokens`, from the first to the last.
     pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl Display) {
         self.push(syn::Error::new_spanned(tokens, message));
     }

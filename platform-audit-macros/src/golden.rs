@@ -1,5 +1,5 @@
-//! Every `tests/golden/<case>.rs` expands to what `<case>.expanded.rs` holds.
-//! `UPDATE_GOLDEN=1` writes the expansions anew, to be read in the diff.
+//! Compares the expansion of each `tests/golden/<case>.rs` with `<case>.expanded.rs`.
+//! `UPDATE_GOLDEN=1` overwrites the expected expansions; review the diff.
 
 use crate::{auditable, audited, exempt};
 use proc_macro2::TokenStream;
@@ -9,7 +9,7 @@ use std::{env, fs};
 use syn::{Attribute, Item, Meta};
 
 #[test]
-fn every_expansion_is_the_one_on_file() {
+fn every_expansion_matches_its_golden_file() {
     let update = env::var_os("UPDATE_GOLDEN").is_some();
     let cases = cases();
     assert!(cases.len() >= 8, "found only {cases:?}");
@@ -25,7 +25,7 @@ fn every_expansion_is_the_one_on_file() {
     }
     assert!(
         differing.is_empty(),
-        "{}\nIf that is right, write it with UPDATE_GOLDEN=1.",
+        "{}\nIf this is intended, update the files with UPDATE_GOLDEN=1.",
         differing.join("\n")
     );
 }
@@ -51,27 +51,27 @@ fn expand_file(case: &Path) -> String {
 fn expand_item(item: Item) -> TokenStream {
     let (tokens, errors) = match item {
         Item::Fn(mut handler) => {
-            let ours = handler.attrs.remove(ours(&handler.attrs));
-            let options = match &ours.meta {
+            let attribute = handler.attrs.remove(attribute_index(&handler.attrs));
+            let options = match &attribute.meta {
                 Meta::List(list) => list.tokens.clone(),
                 _ => TokenStream::new(),
             };
-            if ours.path().is_ident("audited") {
+            if attribute.path().is_ident("audited") {
                 audited::audited(options, handler.into_token_stream())
             } else {
                 exempt::audit_exempt(options, handler.into_token_stream())
             }
         }
         Item::Struct(item) => auditable::auditable(item.into_token_stream()),
-        other => panic!("a case holds no {}", quote!(#other)),
+        other => panic!("unexpected item in a case: {}", quote!(#other)),
     };
     assert_eq!(errors.messages(), Vec::<String>::new());
     tokens
 }
 
-fn ours(attributes: &[Attribute]) -> usize {
+fn attribute_index(attributes: &[Attribute]) -> usize {
     attributes
         .iter()
         .position(|found| found.path().is_ident("audited") || found.path().is_ident("audit_exempt"))
-        .expect("a case has our attribute")
+        .expect("a case has #[audited] or #[audit_exempt]")
 }

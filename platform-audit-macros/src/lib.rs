@@ -1,8 +1,8 @@
 //! `#[audited]`, `#[audit_exempt]` and `#[derive(Auditable)]` for `platform-audit`.
 //!
-//! Use them through that crate, which re-exports them. A handler under `#[audited]` is lent
-//! its transaction, and what it changes there is committed together with its audit record or
-//! not at all:
+//! Use them through that crate, which re-exports them. A handler with `#[audited]` borrows a
+//! transaction. Its changes in that transaction and its audit record are committed together or not
+//! at all:
 //!
 //! ```
 //! use axum::Json;
@@ -31,21 +31,22 @@ mod exempt;
 #[cfg(test)]
 mod golden;
 mod handler;
+mod identifiers;
 mod names;
 mod options;
-mod words;
 
 use errors::Errors;
 use proc_macro::TokenStream;
 
 /// Runs a handler in a transaction that commits its change and its audit record together.
 ///
-/// The handler is an `async fn` with up to 15 extractors and, at any place among them, the
-/// transaction: the one parameter of a type `&mut _`. It is begun once the extractors have
-/// succeeded, lent to the body, and committed with the record if the response's status is
-/// below 400; else it is rolled back, and the attempt is recorded. What comes out is again an
-/// `async fn`, without the transaction among its parameters, whose return type names its
-/// action: the functions of `platform_audit::routing` ask for that.
+/// The handler is an `async fn` with up to 15 extractors and, at any position, the transaction: the
+/// parameter whose type is `&mut _`. Its first statement begins the transaction. If the response's
+/// status is below 400, it is committed together with the record; otherwise it is rolled back, and
+/// the attempt is recorded.
+///
+/// The macro emits an `async fn` without the transaction parameter. Its return type declares the
+/// action, which the functions of `platform_audit::routing` require.
 ///
 /// ```
 /// use axum::{Json, extract::Path, http::StatusCode};
@@ -83,41 +84,42 @@ use proc_macro::TokenStream;
 ///
 /// - `action = "entry.create"`: what the handler does, as `noun.verb`: at least two parts of
 ///   lower-case ASCII letters, digits and underscores, joined by dots, each beginning with a
-///   letter, at most 100 bytes.
-///   Required.
-/// - `resource = "entry"`: the type of what it acts on, one such part.
-/// - `resource_id = id`: which one, an expression over the other parameters, shown with
-///   `Display`. It is read by reference before the transaction begins, so that failed
-///   attempts carry it too. A resource that does not exist yet is named in the body, with
-///   `tx.created(…)` or the like.
-/// - `reason = "required"`: a request without the header `Audit-Reason` is answered 400.
-/// - `actor = "optional"`: a request without an actor is let in, as for log-in and sign-up.
-/// - `read`: for reading sensitive data. The record is committed before the response leaves,
-///   and the transaction parameter may be left out.
-/// - `crate_path = ::platform_audit`: where `platform-audit` is, if it was renamed or
-///   re-exported; a path, or a string holding one.
+///   letter, at most 100 bytes. Required.
+/// - `resource = "entry"`: the type of the affected resource, one such part.
+/// - `resource_id = id`: the resource's identifier, an expression over references to the
+///   extractors' values, formatted with `Display`. It is evaluated before the transaction begins,
+///   so the records of failed attempts contain it too. Name a resource that does not exist yet in
+///   the body, for example with `tx.created(…)`.
+/// - `reason = "required"`: responds with 400 to a request without an `Audit-Reason` header.
+/// - `actor = "optional"`: accepts requests without an actor, for example for log-in and sign-up.
+/// - `read`: for reading sensitive data. The record is committed before the response is sent, and
+///   the transaction parameter is optional.
+/// - `crate_path = ::platform_audit`: the path of `platform-audit` if it was renamed or
+///   re-exported, as a path or a string.
 ///
 /// # With other attributes
 ///
-/// `#[audited]` goes above `#[axum::debug_handler]`, which would otherwise take the
-/// transaction for an extractor. `#[utoipa::path]` may be above or below; above, if utoipa's
-/// feature `auto_into_responses` is used, since it reads the return type. Attributes named
-/// `instrument` move to the original function and record its arguments under their own
-/// names; all others, such as documentation, conditions and lint levels, stay on the
-/// function that axum calls, in which the original is nested.
+/// - Put `#[audited]` above `#[axum::debug_handler]`, which would otherwise treat the transaction
+///   as an extractor.
+/// - `#[utoipa::path]` can be above or below. With utoipa's feature `auto_into_responses`, it must
+///   be above, since it reads the return type.
+/// - Attributes named `instrument` move to the original function, and record its arguments under
+///   their original names.
+/// - All other attributes, such as documentation, conditions and lint levels, stay on the function
+///   that axum calls. The original function is nested in it.
 ///
-/// Generic parameters, `where` clauses and `impl IntoResponse` work; type parameters
-/// have to be `Send + 'static`, as for every axum handler. A method of an `impl` block cannot
-/// be audited: what is emitted beside the handler has no place there.
+/// Generic parameters, `where` clauses and `impl IntoResponse` work. Type parameters must be
+/// `Send + 'static`, as in every axum handler. Methods of an `impl` block are not supported, as the
+/// macro also emits a type.
 #[proc_macro_attribute]
 pub fn audited(attributes: TokenStream, item: TokenStream) -> TokenStream {
     emit(audited::audited(attributes.into(), item.into()))
 }
 
-/// Says that a handler of an unsafe method changes nothing that needs an audit record, and why.
+/// Declares that a handler of a state-changing method needs no audit record.
 ///
-/// The handler is an `async fn` with up to 16 extractors and no transaction. The reason is
-/// shown in the catalogue of routes, to whoever asks why this one leaves no record.
+/// The handler is an `async fn` with up to 16 extractors and no transaction. The catalogue of
+/// routes contains the reason.
 ///
 /// ```
 /// use axum::Json;
@@ -136,17 +138,17 @@ pub fn audited(attributes: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Options
 ///
-/// - `reason = "…"`: why no record is needed, in words. Required.
-/// - `crate_path = ::platform_audit`: where `platform-audit` is, if it was renamed or
-///   re-exported; a path, or a string holding one.
+/// - `reason = "…"`: why no record is needed. Required.
+/// - `crate_path = ::platform_audit`: the path of `platform-audit` if it was renamed or
+///   re-exported, as a path or a string.
 ///
-/// Other attributes are treated as by [`macro@audited`].
+/// Other attributes are handled as by [`macro@audited`].
 #[proc_macro_attribute]
 pub fn audit_exempt(attributes: TokenStream, item: TokenStream) -> TokenStream {
     emit(exempt::audit_exempt(attributes.into(), item.into()))
 }
 
-/// Shows a struct's fields to the audit log, so that a change is recorded field by field.
+/// Implements `Auditable` for a struct, so that its changes are recorded field by field.
 ///
 /// ```
 /// use platform_audit::Auditable;
@@ -175,26 +177,29 @@ pub fn audit_exempt(attributes: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Options of the struct
 ///
-/// - `resource = "entry"`: its type in the audit log, in lower-case ASCII letters, digits and
-///   underscores, at most 100 bytes. Required.
-/// - `crate_path = ::platform_audit`: where `platform-audit` is, if it was renamed or
-///   re-exported; a path, or a string holding one.
+/// - `resource = "entry"`: the resource's type in the audit log, in lower-case ASCII letters,
+///   digits and underscores, at most 100 bytes. Required.
+/// - `crate_path = ::platform_audit`: the path of `platform-audit` if it was renamed or
+///   re-exported, as a path or a string.
 ///
 /// # Options of a field
 ///
-/// - `id`: the resource's id, through `Display`. On exactly one field, which is recorded in
-///   clear as any other.
-/// - `redact`: that the field changed is recorded, its value never. Not on the id.
-/// - `skip`: nothing is recorded. Alone, and not on the id.
-/// - `rename = "name"`: recorded under this name.
+/// - `id`: the resource's identifier, formatted with `Display` and recorded unredacted. Required on
+///   exactly one field.
+/// - `redact`: records that the field changed, but not its value. Not allowed on the id.
+/// - `skip`: does not record the field. Not allowed on the id, or with other options.
+/// - `rename = "name"`: records the field under this name.
 ///
 /// # Values
 ///
-/// A field that is `Auditable` itself, or a standard container of such values, is shown through its
-/// own fields, so its redactions hold; any other through `serde::Serialize`, such as a tuple and a
-/// type of your own: redact the field as a whole where one of these holds secrets. No bounds are
-/// added to type parameters: bound one by `Auditable` to show it that way. Bound by `Serialize` it
-/// is written as serde writes it, whatever redactions the type put there may have.
+/// A field that is `Auditable`, or a standard container of `Auditable` values, is recorded through
+/// its own fields, so nested redactions apply. Any other field is recorded as it serialises with
+/// `serde::Serialize`, including tuples and your own types: redact such a field as a whole if it
+/// may contain secrets.
+///
+/// The macro adds no bounds to type parameters. A field whose type is a parameter with the bound
+/// `Auditable` is recorded through its fields. With the bound `Serialize`, it is recorded as it
+/// serialises, and redactions of the actual type do not apply.
 #[proc_macro_derive(Auditable, attributes(audit))]
 pub fn auditable(item: TokenStream) -> TokenStream {
     emit(auditable::auditable(item.into()))

@@ -1,36 +1,36 @@
-//! The words of the record: actions (`entry.create`) and resources (`entry`).
+//! Validates the names of actions (`entry.create`) and resources (`entry`).
 
-/// The store refuses a longer action.
+/// The maximum length that the store accepts.
 const MAX_BYTES: usize = 100;
 
 const CHARACTERS: &str = "lower-case ASCII letters, digits and underscores";
 
-/// Why `action` is not `noun.verb`, and what was probably meant.
+/// Returns why `action` is not `noun.verb`, with a suggestion.
 pub(crate) fn check_action(action: &str) -> Result<(), String> {
     if is_action(action) {
         return Ok(());
     }
     if action.len() > MAX_BYTES {
         return Err(format!(
-            "this action is {} bytes long, and at most {MAX_BYTES} are stored: shorten it",
+            "this action is {} bytes long, but at most {MAX_BYTES} are stored: shorten it",
             action.len()
         ));
     }
     let mut message = format!(
         "malformed action `{action}`: write `noun.verb` in {CHARACTERS}, at least two parts joined by dots, each beginning with a letter"
     );
-    let meant = resembling(action, true);
-    if is_action(&meant) {
-        message.push_str(&format!("; perhaps \"{meant}\""));
+    let suggestion = normalise(action, true);
+    if is_action(&suggestion) {
+        message.push_str(&format!("; perhaps \"{suggestion}\""));
     }
     Err(message)
 }
 
-/// Why `resource` is not one word of an action, and what was probably meant.
+/// Returns why `resource` is not one word of an action, with a suggestion.
 pub(crate) fn check_resource(resource: &str) -> Result<(), String> {
     if resource.len() > MAX_BYTES {
         return Err(format!(
-            "this resource is {} bytes long, and at most {MAX_BYTES} are stored: shorten it",
+            "this resource is {} bytes long, but at most {MAX_BYTES} are stored: shorten it",
             resource.len()
         ));
     }
@@ -39,14 +39,14 @@ pub(crate) fn check_resource(resource: &str) -> Result<(), String> {
     }
     let mut message =
         format!("malformed resource `{resource}`: write one noun in {CHARACTERS}, without dots");
-    let meant = resembling(resource, false);
-    if is_segment(&meant) {
-        message.push_str(&format!("; perhaps \"{meant}\""));
+    let suggestion = normalise(resource, false);
+    if is_segment(&suggestion) {
+        message.push_str(&format!("; perhaps \"{suggestion}\""));
     }
     Err(message)
 }
 
-/// `create_entry` is most likely `entry.create`.
+/// Suggests an action for a function, such as `entry.create` for `create_entry`.
 pub(crate) fn action_for(function: &str) -> String {
     let action = match function.split_once('_') {
         Some((verb, noun)) => format!("{noun}.{verb}"),
@@ -59,9 +59,9 @@ pub(crate) fn action_for(function: &str) -> String {
     }
 }
 
-/// `LedgerEntry` is most likely `ledger_entry`.
+/// Suggests a resource for a type, such as `ledger_entry` for `LedgerEntry`.
 pub(crate) fn resource_for(ty: &str) -> String {
-    let resource = resembling(ty, false);
+    let resource = normalise(ty, false);
     if is_segment(&resource) {
         resource
     } else {
@@ -69,7 +69,7 @@ pub(crate) fn resource_for(ty: &str) -> String {
     }
 }
 
-/// The known name nearest to a mistyped one, if one is near enough to be meant.
+/// Returns the known name with the smallest edit distance to `typed`, if it is small enough.
 pub(crate) fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
     let typed = typed.to_ascii_lowercase();
     known
@@ -84,7 +84,7 @@ fn is_action(action: &str) -> bool {
     action.len() <= MAX_BYTES && action.contains('.') && action.split('.').all(is_word)
 }
 
-/// The same rule as platform-audit applies to actions named at run time.
+/// platform-audit applies the same rule to actions that are chosen at run time.
 fn is_word(word: &str) -> bool {
     is_segment(word) && word.starts_with(|first: char| first.is_ascii_lowercase())
 }
@@ -96,29 +96,30 @@ fn is_segment(segment: &str) -> bool {
             .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
 }
 
-fn resembling(word: &str, dots: bool) -> String {
-    let mut meant = String::new();
+/// Converts `word` to the form of an action or a resource.
+fn normalise(word: &str, dots: bool) -> String {
+    let mut suggestion = String::new();
     for (index, character) in word.trim().char_indices() {
         match character {
             'A'..='Z' => {
-                if index > 0 && meant.ends_with(|c: char| c.is_ascii_lowercase()) {
-                    meant.push('_');
+                if index > 0 && suggestion.ends_with(|c: char| c.is_ascii_lowercase()) {
+                    suggestion.push('_');
                 }
-                meant.push(character.to_ascii_lowercase());
+                suggestion.push(character.to_ascii_lowercase());
             }
-            'a'..='z' | '0'..='9' | '_' => meant.push(character),
+            'a'..='z' | '0'..='9' | '_' => suggestion.push(character),
             '.' | ':' | '/' if dots => {
-                if !meant.ends_with('.') {
-                    meant.push('.');
+                if !suggestion.ends_with('.') {
+                    suggestion.push('.');
                 }
             }
-            _ => meant.push('_'),
+            _ => suggestion.push('_'),
         }
     }
-    meant.trim_matches('.').to_owned()
+    suggestion.trim_matches('.').to_owned()
 }
 
-/// Levenshtein's.
+/// The Levenshtein distance.
 fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.chars().count()).collect();
     for (i, a) in from.chars().enumerate() {
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_action_is_lower_case_words_joined_by_dots() {
+    fn an_action_consists_of_lower_case_words_joined_by_dots() {
         for action in ["entry.create", "ledger_2.entry.close", "a.b"] {
             assert_eq!(check_action(action), Ok(()), "{action}");
         }
@@ -169,13 +170,13 @@ mod tests {
         assert_eq!(check_action(&format!("{noun}.b")), Ok(()));
         assert_eq!(
             check_action(&format!("{noun}.bc")),
-            Err("this action is 101 bytes long, and at most 100 are stored: shorten it".to_owned())
+            Err("this action is 101 bytes long, but at most 100 are stored: shorten it".to_owned())
         );
     }
 
     #[test]
-    fn a_malformed_action_comes_with_the_one_that_was_meant() {
-        for (wrong, meant) in [
+    fn the_error_for_a_malformed_action_suggests_a_valid_one() {
+        for (wrong, suggestion) in [
             ("Entry.Create", "entry.create"),
             ("ledgerEntry.create", "ledger_entry.create"),
             ("entry:create", "entry.create"),
@@ -187,7 +188,7 @@ mod tests {
         ] {
             let message = check_action(wrong).expect_err(wrong);
             assert!(
-                message.ends_with(&format!("; perhaps \"{meant}\"")),
+                message.ends_with(&format!("; perhaps \"{suggestion}\"")),
                 "{message}"
             );
         }
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_action_of_a_function_is_its_noun_and_verb() {
+    fn the_suggested_action_is_the_noun_and_verb_of_the_function() {
         assert_eq!(action_for("create_entry"), "entry.create");
         assert_eq!(action_for("close_ledger_year"), "ledger_year.close");
         assert_eq!(action_for("create"), "entry.create");
@@ -219,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn the_resource_of_a_type_is_its_name() {
+    fn the_suggested_resource_is_the_name_of_the_type() {
         assert_eq!(resource_for("LedgerEntry"), "ledger_entry");
         assert_eq!(resource_for("Entry"), "entry");
         assert_eq!(resource_for("Größe"), "gr__e");
     }
 
     #[test]
-    fn a_mistyped_name_finds_its_neighbour() {
+    fn the_nearest_known_name_is_suggested_for_a_misspelt_one() {
         let known = ["action", "resource", "resource_id", "read"];
         assert_eq!(nearest("acton", &known), Some("action"));
         assert_eq!(nearest("Action", &known), Some("action"));

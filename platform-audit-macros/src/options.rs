@@ -1,4 +1,4 @@
-//! `key = value, flag, …`: what stands between the parentheses of every attribute here.
+//! Parses the options of an attribute, `key = value, flag, …`.
 
 use crate::errors::Errors;
 use crate::names::nearest;
@@ -7,41 +7,41 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 
-/// The options one attribute knows, each with an example of its use.
+/// The options of an attribute, each with an example.
 #[derive(Debug)]
-pub(crate) struct Known {
-    /// How messages call the attribute.
+pub(crate) struct KnownOptions {
+    /// The attribute's name in messages.
     pub(crate) attribute: &'static str,
-    /// Key and example, in the order messages list them.
+    /// Keys and examples, in the order of messages.
     pub(crate) options: &'static [(&'static str, &'static str)],
 }
 
-/// Which options were given.
+/// The keys of the options that were given.
 #[derive(Debug, Default)]
-pub(crate) struct Given {
-    read: Vec<&'static str>,
+pub(crate) struct GivenOptions {
+    parsed: Vec<&'static str>,
     misspelt: Vec<&'static str>,
 }
 
-impl Given {
-    /// Whether `name` is there in some form, so that it is not also called missing.
+impl GivenOptions {
+    /// Whether `name` was given, perhaps misspelt, so that it is not also reported as missing.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.read.contains(&name) || self.misspelt.contains(&name)
+        self.parsed.contains(&name) || self.misspelt.contains(&name)
     }
 }
 
-impl Known {
-    /// Reads all options to the end, past every mistake; `read` is called once for each
-    /// known key, behind the key.
+impl KnownOptions {
+    /// Parses all options and continues after errors. Calls `parse_value` once for each known key,
+    /// with the input after the key.
     pub(crate) fn parse(
         &self,
         tokens: TokenStream,
         errors: &mut Errors,
-        mut read: impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
-    ) -> Given {
-        let mut given = Given::default();
+        mut parse_value: impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
+    ) -> GivenOptions {
+        let mut given = GivenOptions::default();
         let parser = |input: ParseStream<'_>| {
-            self.parse_all(input, errors, &mut given, &mut read);
+            self.parse_all(input, errors, &mut given, &mut parse_value);
             Ok(())
         };
         if let Err(error) = parser.parse2(tokens) {
@@ -50,16 +50,15 @@ impl Known {
         given
     }
 
-    /// The same for the helper attribute `name`, in which the options may be spread over
-    /// several attributes.
+    /// Like [`parse`](Self::parse), for the helper attribute `name`, which may occur several times.
     pub(crate) fn parse_attributes(
         &self,
         name: &str,
         attributes: &[Attribute],
         errors: &mut Errors,
-        mut read: impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
-    ) -> Given {
-        let mut given = Given::default();
+        mut parse_value: impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
+    ) -> GivenOptions {
+        let mut given = GivenOptions::default();
         for attribute in attributes
             .iter()
             .filter(|found| found.path().is_ident(name))
@@ -72,7 +71,7 @@ impl Known {
                 continue;
             };
             let parser = |input: ParseStream<'_>| {
-                self.parse_all(input, errors, &mut given, &mut read);
+                self.parse_all(input, errors, &mut given, &mut parse_value);
                 Ok(())
             };
             if let Err(error) = parser.parse2(list.tokens.clone()) {
@@ -86,11 +85,11 @@ impl Known {
         &self,
         input: ParseStream<'_>,
         errors: &mut Errors,
-        given: &mut Given,
-        read: &mut impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
+        given: &mut GivenOptions,
+        parse_value: &mut impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
     ) {
         while !input.is_empty() {
-            if let Err(error) = self.parse_one(input, given, read) {
+            if let Err(error) = self.parse_one(input, given, parse_value) {
                 errors.push(error);
                 skip_to_comma(input);
             }
@@ -111,8 +110,8 @@ impl Known {
     fn parse_one(
         &self,
         input: ParseStream<'_>,
-        given: &mut Given,
-        read: &mut impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
+        given: &mut GivenOptions,
+        parse_value: &mut impl FnMut(&'static str, &OptionKey, ParseStream<'_>) -> syn::Result<()>,
     ) -> syn::Result<()> {
         if !input.peek(Ident::peek_any) {
             let mut message = "expected the name of an option".to_owned();
@@ -128,23 +127,23 @@ impl Known {
         let Some((name, example)) = self.options.iter().find(|(name, _)| *name == typed) else {
             let mut message = format!("unknown option `{typed}` of {}", self.attribute);
             let names: Vec<&'static str> = self.options.iter().map(|(name, _)| *name).collect();
-            if let Some(meant) = nearest(&typed, &names) {
-                given.misspelt.push(meant);
-                message.push_str(&format!(", perhaps `{meant}`"));
+            if let Some(suggestion) = nearest(&typed, &names) {
+                given.misspelt.push(suggestion);
+                message.push_str(&format!(", perhaps `{suggestion}`"));
             }
             message.push_str(&format!("; {}", self.listed()));
             skip_value(input);
             return Err(syn::Error::new(ident.span(), message));
         };
-        if given.read.contains(name) {
+        if given.parsed.contains(name) {
             skip_value(input);
             return Err(syn::Error::new(
                 ident.span(),
                 format!("`{name}` is given twice: keep one of them"),
             ));
         }
-        given.read.push(name);
-        read(
+        given.parsed.push(name);
+        parse_value(
             name,
             &OptionKey {
                 ident,
@@ -165,7 +164,7 @@ impl Known {
     }
 }
 
-/// A key that was read; its value comes next.
+/// A parsed key, whose value comes next.
 #[derive(Debug)]
 pub(crate) struct OptionKey {
     pub(crate) ident: Ident,
@@ -174,7 +173,7 @@ pub(crate) struct OptionKey {
 }
 
 impl OptionKey {
-    /// The key alone.
+    /// Parses a key without a value.
     pub(crate) fn flag(&self, input: ParseStream<'_>) -> syn::Result<()> {
         if input.is_empty() || input.peek(Token![,]) {
             return Ok(());
@@ -185,7 +184,7 @@ impl OptionKey {
         ))
     }
 
-    /// `= "…"`, a literal because it is checked now.
+    /// Parses `= "…"`. Only a literal can be validated at compile time.
     pub(crate) fn string(&self, input: ParseStream<'_>) -> syn::Result<LitStr> {
         let value = self.expression(input)?;
         as_string(&value).ok_or_else(|| {
@@ -199,7 +198,7 @@ impl OptionKey {
         })
     }
 
-    /// `= "value"`, where no other value has a meaning.
+    /// Parses `= "value"`, the only valid value.
     pub(crate) fn only(&self, input: ParseStream<'_>, value: &str) -> syn::Result<()> {
         let given = self.expression(input)?;
         if as_string(&given).is_some_and(|given| given.value() == value) {
@@ -208,13 +207,13 @@ impl OptionKey {
         Err(syn::Error::new_spanned(
             given,
             format!(
-                "`{}` has one value: write `{}`, or leave it out",
+                "`{}` has only one valid value: write `{}`, or leave it out",
                 self.name, self.example
             ),
         ))
     }
 
-    /// `= path` or `= "path"`.
+    /// Parses `= path` or `= "path"`.
     pub(crate) fn path(&self, input: ParseStream<'_>) -> syn::Result<Path> {
         let value = self.expression(input)?;
         let path = match as_string(&value) {
@@ -234,7 +233,7 @@ impl OptionKey {
         })
     }
 
-    /// `= expression`.
+    /// Parses `= expression`.
     pub(crate) fn expression(&self, input: ParseStream<'_>) -> syn::Result<Expr> {
         let missing = || {
             syn::Error::new(
@@ -253,7 +252,7 @@ impl OptionKey {
     }
 }
 
-/// A literal that came through a `macro_rules!` fragment is wrapped in an invisible group.
+/// Removes the invisible groups around a literal that was a `macro_rules!` fragment.
 fn ungrouped(expression: &Expr) -> &Expr {
     match expression {
         Expr::Group(group) => ungrouped(&group.expr),
@@ -271,7 +270,8 @@ fn as_string(expression: &Expr) -> Option<LitStr> {
     }
 }
 
-/// A whole expression where there is one: the commas of `f::<A, B>(c)` are its own.
+/// Skips a whole expression if there is one, as an expression such as `f::<A, B>(c)` contains
+/// commas.
 fn skip_value(input: ParseStream<'_>) {
     if input.peek(Token![=]) {
         let ahead = input.fork();

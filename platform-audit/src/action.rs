@@ -1,36 +1,36 @@
-//! What a handler declares: its action or its exemption, and the catalogue of a router's routes.
+//! The action or exemption of a handler, and the catalogue of a router's routes.
 
 use http::Method;
 use serde::Serialize;
 
-/// A handler's action, as `#[audited]` was given it.
+/// The options of a handler's `#[audited]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActionSpec {
-    /// `noun.verb`.
+    /// The action, as `noun.verb`.
     pub action: &'static str,
     /// The type of the resource.
     pub resource: Option<&'static str>,
-    /// Whether `Audit-Reason` must be sent.
+    /// Whether the request must have an `Audit-Reason` header.
     pub reason_required: bool,
-    /// Whether nobody known may do it.
+    /// Whether requests without an actor are allowed.
     pub actor_optional: bool,
-    /// Whether it reads only.
+    /// Whether the handler only reads.
     pub read: bool,
 }
 
-/// Names a handler's action to the compiler.
+/// Implemented by the marker type of an audited handler.
 pub trait AuditedAction: Send + Sync + 'static {
-    /// What `#[audited]` was given.
+    /// The options of `#[audited]`.
     const SPEC: ActionSpec;
 }
 
-/// Names a handler's exemption to the compiler.
+/// Implemented by the marker type of an exempt handler.
 pub trait ExemptAction: Send + Sync + 'static {
-    /// Why it needs no record.
+    /// Why the handler needs no record.
     const REASON: &'static str;
 }
 
-/// What the routing functions ask of a handler's return type.
+/// The bound of the routing functions on a handler's return type.
 #[diagnostic::on_unimplemented(
     message = "this handler may change state, but it is neither audited nor exempt",
     label = "not audited",
@@ -42,7 +42,7 @@ pub trait Declares {
     const DECLARATION: Declaration;
 }
 
-/// An action or the reason why there is none.
+/// A handler's action, or the reason for its exemption.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub enum Declaration {
@@ -50,36 +50,36 @@ pub enum Declaration {
     Exempt(&'static str),
 }
 
-/// Every state-changing route of a [`Router`](crate::routing::Router), for a test, a check against
-/// `openapi.yaml`, and an auditor.
+/// The state-changing routes of a [`Router`](crate::routing::Router). Compare it with `openapi.yaml`
+/// in a test, or hand it to an auditor: it serialises to a list of entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Catalogue {
     entries: Vec<CatalogueEntry>,
 }
 
-/// One method of one route.
+/// One method of a route in the [`Catalogue`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CatalogueEntry {
     /// The method, or `*` for a handler of any method.
     pub method: String,
-    /// The path as it was given to the router, such as `/entries/{id}`.
+    /// The path as passed to the router, such as `/entries/{id}`.
     pub path: String,
-    /// What its handler leaves behind.
+    /// The handler's action or exemption.
     #[serde(flatten)]
     pub requirement: Requirement,
 }
 
-/// Whether a handler leaves a record.
+/// Whether a handler writes a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Requirement {
-    /// It does, under this action.
+    /// It writes a record with this action.
     #[serde(rename = "action", serialize_with = "action_name")]
     Audited(ActionSpec),
-    /// It does not, for this reason.
+    /// It writes no record, for this reason.
     #[serde(rename = "exempt")]
     Exempt(&'static str),
 }
@@ -88,28 +88,28 @@ fn action_name<S: serde::Serializer>(spec: &ActionSpec, serializer: S) -> Result
     serializer.serialize_str(spec.action)
 }
 
-/// The method of an entry whose handler is for any.
-pub(crate) const ANY: &str = "*";
+/// The method of an entry whose handler accepts any method.
+pub(crate) const ANY_METHOD: &str = "*";
 
 impl Catalogue {
-    /// The entries, in the order of their routes.
+    /// Iterates over the entries, in the order in which the routes were added.
     pub fn iter(&self) -> impl Iterator<Item = &CatalogueEntry> {
         self.entries.iter()
     }
 
-    /// The entry of a request's method and its route's path.
+    /// Finds the entry for a request's method and its route's path.
     pub fn find(&self, method: &Method, path: &str) -> Option<&CatalogueEntry> {
-        let of = |name: &str| {
+        let find = |name: &str| {
             self.entries
                 .iter()
                 .find(|entry| entry.method == name && entry.path == path)
         };
-        of(method.as_str()).or_else(|| of(ANY))
+        find(method.as_str()).or_else(|| find(ANY_METHOD))
     }
 
     pub(crate) fn add(&mut self, path: &str, handlers: &[DeclaredMethod]) {
         for handler in handlers {
-            let requirement = match handler.mark {
+            let requirement = match handler.declaration {
                 Declaration::Audited(spec) => Requirement::Audited(spec),
                 Declaration::Exempt(reason) => Requirement::Exempt(reason),
             };
@@ -121,29 +121,29 @@ impl Catalogue {
         }
     }
 
-    /// Takes in another router's entries, under `prefix`.
+    /// Appends another router's entries under `prefix`.
     pub(crate) fn extend(&mut self, other: Self, prefix: &str) {
-        let bare = prefix.trim_end_matches('/');
+        let trimmed = prefix.trim_end_matches('/');
         for mut entry in other.entries {
             entry.path = match entry.path.as_str() {
-                // A nested `/` answers at the prefix itself, as it is written.
-                "/" if !bare.is_empty() => prefix.to_owned(),
-                path => format!("{bare}{path}"),
+                // axum serves a nested `/` at exactly the prefix, which may end with a slash.
+                "/" if !trimmed.is_empty() => prefix.to_owned(),
+                path => format!("{trimmed}{path}"),
             };
             self.entries.push(entry);
         }
     }
 }
 
-/// A method that a handler is for, or `*`.
+/// A handler's method, or `*`, and its declaration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DeclaredMethod {
     pub(crate) method: &'static str,
-    pub(crate) mark: Declaration,
+    pub(crate) declaration: Declaration,
 }
 
 impl CatalogueEntry {
-    /// The action, unless the handler is exempt.
+    /// Returns the action, or `None` if the handler is exempt.
     pub fn action(&self) -> Option<&'static str> {
         match &self.requirement {
             Requirement::Audited(spec) => Some(spec.action),

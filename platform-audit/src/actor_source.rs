@@ -1,4 +1,4 @@
-//! Who sent a request: the functions with which a service derives its actor and its client's address.
+//! Functions of the service that derive a request's actor and client address.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,12 +8,25 @@ use http::request::Parts;
 
 use crate::record::Actor;
 
-/// Derives the actor of a request that carries none in its extensions.
+/// Derives the actor of a request that has no [`Actor`] in its extensions.
 ///
-/// Implemented for closures. For authentication that waits for something, use a middleware that
-/// inserts an [`Actor`] into the request's extensions instead.
+/// Implemented for closures. For asynchronous authentication, use a middleware that inserts an
+/// [`Actor`] into the request's extensions instead.
+///
+/// ```
+/// use http::request::Parts;
+/// use platform_audit::{Actor, ActorSource};
+///
+/// fn job_runner(request: &Parts) -> Option<Actor> {
+///     let job = request.headers.get("x-job")?.to_str().ok()?;
+///     Some(Actor::service(job))
+/// }
+///
+/// let (parts, ()) = http::Request::get("/").header("x-job", "nightly").body(()).unwrap().into_parts();
+/// assert_eq!(job_runner.actor(&parts), Some(Actor::service("nightly")));
+/// ```
 pub trait ActorSource: Send + Sync + 'static {
-    /// The actor of this request, if it can be told.
+    /// Returns the actor of this request, or `None` if it is not authenticated.
     fn actor(&self, request: &Parts) -> Option<Actor>;
 }
 
@@ -32,21 +45,21 @@ impl std::fmt::Debug for Actors {
     }
 }
 
-/// Who the client of a request is, behind the service's proxies.
+/// Derives the client's address of a request that came through trusted proxies.
 #[derive(Clone)]
-pub(crate) struct ClientAddresses(pub(crate) Arc<ClientAddressOf>);
+pub(crate) struct ClientAddresses(pub(crate) Arc<ClientAddressFn>);
 
-type ClientAddressOf = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
+type ClientAddressFn = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
 
-/// Who the client is: as `told`, else the connection's other end.
-pub(crate) fn client_address(told: Option<&ClientAddresses>, request: &Parts) -> Option<IpAddr> {
-    let told = told.and_then(|ClientAddresses(source)| source(request));
+/// Returns the client's address from `source`, or else the peer's address.
+pub(crate) fn client_address(source: Option<&ClientAddresses>, request: &Parts) -> Option<IpAddr> {
+    let derived = source.and_then(|ClientAddresses(source)| source(request));
     let peer = || {
         let info = request.extensions.get::<ConnectInfo<SocketAddr>>();
         info.map(|ConnectInfo(peer)| peer.ip())
     };
-    // A listener for both families sees IPv4 inside IPv6.
-    told.or_else(peer).map(|address| address.to_canonical())
+    // A dual-stack listener reports IPv4 addresses as IPv4-mapped IPv6 addresses.
+    derived.or_else(peer).map(|address| address.to_canonical())
 }
 
 impl std::fmt::Debug for ClientAddresses {

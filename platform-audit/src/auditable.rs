@@ -1,4 +1,4 @@
-//! How a resource shows itself to the audit log: its name, its id and its fields.
+//! The trait `Auditable`, and the conversion of a resource's fields to recorded values.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-/// A resource whose changes are recorded field by field; derive it.
+/// A resource whose changes are recorded field by field. Derive it with
+/// [`#[derive(Auditable)]`](macro@crate::Auditable).
 ///
 /// ```
 /// # #[cfg(feature = "postgres")] {
@@ -32,14 +33,14 @@ pub trait Auditable {
     /// The resource's type, such as `entry`.
     const RESOURCE: &'static str;
 
-    /// Which one it is; stored in clear, so never a secret.
+    /// Returns the resource's identifier. It is stored unredacted, so it must not be a secret.
     fn resource_id(&self) -> String;
 
-    /// Shows each field to `fields`.
+    /// Adds each recorded field to `fields`.
     fn fields(&self, fields: &mut Fields);
 }
 
-macro_rules! through_pointer {
+macro_rules! impl_auditable_for_pointers {
     ($($pointer:ty),*) => {$(
         impl<T: Auditable + ?Sized> Auditable for $pointer {
             const RESOURCE: &'static str = T::RESOURCE;
@@ -52,13 +53,13 @@ macro_rules! through_pointer {
         }
     )*};
 }
-through_pointer!(&T, Box<T>);
+impl_auditable_for_pointers!(&T, Box<T>);
 
-/// Collects a resource's fields. Its contents are in clear, so it shows none of them.
+/// Collects a resource's fields. Its `Debug` output omits the values, which are not redacted yet.
 #[derive(Default)]
 pub struct Fields(Vec<Field>);
 
-/// One field, with its value in clear: it lives only while a change is worked out.
+/// One field with its unredacted value. It exists only while a change is computed.
 #[derive(PartialEq)]
 pub(crate) struct Field {
     pub(crate) name: &'static str,
@@ -66,7 +67,7 @@ pub(crate) struct Field {
     pub(crate) redacted: bool,
 }
 
-/// A field's value; a nested resource keeps its own redactions.
+/// A field's value. It preserves the redactions of nested resources.
 #[derive(PartialEq)]
 pub struct FieldValue(Repr);
 
@@ -79,7 +80,7 @@ enum Repr {
 }
 
 impl Fields {
-    /// Adds a field shown as it is.
+    /// Adds a field whose value is recorded.
     pub fn field(&mut self, name: &'static str, value: FieldValue) {
         self.0.push(Field {
             name,
@@ -88,7 +89,7 @@ impl Fields {
         });
     }
 
-    /// Adds a field of which only the fact that it changed is ever shown.
+    /// Adds a field of which only the fact that it changed is recorded.
     pub fn redacted(&mut self, name: &'static str, value: FieldValue) {
         self.0.push(Field {
             name,
@@ -125,8 +126,9 @@ impl Field {
 }
 
 impl FieldValue {
-    /// The value as it may be stored, with nested redactions shown as `redacted`.
-    pub(crate) fn into_shown(self, redacted: &str) -> serde_json::Value {
+    /// Returns the value to store, with the values of redacted nested fields replaced by
+    /// `redacted`.
+    pub(crate) fn into_stored(self, redacted: &str) -> serde_json::Value {
         use serde_json::Value;
         match self.0 {
             Repr::Plain(value) => value,
@@ -134,107 +136,112 @@ impl FieldValue {
                 fields
                     .into_iter()
                     .map(|field| {
-                        let shown = if field.redacted {
+                        let value = if field.redacted {
                             Value::from(redacted)
                         } else {
-                            field.value.into_shown(redacted)
+                            field.value.into_stored(redacted)
                         };
-                        (field.name.to_owned(), shown)
+                        (field.name.to_owned(), value)
                     })
                     .collect(),
             ),
             Repr::List(items) => Value::Array(
                 items
                     .into_iter()
-                    .map(|item| item.into_shown(redacted))
+                    .map(|item| item.into_stored(redacted))
                     .collect(),
             ),
             Repr::Map(items) => Value::Object(
                 items
                     .into_iter()
-                    .map(|(key, item)| (key, item.into_shown(redacted)))
+                    .map(|(key, item)| (key, item.into_stored(redacted)))
                     .collect(),
             ),
         }
     }
 }
 
-/// What is, or holds, resources: shown through [`Auditable::fields`], so that a nested
-/// redaction holds. A tuple, or a type of the service's own that has only `Serialize`, is written
-/// as it serialises: redact the whole field, or derive [`Auditable`] for it.
-pub trait HoldsResources {
+/// An [`Auditable`] value, or a standard container of such values. It is recorded through
+/// [`Auditable::fields`], so nested redactions apply.
+///
+/// Any other type is recorded as it serialises, including tuples and the service's own types:
+/// redact such a field as a whole, or derive [`Auditable`] for its type.
+pub trait ContainsResources {
     #[doc(hidden)]
-    fn shown_value(&self) -> FieldValue;
+    fn to_field_value(&self) -> FieldValue;
 }
 
-impl<T: Auditable + ?Sized> HoldsResources for T {
-    fn shown_value(&self) -> FieldValue {
+impl<T: Auditable + ?Sized> ContainsResources for T {
+    fn to_field_value(&self) -> FieldValue {
         FieldValue(Repr::Resource(Fields::of(self)))
     }
 }
 
-/// Containers and pointers, each also behind a `Box` and a `&`: spelt out by what these hold, as
-/// coherence lets other crates implement [`Auditable`] for a `Box` of their own types.
-macro_rules! holding {
-    ($([$($generics:tt)*] $container:ty, |$this:ident| $shown:expr;)*) => {$(
-        impl<$($generics)*> HoldsResources for $container {
-            fn shown_value(&self) -> FieldValue {
+/// Implements the trait for containers and pointers, and for each behind a `Box` and a `&`. A
+/// blanket implementation for `Box<T>` would conflict with the one for `T: Auditable`, as other
+/// crates may implement [`Auditable`] for a `Box` of their own types.
+macro_rules! impl_contains_resources {
+    ($([$($generics:tt)*] $container:ty, |$this:ident| $value:expr;)*) => {$(
+        impl<$($generics)*> ContainsResources for $container {
+            fn to_field_value(&self) -> FieldValue {
                 let $this = self;
-                $shown
+                $value
             }
         }
 
-        impl<$($generics)*> HoldsResources for Box<$container> {
-            fn shown_value(&self) -> FieldValue {
-                <$container>::shown_value(self)
+        impl<$($generics)*> ContainsResources for Box<$container> {
+            fn to_field_value(&self) -> FieldValue {
+                <$container>::to_field_value(self)
             }
         }
 
-        impl<$($generics)*> HoldsResources for &$container {
-            fn shown_value(&self) -> FieldValue {
-                <$container>::shown_value(self)
+        impl<$($generics)*> ContainsResources for &$container {
+            fn to_field_value(&self) -> FieldValue {
+                <$container>::to_field_value(self)
             }
         }
     )*};
 }
-holding! {
-    [T: HoldsResources] Option<T>, |this| optional(this.as_ref());
-    [T: HoldsResources] [T], |this| list(this);
-    [T: HoldsResources, const N: usize] [T; N], |this| list(this);
-    [T: HoldsResources] Vec<T>, |this| list(this);
-    [T: HoldsResources] VecDeque<T>, |this| list(this);
-    [T: HoldsResources] LinkedList<T>, |this| list(this);
-    [T: HoldsResources] BinaryHeap<T>, |this| list(this);
-    [T: HoldsResources] BTreeSet<T>, |this| list(this);
-    [T: HoldsResources, S] HashSet<T, S>, |this| list(this);
-    [K: ToString, T: HoldsResources] BTreeMap<K, T>, |this| map(this);
-    [K: ToString, T: HoldsResources, S] HashMap<K, T, S>, |this| map(this);
-    [T: HoldsResources + ?Sized] Rc<T>, |this| (**this).shown_value();
-    [T: HoldsResources + ?Sized] Arc<T>, |this| (**this).shown_value();
-    [T: HoldsResources + ToOwned + ?Sized] Cow<'_, T>, |this| (**this).shown_value();
+impl_contains_resources! {
+    [T: ContainsResources] Option<T>, |this| optional(this.as_ref());
+    [T: ContainsResources] [T], |this| list(this);
+    [T: ContainsResources, const N: usize] [T; N], |this| list(this);
+    [T: ContainsResources] Vec<T>, |this| list(this);
+    [T: ContainsResources] VecDeque<T>, |this| list(this);
+    [T: ContainsResources] LinkedList<T>, |this| list(this);
+    [T: ContainsResources] BinaryHeap<T>, |this| list(this);
+    [T: ContainsResources] BTreeSet<T>, |this| list(this);
+    [T: ContainsResources, S] HashSet<T, S>, |this| list(this);
+    [K: ToString, T: ContainsResources] BTreeMap<K, T>, |this| map(this);
+    [K: ToString, T: ContainsResources, S] HashMap<K, T, S>, |this| map(this);
+    [T: ContainsResources + ?Sized] Rc<T>, |this| (**this).to_field_value();
+    [T: ContainsResources + ?Sized] Arc<T>, |this| (**this).to_field_value();
+    [T: ContainsResources + ToOwned + ?Sized] Cow<'_, T>, |this| (**this).to_field_value();
 }
 
-fn optional<T: HoldsResources>(value: Option<&T>) -> FieldValue {
+fn optional<T: ContainsResources>(value: Option<&T>) -> FieldValue {
     match value {
-        Some(inner) => inner.shown_value(),
+        Some(inner) => inner.to_field_value(),
         None => FieldValue(Repr::Plain(serde_json::Value::Null)),
     }
 }
 
-fn list<'a, T: HoldsResources + 'a>(items: impl IntoIterator<Item = &'a T>) -> FieldValue {
-    FieldValue(Repr::List(items.into_iter().map(T::shown_value).collect()))
+fn list<'a, T: ContainsResources + 'a>(items: impl IntoIterator<Item = &'a T>) -> FieldValue {
+    FieldValue(Repr::List(
+        items.into_iter().map(T::to_field_value).collect(),
+    ))
 }
 
-fn map<'a, K: ToString + 'a, T: HoldsResources + 'a>(
+fn map<'a, K: ToString + 'a, T: ContainsResources + 'a>(
     items: impl IntoIterator<Item = (&'a K, &'a T)>,
 ) -> FieldValue {
     let items = items.into_iter();
-    let items = items.map(|(key, item)| (key.to_string(), item.shown_value()));
+    let items = items.map(|(key, item)| (key.to_string(), item.to_field_value()));
     FieldValue(Repr::Map(items.collect()))
 }
 
-/// The `value!` of the derive: chooses [`HoldsResources`] where the type has it, else
-/// `Serialize`, by the order in which method calls add references.
+/// Selects [`ContainsResources`] for a type that implements it, else `Serialize`, by autoref
+/// specialisation: method resolution tries fewer references first. Used by the derive's `value!`.
 #[derive(Debug)]
 pub struct Probe<'a, T: ?Sized>(pub &'a T);
 
@@ -243,9 +250,9 @@ pub trait ViaResources {
     fn audit_value(&self) -> FieldValue;
 }
 
-impl<T: HoldsResources + ?Sized> ViaResources for &Probe<'_, T> {
+impl<T: ContainsResources + ?Sized> ViaResources for &Probe<'_, T> {
     fn audit_value(&self) -> FieldValue {
-        self.0.shown_value()
+        self.0.to_field_value()
     }
 }
 
@@ -256,8 +263,8 @@ pub trait ViaSerialize {
 
 impl<T: Serialize + ?Sized> ViaSerialize for Probe<'_, T> {
     fn audit_value(&self) -> FieldValue {
-        // A value that cannot be written as JSON (a map with structured keys) still must not
-        // hide that the field exists.
+        // A field that cannot be represented as JSON, such as a map with structured keys, is
+        // recorded with a placeholder rather than omitted.
         let plain = serde_json::to_value(self.0)
             .unwrap_or_else(|_| serde_json::Value::from("[not representable as JSON]"));
         FieldValue(Repr::Plain(plain))

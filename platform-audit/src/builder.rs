@@ -15,7 +15,7 @@ use crate::check::{Explanation, Finding, Report};
 use crate::core::{Core, summarise};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::rate_limit::{PER_MINUTE, RateLimiter};
+use crate::rate_limit::{ANONYMOUS_PER_MINUTE, RateLimiter};
 use crate::store::{AnyStore, AuditDatabase, Store, Tables, maintain, schema_name};
 use crate::transaction::Committer;
 
@@ -363,7 +363,7 @@ impl<DB: AuditDatabase> Audit<DB> {
             observe_only: false,
             grace: GRACE,
             commit_within: COMMIT,
-            anonymous_attempts: PER_MINUTE,
+            anonymous_attempts: ANONYMOUS_PER_MINUTE,
             actor_attempts: None,
             max_connections: None,
             development: false,

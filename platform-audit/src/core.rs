@@ -174,8 +174,8 @@ impl Core {
     /// Writes the summary of the suppressed attempts, if there are any. If this fails, the counts
     /// are added to the next summary; the `last` one is logged instead.
     pub(crate) async fn summarise(&self, last: bool) {
-        let _lock = self.rate_limiter.one_summary_at_a_time().await;
-        let Some(mut taken) = self.rate_limiter.take() else {
+        let _lock = self.rate_limiter.lock_summary().await;
+        let Some(mut pending) = self.rate_limiter.take_summary() else {
             return;
         };
         let mut operation = Operation::new(
@@ -183,15 +183,15 @@ impl Core {
             Actor::system("platform-audit"),
             "attempt.suppress".into(),
         );
-        operation.details = taken.details();
+        operation.details = pending.details();
         let mut record = self.record(&operation, Outcome::Denied, None);
         record.error_type = Some("rate_limited".to_owned());
         bound_record(&mut record);
         match self.write_alone(&record).await {
-            Ok(()) => taken.written(),
+            Ok(()) => pending.mark_written(),
             Err(error) if last => {
                 self.report_lost(&record, &error);
-                taken.written();
+                pending.mark_written();
             }
             Err(error) => tracing::error!(
                 error,
@@ -206,7 +206,7 @@ pub(crate) async fn summarise(core: Weak<Core>) {
     loop {
         tokio::time::sleep(SUMMARY_INTERVAL).await;
         let Some(core) = core.upgrade() else { return };
-        core.rate_limiter.tidy();
+        core.rate_limiter.evict_idle();
         core.summarise(false).await;
     }
 }

@@ -1,9 +1,10 @@
 //! Audit records in the same transaction as the change they describe.
 //!
-//! Write [`#[audited]`](audited) on a handler that changes state and take a `&mut AuditTx`. Its
-//! change and its record are then committed together or not at all, attempts that failed are
-//! recorded too, and [`Audit::layer`] refuses the answer of a handler that forgot. The functions
-//! of [`routing`] find a forgotten handler while compiling.
+//! Write [`#[audited]`](audited) on a handler that changes state, and add a `&mut AuditTx`
+//! parameter. The handler's change and its record are then committed together or not at all.
+//! Failed attempts are recorded too. [`Audit::layer`] replaces the successful response of a handler
+//! that wrote no record with an error, and the functions of [`routing`] reject a handler without
+//! the attribute at compile time.
 //!
 //! ```
 //! # #[cfg(feature = "postgres")] mod example {
@@ -41,25 +42,25 @@
 //!
 //! # Guarded tables
 //!
-//! A handler can be audited and still go round the toolkit: raw SQL through the pool, another
-//! library, a data migration, `psql`. So the database itself refuses to commit a change of a
-//! *guarded* table unless the same transaction holds a success record (SQLSTATE `AU002`,
-//! [`Error::Unaudited`]). Say which tables these are in the migration that makes them:
+//! An audited handler can still change data outside its transaction: with raw SQL through the pool,
+//! another library, a data migration or `psql`. So the database itself refuses to commit a change
+//! of a *guarded* table unless the same transaction wrote a success record (SQLSTATE `AU002`,
+//! [`Error::Unaudited`]). Guard a table in the migration that creates it:
 //!
 //! ```sql
 //! CREATE TABLE accounting.entry (…);
 //! SELECT accounting_audit.guard('accounting.entry');
-//! SELECT accounting_audit.exempt('accounting.job', 'holds no business data'); -- with its reason
+//! SELECT accounting_audit.exempt('accounting.job', 'holds no business data'); -- with a reason
 //! ```
 //!
-//! and bring the audit schema up to date before, with `platform-audit migrate` or
-//! [`AuditBuilder::migrate`]. On SQLite, and for a first try, [`AuditBuilder::guard`] does it.
-//! [`AuditBuilder::start`] then [checks](check) that every table of the service is guarded or
-//! exempt, that nothing has been switched off since, and that the service's role cannot do so;
-//! otherwise the service does not start, except in [development](AuditBuilder::development).
+//! Migrate the audit schema first, with `platform-audit migrate` or [`AuditBuilder::migrate`]. On
+//! SQLite, and to try it out, call [`AuditBuilder::guard`] instead. [`AuditBuilder::start`]
+//! [checks](check) that every table of the service is guarded or exempt, that all guards are still
+//! enabled, and that the service's role cannot disable them. Otherwise the service does not start,
+//! except in [development](AuditBuilder::development).
 //!
-//! SQL by hand writes its record with a function, before or after the change (on SQLite there
-//! is none; there the record is an INSERT, after the last change):
+//! Manual SQL writes its record with a function, before or after the change. SQLite has no such
+//! function: insert the record after the last change instead.
 //!
 //! ```sql
 //! BEGIN;
@@ -69,19 +70,29 @@
 //! COMMIT;
 //! ```
 //!
-//! `guard()` again repairs a guard; it also gives TRUNCATE triggers to partitions that were
-//! attached since, which do not inherit them as they do the others. `unguard('…', 'why')` takes
-//! it, and leaves a record of it. A data-only restore into a guarded table needs a record
-//! of its own, in the same transaction.
+//! Call `guard()` again to repair a guard. This also adds TRUNCATE triggers to partitions that were
+//! attached since, as partitions inherit all other triggers, but not these. `unguard('…',
+//! 'reason')` removes a guard and records that it did. A data-only restore into a guarded table
+//! needs a record in the same transaction.
 //!
 //! # Features
 //!
-//! `postgres` (default) and `sqlite`: the stores, at least one. `any`: sqlx's driver that chooses by the
-//! URL. `export`: records in files. `review`: questions with the answer that is expected. `explorer`: the
-//! page for compliance. The command `platform-audit` is the package `platform-audit-cli`.
+//! - `postgres` (default) and `sqlite`: the databases; at least one is required.
+//! - `any`: sqlx's `Any` driver, which selects the database by URL.
+//! - `export`: writes records to files.
+//! - `review`: runs queries with an expected result.
+//! - `explorer`: a web page for compliance staff.
 //!
-//! Where things are: [`Audit`] starts it; [`check`] finds what would break the promise; [`AuditTx`] is what a handler is lent; [`layer`] is the
-//! request guard; [`routing`] the typed router; [`AuditRecord`] what is written, and [`query`] how it is read.
+//! The command `platform-audit` is in the package `platform-audit-cli`.
+//!
+//! # Where to look
+//!
+//! - [`Audit`]: the handle, and its [builder](AuditBuilder).
+//! - [`AuditTx`]: the transaction that a handler borrows.
+//! - [`layer`]: the audit layer.
+//! - [`routing`]: the router that accepts only audited handlers.
+//! - [`check`]: the checks of the database.
+//! - [`AuditRecord`]: the record; [`query`]: how records are read.
 
 #[doc(hidden)]
 #[path = "private.rs"]

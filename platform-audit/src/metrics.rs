@@ -1,3 +1,5 @@
+//! Counters for operators.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use opentelemetry::KeyValue;
@@ -5,40 +7,44 @@ use opentelemetry::metrics::Counter;
 
 use crate::record::Outcome;
 
-/// Counts what an operator must see, for OpenTelemetry and for [`Audit::status`](crate::Audit::status).
+/// The counters that are exported to OpenTelemetry and returned by
+/// [`Audit::status`](crate::Audit::status).
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    committed: Counted,
-    attempts: Counted,
-    suppressed: Counted,
-    lost: Counted,
-    violations: Counted,
-    unknown: Counted,
+    committed: Count,
+    attempts: Count,
+    suppressed: Count,
+    lost: Count,
+    violations: Count,
+    unknown: Count,
 }
 
-/// What the toolkit has counted since it started.
+/// The counters since [`AuditBuilder::start`](crate::AuditBuilder::start), returned by
+/// [`Audit::status`](crate::Audit::status). Each doc comment names the OpenTelemetry metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditStatus {
-    /// Success records committed with their change (`audit.records`).
+    /// Success records committed together with their change (`audit.records`).
     pub committed: u64,
-    /// Records of attempts that changed nothing (`audit.attempts`).
+    /// Records of failed attempts, which changed nothing (`audit.attempts`).
     pub attempts: u64,
-    /// Attempts over a limit, which were only counted in a summary (`audit.attempts.suppressed`); see
+    /// Rate-limited attempts, which are only counted in a summary record
+    /// (`audit.attempts.suppressed`); see
     /// [`anonymous_attempts`](crate::AuditBuilder::anonymous_attempts) and
     /// [`actor_attempts`](crate::AuditBuilder::actor_attempts).
     pub suppressed_attempts: u64,
-    /// Attempts whose record could not be written; each is also an ERROR event that holds the
-    /// whole record (`audit.attempts.lost`). Alert on any.
+    /// Attempts whose record could not be written (`audit.attempts.lost`). Each is also logged as
+    /// an ERROR event with the complete record. Alert on any.
     pub lost_attempts: u64,
-    /// Responses to unaudited changes, refused or only reported (`audit.violations`). Alert on any.
+    /// State-changing requests that succeeded without a record (`audit.violations`), whether their
+    /// response was replaced or the violation was only reported. Alert on any.
     pub violations: u64,
-    /// Commits whose outcome the lost connection kept to itself (`audit.commits.unknown`).
+    /// Commits with an unknown outcome, as the connection was lost (`audit.commits.unknown`).
     pub unknown_commits: u64,
 }
 
 #[derive(Debug)]
-struct Counted {
+struct Count {
     total: AtomicU64,
     counter: Counter<u64>,
 }
@@ -46,7 +52,7 @@ struct Counted {
 impl Metrics {
     pub(crate) fn new() -> Self {
         let meter = opentelemetry::global::meter("platform-audit");
-        let counted = |name: &'static str, unit: &'static str, description: &'static str| Counted {
+        let counter = |name: &'static str, unit: &'static str, description: &'static str| Count {
             total: AtomicU64::new(0),
             counter: meter
                 .u64_counter(name)
@@ -55,32 +61,32 @@ impl Metrics {
                 .build(),
         };
         Self {
-            committed: counted(
+            committed: counter(
                 "audit.records",
                 "{record}",
-                "Success records committed with their change",
+                "Success records committed together with their change",
             ),
-            attempts: counted(
+            attempts: counter(
                 "audit.attempts",
                 "{record}",
-                "Records of attempts that changed nothing",
+                "Records of failed attempts, which changed nothing",
             ),
-            suppressed: counted(
+            suppressed: counter(
                 "audit.attempts.suppressed",
                 "{attempt}",
-                "Attempts over a limit, which were only counted",
+                "Rate-limited attempts, which are only counted in a summary record",
             ),
-            lost: counted(
+            lost: counter(
                 "audit.attempts.lost",
                 "{record}",
                 "Attempts whose record could not be written",
             ),
-            violations: counted(
+            violations: counter(
                 "audit.violations",
                 "{request}",
-                "Responses to state changes without an audit record",
+                "State-changing requests that succeeded without an audit record",
             ),
-            unknown: counted(
+            unknown: counter(
                 "audit.commits.unknown",
                 "{transaction}",
                 "Commits whose outcome is unknown",
@@ -125,7 +131,7 @@ impl Metrics {
     }
 }
 
-impl Counted {
+impl Count {
     fn add(&self, count: u64, attributes: &[KeyValue]) {
         self.total.fetch_add(count, Ordering::Relaxed);
         self.counter.add(count, attributes);

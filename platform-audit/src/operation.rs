@@ -72,7 +72,7 @@ impl Operation {
         Self {
             id: Uuid::now_v7(),
             occurred_at: now(),
-            limit: rate_limiter.limit(&actor, action.clone(), None),
+            limit: rate_limiter.key(&actor, action.clone(), None),
             actor,
             action,
             resource_type: None,

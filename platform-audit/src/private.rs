@@ -1,13 +1,13 @@
-//! What the macros' code calls. Not covered by semantic versioning: use the macros.
+//! Items that the macros' expansions use. Not covered by semantic versioning.
 
 pub use crate::action::{ActionSpec, AuditedAction, ExemptAction};
 pub use crate::auditable::{
-    FieldValue as Value, Fields, HoldsResources, Probe, ViaResources, ViaSerialize,
+    ContainsResources, FieldValue as Value, Fields, Probe, ViaResources, ViaSerialize,
 };
 pub use crate::handler::{Call, exempt, run, run_read};
 pub use axum::response::IntoResponse;
 
-/// A field's value, with the redactions of nested resources kept.
+/// Converts a field to a `FieldValue`, and preserves the redactions of nested resources.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __audit_value {

@@ -1,7 +1,8 @@
-//! Escaping of characters that would act on a terminal, or that a reader would not see.
+//! Escaping of control characters and invisible characters.
 //!
-//! Whoever writes a record chooses its texts. A control character in one could move the cursor of
-//! the terminal that shows it, and an invisible or bidirectional one could make it pass for another.
+//! A record contains text from clients. A control character in it could move the cursor of the
+//! terminal that displays it, and an invisible or bidirectional character could make it look like
+//! another text.
 //!
 //! ```
 //! use platform_audit::text::escape_controls;
@@ -10,10 +11,10 @@
 //! assert_eq!(escape_controls("Zoë"), "Zoë");
 //! ```
 
-/// Whether a character is invisible or changes the direction of its neighbours.
+/// Returns whether a character is invisible or changes the text direction.
 ///
-/// These are the control characters, Unicode's `Default_Ignorable_Code_Point` and `Bidi_Control`, the
-/// separators of lines and paragraphs, and BRAILLE PATTERN BLANK (U+2800), which is blank but no space.
+/// These are the control characters, Unicode's `Default_Ignorable_Code_Point` and `Bidi_Control`,
+/// the line and paragraph separators, and U+2800 BRAILLE PATTERN BLANK, which looks like a space.
 pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -24,35 +25,42 @@ pub fn is_invisible(c: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Returns `text` on one line, with each [invisible](is_invisible) character as `\u{…}`.
+/// Replaces each [invisible](is_invisible) character, including line breaks, with `\u{…}`.
 pub fn escape_controls(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for it in text.chars() {
-        if is_invisible(it) {
-            escaped.extend(it.escape_unicode());
+    for c in text.chars() {
+        if is_invisible(c) {
+            escaped.extend(c.escape_unicode());
         } else {
-            escaped.push(it);
+            escaped.push(c);
         }
     }
     escaped
 }
 
-/// Returns JSON with the same meaning in which each [invisible](is_invisible) character is escaped.
+/// Escapes each [invisible](is_invisible) character in the JSON `text`, without changing its value.
 ///
-/// `text` is JSON: its ASCII control characters but DEL are escaped already, or stand between tokens.
+/// ASCII control characters other than DEL are left alone: valid JSON contains them only between
+/// tokens.
+///
+/// ```
+/// use platform_audit::text::escape_json;
+///
+/// assert_eq!(escape_json("\"a\u{202e}b\"".to_owned()), r#""a\u202eb""#);
+/// ```
 pub fn escape_json(text: String) -> String {
-    let is_escaped = |it: char| !matches!(it, '\0'..='~') && is_invisible(it);
-    if !text.contains(is_escaped) {
+    let needs_escape = |c: char| !matches!(c, '\0'..='~') && is_invisible(c);
+    if !text.contains(needs_escape) {
         return text;
     }
     let mut escaped = String::with_capacity(text.len() + 16);
-    for it in text.chars() {
-        if is_escaped(it) {
-            for unit in it.encode_utf16(&mut [0; 2]) {
+    for c in text.chars() {
+        if needs_escape(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
                 escaped.push_str(&format!("\\u{unit:04x}"));
             }
         } else {
-            escaped.push(it);
+            escaped.push(c);
         }
     }
     escaped

@@ -1,8 +1,8 @@
-//! What is wrong with an audited handler is said while compiling, where it is, and with the fix.
+//! Mistakes in an audited handler are compile errors at the right place, with a remedy.
 //!
-//! The expected messages are in `cases/*.stderr`; `TRYBUILD=overwrite` writes them anew.
+//! The expected messages are in `cases/*.stderr`; `TRYBUILD=overwrite` updates them.
 
 #[test]
-fn every_mistake_is_a_compile_error_that_says_the_fix() {
+fn every_mistake_is_a_compile_error_with_a_remedy() {
     trybuild::TestCases::new().compile_fail("compile_fail/cases/*.rs");
 }

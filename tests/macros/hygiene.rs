@@ -1,5 +1,5 @@
-//! What the macros emit needs nothing from the scope it lands in: there is no prelude here,
-//! and the names it could lean on mean something else.
+//! The expansions use nothing from the surrounding scope: there is no prelude here, and the names
+//! that they could use refer to other items.
 
 #![no_implicit_prelude]
 #![allow(dead_code)]
@@ -23,7 +23,7 @@ trait ToString {}
 trait IntoResponse {}
 trait Debug {}
 
-// Named as what is emitted, to collide with it.
+// Has the names of emitted items, in order to collide with them.
 #[::platform_audit::audited(action = "entry.create", resource = "entry", resource_id = __arg1)]
 async fn create_entry(
     __tx: &mut AuditTx,

@@ -1,4 +1,4 @@
-//! What `#[audited]`, `#[audit_exempt]` and `#[derive(Auditable)]` emit, compiled and run.
+//! Compiles and runs the expansions of `#[audited]`, `#[audit_exempt]` and `#[derive(Auditable)]`.
 
 mod hygiene;
 mod redaction;

@@ -1,4 +1,4 @@
-//! A redacted value appears in no output, wherever it is nested and whichever way it changes.
+//! A redacted value appears in no output, however it is nested and changed.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -53,8 +53,7 @@ struct Person {
     name: String,
 }
 
-/// A resource with a field of each type that holds an account, by itself, in a `Box` and behind a
-/// `&`.
+/// A resource with a field for each container of an account, directly, in a `Box` and behind a `&`.
 macro_rules! everything {
     ($($name:ident: $type:ty = $make:expr;)*) => {
         const NAMES: &[&str] = &[$(stringify!($name)),*];
@@ -76,8 +75,8 @@ macro_rules! everything {
         }
 
         #[derive(Auditable, Serialize)]
-        #[audit(resource = "lent")]
-        struct Lent<'a> {
+        #[audit(resource = "borrowed")]
+        struct Borrowed<'a> {
             #[audit(id)]
             id: u64,
             $($name: &'a $type,)*
@@ -88,8 +87,8 @@ macro_rules! everything {
                 Self { id: 1, $($name: $make,)* }
             }
 
-            fn lent(&self) -> Lent<'_> {
-                Lent { id: self.id, $($name: &self.$name,)* }
+            fn borrowed(&self) -> Borrowed<'_> {
+                Borrowed { id: self.id, $($name: &self.$name,)* }
             }
 
             fn boxed(self) -> Boxed {
@@ -124,7 +123,7 @@ fn secret() -> Account {
     }
 }
 
-/// Every secret starts with this, and nothing else does.
+/// The prefix of every redacted value, and of nothing else.
 const SECRET: &str = "SECRET-";
 
 fn account() -> impl Strategy<Value = Account> {
@@ -178,7 +177,7 @@ async fn records(before: Person, after: Person) -> Vec<AuditRecord> {
     .await
 }
 
-/// The records of what `work` says.
+/// The records that `work` writes.
 async fn records_of(work: impl AsyncFn(&mut AuditTx<Sqlite>)) -> Vec<AuditRecord> {
     let database = TestDatabase::sqlite();
     let pool = SqlitePool::connect(database.url()).await.unwrap();
@@ -221,13 +220,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_secret_leaves_by_any_way(before in person(), after in person()) {
+    fn no_redacted_value_appears_in_any_output(before in person(), after in person()) {
         let records = run(records(before.clone(), after.clone()));
         prop_assert_eq!(records.len(), 3);
         let shown = format!("{} {records:?}", serde_json::to_string(&records).unwrap());
         prop_assert!(!shown.contains(SECRET), "{}", shown);
         prop_assert!(!shown.contains("password"), "a skipped field is not even named");
-        // That it changed is still said, and what is not secret is still shown.
+        // The record still contains that it changed, and all other values.
         let updated = &records[1].changes;
         prop_assert_eq!(updated.contains_key("pin"), before.pin != after.pin);
         prop_assert_eq!(updated.contains_key("given_name"), before.name != after.name);
@@ -240,11 +239,11 @@ proptest! {
 }
 
 #[test]
-fn whatever_holds_a_resource_keeps_its_secrets() {
+fn containers_preserve_the_redactions_of_their_resources() {
     let records = run(records_of(async |tx| {
         let bare = Bare::new();
         tx.created(&bare);
-        tx.created(&bare.lent());
+        tx.created(&bare.borrowed());
         tx.created(&bare.boxed());
     }));
     assert_eq!(records.len(), 3);
@@ -259,7 +258,7 @@ fn whatever_holds_a_resource_keeps_its_secrets() {
 }
 
 #[test]
-fn a_change_of_nothing_but_a_nested_secret_is_a_change() {
+fn a_change_of_only_a_nested_redacted_value_is_recorded() {
     let account = Account {
         number: 1,
         iban: format!("{SECRET}old"),

@@ -1,5 +1,5 @@
-//! `#[audited]` with everything a handler may carry besides: other attributes, generics, fifteen
-//! extractors. Each is called, and its record read back.
+//! `#[audited]` together with other attributes, generics, and fifteen extractors. Each handler is
+//! called, and its record read.
 
 #![allow(
     clippy::expect_used,
@@ -107,7 +107,7 @@ async fn instrumented_above(tx: &mut Tx, Json(entry): Json<Entry>) -> StatusCode
 }
 
 #[tokio::test]
-async fn a_span_keeps_its_name_and_fields_around_the_body() {
+async fn instrument_keeps_the_name_and_fields_of_its_span() {
     let written = Written::default();
     let output = written.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -166,7 +166,7 @@ async fn fifteen_extractors(
 }
 
 #[tokio::test]
-async fn fifteen_extractors_fit_beside_the_transaction() {
+async fn fifteen_extractors_besides_the_transaction_are_accepted() {
     let router = routing::Router::new()
         .route("/{id}", post(fifteen_extractors))
         .with_state(100);
@@ -224,7 +224,7 @@ async fn borrowing(tx: &mut Tx, Json(entry): Json<Entry>) -> impl IntoResponse {
 }
 
 #[tokio::test]
-async fn impl_into_response_does_not_keep_the_transaction() {
+async fn impl_into_response_does_not_keep_the_transaction_borrowed() {
     let service = Service::of(routing::Router::new().route("/", post(borrowing))).await;
     let (status, body, _) = service.post("/", "{\"id\":3}").await;
     assert_eq!((status, body.as_str()), (StatusCode::CREATED, "3"));
@@ -243,7 +243,7 @@ macro_rules! handler {
 handler!(made, "entry.make", &mut Tx, 2 + 3);
 
 #[tokio::test]
-async fn a_macro_may_write_the_handler() {
+async fn a_macro_may_generate_the_handler() {
     let service = Service::of(routing::Router::new().route("/", post(made))).await;
     let (_, _, record) = service.post("/", "{\"id\":3}").await;
     assert_eq!(record.action, "entry.make");
@@ -275,7 +275,7 @@ async fn patterns(
 }
 
 #[tokio::test]
-async fn the_resource_id_reads_the_arguments_without_taking_them() {
+async fn the_resource_id_borrows_the_arguments() {
     let router = routing::Router::new()
         .route("/{id}", post(patterns))
         .layer(Extension("shelf".to_owned()));
@@ -309,7 +309,7 @@ async fn exempt(Json(entry): Json<Entry>) -> impl IntoResponse {
 }
 
 #[tokio::test]
-async fn an_exempt_handler_answers_without_a_record() {
+async fn an_exempt_handler_writes_no_record() {
     let service = Service::of(routing::Router::new().route("/", post(exempt))).await;
     let (status, body, record) = service.send(Method::POST, "/", "{\"id\":4}").await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, "{\"id\":4}"));
@@ -321,7 +321,7 @@ mod visibility {
 
     /// Used by the parent module only.
     #[audited(action = "entry.create")]
-    #[deprecated = "in favour of nothing: it is here to be seen"]
+    #[deprecated = "its warning is expected by the test"]
     #[must_use]
     pub(super) async fn restricted(tx: &mut Tx) -> StatusCode {
         touch(tx).await;
@@ -342,7 +342,7 @@ async fn r#loop(tx: &mut Tx, Json(entry): Json<Entry>) -> String {
 }
 
 #[tokio::test]
-async fn names_and_visibility_are_kept() {
+async fn names_and_visibility_are_preserved() {
     #[audited(action = "entry.create")]
     async fn local(tx: &mut Tx) -> StatusCode {
         touch(tx).await;
@@ -383,12 +383,12 @@ async fn unused(tx: &mut Tx) -> StatusCode {
 async fn absent(tx: &mut OnlyWhereItExists) {}
 
 #[tokio::test]
-async fn lint_levels_and_conditions_hold_for_the_handler() {
+async fn lint_levels_and_conditions_apply_to_the_handler() {
     let service = Service::of(routing::Router::new().route("/", post(expecting))).await;
     assert_eq!(service.post("/", "{\"id\":3}").await.0, StatusCode::CREATED);
 }
 
-/// A change, so that the transaction is one.
+/// Changes something in the transaction.
 async fn touch(tx: &mut Tx) {
     sqlx::query("INSERT INTO touched DEFAULT VALUES")
         .execute(tx)
@@ -432,7 +432,7 @@ impl Service {
         }
     }
 
-    /// The answer to a state change, and the record it names.
+    /// Returns the response to a state change, and the record that it names.
     async fn post(&self, path: &str, body: &str) -> (StatusCode, String, AuditRecord) {
         let (status, body, record) = self.send(Method::POST, path, body).await;
         let record = record.expect("a record");
@@ -452,7 +452,7 @@ impl Service {
             .header("content-type", "application/json")
             .body(Body::from(body.to_owned()))
             .expect("a request");
-        let response = self.app.clone().oneshot(request).await.expect("an answer");
+        let response = self.app.clone().oneshot(request).await.expect("a response");
         let status = response.status();
         let record = match response.headers().get("audit-record-id") {
             Some(id) => {
@@ -471,7 +471,7 @@ impl Service {
     }
 }
 
-/// What a subscriber wrote.
+/// The output of a subscriber.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! The promises of auditing, each test over both stores.
+//! The guarantees of auditing. The tests in `cases` run on both databases.
 #![allow(
     clippy::duplicate_mod,
     clippy::unwrap_used,

@@ -126,7 +126,7 @@ async fn nothing_is_handed_out_if_the_reading_cannot_be_recorded() {
         .asked_by(Actor::user("grace"));
     let refused = reading.page(&AuditQuery::new(), None).await.unwrap_err();
     assert!(
-        matches!(refused, platform_audit::Error::Reading(_)),
+        matches!(refused, platform_audit::Error::ReadNotRecorded(_)),
         "{refused}"
     );
 }
@@ -143,11 +143,11 @@ async fn whoever_was_shown_records_is_not_told_that_nothing_is_shown() {
         .unwrap();
     let error = export.end(true).await.unwrap_err();
     assert!(
-        matches!(error, platform_audit::Error::ReadingEnd(_)),
+        matches!(error, platform_audit::Error::ReadCountNotRecorded(_)),
         "{error}"
     );
     assert!(
-        error.to_string().starts_with("records were handed out"),
+        error.to_string().starts_with("records were returned"),
         "{error}"
     );
 }
@@ -209,7 +209,7 @@ async fn a_reader_has_a_limited_number_of_readings_a_minute_recorded() {
     let refused = reading.asked_by(Actor::user("eve"));
     let refused = refused.page(&AuditQuery::new(), None).await.unwrap_err();
     assert!(
-        matches!(refused, platform_audit::Error::Reading(_)),
+        matches!(refused, platform_audit::Error::ReadNotRecorded(_)),
         "what is not recorded is not handed out: {refused}"
     );
     assert!(refused.to_string().contains("wait a minute"), "{refused}");

@@ -51,7 +51,7 @@ async fn the_logs_of_all_services_are_one_view_for_the_reader() {
     let broken = "CREATE SCHEMA \"Old audit\"; COMMENT ON SCHEMA \"Old audit\" IS 'platform-audit'";
     sqlx::raw_sql(broken).execute(&log.pool).await.unwrap();
     let refused = unite(&log.pool, None).await.unwrap_err();
-    assert!(matches!(refused, Error::NotUnited(_)), "{refused}");
+    assert!(matches!(refused, Error::MissingRecordsView(_)), "{refused}");
     assert!(refused.to_string().contains("\"Old audit\""), "{refused}");
     sqlx::raw_sql("COMMENT ON SCHEMA \"Old audit\" IS NULL")
         .execute(&log.pool)

@@ -1,11 +1,13 @@
+//! Parses `#[audit(…)]` on a struct and on its fields.
+
 use crate::crate_path;
 use crate::errors::Errors;
-use crate::options::Known;
+use crate::options::KnownOptions;
 use proc_macro2::Ident;
 use syn::parse::ParseStream;
 use syn::{Attribute, LitStr, Path};
 
-const CONTAINER: Known = Known {
+const CONTAINER: KnownOptions = KnownOptions {
     attribute: "`#[audit]` on a struct",
     options: &[
         ("resource", "resource = \"entry\""),
@@ -13,7 +15,7 @@ const CONTAINER: Known = Known {
     ],
 };
 
-const FIELD: Known = Known {
+const FIELD: KnownOptions = KnownOptions {
     attribute: "`#[audit]` on a field",
     options: &[
         ("id", "id"),
@@ -27,8 +29,8 @@ const FIELD: Known = Known {
 #[derive(Debug)]
 pub(super) struct ContainerOptions {
     pub(super) resource: Option<LitStr>,
-    /// Whether a resource was meant to be given, readable or not.
-    pub(super) resource_given: bool,
+    /// Whether a resource was given, even if it could not be parsed.
+    pub(super) has_resource: bool,
     pub(super) crate_path: Path,
 }
 
@@ -36,7 +38,7 @@ impl ContainerOptions {
     pub(super) fn parse(attributes: &[Attribute], errors: &mut Errors) -> Self {
         let mut options = Self {
             resource: None,
-            resource_given: false,
+            has_resource: false,
             crate_path: crate_path::default(),
         };
         let given = CONTAINER.parse_attributes("audit", attributes, errors, |name, key, input| {
@@ -46,17 +48,17 @@ impl ContainerOptions {
             }
             Ok(())
         });
-        options.resource_given = given.has("resource");
+        options.has_resource = given.has("resource");
         options
     }
 }
 
-/// `#[audit(…)]` on a field; the keys are kept for the messages.
+/// `#[audit(…)]` on a field, with the keys that error messages point to.
 #[derive(Debug, Default)]
 pub(super) struct FieldOptions {
     pub(super) id: Option<Ident>,
-    /// Whether it was meant to be the id, misspelt or not.
-    pub(super) id_given: bool,
+    /// Whether `id` was given, even if misspelt.
+    pub(super) has_id: bool,
     pub(super) skip: Option<Ident>,
     pub(super) redact: Option<Ident>,
     pub(super) rename: Option<(Ident, LitStr)>,
@@ -84,7 +86,7 @@ impl FieldOptions {
                 key.flag(input)
             },
         );
-        options.id_given = given.has("id");
+        options.has_id = given.has("id");
         options
     }
 }

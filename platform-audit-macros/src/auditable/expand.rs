@@ -1,3 +1,5 @@
+//! Generates the implementation of `Auditable`.
+
 use super::validate::{Field, Resource};
 use crate::crate_path;
 use proc_macro2::{Span, TokenStream};
@@ -23,7 +25,7 @@ pub(super) fn expand(resource: &Resource) -> TokenStream {
         }
         None => quote_spanned!(span=> ::std::string::String::new()),
     };
-    let fields = fields.iter().map(|field| show(field, crate_path, span));
+    let fields = fields.iter().map(|field| record(field, crate_path, span));
     quote_spanned! {span=>
         #[automatically_derived]
         impl #parameters #crate_path::Auditable for #ident #arguments #bounds {
@@ -40,7 +42,8 @@ pub(super) fn expand(resource: &Resource) -> TokenStream {
     }
 }
 
-fn show(field: &Field, crate_path: &Path, span: Span) -> TokenStream {
+/// Passes the field's value to `Fields`.
+fn record(field: &Field, crate_path: &Path, span: Span) -> TokenStream {
     let Field {
         ident,
         ty,
@@ -48,7 +51,7 @@ fn show(field: &Field, crate_path: &Path, span: Span) -> TokenStream {
         redact,
     } = field;
     let span = span.located_at(ty.span());
-    let crate_path = crate_path::shown_at(crate_path, span);
+    let crate_path = crate_path::with_span_at(crate_path, span);
     let value = quote_spanned!(span=> #crate_path::__private::value!(&self.#ident));
     if *redact {
         quote_spanned!(span=> __fields.redacted(#name, #value);)

@@ -1,4 +1,4 @@
-//! `#[derive(Auditable)]`: how a resource shows itself to the audit log.
+//! `#[derive(Auditable)]`: records a struct field by field.
 
 mod attr;
 mod expand;
@@ -9,8 +9,8 @@ mod validate;
 use crate::errors::Errors;
 use proc_macro2::TokenStream;
 
-/// The implementation for the type in `item`, and what is wrong with it. A struct with
-/// mistakes in its attributes still gets one, lest every use of it complain as well.
+/// Returns the implementation for the type in `item`, and its errors. A struct with errors in its
+/// attributes still gets an implementation, so that its uses are not reported as well.
 pub(crate) fn auditable(item: TokenStream) -> (TokenStream, Errors) {
     let mut errors = Errors::default();
     let tokens = match syn::parse2(item) {

@@ -4,23 +4,25 @@ fn messages(item: &str) -> Vec<String> {
     auditable(item.parse().expect("tokens")).1.messages()
 }
 
-/// A struct with the fields `fields` beside its id.
-fn with_fields(fields: &str) -> Vec<String> {
+/// Returns the messages for a struct with an id and `fields`.
+fn messages_for_fields(fields: &str) -> Vec<String> {
     messages(&format!(
         "#[audit(resource = \"entry\")] struct Entry {{ #[audit(id)] id: u64, {fields} }}"
     ))
 }
 
 #[test]
-fn a_right_struct_has_no_errors() {
+fn a_valid_struct_has_no_errors() {
     assert!(
-        with_fields("a: u8, #[audit(redact, rename = \"iban\")] b: u8, #[audit(skip)] c: u8")
-            .is_empty()
+        messages_for_fields(
+            "a: u8, #[audit(redact, rename = \"iban\")] b: u8, #[audit(skip)] c: u8"
+        )
+        .is_empty()
     );
 }
 
 #[test]
-fn a_resource_is_required_and_suggested() {
+fn a_missing_resource_is_an_error_with_a_suggestion() {
     assert_eq!(
         messages("struct LedgerEntry { #[audit(id)] id: u64 }"),
         [
@@ -40,7 +42,7 @@ fn a_malformed_resource_is_refused() {
 }
 
 #[test]
-fn an_unknown_option_comes_with_the_known_ones_and_the_nearest() {
+fn the_error_for_an_unknown_option_lists_the_known_ones_and_suggests_the_nearest() {
     assert_eq!(
         messages(
             "#[audit(resource = \"entry\", rename = \"x\")] struct Entry { #[audit(id)] id: u64 }"
@@ -50,7 +52,7 @@ fn an_unknown_option_comes_with_the_known_ones_and_the_nearest() {
         ]
     );
     assert_eq!(
-        with_fields("#[audit(redcat)] iban: String"),
+        messages_for_fields("#[audit(redcat)] iban: String"),
         [
             "unknown option `redcat` of `#[audit]` on a field, perhaps `redact`; the options are `id`, `skip`, `redact`, `rename`"
         ]
@@ -60,47 +62,43 @@ fn an_unknown_option_comes_with_the_known_ones_and_the_nearest() {
 #[test]
 fn a_repeated_option_is_refused_across_attributes() {
     assert_eq!(
-        with_fields("#[audit(redact)] #[audit(redact)] iban: String"),
+        messages_for_fields("#[audit(redact)] #[audit(redact)] iban: String"),
         ["`redact` is given twice: keep one of them"]
     );
 }
 
 #[test]
-fn an_attribute_has_options() {
+fn an_attribute_without_options_is_an_error() {
     for attribute in ["#[audit]", "#[audit = \"redact\"]"] {
         assert_eq!(
-            with_fields(&format!("{attribute} iban: String")),
+            messages_for_fields(&format!("{attribute} iban: String")),
             ["write `#[audit(…)]`; the options are `id`, `skip`, `redact`, `rename`"]
         );
     }
 }
 
 #[test]
-fn there_is_exactly_one_id() {
+fn exactly_one_id_is_required() {
     assert_eq!(
         messages("#[audit(resource = \"entry\")] struct Entry { id: u64 }"),
-        [
-            "missing the id, by which the audit log finds this resource: write `#[audit(id)]` above one field"
-        ]
+        ["missing the id of this resource in the audit log: write `#[audit(id)]` above one field"]
     );
     assert_eq!(
-        with_fields("#[audit(id)] number: u64"),
-        ["`id` is the id already, and a resource has one: remove `id` here or there"]
+        messages_for_fields("#[audit(id)] number: u64"),
+        ["`id` is already the id, and a resource has only one: remove one of the two `id`"]
     );
 }
 
 #[test]
-fn the_id_is_in_every_record_in_clear() {
+fn the_id_cannot_be_redacted_or_skipped() {
     assert_eq!(
         messages("#[audit(resource = \"entry\")] struct Entry { #[audit(id, redact)] id: u64 }"),
-        [
-            "the id is written in clear in every record, so it cannot be redacted: remove `redact`, or let another field be the id"
-        ]
+        ["every record contains the id unredacted: remove `redact`, or make another field the id"]
     );
     assert_eq!(
         messages("#[audit(resource = \"entry\")] struct Entry { #[audit(skip, id)] id: u64 }"),
         [
-            "the id is in every record, so it cannot be skipped: remove `skip`, or let another field be the id"
+            "every record contains the id, so it cannot be skipped: remove `skip`, or make another field the id"
         ]
     );
 }
@@ -108,7 +106,7 @@ fn the_id_is_in_every_record_in_clear() {
 #[test]
 fn a_skipped_field_has_no_other_option() {
     assert_eq!(
-        with_fields("#[audit(skip, redact)] a: u8, #[audit(rename = \"x\", skip)] b: u8"),
+        messages_for_fields("#[audit(skip, redact)] a: u8, #[audit(rename = \"x\", skip)] b: u8"),
         [
             "a skipped field is not recorded at all, so `redact` has no effect: remove one of them",
             "a skipped field is not recorded at all, so `rename` has no effect: remove one of them"
@@ -117,33 +115,34 @@ fn a_skipped_field_has_no_other_option() {
 }
 
 #[test]
-fn no_two_fields_are_recorded_under_one_name() {
-    let expected = "`a` is recorded as `a` already: give one of the two another name with `#[audit(rename = \"…\")]`";
+fn two_fields_with_one_recorded_name_are_an_error() {
+    let expected = "`a` is already recorded as `a`: give one of the two another name with `#[audit(rename = \"…\")]`";
     assert_eq!(
-        with_fields("a: u8, #[audit(rename = \"a\")] b: u8"),
+        messages_for_fields("a: u8, #[audit(rename = \"a\")] b: u8"),
         [expected]
     );
     assert!(
-        with_fields("#[audit(rename = \"b\")] a: u8, #[audit(rename = \"a\")] b: u8").is_empty()
+        messages_for_fields("#[audit(rename = \"b\")] a: u8, #[audit(rename = \"a\")] b: u8")
+            .is_empty()
     );
-    assert!(with_fields("#[audit(skip)] a: u8, #[audit(rename = \"a\")] b: u8").is_empty());
+    assert!(messages_for_fields("#[audit(skip)] a: u8, #[audit(rename = \"a\")] b: u8").is_empty());
     assert_eq!(
-        with_fields("#[audit(rename = \" \")] a: u8"),
-        ["a field is recorded under a name: write `rename = \"name\"`"]
+        messages_for_fields("#[audit(rename = \" \")] a: u8"),
+        ["a field name cannot be empty: write `rename = \"name\"`"]
     );
 }
 
 #[test]
 fn a_flag_takes_no_value() {
     assert_eq!(
-        with_fields("#[audit(redact = true)] iban: String"),
+        messages_for_fields("#[audit(redact = true)] iban: String"),
         ["`redact` takes no value: write `redact`"]
     );
 }
 
 #[test]
-fn only_a_struct_with_named_fields_is_a_resource() {
-    let fix = "derive `Auditable` on a struct with named fields, each of which becomes a field of the record";
+fn only_a_struct_with_named_fields_can_derive_auditable() {
+    let fix = "derive `Auditable` on a struct with named fields, whose fields are recorded";
     for (item, reason) in [
         (
             "struct Entry(u64);",
@@ -163,13 +162,13 @@ fn only_a_struct_with_named_fields_is_a_resource() {
     assert_eq!(
         messages("#[audit(resource = \"entry\")] enum Entry { A }"),
         [format!(
-            "an enum is not a resource with an id: {fix}, and keep the enum as one of them"
+            "an enum is not a resource with an id: {fix}, and make the enum one of the fields"
         )]
     );
 }
 
 #[test]
-fn everything_wrong_is_said_at_once() {
+fn all_errors_are_reported_at_once() {
     let messages = messages(
         "#[audit(resource = \"Entry\", colour)] struct Entry { #[audit(id, redact)] id: u64, #[audit(skip, rename = \"x\")] a: u8, #[audit(wipe)] b: u8 }",
     );
@@ -177,7 +176,7 @@ fn everything_wrong_is_said_at_once() {
 }
 
 #[test]
-fn a_mistaken_field_does_not_make_every_use_complain_too() {
+fn a_struct_with_an_invalid_field_still_implements_auditable() {
     let item = "#[audit(resource = \"entry\")] struct Entry { #[audit(ID)] id: u64 }";
     let (emitted, errors) = auditable(item.parse().expect("tokens"));
     assert_eq!(errors.messages().len(), 1);

@@ -1,3 +1,5 @@
+//! Validates a struct for `#[derive(Auditable)]`.
+
 use super::attr::{ContainerOptions, FieldOptions};
 use crate::errors::Errors;
 use crate::names;
@@ -7,7 +9,7 @@ use std::collections::HashMap;
 use syn::ext::IdentExt;
 use syn::{Data, DeriveInput, Fields, FieldsNamed, Generics, Path, Type};
 
-/// A struct that can be shown. If there were errors, its resource and id may be missing.
+/// A struct to implement `Auditable` for. After errors, its resource and id may be missing.
 #[derive(Debug)]
 pub(super) struct Resource {
     pub(super) ident: Ident,
@@ -18,7 +20,7 @@ pub(super) struct Resource {
     pub(super) fields: Vec<Field>,
 }
 
-/// A field that is shown, or of which it is shown that it changed.
+/// A field that is recorded, perhaps redacted.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) ident: Ident,
@@ -55,7 +57,7 @@ fn check_resource(options: &ContainerOptions, ident: &Ident, errors: &mut Errors
         }
         return resource.value();
     }
-    if !options.resource_given {
+    if !options.has_resource {
         let example = names::resource_for(&ident.unraw().to_string());
         errors.at(
             ident,
@@ -68,7 +70,7 @@ fn check_resource(options: &ContainerOptions, ident: &Ident, errors: &mut Errors
 }
 
 fn named_fields(input: &DeriveInput) -> syn::Result<&FieldsNamed> {
-    let fix = "derive `Auditable` on a struct with named fields, each of which becomes a field of the record";
+    let fix = "derive `Auditable` on a struct with named fields, whose fields are recorded";
     match &input.data {
         Data::Struct(data) => match &data.fields {
             Fields::Named(named) => Ok(named),
@@ -84,7 +86,7 @@ fn named_fields(input: &DeriveInput) -> syn::Result<&FieldsNamed> {
         Data::Enum(data) => Err(syn::Error::new(
             data.enum_token.span,
             format!(
-                "an enum is not a resource with an id: {fix}, and keep the enum as one of them"
+                "an enum is not a resource with an id: {fix}, and make the enum one of the fields"
             ),
         )),
         Data::Union(data) => Err(syn::Error::new(
@@ -100,7 +102,7 @@ fn check_fields(
     errors: &mut Errors,
 ) -> (Option<(Ident, Type)>, Vec<Field>) {
     let mut id = None;
-    let mut id_given = false;
+    let mut has_id = false;
     let mut fields = Vec::new();
     let mut names: HashMap<String, Ident> = HashMap::new();
     for field in &named.named {
@@ -108,14 +110,14 @@ fn check_fields(
             continue;
         };
         let options = FieldOptions::parse(&field.attrs, errors);
-        check_together(&options, errors);
-        id_given |= options.id_given;
+        check_conflicts(&options, errors);
+        has_id |= options.has_id;
         if let Some(key) = &options.id {
             match &id {
                 None => id = Some((ident.clone(), field.ty.clone())),
                 Some((first, _)) => errors.at(
                     key,
-                    format!("`{first}` is the id already, and a resource has one: remove `id` here or there"),
+                    format!("`{first}` is already the id, and a resource has only one: remove one of the two `id`"),
                 ),
             }
         }
@@ -134,20 +136,20 @@ fn check_fields(
             redact: options.redact.is_some(),
         });
     }
-    if !id_given {
+    if !has_id {
         errors.at(
             container,
-            "missing the id, by which the audit log finds this resource: write `#[audit(id)]` above one field",
+            "missing the id of this resource in the audit log: write `#[audit(id)]` above one field",
         );
     }
     (id, fields)
 }
 
-fn check_together(options: &FieldOptions, errors: &mut Errors) {
+fn check_conflicts(options: &FieldOptions, errors: &mut Errors) {
     if let (Some(_), Some(redact)) = (&options.id, &options.redact) {
         errors.at(
             redact,
-            "the id is written in clear in every record, so it cannot be redacted: remove `redact`, or let another field be the id",
+            "every record contains the id unredacted: remove `redact`, or make another field the id",
         );
     }
     let Some(skip) = &options.skip else { return };
@@ -159,7 +161,7 @@ fn check_together(options: &FieldOptions, errors: &mut Errors) {
         errors.at(
             skip,
             match other {
-                id if id == "id" => "the id is in every record, so it cannot be skipped: remove `skip`, or let another field be the id".to_owned(),
+                id if id == "id" => "every record contains the id, so it cannot be skipped: remove `skip`, or make another field the id".to_owned(),
                 other => format!("a skipped field is not recorded at all, so `{other}` has no effect: remove one of them"),
             },
         );
@@ -176,14 +178,14 @@ fn check_name(
     if name.trim().is_empty() {
         errors.at(
             place,
-            "a field is recorded under a name: write `rename = \"name\"`",
+            "a field name cannot be empty: write `rename = \"name\"`",
         );
         return;
     }
     if let Some(other) = names.insert(name.to_owned(), field.clone()) {
         errors.at(
             place,
-            format!("`{other}` is recorded as `{name}` already: give one of the two another name with `#[audit(rename = \"…\")]`"),
+            format!("`{other}` is already recorded as `{name}`: give one of the two another name with `#[audit(rename = \"…\")]`"),
         );
     }
 }

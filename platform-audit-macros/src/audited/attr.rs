@@ -1,10 +1,12 @@
+//! Parses the options of `#[audited]`.
+
 use crate::crate_path;
 use crate::errors::Errors;
-use crate::options::Known;
+use crate::options::KnownOptions;
 use proc_macro2::TokenStream;
 use syn::{Expr, LitStr, Path};
 
-const KNOWN: Known = Known {
+const KNOWN: KnownOptions = KnownOptions {
     attribute: "`#[audited]`",
     options: &[
         ("action", "action = \"entry.create\""),
@@ -17,12 +19,12 @@ const KNOWN: Known = Known {
     ],
 };
 
-/// What was written between the parentheses, as far as it could be read.
+/// The options, as far as they could be parsed.
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) action: Option<LitStr>,
-    /// Whether an action was meant to be given, readable or not.
-    pub(super) action_given: bool,
+    /// Whether an action was given, even if it could not be parsed.
+    pub(super) has_action: bool,
     pub(super) resource: Option<LitStr>,
     pub(super) resource_id: Option<Expr>,
     pub(super) reason_required: bool,
@@ -35,7 +37,7 @@ impl Options {
     pub(super) fn parse(attributes: TokenStream, errors: &mut Errors) -> Self {
         let mut options = Self {
             action: None,
-            action_given: false,
+            has_action: false,
             resource: None,
             resource_id: None,
             reason_required: false,
@@ -64,7 +66,7 @@ impl Options {
             }
             Ok(())
         });
-        options.action_given = given.has("action");
+        options.has_action = given.has("action");
         options
     }
 }

@@ -1,7 +1,9 @@
+//! Generates the wrapper of an audited handler.
+
 use super::validate::Action;
 use crate::crate_path;
 use crate::handler::{Handler, Wrapper};
-use crate::words::Words;
+use crate::identifiers::Identifiers;
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
@@ -61,12 +63,12 @@ fn body(action: &Action, wrapper: &Wrapper<'_>) -> TokenStream {
         .transaction()
         .map(|parameter| wrapper.transaction(&parameter.ty));
     let span = wrapper.response_span();
-    let krate = crate_path::shown_at(krate, span);
+    let krate = crate_path::with_span_at(krate, span);
     let run = match transaction {
         Some(_) => quote_spanned!(span=> #krate::__private::run),
         None => quote_spanned!(span=> #krate::__private::run_read),
     };
-    // `impl Trait` captures the transaction's lifetime, which the runtime's `R` must not name.
+    // `impl Trait` captures the transaction's lifetime, which the type parameter of `run` cannot.
     let future = if transaction.is_some() && returns_impl_trait(&action.handler) {
         quote_spanned! {span=>
             async move { #krate::__private::IntoResponse::into_response(#call.await) }
@@ -81,19 +83,19 @@ fn body(action: &Action, wrapper: &Wrapper<'_>) -> TokenStream {
     }
 }
 
-/// Read from the extractors by reference, before they move into the body.
+/// Evaluates the expression over references to the extractors, before they move into the body.
 fn resource_id(action: &Action, wrapper: &Wrapper<'_>) -> TokenStream {
     let span = wrapper.span();
     let Some(expression) = &action.resource_id else {
         return quote_spanned!(span=> ::core::option::Option::None);
     };
-    let words = Words::of(quote!(#expression));
+    let identifiers = Identifiers::from_tokens(quote!(#expression));
     let bindings = action
         .handler
         .parameters
         .iter()
         .enumerate()
-        .filter(|(_, parameter)| !parameter.is_lent())
+        .filter(|(_, parameter)| !parameter.is_transaction())
         .filter_map(|(index, parameter)| {
             let mut bound = ByReference::default();
             let mut pattern = parameter.pattern.clone();
@@ -102,7 +104,7 @@ fn resource_id(action: &Action, wrapper: &Wrapper<'_>) -> TokenStream {
             let names = &bound.names;
             names
                 .iter()
-                .any(|name| words.mention(&name.to_string()))
+                .any(|name| identifiers.may_contain(&name.to_string()))
                 .then(|| {
                     quote_spanned! {span=>
                         let #pattern = &#argument;
@@ -133,7 +135,7 @@ fn returns_impl_trait(handler: &Handler) -> bool {
     search.0
 }
 
-/// Makes a parameter's pattern one that matches a reference to the argument.
+/// Changes a parameter's pattern to match a reference to the argument.
 #[derive(Default)]
 struct ByReference {
     names: Vec<Ident>,

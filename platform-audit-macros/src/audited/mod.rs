@@ -1,5 +1,4 @@
-//! `#[audited(…)]`: the handler becomes one that axum calls with the audit context, and its
-//! body runs in the audit transaction.
+//! `#[audited(…)]`: wraps a handler, so that its body runs in the audit transaction.
 
 mod attr;
 mod expand;
@@ -10,8 +9,8 @@ mod validate;
 use crate::errors::Errors;
 use proc_macro2::TokenStream;
 
-/// The item to compile in place of `item`, and what is wrong with it. A handler that could be
-/// wrapped is wrapped even so, lest the router complain a second time about the first mistake.
+/// Returns the expansion of `item`, and its errors. A handler is wrapped despite errors in the
+/// options if possible, so that the router does not report it as unaudited as well.
 pub(crate) fn audited(attributes: TokenStream, item: TokenStream) -> (TokenStream, Errors) {
     let mut errors = Errors::default();
     let options = attr::Options::parse(attributes, &mut errors);

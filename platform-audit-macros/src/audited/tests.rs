@@ -16,28 +16,28 @@ fn tokens(text: &str) -> TokenStream {
     text.parse().expect("tokens")
 }
 
-/// The one message `item` gets.
-fn about(item: &str) -> String {
+/// Returns the only error message for `item`.
+fn only_message(item: &str) -> String {
     let mut messages = messages("action = \"entry.create\"", item);
     assert_eq!(messages.len(), 1, "{messages:?}");
     messages.remove(0)
 }
 
 #[test]
-fn a_right_handler_has_no_errors() {
+fn a_valid_handler_has_no_errors() {
     assert!(messages("action = \"entry.create\"", HANDLER).is_empty());
     assert!(messages("action = \"entry.create\",", HANDLER).is_empty());
 }
 
 #[test]
-fn an_action_is_required_and_suggested() {
+fn a_missing_action_is_an_error_with_a_suggestion() {
     let expected = "missing `action`, the name of what this handler does: write `#[audited(action = \"entry.create\")]`";
     assert_eq!(messages("", HANDLER), [expected]);
     assert_eq!(messages("reason = \"required\"", HANDLER), [expected]);
 }
 
 #[test]
-fn an_unreadable_action_is_not_also_missing() {
+fn an_unparsable_action_is_not_also_reported_as_missing() {
     assert_eq!(
         messages("action", HANDLER),
         ["`action` needs a value: write `action = \"entry.create\"`"]
@@ -80,7 +80,7 @@ fn a_malformed_resource_is_refused() {
 }
 
 #[test]
-fn an_unknown_option_comes_with_the_known_ones_and_the_nearest() {
+fn the_error_for_an_unknown_option_lists_the_known_ones_and_suggests_the_nearest() {
     let listed = "the options are `action`, `resource`, `resource_id`, `reason`, `actor`, `read`, `crate_path`";
     assert_eq!(
         messages("action = \"entry.create\", resorce = \"entry\"", HANDLER),
@@ -109,15 +109,15 @@ fn a_repeated_option_is_refused() {
 }
 
 #[test]
-fn an_option_with_one_value_takes_no_other() {
+fn an_option_with_one_valid_value_rejects_others() {
     assert_eq!(
         messages(
             "action = \"entry.create\", reason = \"optional\", actor = required",
             HANDLER
         ),
         [
-            "`reason` has one value: write `reason = \"required\"`, or leave it out",
-            "`actor` has one value: write `actor = \"optional\"`, or leave it out"
+            "`reason` has only one valid value: write `reason = \"required\"`, or leave it out",
+            "`actor` has only one valid value: write `actor = \"optional\"`, or leave it out"
         ]
     );
     assert_eq!(
@@ -135,7 +135,7 @@ fn a_flag_takes_no_value() {
 }
 
 #[test]
-fn an_option_has_a_name() {
+fn an_option_without_a_name_is_an_error() {
     assert_eq!(
         messages("\"entry.create\"", HANDLER),
         [
@@ -153,7 +153,7 @@ fn options_are_separated_by_commas() {
 }
 
 #[test]
-fn a_crate_path_is_a_path_or_a_string_holding_one() {
+fn a_crate_path_is_a_path_or_a_string_with_a_path() {
     for path in ["crate::audit", "::my::audit", "\"crate::audit\"", "audit"] {
         let (tokens, messages) = expand(
             &format!("action = \"entry.create\", crate_path = {path}"),
@@ -177,37 +177,37 @@ fn a_crate_path_is_a_path_or_a_string_holding_one() {
 fn the_transaction_is_required_unless_reading() {
     let item = "async fn create_entry(Json(new): Json<NewEntry>) {}";
     assert_eq!(
-        about(item),
-        "an audited handler is lent the transaction that its change and its record share: add `tx: &mut AuditTx`, or the option `read` if it changes nothing"
+        only_message(item),
+        "an audited handler needs the transaction in which its change and its record are written: add `tx: &mut AuditTx`, or the option `read` if it changes nothing"
     );
     assert!(messages("action = \"entry.read\", read", item).is_empty());
 }
 
 #[test]
-fn there_is_one_transaction() {
+fn a_second_transaction_is_an_error() {
     assert_eq!(
-        about("async fn create_entry(tx: &mut AuditTx, other: &mut AuditTx) {}"),
-        "a handler has one transaction, and this is a second `&mut`: remove one of them, and take anything else by value"
+        only_message("async fn create_entry(tx: &mut AuditTx, other: &mut AuditTx) {}"),
+        "a handler has one transaction, and this is a second `&mut` parameter: remove one of them, and take anything else by value"
     );
 }
 
 #[test]
-fn the_transaction_is_lent_mutably() {
+fn the_transaction_is_a_mutable_reference() {
     assert_eq!(
-        about("async fn create_entry(tx: platform_audit::AuditTx<Sqlite>) {}"),
-        "the transaction is lent, so that nothing can hold it at commit: write `&mut AuditTx`"
+        only_message("async fn create_entry(tx: platform_audit::AuditTx<Sqlite>) {}"),
+        "a handler borrows the transaction and does not own it: write `&mut AuditTx`"
     );
     assert_eq!(
-        about("async fn create_entry(tx: &AuditTx) {}"),
-        "the transaction is lent to be written to: write `&mut AuditTx`"
+        only_message("async fn create_entry(tx: &AuditTx) {}"),
+        "a handler borrows the transaction mutably: write `&mut AuditTx`"
     );
 }
 
 #[test]
-fn an_extractor_is_no_reference() {
+fn an_extractor_cannot_be_a_reference() {
     assert_eq!(
-        about("async fn create_entry(tx: &mut AuditTx, new: &NewEntry) {}"),
-        "an extractor cannot be a reference: take it by value (only the transaction is lent, as `&mut AuditTx`)"
+        only_message("async fn create_entry(tx: &mut AuditTx, new: &NewEntry) {}"),
+        "an extractor cannot be a reference: take it by value (only the transaction is borrowed, as `&mut AuditTx`)"
     );
 }
 
@@ -221,16 +221,16 @@ fn there_are_at_most_15_extractors() {
     };
     assert!(messages("action = \"entry.create\"", &handler(15)).is_empty());
     assert_eq!(
-        about(&handler(16)),
-        "an audited handler takes at most 15 extractors beside the transaction: join some in a struct with `#[derive(FromRequestParts)]`"
+        only_message(&handler(16)),
+        "an audited handler takes at most 15 extractors besides the transaction: combine some in a struct with `#[derive(FromRequestParts)]`"
     );
 }
 
 #[test]
-fn a_handler_is_async() {
+fn a_handler_must_be_async() {
     assert_eq!(
-        about("fn create_entry(tx: &mut AuditTx) {}"),
-        "a handler under `#[audited]` is async: write `async fn create_entry`"
+        only_message("fn create_entry(tx: &mut AuditTx) {}"),
+        "a handler with `#[audited]` must be async: write `async fn create_entry`"
     );
 }
 
@@ -238,22 +238,22 @@ fn a_handler_is_async() {
 fn a_handler_has_no_self() {
     for receiver in ["self", "&self", "&mut self", "self: Arc<Self>"] {
         assert_eq!(
-            about(&format!(
+            only_message(&format!(
                 "async fn create_entry({receiver}, tx: &mut AuditTx) {{}}"
             )),
-            "a handler under `#[audited]` is a free function and has no `self`: move it out of the `impl`, and take what it needs as `State(…): State<…>`"
+            "a handler with `#[audited]` must be a free function without `self`: move it out of the `impl`, and take its state as `State(…): State<…>`"
         );
     }
 }
 
 #[test]
-fn a_handler_is_one_that_axum_can_call() {
+fn unsafe_and_extern_handlers_are_errors() {
     assert_eq!(
-        about("async unsafe fn create_entry(tx: &mut AuditTx) {}"),
+        only_message("async unsafe fn create_entry(tx: &mut AuditTx) {}"),
         "axum cannot call an `unsafe` handler: remove `unsafe` here, and use it in the body"
     );
     assert_eq!(
-        about("async extern \"C\" fn create_entry(tx: &mut AuditTx) {}"),
+        only_message("async extern \"C\" fn create_entry(tx: &mut AuditTx) {}"),
         "axum cannot call an `extern` handler: remove this"
     );
 }
@@ -267,51 +267,51 @@ fn only_a_function_can_be_audited() {
         "mod entries { fn create() {} }",
     ] {
         assert_eq!(
-            about(item),
-            "`#[audited]` goes on a handler, an `async fn`, and this is none"
+            only_message(item),
+            "`#[audited]` applies to an `async fn` handler, and this is not a function"
         );
     }
     assert_eq!(
-        about("async fn create_entry(tx: &mut AuditTx);"),
-        "`#[audited]` goes on a handler with a body, and this one has none"
+        only_message("async fn create_entry(tx: &mut AuditTx);"),
+        "`#[audited]` applies to a handler with a body, and this one has none"
     );
 }
 
 #[test]
-fn a_handler_is_wrapped_once() {
+fn a_second_audit_attribute_is_an_error() {
     assert_eq!(
-        about(&format!(
+        only_message(&format!(
             "#[platform_audit::audited(action = \"a.b\")] {HANDLER}"
         )),
-        "this handler is already `#[audited]`: remove this `#[audited]` or the other"
+        "this handler already has `#[audited]`: remove this `#[audited]` or the other"
     );
     assert_eq!(
-        about(&format!("#[audit_exempt(reason = \"none\")] {HANDLER}")),
-        "this handler is already `#[audited]`: remove this `#[audit_exempt]` or the other"
+        only_message(&format!("#[audit_exempt(reason = \"none\")] {HANDLER}")),
+        "this handler already has `#[audited]`: remove this `#[audit_exempt]` or the other"
     );
 }
 
 #[test]
-fn a_parameter_is_there_unconditionally() {
+fn a_conditional_parameter_is_an_error() {
     assert_eq!(
-        about("async fn create_entry(tx: &mut AuditTx, #[cfg(unix)] new: NewEntry) {}"),
-        "`#[audited]` cannot take a parameter under a condition: put the `#[cfg]` on the whole function, and write it twice"
+        only_message("async fn create_entry(tx: &mut AuditTx, #[cfg(unix)] new: NewEntry) {}"),
+        "`#[audited]` does not support conditional parameters: put the `#[cfg]` on the whole function, and write one function for each condition"
     );
 }
 
 #[test]
-fn a_resource_id_does_not_come_from_the_transaction() {
+fn a_resource_id_cannot_use_the_transaction() {
     assert_eq!(
         messages("action = \"entry.create\", resource_id = tx.id()", HANDLER),
         [
-            "`resource_id` is read from the request, before the transaction begins: leave it out, and name the resource in the body with `tx.created(…)` or the like"
+            "`resource_id` is evaluated before the transaction begins: leave it out, and name the resource in the body, for example with `tx.created(…)`"
         ]
     );
     assert!(messages("action = \"entry.create\", resource_id = new.tx", HANDLER).is_empty());
 }
 
 #[test]
-fn everything_wrong_is_said_at_once() {
+fn all_errors_are_reported_at_once() {
     let messages = messages(
         "action = \"Create\", colour = \"red\", reason = \"maybe\", read = 1",
         "fn create_entry(&self, tx: AuditTx, new: &NewEntry) {}",
@@ -320,7 +320,7 @@ fn everything_wrong_is_said_at_once() {
 }
 
 #[test]
-fn an_unreadable_value_hides_no_later_mistake() {
+fn errors_after_an_unparsable_value_are_reported() {
     let messages = messages(
         "action = \"entry.create\", resource_id = + , colour = \"red\"",
         HANDLER,
@@ -333,7 +333,7 @@ fn an_unreadable_value_hides_no_later_mistake() {
 }
 
 #[test]
-fn a_comma_within_a_value_is_the_value_s() {
+fn a_value_may_contain_commas() {
     assert!(
         messages(
             "resource_id = Key::<u8, u8>::of(new.id, 1), action = \"entry.create\"",
@@ -349,7 +349,7 @@ fn a_comma_within_a_value_is_the_value_s() {
 }
 
 #[test]
-fn what_cannot_be_wrapped_stays_as_it_was() {
+fn an_item_that_cannot_be_wrapped_is_emitted_unchanged() {
     let item = "#[debug_handler] pub async fn create_entry(tx: AuditTx) { let x = 1 + ; }";
     let (emitted, messages) = expand("action = \"entry.create\"", item);
     assert_eq!(emitted, tokens(item).to_string());
@@ -357,7 +357,7 @@ fn what_cannot_be_wrapped_stays_as_it_was() {
 }
 
 #[test]
-fn mistaken_options_do_not_make_the_router_complain_too() {
+fn a_handler_with_invalid_options_is_still_wrapped() {
     let (emitted, messages) = expand("acton = \"entry.create\"", HANDLER);
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert!(

@@ -1,3 +1,5 @@
+//! Validates a handler for `#[audited]`.
+
 use super::attr::Options;
 use crate::errors::Errors;
 use crate::handler::{Handler, Role};
@@ -7,10 +9,10 @@ use quote::{ToTokens, quote};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Expr, ExprPath, LitStr, Pat, Path};
 
-/// axum's handlers take 16 arguments, and the audit context is one of them.
-const MOST_EXTRACTORS: usize = 15;
+/// axum's handlers take up to 16 arguments, and the audit call is one of them.
+const MAX_EXTRACTORS: usize = 15;
 
-/// A handler that can be wrapped. If there were errors, the missing options are empty.
+/// A handler that can be wrapped. After errors, missing options are empty.
 #[derive(Debug)]
 pub(super) struct Action {
     pub(super) handler: Handler,
@@ -51,7 +53,7 @@ fn check_action(options: &Options, handler: Option<&Handler>, errors: &mut Error
         check_literal(action, names::check_action, errors);
         return action.value();
     }
-    if !options.action_given {
+    if !options.has_action {
         let example = match handler {
             Some(handler) => names::action_for(&handler.signature.ident.to_string()),
             None => "entry.create".to_owned(),
@@ -78,49 +80,49 @@ fn check_parameters(handler: &Handler, read: bool, errors: &mut Errors) -> bool 
     for parameter in &handler.parameters {
         let ty = &parameter.ty;
         match parameter.role {
-            Role::Lent if transaction => errors.at(
+            Role::Transaction if transaction => errors.at(
                 ty,
-                "a handler has one transaction, and this is a second `&mut`: remove one of them, and take anything else by value",
+                "a handler has one transaction, and this is a second `&mut` parameter: remove one of them, and take anything else by value",
             ),
             Role::SharedTransaction => errors.at(
                 ty,
-                "the transaction is lent to be written to: write `&mut AuditTx`",
+                "a handler borrows the transaction mutably: write `&mut AuditTx`",
             ),
             Role::OwnedTransaction => errors.at(
                 ty,
-                "the transaction is lent, so that nothing can hold it at commit: write `&mut AuditTx`",
+                "a handler borrows the transaction and does not own it: write `&mut AuditTx`",
             ),
             Role::SharedReference => errors.at(
                 ty,
-                "an extractor cannot be a reference: take it by value (only the transaction is lent, as `&mut AuditTx`)",
+                "an extractor cannot be a reference: take it by value (only the transaction is borrowed, as `&mut AuditTx`)",
             ),
-            Role::Lent | Role::Extractor => {}
+            Role::Transaction | Role::Extractor => {}
         }
         transaction |= matches!(
             parameter.role,
-            Role::Lent | Role::SharedTransaction | Role::OwnedTransaction
+            Role::Transaction | Role::SharedTransaction | Role::OwnedTransaction
         );
     }
     if !transaction && !read {
         errors.push(syn::Error::new(
             handler.signature.paren_token.span.join(),
-            "an audited handler is lent the transaction that its change and its record share: add `tx: &mut AuditTx`, or the option `read` if it changes nothing",
+            "an audited handler needs the transaction in which its change and its record are written: add `tx: &mut AuditTx`, or the option `read` if it changes nothing",
         ));
     }
     let surplus: TokenStream = handler
         .extractors()
-        .skip(MOST_EXTRACTORS)
+        .skip(MAX_EXTRACTORS)
         .map(|parameter| parameter.ty.to_token_stream())
         .collect();
     if !surplus.is_empty() {
         errors.at(
             surplus,
             format!(
-                "an audited handler takes at most {MOST_EXTRACTORS} extractors beside the transaction: join some in a struct with `#[derive(FromRequestParts)]`"
+                "an audited handler takes at most {MAX_EXTRACTORS} extractors besides the transaction: combine some in a struct with `#[derive(FromRequestParts)]`"
             ),
         );
     }
-    handler.sound && errors.count() == before
+    handler.is_valid && errors.count() == before
 }
 
 fn check_resource_id(expression: &Expr, handler: &Handler, errors: &mut Errors) {
@@ -138,7 +140,7 @@ fn check_resource_id(expression: &Expr, handler: &Handler, errors: &mut Errors) 
     if let Some(found) = uses.found {
         errors.at(
             found,
-            "`resource_id` is read from the request, before the transaction begins: leave it out, and name the resource in the body with `tx.created(…)` or the like",
+            "`resource_id` is evaluated before the transaction begins: leave it out, and name the resource in the body, for example with `tx.created(…)`",
         );
     }
 }

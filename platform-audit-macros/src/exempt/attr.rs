@@ -1,10 +1,12 @@
+//! Parses the options of `#[audit_exempt]`.
+
 use crate::crate_path;
 use crate::errors::Errors;
-use crate::options::Known;
+use crate::options::KnownOptions;
 use proc_macro2::TokenStream;
 use syn::{LitStr, Path};
 
-const KNOWN: Known = Known {
+const KNOWN: KnownOptions = KnownOptions {
     attribute: "`#[audit_exempt]`",
     options: &[
         ("reason", "reason = \"only checks the input\""),
@@ -12,12 +14,12 @@ const KNOWN: Known = Known {
     ],
 };
 
-/// What was written between the parentheses, as far as it could be read.
+/// The options, as far as they could be parsed.
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) reason: Option<LitStr>,
-    /// Whether a reason was meant to be given, readable or not.
-    pub(super) reason_given: bool,
+    /// Whether a reason was given, even if it could not be parsed.
+    pub(super) has_reason: bool,
     pub(super) crate_path: Path,
 }
 
@@ -25,7 +27,7 @@ impl Options {
     pub(super) fn parse(attributes: TokenStream, errors: &mut Errors) -> Self {
         let mut options = Self {
             reason: None,
-            reason_given: false,
+            has_reason: false,
             crate_path: crate_path::default(),
         };
         let given = KNOWN.parse(attributes, errors, |name, key, input| {
@@ -35,7 +37,7 @@ impl Options {
             }
             Ok(())
         });
-        options.reason_given = given.has("reason");
+        options.has_reason = given.has("reason");
         options
     }
 }

@@ -1,3 +1,5 @@
+//! Generates the wrapper of an exempt handler.
+
 use super::validate::Exemption;
 use crate::crate_path;
 use crate::handler::Wrapper;
@@ -20,11 +22,11 @@ pub(super) fn expand(exemption: &Exemption) -> TokenStream {
     });
     let call = wrapper.call();
     let response = wrapper.response_span();
-    let shown_path = crate_path::shown_at(crate_path, response);
+    let path_at_response = crate_path::with_span_at(crate_path, response);
     let outer = wrapper.outer(
         None,
         &quote_spanned!(span=> #crate_path::Exempt),
-        &quote_spanned!(response=> #shown_path::__private::exempt(#call.await)),
+        &quote_spanned!(response=> #path_at_response::__private::exempt(#call.await)),
     );
     quote!(#marker #outer)
 }

@@ -1,4 +1,4 @@
-//! `#[audit_exempt(reason = "…")]`: a state-changing handler that needs no record, and why.
+//! `#[audit_exempt(reason = "…")]`: declares that a state-changing handler needs no record.
 
 mod attr;
 mod expand;
@@ -9,7 +9,7 @@ mod validate;
 use crate::errors::Errors;
 use proc_macro2::TokenStream;
 
-/// The item to compile in place of `item`, and what is wrong with it.
+/// Returns the expansion of `item`, and its errors.
 pub(crate) fn audit_exempt(attributes: TokenStream, item: TokenStream) -> (TokenStream, Errors) {
     let mut errors = Errors::default();
     let options = attr::Options::parse(attributes, &mut errors);

@@ -12,7 +12,7 @@ fn tokens(text: &str) -> TokenStream {
 }
 
 #[test]
-fn a_right_handler_has_no_errors() {
+fn a_valid_handler_has_no_errors() {
     assert!(messages("reason = \"stores nothing\"", HANDLER).is_empty());
 }
 
@@ -21,25 +21,25 @@ fn a_reason_is_required() {
     assert_eq!(
         messages("", HANDLER),
         [
-            "missing `reason`, which an auditor will read: write `#[audit_exempt(reason = \"only checks the input\")]`"
+            "missing `reason`, which auditors read: write `#[audit_exempt(reason = \"only checks the input\")]`"
         ]
     );
 }
 
 #[test]
-fn a_reason_says_something() {
+fn an_empty_reason_is_an_error() {
     for reason in ["", "  ", "-", "..."] {
         assert_eq!(
             messages(&format!("reason = \"{reason}\""), HANDLER),
             [
-                "this reason says nothing, and an auditor will read it: write why this handler needs no audit record"
+                "this reason is empty, but auditors read it: write why this handler needs no audit record"
             ]
         );
     }
 }
 
 #[test]
-fn a_reason_is_a_literal() {
+fn a_reason_must_be_a_literal() {
     assert_eq!(
         messages("reason = WHY", HANDLER),
         ["`reason` takes a string literal: write `reason = \"only checks the input\"`"]
@@ -47,7 +47,7 @@ fn a_reason_is_a_literal() {
 }
 
 #[test]
-fn an_unknown_option_comes_with_the_known_ones_and_the_nearest() {
+fn the_error_for_an_unknown_option_lists_the_known_ones_and_suggests_the_nearest() {
     assert_eq!(
         messages(
             "reason = \"stores nothing\", raeson = \"x\", action = \"a.b\"",
@@ -76,7 +76,7 @@ fn an_exempt_handler_has_no_transaction() {
 }
 
 #[test]
-fn an_extractor_is_no_reference() {
+fn an_extractor_cannot_be_a_reference() {
     assert_eq!(
         messages(
             "reason = \"stores nothing\"",
@@ -98,28 +98,28 @@ fn there_are_at_most_16_extractors() {
     assert_eq!(
         messages("reason = \"stores nothing\"", &handler(17)),
         [
-            "a handler takes at most 16 extractors: join some in a struct with `#[derive(FromRequestParts)]`"
+            "a handler takes at most 16 extractors: combine some in a struct with `#[derive(FromRequestParts)]`"
         ]
     );
 }
 
 #[test]
-fn a_handler_is_a_free_async_function() {
+fn a_handler_must_be_a_free_async_function() {
     assert_eq!(
         messages("reason = \"stores nothing\"", "fn preview(&self) {}"),
         [
-            "a handler under `#[audit_exempt]` is async: write `async fn preview`",
-            "a handler under `#[audit_exempt]` is a free function and has no `self`: move it out of the `impl`, and take what it needs as `State(…): State<…>`"
+            "a handler with `#[audit_exempt]` must be async: write `async fn preview`",
+            "a handler with `#[audit_exempt]` must be a free function without `self`: move it out of the `impl`, and take its state as `State(…): State<…>`"
         ]
     );
     assert_eq!(
         messages("reason = \"stores nothing\"", "enum Preview {}"),
-        ["`#[audit_exempt]` goes on a handler, an `async fn`, and this is none"]
+        ["`#[audit_exempt]` applies to an `async fn` handler, and this is not a function"]
     );
 }
 
 #[test]
-fn what_cannot_be_wrapped_stays_as_it_was() {
+fn an_item_that_cannot_be_wrapped_is_emitted_unchanged() {
     let item = "#[debug_handler] fn preview(new: NewEntry) { new }";
     let (emitted, errors) = audit_exempt(tokens("reason = \"stores nothing\""), tokens(item));
     assert_eq!(emitted.to_string(), tokens(item).to_string());

@@ -1,3 +1,5 @@
+//! Validates a handler for `#[audit_exempt]`.
+
 use super::attr::Options;
 use crate::errors::Errors;
 use crate::handler::{Handler, Role};
@@ -5,10 +7,10 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::Path;
 
-/// axum's own limit.
-const MOST_EXTRACTORS: usize = 16;
+/// The limit of axum.
+const MAX_EXTRACTORS: usize = 16;
 
-/// A handler that can be wrapped. If there were errors, the reason may be empty.
+/// A handler that can be wrapped. After errors, the reason may be empty.
 #[derive(Debug)]
 pub(super) struct Exemption {
     pub(super) handler: Handler,
@@ -32,10 +34,10 @@ pub(super) fn exemption(
 
 fn check_reason(options: &Options, errors: &mut Errors) -> String {
     let Some(reason) = &options.reason else {
-        if !options.reason_given {
+        if !options.has_reason {
             errors.push(syn::Error::new(
                 Span::call_site(),
-                "missing `reason`, which an auditor will read: write `#[audit_exempt(reason = \"only checks the input\")]`",
+                "missing `reason`, which auditors read: write `#[audit_exempt(reason = \"only checks the input\")]`",
             ));
         }
         return String::new();
@@ -44,7 +46,7 @@ fn check_reason(options: &Options, errors: &mut Errors) -> String {
     if !value.contains(char::is_alphanumeric) {
         errors.at(
             reason,
-            "this reason says nothing, and an auditor will read it: write why this handler needs no audit record",
+            "this reason is empty, but auditors read it: write why this handler needs no audit record",
         );
     }
     value
@@ -54,7 +56,7 @@ fn check_parameters(handler: &Handler, errors: &mut Errors) -> bool {
     let before = errors.count();
     for parameter in &handler.parameters {
         match parameter.role {
-            Role::Lent | Role::SharedTransaction | Role::OwnedTransaction => errors.at(
+            Role::Transaction | Role::SharedTransaction | Role::OwnedTransaction => errors.at(
                 &parameter.ty,
                 "an exempt handler has no audit transaction: remove this parameter, or write `#[audited]` instead of `#[audit_exempt]`",
             ),
@@ -67,16 +69,16 @@ fn check_parameters(handler: &Handler, errors: &mut Errors) -> bool {
     }
     let surplus: TokenStream = handler
         .extractors()
-        .skip(MOST_EXTRACTORS)
+        .skip(MAX_EXTRACTORS)
         .map(|parameter| parameter.ty.to_token_stream())
         .collect();
     if !surplus.is_empty() {
         errors.at(
             surplus,
             format!(
-                "a handler takes at most {MOST_EXTRACTORS} extractors: join some in a struct with `#[derive(FromRequestParts)]`"
+                "a handler takes at most {MAX_EXTRACTORS} extractors: combine some in a struct with `#[derive(FromRequestParts)]`"
             ),
         );
     }
-    handler.sound && errors.count() == before
+    handler.is_valid && errors.count() == before
 }

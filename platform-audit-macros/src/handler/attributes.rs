@@ -1,35 +1,38 @@
+//! Splits a handler's attributes between the generated function and the original one.
+
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Path, Token, parse_quote};
 
-/// The attributes found below ours, sorted by where they go.
+/// The attributes below `#[audited]` or `#[audit_exempt]`, by where they are emitted.
 #[derive(Debug, Default)]
-pub(crate) struct Routed {
-    /// The function axum calls. Lint levels stay here too: the body is nested in it.
+pub(crate) struct SplitAttributes {
+    /// On the function that axum calls. Lint levels here also apply to the original, which is
+    /// nested in it.
     pub(crate) outer: Vec<Attribute>,
-    /// The developer's own function: `#[tracing::instrument]` records its arguments by name.
+    /// On the original function: `#[tracing::instrument]` records its arguments by name.
     pub(crate) inner: Vec<Attribute>,
-    /// Conditions under which the function exists, and what is emitted beside it.
+    /// Conditions under which the function exists. They also apply to the items emitted next to it.
     pub(crate) conditions: Vec<Attribute>,
 }
 
-impl From<Vec<Attribute>> for Routed {
+impl From<Vec<Attribute>> for SplitAttributes {
     fn from(attributes: Vec<Attribute>) -> Self {
-        let mut routed = Self::default();
+        let mut split = Self::default();
         for attribute in attributes {
-            routed.add(attribute);
+            split.add(attribute);
         }
-        routed
+        split
     }
 }
 
-impl Routed {
+impl SplitAttributes {
     fn add(&mut self, attribute: Attribute) {
         if ends_in(attribute.path(), "instrument") {
             self.inner.push(attribute);
         } else if attribute.path().is_ident("cfg") {
             self.conditions.push(attribute.clone());
             self.outer.push(attribute);
-        } else if let Some(parts) = conditional(&attribute) {
+        } else if let Some(parts) = split_cfg_attr(&attribute) {
             for part in parts {
                 self.add_conditional(part);
             }
@@ -51,8 +54,8 @@ impl Routed {
     }
 }
 
-/// `cfg_attr(c, a, b)` as `(c, a)` and `(c, b)`: its parts may go to different places.
-fn conditional(attribute: &Attribute) -> Option<Vec<(Meta, Meta)>> {
+/// Splits `cfg_attr(c, a, b)` into `(c, a)` and `(c, b)`, which may be emitted in different places.
+fn split_cfg_attr(attribute: &Attribute) -> Option<Vec<(Meta, Meta)>> {
     if !attribute.path().is_ident("cfg_attr") {
         return None;
     }
@@ -81,8 +84,8 @@ mod tests {
     }
 
     #[test]
-    fn instrument_goes_inside_and_everything_else_stays_outside() {
-        let routed = Routed::from(vec![
+    fn only_instrument_is_moved_to_the_original_function() {
+        let split = SplitAttributes::from(vec![
             parse_quote!(#[doc = "Makes one"]),
             parse_quote!(#[tracing::instrument(skip_all)]),
             parse_quote!(#[allow(dead_code)]),
@@ -91,7 +94,7 @@ mod tests {
             parse_quote!(#[unheard::of]),
         ]);
         assert_eq!(
-            text(&routed.outer),
+            text(&split.outer),
             [
                 "#[doc=\"Makesone\"]",
                 "#[allow(dead_code)]",
@@ -100,36 +103,36 @@ mod tests {
             ]
         );
         assert_eq!(
-            text(&routed.inner),
+            text(&split.inner),
             ["#[tracing::instrument(skip_all)]", "#[instrument]"]
         );
-        assert!(routed.conditions.is_empty());
+        assert!(split.conditions.is_empty());
     }
 
     #[test]
-    fn a_condition_holds_for_everything_emitted() {
-        let routed = Routed::from(vec![
+    fn a_condition_applies_to_every_emitted_item() {
+        let split = SplitAttributes::from(vec![
             parse_quote!(#[cfg(unix)]),
             parse_quote!(#[cfg_attr(test, cfg(windows))]),
         ]);
         assert_eq!(
-            text(&routed.conditions),
+            text(&split.conditions),
             ["#[cfg(unix)]", "#[cfg_attr(test,cfg(windows))]"]
         );
-        assert_eq!(text(&routed.outer), text(&routed.conditions));
+        assert_eq!(text(&split.outer), text(&split.conditions));
     }
 
     #[test]
-    fn a_conditional_instrument_goes_inside_without_its_neighbours() {
-        let routed = Routed::from(vec![parse_quote!(
+    fn a_conditional_instrument_is_moved_without_its_neighbours() {
+        let split = SplitAttributes::from(vec![parse_quote!(
             #[cfg_attr(feature = "spans", tracing::instrument(skip_all), inline)]
         )]);
         assert_eq!(
-            text(&routed.inner),
+            text(&split.inner),
             ["#[cfg_attr(feature=\"spans\",tracing::instrument(skip_all))]"]
         );
         assert_eq!(
-            text(&routed.outer),
+            text(&split.outer),
             ["#[cfg_attr(feature=\"spans\",inline)]"]
         );
     }

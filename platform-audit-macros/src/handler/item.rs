@@ -1,26 +1,28 @@
-use super::attributes::Routed;
+//! Parses a handler.
+
+use super::attributes::SplitAttributes;
 use super::parameters::Parameter;
 use crate::errors::Errors;
 use proc_macro2::{TokenStream, TokenTree};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Signature, Token, Visibility, token};
 
-/// A free function with its body left as tokens: the body is the compiler's to judge, and an
-/// editor must get it back even when half typed.
+/// A parsed handler. Its body remains tokens, so that the compiler reports errors in it, and an
+/// editor gets it back even when it is incomplete.
 #[derive(Debug)]
 pub(crate) struct Handler {
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
     pub(crate) body: TokenTree,
-    pub(crate) attributes: Routed,
+    pub(crate) attributes: SplitAttributes,
     pub(crate) parameters: Vec<Parameter>,
-    /// Whether it can be wrapped, as far as both macros agree.
-    pub(crate) sound: bool,
+    /// Whether it can be wrapped, by the rules of both macros.
+    pub(crate) is_valid: bool,
 }
 
 impl Handler {
-    /// Reads the item below `attribute` (its name, for the messages). `None` when it is no
-    /// function, and then `errors` says so.
+    /// Parses the item below `attribute`, whose name is used in messages. Adds an error and returns
+    /// `None` if it is not a function.
     pub(crate) fn parse(attribute: &str, item: TokenStream, errors: &mut Errors) -> Option<Self> {
         let parser = |input: ParseStream<'_>| Item::parse(attribute, input);
         let item = match parser.parse2(item) {
@@ -35,22 +37,24 @@ impl Handler {
         let parameters = Parameter::all(&item.signature, attribute, errors);
         Some(Self {
             visibility: item.visibility,
-            attributes: Routed::from(item.attributes),
+            attributes: SplitAttributes::from(item.attributes),
             signature: item.signature,
             body: item.body,
             parameters,
-            sound: errors.count() == before,
+            is_valid: errors.count() == before,
         })
     }
 
     pub(crate) fn transaction(&self) -> Option<&Parameter> {
-        self.parameters.iter().find(|parameter| parameter.is_lent())
+        self.parameters
+            .iter()
+            .find(|parameter| parameter.is_transaction())
     }
 
     pub(crate) fn extractors(&self) -> impl Iterator<Item = &Parameter> {
         self.parameters
             .iter()
-            .filter(|parameter| !parameter.is_lent())
+            .filter(|parameter| !parameter.is_transaction())
     }
 }
 
@@ -67,14 +71,14 @@ impl Item {
         let visibility = input.parse()?;
         if !is_function(input) {
             return Err(input.error(format!(
-                "`{attribute}` goes on a handler, an `async fn`, and this is none"
+                "`{attribute}` applies to an `async fn` handler, and this is not a function"
             )));
         }
         let signature: Signature = input.parse()?;
         if !input.peek(token::Brace) {
             return Err(syn::Error::new_spanned(
                 &signature.ident,
-                format!("`{attribute}` goes on a handler with a body, and this one has none"),
+                format!("`{attribute}` applies to a handler with a body, and this one has none"),
             ));
         }
         Ok(Self {
@@ -96,7 +100,7 @@ impl Item {
                 errors.at(
                     other,
                     format!(
-                        "this handler is already `{attribute}`: remove this `#[{name}]` or the other"
+                        "this handler already has `{attribute}`: remove this `#[{name}]` or the other"
                     ),
                 );
             }
@@ -106,7 +110,7 @@ impl Item {
             errors.at(
                 signature.fn_token,
                 format!(
-                    "a handler under `{attribute}` is async: write `async fn {}`",
+                    "a handler with `{attribute}` must be async: write `async fn {}`",
                     signature.ident
                 ),
             );
@@ -124,7 +128,7 @@ impl Item {
             errors.at(
                 receiver,
                 format!(
-                    "a handler under `{attribute}` is a free function and has no `self`: move it out of the `impl`, and take what it needs as `State(…): State<…>`"
+                    "a handler with `{attribute}` must be a free function without `self`: move it out of the `impl`, and take its state as `State(…): State<…>`"
                 ),
             );
         }

@@ -1,4 +1,4 @@
-//! What `#[audited]` and `#[audit_exempt]` share: an axum handler, read and wrapped.
+//! Parses and wraps axum handlers, for `#[audited]` and `#[audit_exempt]`.
 
 mod attributes;
 mod item;

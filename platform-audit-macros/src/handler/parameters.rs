@@ -1,3 +1,5 @@
+//! The parameters of a handler.
+
 use crate::errors::Errors;
 use syn::{Attribute, FnArg, Meta, Pat, Signature, Type};
 
@@ -9,17 +11,17 @@ pub(crate) struct Parameter {
     pub(crate) role: Role,
 }
 
-/// An extractor is always a value, so the reference is the transaction, whatever its type is
-/// called: aliases and `AuditTx<Any>` work.
+/// What a parameter is for. Extractors are never references, so a mutable reference is the
+/// transaction, whatever the name of its type: aliases and `AuditTx<Any>` work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// `&mut _`
-    Lent,
-    /// `&AuditTx`
+    Transaction,
+    /// `&AuditTx`, an error.
     SharedTransaction,
-    /// `AuditTx`
+    /// `AuditTx`, an error.
     OwnedTransaction,
-    /// `&_` of something else, which axum has no way to make.
+    /// `&_` of another type, an error: axum cannot extract references.
     SharedReference,
     Extractor,
 }
@@ -29,11 +31,11 @@ impl Parameter {
         let mut parameters = Vec::new();
         for input in &signature.inputs {
             let FnArg::Typed(typed) = input else { continue };
-            for condition in typed.attrs.iter().filter(|found| is_condition(found)) {
+            for attribute_of_parameter in typed.attrs.iter().filter(|found| is_conditional(found)) {
                 errors.at(
-                    condition,
+                    attribute_of_parameter,
                     format!(
-                        "`{attribute}` cannot take a parameter under a condition: put the `#[cfg]` on the whole function, and write it twice"
+                        "`{attribute}` does not support conditional parameters: put the `#[cfg]` on the whole function, and write one function for each condition"
                     ),
                 );
             }
@@ -46,12 +48,12 @@ impl Parameter {
         parameters
     }
 
-    pub(crate) fn is_lent(&self) -> bool {
-        self.role == Role::Lent
+    pub(crate) fn is_transaction(&self) -> bool {
+        self.role == Role::Transaction
     }
 }
 
-fn is_condition(attribute: &Attribute) -> bool {
+fn is_conditional(attribute: &Attribute) -> bool {
     match &attribute.meta {
         Meta::List(list) => list.path.is_ident("cfg") || list.path.is_ident("cfg_attr"),
         _ => false,
@@ -62,18 +64,18 @@ fn role(ty: &Type) -> Role {
     match ty {
         Type::Group(group) => role(&group.elem),
         Type::Paren(paren) => role(&paren.elem),
-        Type::Reference(reference) if reference.mutability.is_some() => Role::Lent,
-        Type::Reference(reference) if is_transaction(&reference.elem) => Role::SharedTransaction,
+        Type::Reference(reference) if reference.mutability.is_some() => Role::Transaction,
+        Type::Reference(reference) if is_audit_tx(&reference.elem) => Role::SharedTransaction,
         Type::Reference(_) => Role::SharedReference,
-        ty if is_transaction(ty) => Role::OwnedTransaction,
+        ty if is_audit_tx(ty) => Role::OwnedTransaction,
         _ => Role::Extractor,
     }
 }
 
-fn is_transaction(ty: &Type) -> bool {
+fn is_audit_tx(ty: &Type) -> bool {
     match ty {
-        Type::Group(group) => is_transaction(&group.elem),
-        Type::Paren(paren) => is_transaction(&paren.elem),
+        Type::Group(group) => is_audit_tx(&group.elem),
+        Type::Paren(paren) => is_audit_tx(&paren.elem),
         Type::Path(path) => path
             .path
             .segments
@@ -89,14 +91,14 @@ mod tests {
     use syn::parse_quote;
 
     #[test]
-    fn the_transaction_is_the_mutable_reference_whatever_it_is_called() {
+    fn a_mutable_reference_of_any_type_is_the_transaction() {
         for (ty, expected) in [
-            (parse_quote!(&mut AuditTx), Role::Lent),
+            (parse_quote!(&mut AuditTx), Role::Transaction),
             (
                 parse_quote!(&'a mut platform_audit::AuditTx<Any>),
-                Role::Lent,
+                Role::Transaction,
             ),
-            (parse_quote!((&mut Tx)), Role::Lent),
+            (parse_quote!((&mut Tx)), Role::Transaction),
             (parse_quote!(&AuditTx), Role::SharedTransaction),
             (parse_quote!(AuditTx<Sqlite>), Role::OwnedTransaction),
             (parse_quote!(&Entry), Role::SharedReference),

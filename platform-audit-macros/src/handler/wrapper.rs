@@ -1,16 +1,18 @@
+//! Generates the function that axum calls.
+
 use super::item::Handler;
-use crate::words::Words;
+use crate::identifiers::Identifiers;
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{FnArg, GenericParam, ReturnType, Type, parse_quote_spanned};
 
-/// Clippy warns of more, unless told otherwise.
-const CLIPPY_MOST_ARGUMENTS: usize = 7;
+/// The default threshold of `clippy::too_many_arguments`.
+const CLIPPY_MAX_ARGUMENTS: usize = 7;
 
-/// The pieces both wrappers are made of. The names they bring are invisible to the body, and
-/// the errors the compiler finds in them are shown at the handler's own name.
+/// The parts that both macros emit. Their names are hygienic, so the body cannot see them, and the
+/// compiler reports errors in them at the handler's name.
 #[derive(Debug)]
 pub(crate) struct Wrapper<'a> {
     handler: &'a Handler,
@@ -23,8 +25,7 @@ impl<'a> Wrapper<'a> {
         let name = &handler.signature.ident;
         Self {
             handler,
-            // Not at the name's own span: its lints (`non_camel_case_types`) are not for the
-            // developer.
+            // Not the name's own span, so that its lints (`non_camel_case_types`) do not apply.
             marker: format_ident!(
                 "__{prefix}_{}",
                 name.unraw(),
@@ -38,7 +39,7 @@ impl<'a> Wrapper<'a> {
         self.span
     }
 
-    /// Where to show what is wrong with the response: at its type.
+    /// The span for errors about the response: its type.
     pub(crate) fn response_span(&self) -> Span {
         match &self.handler.signature.output {
             ReturnType::Type(_, output) => self.span.located_at(output.span()),
@@ -46,7 +47,7 @@ impl<'a> Wrapper<'a> {
         }
     }
 
-    /// The type that stands for this handler, and its `implementation`.
+    /// The marker type of this handler, and its `implementation` of a trait.
     pub(crate) fn marker_with(&self, implementation: &TokenStream) -> TokenStream {
         let conditions = &self.handler.attributes.conditions;
         let visibility = &self.handler.visibility;
@@ -63,7 +64,7 @@ impl<'a> Wrapper<'a> {
         }
     }
 
-    /// The function axum calls: the extractors of the handler, after `first`.
+    /// The function that axum calls. Its parameters are `first` and the handler's extractors.
     pub(crate) fn outer(
         &self,
         first: Option<FnArg>,
@@ -74,7 +75,7 @@ impl<'a> Wrapper<'a> {
         let mut signature = handler.signature.clone();
         signature.inputs = first.into_iter().collect();
         for (index, parameter) in handler.parameters.iter().enumerate() {
-            if !parameter.is_lent() {
+            if !parameter.is_transaction() {
                 let argument = self.argument(index);
                 let ty = &parameter.ty;
                 signature
@@ -87,12 +88,12 @@ impl<'a> Wrapper<'a> {
         signature.output = parse_quote_spanned!(self.span=> -> #output<#marker #close);
 
         let mut lints = Vec::new();
-        let written = handler.parameters.len();
-        if written == CLIPPY_MOST_ARGUMENTS && signature.inputs.len() > written {
+        let original = handler.parameters.len();
+        if original == CLIPPY_MAX_ARGUMENTS && signature.inputs.len() > original {
             lints.push(quote!(clippy::too_many_arguments));
         }
         if handler.signature.generics.lifetimes().next().is_some() {
-            // Those that only the transaction used.
+            // Lifetimes that only the transaction used.
             lints.push(quote!(unused_lifetimes));
             lints.push(quote!(clippy::extra_unused_lifetimes));
         }
@@ -101,13 +102,13 @@ impl<'a> Wrapper<'a> {
             .iter()
             .any(|found| found.path().is_ident("must_use"))
         {
-            // Our return type is `#[must_use]` as well.
+            // The generated return type is `#[must_use]` as well.
             lints.push(quote!(clippy::double_must_use));
         }
         let allow = self.allow(&lints);
         let visibility = &handler.visibility;
         let inner = self.inner();
-        // With braces of our own, the compiler would not say that a handler is never used.
+        // With generated braces, the compiler would not warn about an unused handler.
         let mut nested = Group::new(Delimiter::Brace, quote!(#inner #body));
         nested.set_span(handler.body.span());
         quote_spanned! {self.span=>
@@ -117,18 +118,18 @@ impl<'a> Wrapper<'a> {
         }
     }
 
-    /// The developer's function under its own name, so that its spans keep theirs.
+    /// The original function under its original name, which its tracing spans use.
     fn inner(&self) -> TokenStream {
         let attributes = &self.handler.attributes.inner;
         let signature = &self.handler.signature;
         let body = &self.handler.body;
         let mut lints = Vec::new();
-        if !Words::of(quote!(#body)).mention("await") {
-            // Being `async` is our wish, not the developer's fault.
+        if !Identifiers::from_tokens(quote!(#body)).may_contain("await") {
+            // The macro requires `async`, even if the body does not.
             lints.push(quote!(clippy::unused_async));
         }
-        if self.handler.parameters.len() > CLIPPY_MOST_ARGUMENTS {
-            // Said of the outer function already.
+        if self.handler.parameters.len() > CLIPPY_MAX_ARGUMENTS {
+            // Reported for the outer function already.
             lints.push(quote!(clippy::too_many_arguments));
         }
         let allow = self.allow(&lints);
@@ -139,8 +140,8 @@ impl<'a> Wrapper<'a> {
         }
     }
 
-    /// With the developer's own tokens at both ends of the function, lints about it are
-    /// theirs, and shown there.
+    /// The span of the last token of the signature. With original tokens at both ends of the
+    /// function, the compiler reports lints about it as being in the developer's code.
     fn end_of_signature(&self) -> Span {
         let parentheses = self.handler.signature.paren_token.span.close();
         match &self.handler.signature.output {
@@ -180,7 +181,7 @@ impl<'a> Wrapper<'a> {
             .iter()
             .enumerate()
             .map(|(index, parameter)| {
-                if parameter.is_lent() {
+                if parameter.is_transaction() {
                     self.transaction(&parameter.ty)
                 } else {
                     self.argument(index)
@@ -193,7 +194,7 @@ impl<'a> Wrapper<'a> {
         format_ident!("__arg{}", index, span = self.span)
     }
 
-    /// Shown where the handler says its type, should that not be the transaction's.
+    /// The transaction's argument. A wrong type is reported at the parameter's type.
     pub(crate) fn transaction(&self, ty: &Type) -> Ident {
         Ident::new("__tx", self.span.located_at(ty.span()))
     }

@@ -105,7 +105,7 @@ async fn migrate_makes_schema_functions_and_grants_and_check_tells_by_its_status
         "Superusers",
         "postgres",
         &format!("{owner} owns the audit schema accounting_audit"),
-        "Found out by",
+        "Detected by",
     ] {
         assert!(explained.out.contains(said), "{said}: {}", explained.out);
     }
@@ -117,7 +117,7 @@ async fn what_cannot_be_done_is_said_with_status_2_and_without_the_password() {
     for (arguments, said) in [
         (
             "check --database-url {} --service Accounting",
-            "is not a service name",
+            "is not a valid service name",
         ),
         (
             "check --database-url {} --service accounting --app-role nobody_at_all",

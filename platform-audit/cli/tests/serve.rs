@@ -211,7 +211,7 @@ async fn what_would_show_the_records_to_others_is_refused() {
     // A page of nothing would be found out by whoever looks first.
     let err = said(&["--schema", "nowhere"]);
     assert!(
-        err.contains("no records to read") && err.contains("nowhere"),
+        err.contains("cannot be read") && err.contains("nowhere"),
         "{err}"
     );
     let output = refused(&mut command(&database, "a:b"));

@@ -1,30 +1,32 @@
+//! Which roles the guard cannot restrict.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::text::escape_controls;
 
-/// Who can still bypass what, and how that is found out: the limits of what a database can hold
-/// its own administrators to. As text, a page; as JSON, the roles.
+/// Who can bypass the guard, and how a bypass is detected: a database cannot fully restrict its own
+/// administrators. `Display` formats a page of text; as JSON, it is the list of roles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The audit schema, on SQLite the prefix of the tables.
+    /// The audit schema; on SQLite, the table prefix.
     pub schema: String,
-    /// Whom the guard cannot stop, on this database; empty on SQLite, which has no roles.
-    pub trusted: Vec<Trusted>,
+    /// The roles that the guard cannot restrict; empty on SQLite, which has no roles.
+    pub trusted: Vec<TrustedRole>,
 }
 
-/// A role that the guard cannot stop.
+/// A role that the guard cannot restrict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Trusted {
-    /// Its name.
+pub struct TrustedRole {
+    /// The role's name.
     pub role: String,
-    /// What it owns; `None` for a superuser, who may do anything, and for who may become an owner.
+    /// What the role owns; `None` for a superuser, and for a role that can become an owner.
     pub owns: Option<String>,
-    /// The owner that it may become, by `SET ROLE`: it is a member of it, directly or through other
-    /// roles, or may make itself one (`CREATEROLE` before Postgres 16).
+    /// The owner that the role can become with `SET ROLE`: it is a member of it, directly or
+    /// through other roles, or can grant itself membership (`CREATEROLE` before Postgres 16).
     pub member_of: Option<String>,
 }
 
@@ -34,25 +36,26 @@ impl fmt::Display for Explanation {
         if self.trusted.is_empty() {
             return write!(
                 f,
-                "SQLite has no roles: whoever can write the file can drop the triggers of the tables {schema}_*,
-or change the file without SQLite. The guard stops mistakes, not intent.
+                "SQLite has no roles: anybody who can write the file can drop the triggers of the tables
+{schema}_*, or change the file without SQLite. The guard prevents mistakes, not attacks.
 
-Found out by: `platform-audit check`, for a trigger that is missing at the time; nothing, for one
-that was dropped and made again. Keep the file where only the service can write."
+Detected by: `platform-audit check`, while a trigger is missing; nothing, if a trigger was dropped
+and created again. Store the file where only the service can write."
             );
         }
-        writeln!(f, "Superusers, whom nothing in the database stops:")?;
-        let is_superuser = |it: &&Trusted| it.owns.is_none() && it.member_of.is_none();
+        writeln!(f, "Superusers, whom the database cannot restrict:")?;
+        let is_superuser = |role: &&TrustedRole| role.owns.is_none() && role.member_of.is_none();
         for trusted in self.trusted.iter().filter(is_superuser) {
             writeln!(f, "  {}", escape_controls(&trusted.role))?;
         }
         writeln!(
             f,
-            "They can do all that an owner can, edit the catalogs, and change files.
-  Found out by: the check, if the service itself connects as one; else only outside the database:
-  by the server's log (log_statement = 'ddl', or pgaudit) kept where they cannot change it.
+            "They can do anything that an owner can, edit the catalogs, and change files.
+  Detected by: the check, if the service itself connects as one; otherwise only outside the
+  database: by the server's log (log_statement = 'ddl', or pgaudit), stored where they cannot
+  change it.
 
-Owners, who can take the guard from what they own, and who may become one (SET ROLE):"
+Owners, who can remove the guard from what they own, and roles that may become one (SET ROLE):"
         )?;
         for trusted in &self.trusted {
             if let Some(owns) = &trusted.owns {
@@ -77,19 +80,21 @@ Owners, who can take the guard from what they own, and who may become one (SET R
         write!(
             f,
             "  - {schema}.unguard() and {schema}.exempt()
-      Found out by: the audit record that each leaves (action table.unguard, table.exempt).
-  - DISABLE TRIGGER, DROP TRIGGER, CREATE OR REPLACE FUNCTION in {schema}, DETACH PARTITION, DROP TABLE
-      Found out by: `platform-audit check` while it lasts; a trigger that was dropped and made again
-      within one transaction, a function that was replaced, and what was dropped, only by the
+      Detected by: the audit record that each writes (action table.unguard, table.exempt).
+  - DISABLE TRIGGER, DROP TRIGGER, CREATE OR REPLACE FUNCTION in {schema}, DETACH PARTITION,
+    DROP TABLE
+      Detected by: `platform-audit check` while the change is in place. A trigger that was dropped
+      and created again in one transaction, a replaced function and a dropped object: only by the
       server's log.
-  - UPDATE and DELETE of records, once the append-only triggers are off
-      Found out by: `platform-audit check` while they are off; not afterwards, as records are not sealed yet.
-Let the owner be a NOLOGIN role that only the deployment may become.
+  - UPDATE and DELETE of records while the append-only triggers are disabled
+      Detected by: `platform-audit check` while they are disabled; not afterwards, as records are
+      not sealed yet.
+Make the owner a NOLOGIN role that only the deployment may become.
 
-The application's role, even with any SQL it likes:
-  - cannot commit a change of a guarded table without a success record of the same transaction.
-  - can write a record that says something else than what it did: which transaction wrote it, and
-    when, is the database's word, the rest is the application's."
+The application's role, with arbitrary SQL:
+  - cannot commit a change of a guarded table without a success record in the same transaction.
+  - can write a record that does not match what it did: the database sets the record's transaction
+    and time, the application everything else."
         )
     }
 }
@@ -99,8 +104,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_trusted_role_is_listed_where_it_belongs() {
-        let trusted = |role: &str, owns: Option<&str>, member_of: Option<&str>| Trusted {
+    fn superusers_and_owners_are_listed_separately() {
+        let trusted = |role: &str, owns: Option<&str>, member_of: Option<&str>| TrustedRole {
             role: role.to_owned(),
             owns: owns.map(ToOwned::to_owned),
             member_of: member_of.map(ToOwned::to_owned),

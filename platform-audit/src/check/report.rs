@@ -1,3 +1,5 @@
+//! The report of a check.
+
 use std::fmt;
 
 use serde::Serialize;
@@ -5,22 +7,23 @@ use serde::Serialize;
 use super::Finding;
 use crate::text::escape_controls;
 
-/// What a check found. As text, a numbered list with remedies; as JSON, an object.
+/// The result of a check. `Display` formats a numbered list of findings with their remedies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The audit schema, on SQLite the prefix of the tables.
+    /// The audit schema; on SQLite, the table prefix.
     pub schema: String,
-    /// The role that the service connects as; empty on SQLite, which has none.
+    /// The service's role; empty on SQLite, which has no roles.
     pub role: String,
-    /// What is wrong; empty when the promise holds.
+    /// The problems; empty if there are none.
     pub findings: Vec<Finding>,
-    /// What this database does not promise though nothing is wrong, and what would change that.
+    /// Guarantees that this database does not provide although nothing is wrong, and how to change
+    /// that.
     pub notes: Vec<String>,
 }
 
 impl Report {
-    /// Whether nothing was found.
+    /// Returns whether there are no findings. Notes do not count.
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }
@@ -38,7 +41,7 @@ impl fmt::Display for Report {
                 number + 1,
                 escape_controls(&finding.message)
             )?;
-            if finding.remedy_has_lines {
+            if finding.remedy_is_multiline {
                 let lines: Vec<_> = finding.remedy.lines().map(escape_controls).collect();
                 f.write_str(&lines.join("\n"))?;
             } else {

@@ -107,7 +107,7 @@ pub(super) async fn run_body<R: IntoResponse>(
         return Err(Failure::new(Outcome::Panicked, Some(500), "panic"));
     };
     let status = response.status();
-    match Outcome::of_status(status) {
+    match Outcome::from_status(status) {
         Outcome::Success => Ok(response),
         outcome => Err(Failure {
             response: Some(response),

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 
 use crate::action::ActionSpec;
-use crate::action::{ANY, Requirement};
+use crate::action::{ANY_METHOD, Requirement};
 use crate::handler::ExemptResponse;
 use crate::operation::{Operation, TraceIds};
 use crate::record::{Actor, Outcome};
@@ -22,7 +22,7 @@ pub(super) enum Decision {
 /// Decides by the table in [`layer`](crate::layer).
 pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decision {
     let status = response.status();
-    let succeeded = Outcome::of_status(status) == Outcome::Success;
+    let succeeded = Outcome::from_status(status) == Outcome::Success;
     let untouched = match &*request.state() {
         State::Committed => return Decision::Now(named(response, Some(request.record_id()))),
         State::NotCommitted(_) if succeeded => false,
@@ -43,7 +43,7 @@ pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decis
             let outcome = if is_redirect(status) {
                 Outcome::Denied
             } else {
-                Outcome::of_status(status)
+                Outcome::from_status(status)
             };
             if outcome != Outcome::Success {
                 let operation = attempt(request, spec, actor.clone(), trace.clone());
@@ -64,7 +64,9 @@ pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decis
             let entry = request.catalogued();
             // A handler for any method may share the route with an axum handler for this method,
             // which the catalogue does not contain.
-            let is_certain = entry.as_ref().is_some_and(|entry| entry.method != ANY);
+            let is_certain = entry
+                .as_ref()
+                .is_some_and(|entry| entry.method != ANY_METHOD);
             match entry.map(|entry| entry.requirement) {
                 // Also if a layer responded in place of the handler.
                 Some(Requirement::Exempt(_)) if !succeeded || is_certain => {
@@ -73,7 +75,7 @@ pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decis
                 _ if succeeded => true,
                 Some(Requirement::Audited(spec)) if !nothing_there => {
                     let operation = attempt(request, &spec, actor.clone(), TraceIds::current());
-                    return record(request, operation, Outcome::of_status(status), response);
+                    return record(request, operation, Outcome::from_status(status), response);
                 }
                 _ => return Decision::Now(response),
             }

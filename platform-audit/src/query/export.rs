@@ -50,7 +50,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     ///
     /// # Errors
     ///
-    /// [`Error::Reading`] when that cannot be recorded; [`Error::InvalidQuery`] when the record beside
+    /// [`Error::ReadNotRecorded`] when that cannot be recorded; [`Error::InvalidQuery`] when the record beside
     /// which `cursor` is is not in this log, as in that of another database.
     pub async fn export(
         &self,
@@ -189,11 +189,11 @@ impl<DB: AuditDatabase> Export<DB> {
     ///
     /// # Errors
     ///
-    /// [`Error::ReadingEnd`] when it cannot be recorded.
+    /// [`Error::ReadCountNotRecorded`] when it cannot be recorded.
     pub async fn end(self, complete: bool) -> Result<u64, Error> {
         let is_whole = complete && matches!(self.place, Place::Nowhere);
         let told = self.record("exported", Some(is_whole)).await;
-        told.map_err(Error::at_the_end)?;
+        told.map_err(Error::after_read)?;
         Ok(self.records)
     }
 

@@ -122,7 +122,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// # Errors
     ///
     /// [`Error::InvalidQuery`] when the limit is out of bounds or the cursor is of another order;
-    /// [`Error::Store`] when the database cannot be asked; [`Error::Reading`] when the reading cannot
+    /// [`Error::Store`] when the database cannot be asked; [`Error::ReadNotRecorded`] when the reading cannot
     /// be recorded, and so nothing is handed out.
     pub async fn page(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> Result<Page, Error> {
         let page = self.unrecorded_page(query, cursor).await?;
@@ -341,13 +341,18 @@ impl<DB: AuditDatabase> Reading<DB> {
             ));
         }
         let text = serde_json::to_string(&[&record]).unwrap_or_default();
-        let mut connection = self.reader.pool.acquire().await.map_err(Error::Reading)?;
+        let mut connection = self
+            .reader
+            .pool
+            .acquire()
+            .await
+            .map_err(Error::ReadNotRecorded)?;
         let (statement, arguments) = self.dialect().record_read(self.schema(), text, record.id);
         DB::run(&mut connection, statement.into(), |put| {
             arguments.iter().for_each(|it| put(it.as_str().into()));
         })
         .await
-        .map_err(Error::Reading)?;
+        .map_err(Error::ReadNotRecorded)?;
         Ok(())
     }
 

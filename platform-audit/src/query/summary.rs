@@ -110,7 +110,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] when the database cannot be asked; [`Error::Reading`] when the reading
+    /// [`Error::Store`] when the database cannot be asked; [`Error::ReadNotRecorded`] when the reading
     /// cannot be recorded.
     pub async fn summary(&self, query: &AuditQuery, group: GroupBy) -> Result<Vec<Count>, Error> {
         let dialect = self.dialect();

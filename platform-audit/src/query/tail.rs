@@ -148,7 +148,7 @@ impl<DB: AuditDatabase> Tail<DB> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] when the database cannot be asked, [`Error::Reading`] when it cannot be
+    /// [`Error::Store`] when the database cannot be asked, [`Error::ReadNotRecorded`] when it cannot be
     /// recorded how many were told; the next look goes on from the same place.
     pub async fn look(&mut self) -> Result<TailBatch, Error> {
         let (records, end, rest, now) = match self.reading.dialect() {
@@ -182,11 +182,11 @@ impl<DB: AuditDatabase> Tail<DB> {
     ///
     /// # Errors
     ///
-    /// [`Error::ReadingEnd`] when it cannot be recorded.
+    /// [`Error::ReadCountNotRecorded`] when it cannot be recorded.
     pub async fn end(mut self) -> Result<(), Error> {
         match self.told {
             0 => Ok(()),
-            told => self.record(told).await.map_err(Error::at_the_end),
+            told => self.record(told).await.map_err(Error::after_read),
         }
     }
 

@@ -17,7 +17,7 @@ const COLUMNS: &str = "id, xid, occurred_at, recorded_at, service, service_versi
 ///
 /// # Errors
 ///
-/// [`Error::NoSchemas`] on SQLite; [`Error::NotUnited`] when a schema that is marked as an
+/// [`Error::NoSchemas`] on SQLite; [`Error::MissingRecordsView`] when a schema that is marked as an
 /// audit log holds none, as the view would leave it out; [`Error::UnknownRole`] when there is no such role; [`Error::Store`] when the database cannot be
 /// asked, or its user may not make the view.
 pub async fn unite<DB: AuditDatabase>(
@@ -44,7 +44,7 @@ pub async fn unite<DB: AuditDatabase>(
         .await
         .map_err(Error::Store)?;
     if let Some(schema) = empty.into_iter().next() {
-        return Err(Error::NotUnited(schema));
+        return Err(Error::MissingRecordsView(schema));
     }
     let parts: Vec<String> = schemas
         .iter()

@@ -1,4 +1,4 @@
-//! How many attempts of one client are recorded one by one.
+//! Limits how many attempts of each client are recorded individually.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,33 +17,33 @@ use governor::{Quota, RateLimiter};
 use crate::lock::lock;
 use crate::record::{Actor, Limit};
 
-/// The most pairs of an action and a client that are told apart; about 1 MB.
+/// The maximum number of pairs of an action and a client with their own quota; about 1 MB.
 pub(super) const MAX_CLIENTS: usize = 10_000;
 
-/// The most actions that are told apart beyond that, and in a summary.
+/// The maximum number of actions with a shared quota beyond that, and of actions in a summary.
 pub(super) const MAX_ACTIONS: usize = 100;
 
-/// Whom an attempt came from, as far as a client cannot choose it at will.
+/// The origin of an attempt, by properties that a client cannot choose freely.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Client {
     Unknown,
     V4(Ipv4Addr),
-    /// The first address of a /64: the least that a subscriber is given.
+    /// The first address of a /64, the smallest network that a subscriber is assigned.
     V6(Ipv6Addr),
-    /// Who has signed in, from wherever.
-    Actor(Arc<KnownActor>),
+    /// An authenticated actor, from any address.
+    Actor(Arc<ActorKey>),
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct KnownActor {
+pub(super) struct ActorKey {
     pub(super) kind: &'static str,
     pub(super) id: String,
     pub(super) tenant: Option<String>,
 }
 
 impl Client {
-    pub(super) fn at(address: Option<IpAddr>) -> Self {
-        // An IPv4 client of a dual-stack socket arrives as ::ffff:a.b.c.d.
+    pub(super) fn from_address(address: Option<IpAddr>) -> Self {
+        // A dual-stack socket reports the IPv4 address a.b.c.d as ::ffff:a.b.c.d.
         match address.map(|address| address.to_canonical()) {
             None => Self::Unknown,
             Some(IpAddr::V4(address)) => Self::V4(address),
@@ -53,10 +53,10 @@ impl Client {
         }
     }
 
-    pub(super) fn actor(actor: &Actor) -> Self {
-        // As long as a record keeps them, so that memory is bounded.
+    pub(super) fn from_actor(actor: &Actor) -> Self {
+        // The same limit as in a record, to bound the memory.
         let bounded = |text: &String| text[..text.floor_char_boundary(Limit::ACTOR)].to_owned();
-        Self::Actor(Arc::new(KnownActor {
+        Self::Actor(Arc::new(ActorKey {
             kind: actor.kind.as_str(),
             id: bounded(&actor.id),
             tenant: actor.tenant.as_ref().map(bounded),
@@ -75,25 +75,25 @@ impl fmt::Display for Client {
     }
 }
 
-/// What shares one allowance: an action and a client; an action whose further clients are not
-/// told apart (no client); or all the rest (neither).
+/// What a quota applies to: an action and a client; all other clients of an action (no client); or
+/// all other attempts (neither).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     action: Option<Cow<'static, str>>,
     client: Option<Client>,
 }
 
-/// The limiter's state, of at most `MAX_CLIENTS + MAX_ACTIONS + 1` keys.
+/// The limiter's state, with at most `MAX_CLIENTS + MAX_ACTIONS + 1` keys.
 #[derive(Default)]
-struct Keys(Mutex<HashMap<Key, Nanos>>);
+struct BoundedStore(Mutex<HashMap<Key, Nanos>>);
 
-impl Keys {
+impl BoundedStore {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Nanos>> {
         lock(&self.0)
     }
 }
 
-impl StateStore for Keys {
+impl StateStore for BoundedStore {
     type Key = Key;
 
     fn measure_and_replace<T, F, E>(&self, key: &Key, f: F) -> Result<T, E>
@@ -101,7 +101,7 @@ impl StateStore for Keys {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let mut keys = self.lock();
-        let fits = |key: &Key, most| keys.len() < most || keys.contains_key(key);
+        let fits = |key: &Key, max| keys.len() < max || keys.contains_key(key);
         let shared = || Key {
             action: key.action.clone(),
             client: None,
@@ -122,7 +122,7 @@ impl StateStore for Keys {
     }
 }
 
-impl ShrinkableKeyedStateStore<Key> for Keys {
+impl ShrinkableKeyedStateStore<Key> for BoundedStore {
     fn retain_recent(&self, drop_below: Nanos) {
         self.lock().retain(|_, state| *state > drop_below);
     }
@@ -140,17 +140,18 @@ impl ShrinkableKeyedStateStore<Key> for Keys {
     }
 }
 
-/// How much each key may have recorded; the clock is a test's.
+/// A quota of recorded attempts for each key. Tests replace the clock.
 pub(super) struct Limiter<C: Clock = DefaultClock>(
-    RateLimiter<Key, Keys, C, NoOpMiddleware<<C as Clock>::Instant>>,
+    RateLimiter<Key, BoundedStore, C, NoOpMiddleware<<C as Clock>::Instant>>,
 );
 
 impl<C: Clock> Limiter<C> {
     pub(super) fn new(per_minute: NonZeroU32, clock: C) -> Self {
         let quota = Quota::per_minute(per_minute);
-        Self(RateLimiter::new(quota, Keys::default(), clock))
+        Self(RateLimiter::new(quota, BoundedStore::default(), clock))
     }
 
+    /// Returns whether an attempt is within its quota, and subtracts it.
     pub(super) fn admits(&self, action: Cow<'static, str>, client: Client) -> bool {
         let key = Key {
             action: Some(action),
@@ -159,8 +160,8 @@ impl<C: Clock> Limiter<C> {
         self.0.check_key(&key).is_ok()
     }
 
-    /// Forgets the keys that have their whole allowance again.
-    pub(super) fn tidy(&self) {
+    /// Removes the keys whose quota is full again.
+    pub(super) fn evict_idle(&self) {
         self.0.retain_recent();
         self.0.shrink_to_fit();
     }
@@ -175,7 +176,7 @@ mod tests {
     use governor::clock::FakeRelativeClock;
 
     fn client(address: &str) -> Client {
-        Client::at(Some(address.parse().unwrap()))
+        Client::from_address(Some(address.parse().unwrap()))
     }
 
     fn numbered(number: usize) -> Client {
@@ -192,24 +193,24 @@ mod tests {
     const SIGN_UP: Cow<'static, str> = Cow::Borrowed("user.sign_up");
 
     #[test]
-    fn addresses_of_one_subscriber_are_one_client() {
+    fn ipv6_addresses_in_one_64_are_one_client() {
         let one = client("2001:db8:1:2::1");
         assert_eq!(one, client("2001:db8:1:2:ffff:ffff:ffff:ffff"));
         assert_ne!(one, client("2001:db8:1:3::1"));
         assert_eq!(one.to_string(), "2001:db8:1:2::/64");
         assert_ne!(client("192.0.2.1"), client("192.0.2.2"));
-        // On a dual-stack socket, which must not make one client of all of IPv4.
+        // On a dual-stack socket, IPv4 clients must not all fall into one /64.
         assert_eq!(client("::ffff:192.0.2.1"), client("192.0.2.1"));
         assert_eq!(client("::ffff:192.0.2.1").to_string(), "192.0.2.1");
-        assert_eq!(Client::at(None).to_string(), "unknown");
+        assert_eq!(Client::from_address(None).to_string(), "unknown");
     }
 
     #[test]
-    fn a_client_has_its_allowance_each_minute_and_for_each_action() {
+    fn each_client_and_action_has_its_own_quota_per_minute() {
         let (limiter, clock) = limiter(30);
         let admitted = |action: Cow<'static, str>, client: Client| {
-            let tries = 0..100;
-            tries
+            let attempts = 0..100;
+            attempts
                 .filter(|_| limiter.admits(action.clone(), client.clone()))
                 .count()
         };
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_apart_is_bounded_and_forgotten() {
+    fn the_number_of_keys_is_bounded_and_idle_keys_are_evicted() {
         let (limiter, clock) = limiter(1);
         for number in 0..MAX_CLIENTS {
             assert!(limiter.admits(LOG_IN, numbered(number)));
@@ -233,61 +234,61 @@ mod tests {
             let further = MAX_CLIENTS..MAX_CLIENTS + 1000;
             let admitted =
                 further.filter(|number| limiter.admits(action.clone(), numbered(*number)));
-            assert_eq!(
-                admitted.count(),
-                1,
-                "they share one allowance for each action"
-            );
+            assert_eq!(admitted.count(), 1, "they share one quota for each action");
         }
         assert_eq!(limiter.0.len(), MAX_CLIENTS + 2);
-        assert!(!limiter.admits(LOG_IN, numbered(0)), "it is still known");
+        assert!(
+            !limiter.admits(LOG_IN, numbered(0)),
+            "it still has its own quota"
+        );
         for number in 0..2 * MAX_ACTIONS {
             limiter.admits(format!("made.up_{number}").into(), numbered(0));
         }
         assert_eq!(limiter.0.len(), MAX_CLIENTS + MAX_ACTIONS + 1);
 
-        limiter.tidy();
+        limiter.evict_idle();
         assert_eq!(
             limiter.0.len(),
             MAX_CLIENTS + MAX_ACTIONS + 1,
-            "none has recovered"
+            "no quota is full again"
         );
         clock.advance(Duration::from_secs(120));
         assert!(limiter.admits(LOG_IN, numbered(7)));
-        limiter.tidy();
+        limiter.evict_idle();
         assert_eq!(limiter.0.len(), 1);
         let keys = limiter.0.into_state_store();
-        assert!(keys.lock().capacity() < 100, "its memory is given back");
+        assert!(keys.lock().capacity() < 100, "its memory is released");
     }
 
     #[test]
-    fn actors_are_told_apart_by_kind_tenant_and_id() {
-        let ada = Client::actor(&Actor::user("ada"));
-        assert_eq!(ada, Client::actor(&Actor::user("ada")));
+    fn actors_are_distinguished_by_kind_tenant_and_id() {
+        let ada = Client::from_actor(&Actor::user("ada"));
+        assert_eq!(ada, Client::from_actor(&Actor::user("ada")));
         for other in [
             Actor::user("eve"),
             Actor::service("ada"),
             Actor::user("ada").with_tenant("clinic-7"),
         ] {
-            assert_ne!(ada, Client::actor(&other));
+            assert_ne!(ada, Client::from_actor(&other));
         }
-        let long = Client::actor(&Actor::user("é".repeat(1_000)));
+        let long = Client::from_actor(&Actor::user("é".repeat(1_000)));
         assert_eq!(long.to_string().len(), Limit::ACTOR);
     }
+
     #[test]
-    fn anonymous_clients_and_known_actors_are_both_forgotten_once_recovered() {
-        // An allowance that recovers within nanoseconds.
-        let flood = RateLimiter::new(NonZeroU32::MAX, Some(NonZeroU32::MAX));
+    fn idle_keys_of_anonymous_clients_and_of_actors_are_both_evicted() {
+        // A quota that is full again within nanoseconds.
+        let limiter = RateLimiter::new(NonZeroU32::MAX, Some(NonZeroU32::MAX));
         for actor in [Actor::anonymous(), Actor::user("ada")] {
-            let attempt = flood.limit(&actor, LOG_IN, None);
-            assert!(attempt.is_some() && flood.admits(attempt.as_deref()));
+            let attempt = limiter.key(&actor, LOG_IN, None);
+            assert!(attempt.is_some() && limiter.admits(attempt.as_deref()));
         }
-        let known = || flood.anonymous.0.len() + flood.actors.as_ref().unwrap().0.len();
-        assert_eq!(known(), 2);
-        let recovered = (0..1_000).any(|_| {
-            flood.tidy();
-            known() == 0
+        let keys = || limiter.anonymous.0.len() + limiter.actors.as_ref().unwrap().0.len();
+        assert_eq!(keys(), 2);
+        let evicted = (0..1_000).any(|_| {
+            limiter.evict_idle();
+            keys() == 0
         });
-        assert!(recovered, "{} are still known", known());
+        assert!(evicted, "{} are left", keys());
     }
 }

@@ -1,5 +1,5 @@
-//! Keeps a flood of attempts from filling the audit table: what is over a limit is counted in one
-//! summarising record a minute.
+//! Prevents a flood of attempts from filling the audit table: attempts over the limit are counted
+//! in one summary record per minute.
 
 mod limiter;
 mod summary;
@@ -19,27 +19,27 @@ use self::summary::Suppressed;
 use crate::lock::lock;
 use crate::record::{Actor, ActorKind};
 
-/// Anonymous attempts a minute that are recorded one by one, for each action and address, unless
-/// the service says otherwise.
-pub(crate) const PER_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
+/// The default number of anonymous attempts per minute that are recorded individually, for each
+/// action and address.
+pub(crate) const ANONYMOUS_PER_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 
-/// What a unit of work is limited by, should it become an attempt.
+/// The action and client by which an operation is rate-limited if it becomes an attempt.
 #[derive(Debug)]
 pub(crate) struct LimitKey {
     action: Cow<'static, str>,
     client: Client,
-    /// Decided once, as an answer may have to tell before the attempt is recorded.
+    /// Decided once, as the response may depend on it before the attempt is recorded.
     admitted: OnceLock<bool>,
 }
 
-/// The limits on attempts, and the count of those over them.
+/// Limits recorded attempts, and counts those over the limit.
 pub(crate) struct RateLimiter {
     anonymous: Limiter,
-    /// For each actor who is known, if the service limits them.
+    /// For authenticated actors, if the service limits them.
     actors: Option<Limiter>,
     suppressed: Mutex<Option<Suppressed>>,
-    /// Held while a summary is written, so that a shutdown waits for that of the last minute.
-    summarising: tokio::sync::Mutex<()>,
+    /// Held while a summary is written, so that a shutdown waits for the previous summary.
+    summary_lock: tokio::sync::Mutex<()>,
 }
 
 impl fmt::Debug for RateLimiter {
@@ -49,27 +49,28 @@ impl fmt::Debug for RateLimiter {
 }
 
 impl RateLimiter {
-    /// With how many attempts a minute are recorded of each anonymous client and of each actor.
+    /// The arguments are the attempts per minute that are recorded for each anonymous client and
+    /// for each actor. `None` does not limit actors.
     pub(crate) fn new(anonymous: NonZeroU32, actor: Option<NonZeroU32>) -> Self {
         let limiter = |per_minute| Limiter::new(per_minute, DefaultClock::default());
         Self {
             anonymous: limiter(anonymous),
             actors: actor.map(limiter),
             suppressed: Mutex::new(None),
-            summarising: tokio::sync::Mutex::new(()),
+            summary_lock: tokio::sync::Mutex::new(()),
         }
     }
 
-    /// What limits a unit of work of `actor`, if anything does.
-    pub(crate) fn limit(
+    /// Returns the key of an operation of `actor`, or `None` if it is not limited.
+    pub(crate) fn key(
         &self,
         actor: &Actor,
         action: Cow<'static, str>,
         address: Option<IpAddr>,
     ) -> Option<Arc<LimitKey>> {
         let client = match actor.kind {
-            ActorKind::Anonymous => Client::at(address),
-            _ if self.actors.is_some() => Client::actor(actor),
+            ActorKind::Anonymous => Client::from_address(address),
+            _ if self.actors.is_some() => Client::from_actor(actor),
             _ => return None,
         };
         Some(Arc::new(LimitKey {
@@ -79,48 +80,47 @@ impl RateLimiter {
         }))
     }
 
-    /// Whether an attempt may be recorded. Once it was said of one, it stays so.
-    pub(crate) fn admits(&self, attempt: Option<&LimitKey>) -> bool {
-        attempt.is_none_or(|attempt| {
-            let limiter = match attempt.client {
+    /// Returns whether an attempt may be recorded. The result for one key never changes.
+    pub(crate) fn admits(&self, key: Option<&LimitKey>) -> bool {
+        key.is_none_or(|key| {
+            let limiter = match key.client {
                 Client::Actor(_) => self.actors.as_ref(),
                 _ => Some(&self.anonymous),
             };
-            let admits = || {
-                limiter.is_none_or(|it| it.admits(attempt.action.clone(), attempt.client.clone()))
-            };
-            *attempt.admitted.get_or_init(admits)
+            let admits =
+                || limiter.is_none_or(|it| it.admits(key.action.clone(), key.client.clone()));
+            *key.admitted.get_or_init(admits)
         })
     }
 
     /// Waits until no other summary is being written.
-    pub(crate) async fn one_summary_at_a_time(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.summarising.lock().await
+    pub(crate) async fn lock_summary(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.summary_lock.lock().await
     }
 
-    /// Forgets the clients that have their whole allowance again.
-    pub(crate) fn tidy(&self) {
-        self.anonymous.tidy();
+    /// Removes the clients whose quota is full again.
+    pub(crate) fn evict_idle(&self) {
+        self.anonymous.evict_idle();
         if let Some(actors) = &self.actors {
-            actors.tidy();
+            actors.evict_idle();
         }
     }
 
-    /// Counts an attempt that is not admitted.
-    pub(crate) fn suppress(&self, attempt: &LimitKey) {
+    /// Counts an attempt over the limit.
+    pub(crate) fn suppress(&self, key: &LimitKey) {
         let now = Timestamp::now();
         let mut suppressed = lock(&self.suppressed);
-        let suppressed = suppressed.get_or_insert_with(|| Suppressed::none(now));
+        let suppressed = suppressed.get_or_insert_with(|| Suppressed::new(now));
         suppressed.until = suppressed.until.max(now);
         suppressed.total += 1;
-        suppressed.add_action(attempt.action.clone(), 1);
-        suppressed.add_client(attempt.client.clone(), 1);
+        suppressed.add_action(key.action.clone(), 1);
+        suppressed.add_client(key.client.clone(), 1);
     }
 
-    /// Takes the counts, to be written.
-    pub(crate) fn take(&self) -> Option<Taken<'_>> {
+    /// Takes the counts in order to write a summary.
+    pub(crate) fn take_summary(&self) -> Option<PendingSummary<'_>> {
         let counts = lock(&self.suppressed).take()?;
-        Some(Taken {
+        Some(PendingSummary {
             limiter: self,
             counts: Some(counts),
         })
@@ -129,43 +129,44 @@ impl RateLimiter {
 
 impl Drop for RateLimiter {
     fn drop(&mut self) {
-        if let Some(left) = lock(&self.suppressed).take() {
-            let text = Value::Object(left.details()).to_string();
+        if let Some(unwritten) = lock(&self.suppressed).take() {
+            let text = Value::Object(unwritten.details()).to_string();
             tracing::error!(
                 suppressed = text,
-                "attempts were counted after the last summary, as auditing was not shut down; this event is all that is left of them"
+                "these rate-limited attempts have no summary record, as auditing was not shut down: call Audit::shutdown before the service exits; this event is their only copy"
             );
         }
     }
 }
 
-/// Counts that go back unless they were written, even if writing them is cut off.
-pub(crate) struct Taken<'a> {
+/// Counts that are being written. On drop they are returned to the limiter unless they were
+/// written, even if the write was cancelled.
+pub(crate) struct PendingSummary<'a> {
     limiter: &'a RateLimiter,
     counts: Option<Suppressed>,
 }
 
-impl Taken<'_> {
-    /// What the summary's record says of them.
+impl PendingSummary<'_> {
+    /// The details of the summary record.
     pub(crate) fn details(&self) -> Map<String, Value> {
         let counts = self.counts.as_ref();
         counts.map(Suppressed::details).unwrap_or_default()
     }
 
-    /// The counts were written, or reported, and do not go back.
-    pub(crate) fn written(&mut self) {
+    /// Discards the counts after they were written or logged.
+    pub(crate) fn mark_written(&mut self) {
         self.counts = None;
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for PendingSummary<'_> {
     fn drop(&mut self) {
         let Some(mut counts) = self.counts.take() else {
             return;
         };
         let mut suppressed = lock(&self.limiter.suppressed);
         if let Some(later) = suppressed.take() {
-            counts.join(later);
+            counts.merge(later);
         }
         *suppressed = Some(counts);
     }
@@ -184,8 +185,8 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_bounded_and_adds_up() {
-        let limiter = RateLimiter::new(PER_MINUTE, None);
+    fn a_summary_is_bounded_and_its_counts_add_up() {
+        let limiter = RateLimiter::new(ANONYMOUS_PER_MINUTE, None);
         for number in 0..2 * MAX_CLIENTS {
             limiter.suppress(&LimitKey {
                 action: format!("made.up_{}", number % 500).into(),
@@ -193,10 +194,10 @@ mod tests {
                 admitted: OnceLock::new(),
             });
         }
-        let often = limiter
-            .limit(&Actor::anonymous(), "user.log_in".into(), None)
+        let log_in = limiter
+            .key(&Actor::anonymous(), "user.log_in".into(), None)
             .unwrap();
-        limiter.suppress(&often);
+        limiter.suppress(&log_in);
         for _ in 0..5 {
             limiter.suppress(&LimitKey {
                 action: "made.up_1".into(),
@@ -204,13 +205,13 @@ mod tests {
                 admitted: OnceLock::new(),
             });
         }
-        // Writing it failed, and something came in between.
-        let taken = limiter.take().unwrap();
-        limiter.suppress(&often);
-        drop(taken);
+        // The write fails, and another attempt is counted in between.
+        let pending = limiter.take_summary().unwrap();
+        limiter.suppress(&log_in);
+        drop(pending);
 
-        let mut taken = limiter.take().unwrap();
-        let counts = taken.counts.take().unwrap();
+        let mut pending = limiter.take_summary().unwrap();
+        let counts = pending.counts.take().unwrap();
         assert_eq!(counts.total, 20_007);
         assert_eq!(counts.by_action.values().sum::<u64>(), 20_007);
         assert_eq!(counts.by_client.len(), MAX_CLIENTS);
@@ -222,31 +223,32 @@ mod tests {
         let top = details["top_addresses"].as_object().unwrap();
         assert_eq!(top.len(), TOP_ADDRESSES);
         assert_eq!(top["0.0.0.1"], 6);
-        drop(taken);
-        assert!(limiter.take().is_none());
+        drop(pending);
+        assert!(limiter.take_summary().is_none());
     }
+
     #[test]
-    fn a_summary_lists_the_busiest_actors_and_takes_none_for_an_address() {
-        let flood = RateLimiter::new(PER_MINUTE, Some(PER_MINUTE));
-        let busiest = 2 * TOP_ACTORS;
-        for number in 1..=busiest {
+    fn a_summary_lists_the_actors_with_the_most_attempts_but_not_as_addresses() {
+        let limiter = RateLimiter::new(ANONYMOUS_PER_MINUTE, Some(ANONYMOUS_PER_MINUTE));
+        let actors = 2 * TOP_ACTORS;
+        for number in 1..=actors {
             let actor = Actor::user(format!("user-{number}"));
-            let attempt = flood.limit(&actor, "user.log_in".into(), None).unwrap();
+            let attempt = limiter.key(&actor, "user.log_in".into(), None).unwrap();
             for _ in 0..number {
-                flood.suppress(&attempt);
+                limiter.suppress(&attempt);
             }
         }
-        let mut taken = flood.take().unwrap();
-        let details = taken.counts.take().unwrap().details();
+        let mut pending = limiter.take_summary().unwrap();
+        let details = pending.counts.take().unwrap().details();
         let listed = details["top_actors"].as_array().unwrap();
         let counts: Vec<_> = listed
             .iter()
             .map(|it| it["suppressed"].as_u64().unwrap())
             .collect();
-        let most = busiest as u64;
+        let most = actors as u64;
         let expected: Vec<_> = (most - TOP_ACTORS as u64 + 1..=most).rev().collect();
         assert_eq!(counts, expected);
-        assert_eq!(listed[0]["id"], format!("user-{busiest}"));
+        assert_eq!(listed[0]["id"], format!("user-{actors}"));
         assert_eq!(details["top_addresses"], serde_json::json!({}));
     }
 }

@@ -1,4 +1,4 @@
-//! What a summary says of the attempts that were not recorded one by one.
+//! The summary of attempts over the rate limit.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -10,29 +10,29 @@ use serde_json::{Map, Value, json};
 
 use super::limiter::{Client, MAX_ACTIONS, MAX_CLIENTS};
 
-/// The most addresses that a summary lists.
+/// The maximum number of addresses in a summary.
 pub(super) const TOP_ADDRESSES: usize = 20;
 
-/// The most actors that it lists, whose ids are longer.
+/// The maximum number of actors in a summary; their ids are longer than addresses.
 pub(super) const TOP_ACTORS: usize = 10;
 
-/// Where it counts the actions that it has no room for. No action has such a name.
+/// Counts the actions over [`MAX_ACTIONS`]. It is not a valid action.
 pub(super) const OTHER: &str = "other";
 
-/// What was not recorded one by one since the last summary.
+/// The counts of attempts over the limit since the last summary.
 #[derive(Debug, PartialEq)]
 pub(super) struct Suppressed {
     pub(super) since: Timestamp,
     pub(super) until: Timestamp,
     pub(super) total: u64,
-    /// At most [`MAX_ACTIONS`], and [`OTHER`].
+    /// At most [`MAX_ACTIONS`] entries, and [`OTHER`].
     pub(super) by_action: HashMap<Cow<'static, str>, u64>,
-    /// At most [`MAX_CLIENTS`].
+    /// At most [`MAX_CLIENTS`] entries.
     pub(super) by_client: HashMap<Client, u64>,
 }
 
 impl Suppressed {
-    pub(super) fn none(at: Timestamp) -> Self {
+    pub(super) fn new(at: Timestamp) -> Self {
         Self {
             since: at,
             until: at,
@@ -43,8 +43,8 @@ impl Suppressed {
     }
 
     pub(super) fn add_action(&mut self, action: Cow<'static, str>, count: u64) {
-        let known = has_room(&self.by_action, &action, MAX_ACTIONS);
-        let action = if known { action } else { OTHER.into() };
+        let fits = has_room(&self.by_action, &action, MAX_ACTIONS);
+        let action = if fits { action } else { OTHER.into() };
         *self.by_action.entry(action).or_default() += count;
     }
 
@@ -54,8 +54,8 @@ impl Suppressed {
         }
     }
 
-    /// Takes in what was counted after it.
-    pub(super) fn join(&mut self, later: Self) {
+    /// Adds counts that were taken later.
+    pub(super) fn merge(&mut self, later: Self) {
         self.until = self.until.max(later.until);
         self.total += later.total;
         for (action, count) in later.by_action {
@@ -66,7 +66,7 @@ impl Suppressed {
         }
     }
 
-    /// The summary's details, which are below their bound.
+    /// The details of the summary record. They are always within their size limit.
     pub(super) fn details(&self) -> Map<String, Value> {
         let by_action = self.by_action.iter();
         let by_action = by_action.map(|(action, count)| (action.to_string(), Value::from(*count)));
@@ -100,6 +100,6 @@ impl Suppressed {
     }
 }
 
-fn has_room<K: Eq + Hash>(counts: &HashMap<K, u64>, key: &K, most: usize) -> bool {
-    counts.len() < most || counts.contains_key(key)
+fn has_room<K: Eq + Hash>(counts: &HashMap<K, u64>, key: &K, max: usize) -> bool {
+    counts.len() < max || counts.contains_key(key)
 }

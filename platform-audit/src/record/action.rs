@@ -1,30 +1,32 @@
 use thiserror::Error;
 
-/// The longest action, in bytes.
-const LONGEST: usize = 100;
+/// The maximum length of an action, in bytes.
+const MAX_LEN: usize = 100;
 
-/// An action's name that is not `noun.verb`.
+/// An action that is not in the form `noun.verb`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "`{given}` is not an action's name: write `noun.verb` in lower-case letters, digits and \
-     underscores, at least two words joined by dots, each starting with a letter, at most 100 bytes, such as `ledger.close`"
+    "`{given}` is not a valid action: use `noun.verb`, such as `ledger.close`: at least two words \
+     joined by dots, each starting with a letter, of lower-case letters, digits and underscores, \
+     at most 100 bytes in all"
 )]
 pub struct InvalidAction {
     given: String,
 }
 
-/// The same rule as `#[audited]` applies while compiling, for actions named at run time.
+/// Validates an action that is chosen at run time; `#[audited]` applies the same rule at compile
+/// time.
 pub(crate) fn check(action: &str) -> Result<(), InvalidAction> {
-    let word = |word: &str| {
+    let is_word = |word: &str| {
         word.starts_with(|c: char| c.is_ascii_lowercase())
             && word
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
-    if action.len() <= LONGEST && action.contains('.') && action.split('.').all(word) {
+    if action.len() <= MAX_LEN && action.contains('.') && action.split('.').all(is_word) {
         Ok(())
     } else {
-        let given = action.chars().take(LONGEST).collect();
+        let given = action.chars().take(MAX_LEN).collect();
         Err(InvalidAction { given })
     }
 }
@@ -34,12 +36,12 @@ mod tests {
     use super::check;
 
     #[test]
-    fn an_action_is_at_least_a_noun_and_a_verb() {
-        for good in ["entry.create", "ledger.period.close", "a1.b_2"] {
-            assert_eq!(check(good), Ok(()), "{good}");
+    fn an_action_needs_a_noun_and_a_verb() {
+        for valid in ["entry.create", "ledger.period.close", "a1.b_2"] {
+            assert_eq!(check(valid), Ok(()), "{valid}");
         }
         let long = format!("a.{}", "b".repeat(99));
-        for bad in [
+        for invalid in [
             "",
             "entry",
             "entry.",
@@ -51,7 +53,7 @@ mod tests {
             "a b.c",
             &long,
         ] {
-            assert!(check(bad).is_err(), "{bad}");
+            assert!(check(invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -1,22 +1,23 @@
 use serde::{Deserialize, Serialize};
 
-/// What kind of actor it is. A closed set, also in the database.
+/// The kind of an actor. The database accepts only these values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ActorKind {
     /// A person.
     User,
-    /// Another service, by its machine-to-machine token.
+    /// Another service, identified by its machine-to-machine token.
     Service,
-    /// The service itself: a job, a migration, a consumer.
+    /// The service itself: a job, a migration or a consumer.
     System,
-    /// Nobody known: an attempt without an actor, or a route that allows it (log-in, sign-up).
+    /// Not authenticated: the request had no actor, or the route does not require one (log-in,
+    /// sign-up).
     Anonymous,
 }
 
 impl ActorKind {
-    /// The word stored, such as `service`.
+    /// Returns the value stored in the database, such as `service`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -27,10 +28,10 @@ impl ActorKind {
     }
 }
 
-/// Who acts: PCI DSS 10.2.2 user identification, NIST AU-3 identity of subjects, FHIR
-/// `AuditEvent.agent`.
+/// The user, service or job that performs an operation: PCI DSS 10.2.2 user identification, NIST
+/// AU-3 identity of subjects, FHIR `AuditEvent.agent`.
 ///
-/// Whatever authenticates the request inserts one into the request's extensions:
+/// The authentication middleware inserts one into the request's extensions:
 ///
 /// ```
 /// # use platform_audit::Actor;
@@ -38,44 +39,45 @@ impl ActorKind {
 /// request.extensions_mut().insert(Actor::user("ada").with_tenant("clinic-7"));
 /// ```
 ///
-/// An actor whose id is empty counts as none. Each part is cut at 256 bytes.
+/// An actor with an empty `id` is treated as absent. Each text is truncated to 256 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Actor {
-    /// What kind of actor.
+    /// User, service, system or anonymous.
     #[serde(rename = "actor_kind")]
     pub kind: ActorKind,
-    /// Which one: an opaque identifier, better not a name or an address.
+    /// The actor's identifier. Prefer an opaque one to a name or an e-mail address.
     #[serde(rename = "actor_id")]
     pub id: String,
-    /// The session or credential used: an identifier of it, never the secret itself.
+    /// The identifier of the session or credential used, never the secret itself.
     #[serde(rename = "actor_session")]
     pub session: Option<String>,
-    /// The tenant acted in.
+    /// The tenant in which the actor acts.
     #[serde(rename = "actor_tenant")]
     pub tenant: Option<String>,
-    /// Whom the actor stands in for (support staff as a customer, a service for a user).
+    /// The subject that the actor represents, such as the customer that support staff acts for,
+    /// or the user that a service acts for.
     #[serde(rename = "actor_on_behalf_of")]
     pub on_behalf_of: Option<String>,
 }
 
 impl Actor {
-    /// A person.
+    /// Creates an actor for a person.
     pub fn user(id: impl Into<String>) -> Self {
         Self::new(ActorKind::User, id)
     }
 
-    /// Another service.
+    /// Creates an actor for another service.
     pub fn service(id: impl Into<String>) -> Self {
         Self::new(ActorKind::Service, id)
     }
 
-    /// The service itself; `id` names the job, consumer or command.
+    /// Creates an actor for the service itself; `id` names the job, consumer or command.
     pub fn system(id: impl Into<String>) -> Self {
         Self::new(ActorKind::System, id)
     }
 
-    /// Nobody known.
+    /// Creates an actor for an unauthenticated request.
     pub fn anonymous() -> Self {
         Self::new(ActorKind::Anonymous, "anonymous")
     }
@@ -90,21 +92,21 @@ impl Actor {
         }
     }
 
-    /// Names the session or credential (never the secret).
+    /// Sets the identifier of the session or credential (never the secret).
     #[must_use]
     pub fn with_session(mut self, session: impl Into<String>) -> Self {
         self.session = Some(session.into());
         self
     }
 
-    /// Names the tenant.
+    /// Sets the tenant.
     #[must_use]
     pub fn with_tenant(mut self, tenant: impl Into<String>) -> Self {
         self.tenant = Some(tenant.into());
         self
     }
 
-    /// Names whom the actor stands in for.
+    /// Sets the subject on whose behalf the actor acts.
     #[must_use]
     pub fn acting_for(mut self, subject: impl Into<String>) -> Self {
         self.on_behalf_of = Some(subject.into());

@@ -1,10 +1,10 @@
-//! How long each field may be, and what becomes of one that is longer.
+//! The size limits of a record's fields, and the truncation of longer values.
 
 use serde_json::{Map, Value};
 
 use super::AuditRecord;
 
-/// The largest size of a text field, in bytes of UTF-8.
+/// The maximum sizes of fields, in bytes of UTF-8 or of JSON.
 pub(crate) struct Limit;
 
 impl Limit {
@@ -21,19 +21,20 @@ impl Limit {
     pub(crate) const CLIENT_ADDRESS: usize = 64;
     pub(crate) const USER_AGENT: usize = 512;
     /// One string inside `changes` or `details`.
-    const VALUE: usize = 4 * 1024;
-    /// All of `changes`.
+    const STRING: usize = 4 * 1024;
+    /// All of `changes`, as JSON.
     const CHANGES: usize = 64 * 1024;
-    /// All of `details`.
+    /// All of `details`, as JSON.
     const DETAILS: usize = 16 * 1024;
-    /// Arrays and objects inside `changes` or `details` that are nested deeper are left out.
+    /// The nesting depth of `changes` or `details`; deeper arrays and objects are removed.
     const DEPTH: usize = 16;
 }
 
-/// What stands in for a value that was left out.
-const CUT: &str = "[cut]";
+/// Replaces a value that was removed.
+const TRUNCATED: &str = "[cut]";
 
-/// Cuts what is too long, takes out what the database cannot store, and lists both in `cut`.
+/// Truncates values over their limit, replaces characters that the database cannot store, and lists
+/// the affected fields in `cut`.
 pub(crate) fn bound_record(record: &mut AuditRecord) {
     let mut cut = std::mem::take(&mut record.cut);
     let actor = &mut record.actor;
@@ -80,39 +81,41 @@ pub(crate) fn bound_record(record: &mut AuditRecord) {
         }
     }
 
-    let mut left = Limit::CHANGES;
+    let mut budget = Limit::CHANGES;
     let changes = std::mem::take(&mut record.changes);
     for (mut name, mut change) in changes {
-        if left == 0 {
+        if budget == 0 {
             cut.push("changes".to_owned());
             break;
         }
-        let mut was_cut = bound_text(&mut name, Limit::RESOURCE_TYPE);
-        left = left.saturating_sub(named(&name) + 2);
+        let mut changed = bound_text(&mut name, Limit::RESOURCE_TYPE);
+        budget = budget.saturating_sub(member_name_len(&name) + 2);
         for side in [&mut change.before, &mut change.after]
             .into_iter()
             .flatten()
         {
-            left = left.saturating_sub(named("before"));
-            was_cut |= bound_value(side, &mut left);
+            budget = budget.saturating_sub(member_name_len("before"));
+            changed |= bound_value(side, &mut budget);
         }
-        if was_cut {
+        if changed {
             cut.push(format!("changes.{name}"));
         }
         record.changes.insert(name, change);
     }
 
-    let mut left = Limit::DETAILS;
+    let mut budget = Limit::DETAILS;
     let details = std::mem::take(&mut record.details);
     for (mut name, mut value) in details {
-        if left == 0 {
-            record.details.insert(CUT.to_owned(), Value::from(true));
+        if budget == 0 {
+            record
+                .details
+                .insert(TRUNCATED.to_owned(), Value::from(true));
             cut.push("details".to_owned());
             break;
         }
-        let was_cut = bound_text(&mut name, Limit::RESOURCE_TYPE);
-        left = left.saturating_sub(named(&name));
-        if bound_value(&mut value, &mut left) | was_cut {
+        let renamed = bound_text(&mut name, Limit::RESOURCE_TYPE);
+        budget = budget.saturating_sub(member_name_len(&name));
+        if bound_value(&mut value, &mut budget) | renamed {
             cut.push(format!("details.{name}"));
         }
         record.details.insert(name, value);
@@ -120,8 +123,8 @@ pub(crate) fn bound_record(record: &mut AuditRecord) {
     record.cut = cut;
 }
 
-/// Cuts `text` to `limit` bytes at a character boundary; true if it changed. NUL, which
-/// Postgres cannot store, becomes U+FFFD.
+/// Truncates `text` to `limit` bytes at a character boundary, and replaces NUL, which Postgres
+/// cannot store, with U+FFFD. Returns whether `text` changed.
 fn bound_text(text: &mut String, limit: usize) -> bool {
     let mut changed = false;
     if text.contains('\0') {
@@ -135,13 +138,13 @@ fn bound_text(text: &mut String, limit: usize) -> bool {
     changed
 }
 
-/// How long `text` is inside of JSON.
-fn written(text: &str) -> usize {
-    text.bytes().map(in_json).sum()
+/// The maximum length of `text` in a JSON string, without its quotes.
+fn escaped_len(text: &str) -> usize {
+    text.bytes().map(escaped_byte_len).sum()
 }
 
-/// How many bytes of JSON one of a text takes, at most.
-fn in_json(byte: u8) -> usize {
+/// The maximum length of one byte of text in a JSON string.
+fn escaped_byte_len(byte: u8) -> usize {
     match byte {
         0..0x20 => 6,
         b'"' | b'\\' => 2,
@@ -149,45 +152,46 @@ fn in_json(byte: u8) -> usize {
     }
 }
 
-/// How long a number is at most once Postgres has stored it, which writes 1e300 in full.
-fn digits(number: &str) -> usize {
+/// The maximum length of a number once Postgres has stored it: `jsonb` writes 1e300 with all its
+/// digits.
+fn stored_number_len(number: &str) -> usize {
     let exponent = number
         .split_once('e')
         .and_then(|(_, exponent)| exponent.parse::<i32>().ok());
     number.len() + exponent.map_or(0, |exponent| exponent.unsigned_abs() as usize)
 }
 
-/// How long a member's name is, with its quotes and its colon, and the comma before it.
-fn named(name: &str) -> usize {
-    written(name) + 4
+/// The length of an object member's name with its quotes, its colon, and the preceding comma.
+fn member_name_len(name: &str) -> usize {
+    escaped_len(name) + 4
 }
 
-/// Cuts `value` to what is left of a budget in bytes of JSON, but for what says that something was
-/// cut; true if it changed.
-fn bound_value(value: &mut Value, left: &mut usize) -> bool {
-    bound_nested(value, left, Limit::DEPTH)
+/// Truncates `value` to the remaining `budget` in bytes of JSON, and subtracts its size from it.
+/// The truncation markers are not counted. Returns whether `value` changed.
+fn bound_value(value: &mut Value, budget: &mut usize) -> bool {
+    bound_nested(value, budget, Limit::DEPTH)
 }
 
-fn bound_nested(value: &mut Value, left: &mut usize, depth: usize) -> bool {
-    if *left == 0 {
-        *value = Value::from(CUT);
+fn bound_nested(value: &mut Value, budget: &mut usize, depth: usize) -> bool {
+    if *budget == 0 {
+        *value = Value::from(TRUNCATED);
         return true;
     }
-    let before = *left;
+    let before = *budget;
     match value {
         Value::Null | Value::Bool(_) => {
-            *left = before.saturating_sub(5);
+            *budget = before.saturating_sub(5);
             false
         }
         Value::Number(number) => {
-            *left = before.saturating_sub(digits(&number.to_string()));
+            *budget = before.saturating_sub(stored_number_len(&number.to_string()));
             false
         }
         Value::String(text) => {
-            let mut changed = bound_text(text, Limit::VALUE.min(before));
+            let mut changed = bound_text(text, Limit::STRING.min(before));
             let mut room = before.saturating_sub(2);
             let end = text.bytes().position(|byte| {
-                let taken = in_json(byte);
+                let taken = escaped_byte_len(byte);
                 let fits = taken <= room;
                 room = room.saturating_sub(taken);
                 !fits
@@ -196,46 +200,46 @@ fn bound_nested(value: &mut Value, left: &mut usize, depth: usize) -> bool {
                 text.truncate(text.floor_char_boundary(end));
                 changed = true;
             }
-            *left = if end.is_some() { 0 } else { room };
+            *budget = if end.is_some() { 0 } else { room };
             changed
         }
         Value::Array(_) | Value::Object(_) if depth == 0 => {
-            *value = Value::from(CUT);
-            *left = before.saturating_sub(CUT.len() + 2);
+            *value = Value::from(TRUNCATED);
+            *budget = before.saturating_sub(TRUNCATED.len() + 2);
             true
         }
         Value::Array(items) => {
-            *left = before.saturating_sub(2);
+            *budget = before.saturating_sub(2);
             let mut changed = false;
             let mut kept = 0;
             for item in items.iter_mut() {
-                if *left == 0 {
+                if *budget == 0 {
                     break;
                 }
-                *left -= 1;
-                changed |= bound_nested(item, left, depth - 1);
+                *budget -= 1;
+                changed |= bound_nested(item, budget, depth - 1);
                 kept += 1;
             }
             if kept < items.len() {
                 items.truncate(kept);
-                items.push(Value::from(CUT));
+                items.push(Value::from(TRUNCATED));
                 changed = true;
             }
             changed
         }
         Value::Object(members) => {
-            *left = before.saturating_sub(2);
+            *budget = before.saturating_sub(2);
             let mut changed = false;
             let mut kept = Map::new();
             for (mut name, mut member) in std::mem::take(members) {
-                if *left == 0 {
-                    kept.insert(CUT.to_owned(), Value::from(true));
+                if *budget == 0 {
+                    kept.insert(TRUNCATED.to_owned(), Value::from(true));
                     changed = true;
                     break;
                 }
                 changed |= bound_text(&mut name, Limit::RESOURCE_TYPE);
-                *left = left.saturating_sub(named(&name));
-                changed |= bound_nested(&mut member, left, depth - 1);
+                *budget = budget.saturating_sub(member_name_len(&name));
+                changed |= bound_nested(&mut member, budget, depth - 1);
                 kept.insert(name, member);
             }
             *members = kept;
@@ -252,7 +256,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn text_is_cut_at_a_character_and_nul_is_replaced() {
+    fn text_is_truncated_at_a_character_boundary_and_nul_is_replaced() {
         let mut text = "aé\0z".to_owned();
         assert!(bound_text(&mut text, 2));
         assert_eq!(text, "a");
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_or_wide_value_is_cut_and_says_so() {
+    fn truncation_of_a_deep_or_wide_value_is_reported() {
         let mut deep = json!(1);
         for _ in 0..100 {
             deep = json!([deep]);
@@ -271,22 +275,22 @@ mod tests {
         assert!(bound_value(&mut wide, &mut 800));
         assert_eq!(wide.as_array().unwrap().last().unwrap(), "[cut]");
         assert!((790..820).contains(&wide.to_string().len()), "{wide}");
-        for nothing in [json!([]), json!({})] {
-            let mut wide = Value::from(vec![nothing; 10_000]);
+        for empty in [json!([]), json!({})] {
+            let mut wide = Value::from(vec![empty; 10_000]);
             assert!(bound_value(&mut wide, &mut 800));
             assert!(wide.to_string().len() < 820, "{wide}");
         }
     }
 
     #[test]
-    fn a_number_counts_as_long_as_postgres_writes_it() {
+    fn a_number_is_counted_with_the_length_that_postgres_stores() {
         let mut large = Value::from(vec![1e300; 10_000]);
         assert!(bound_value(&mut large, &mut 3000));
         assert!(large.as_array().unwrap().len() <= 11, "{large}");
     }
 
     #[test]
-    fn many_changes_are_cut_and_say_so_once() {
+    fn truncation_of_many_changes_is_reported_once() {
         let mut record: AuditRecord = serde_json::from_value(json!({
             "id": uuid::Uuid::nil(), "occurred_at": "2026-11-28T00:00:00Z", "service": "ledger",
             "actor_kind": "user", "actor_id": "ada", "action": "entry.create", "outcome": "success",
@@ -298,13 +302,13 @@ mod tests {
             record.changes.insert(format!("name-{n}"), change);
         }
         bound_record(&mut record);
-        let written = serde_json::to_string(&record.changes).unwrap();
-        assert!(written.len() < 66_000, "{}", written.len());
+        let serialized = serde_json::to_string(&record.changes).unwrap();
+        assert!(serialized.len() < 66_000, "{}", serialized.len());
         assert_eq!(record.cut, ["changes"]);
     }
 
     #[test]
-    fn many_details_are_cut_and_say_so_once() {
+    fn truncation_of_many_details_is_reported_once() {
         let mut record: AuditRecord = serde_json::from_value(json!({
             "id": uuid::Uuid::nil(), "occurred_at": "2026-11-28T00:00:00Z", "service": "ledger",
             "actor_kind": "user", "actor_id": "ada", "action": "entry.create", "outcome": "success",
@@ -315,11 +319,11 @@ mod tests {
             record.details.insert(format!("name-{n}"), Value::Null);
         }
         bound_record(&mut record);
-        let written = serde_json::to_string(&record).unwrap();
+        let serialized = serde_json::to_string(&record).unwrap();
         assert!(
-            (15_900..17_000).contains(&written.len()),
+            (15_900..17_000).contains(&serialized.len()),
             "{}",
-            written.len()
+            serialized.len()
         );
         assert_eq!(record.details["[cut]"], true);
         assert_eq!(record.cut.last().unwrap(), "details");
@@ -344,12 +348,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_bounded_value_is_stable_and_close_to_its_budget(mut value in any_json(), budget in 1usize..2000) {
+        fn a_truncated_value_stays_close_to_its_budget(mut value in any_json(), budget in 1usize..2000) {
             let before = value.clone();
             let changed = bound_value(&mut value, &mut budget.clone());
             prop_assert_eq!(changed, before != value);
             prop_assert!(!value.to_string().contains("\\u0000"));
-            // What says that something was cut, once at each level, comes on top.
+            // One truncation marker per level is not counted.
             let length = value.to_string().len();
             prop_assert!(length <= budget + 24 * 8, "{length} of {budget}: {value}");
         }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Change, InvalidAction, check_action};
 
-/// A record in the making, for [`AuditTx::record`](crate::AuditTx::record).
+/// One additional record of a transaction, created by [`AuditTx::record`](crate::AuditTx::record).
 #[derive(Debug)]
 pub struct RecordBuilder {
     pub(crate) action: Option<Cow<'static, str>>,
@@ -17,11 +17,11 @@ pub struct RecordBuilder {
 }
 
 impl RecordBuilder {
-    /// Names what was done to this resource, where that differs from the whole work's action.
+    /// Sets this record's action. The default is the action of the operation.
     ///
     /// # Errors
     ///
-    /// When `action` is not `noun.verb`; the work's own action stays then.
+    /// When `action` is not `noun.verb`; the record then keeps its previous action.
     pub fn action(
         &mut self,
         action: impl Into<Cow<'static, str>>,
@@ -32,7 +32,9 @@ impl RecordBuilder {
         Ok(self)
     }
 
-    /// Keeps `value` in this record's details under `name`.
+    /// Adds `value` to this record's `details` under `name`, and replaces an earlier value.
+    ///
+    /// A value that cannot be represented as JSON is replaced with a placeholder text.
     pub fn detail(&mut self, name: impl Into<String>, value: impl Serialize) -> &mut Self {
         self.details.insert(name.into(), as_value(value));
         self

@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 
 use crate::auditable::{Auditable, Field, Fields};
 
-/// What a redacted value is shown as, in every direction of a change.
+/// Replaces both values of a redacted field.
 const REDACTED: &str = "[redacted]";
 
-/// One field's change. A field that did not change has no entry.
+/// The values of one field before and after a change. Unchanged fields are not recorded.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Change {
@@ -21,8 +21,8 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
-/// Reads an object with `before`, `after` or both, and nothing else: a derived implementation takes a
-/// list of two for the same. A `null` is kept apart from an absent side.
+/// Accepts only an object with `before`, `after` or both, and distinguishes `null` from an absent
+/// value. A derived implementation would also accept an array of two values.
 impl<'de> Deserialize<'de> for Change {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut sides = Map::deserialize(deserializer)?;
@@ -48,7 +48,7 @@ pub(crate) fn created<T: Auditable + ?Sized>(after: &T) -> BTreeMap<String, Chan
                 field.name.to_owned(),
                 Change {
                     before: None,
-                    after: Some(field.shown()),
+                    after: Some(field.into_stored()),
                 },
             )
         })
@@ -62,7 +62,7 @@ pub(crate) fn deleted<T: Auditable + ?Sized>(before: &T) -> BTreeMap<String, Cha
             (
                 field.name.to_owned(),
                 Change {
-                    before: Some(field.shown()),
+                    before: Some(field.into_stored()),
                     after: None,
                 },
             )
@@ -70,7 +70,7 @@ pub(crate) fn deleted<T: Auditable + ?Sized>(before: &T) -> BTreeMap<String, Cha
         .collect()
 }
 
-/// The fields whose values differ. Redacted fields are compared by value and shown redacted.
+/// Returns the fields whose values differ. Redacted fields are compared before they are redacted.
 pub(crate) fn updated<T: Auditable + ?Sized>(before: &T, after: &T) -> BTreeMap<String, Change> {
     let mut old: BTreeMap<&'static str, Field> = Fields::of(before)
         .into_iter()
@@ -84,16 +84,16 @@ pub(crate) fn updated<T: Auditable + ?Sized>(before: &T, after: &T) -> BTreeMap<
             continue;
         }
         let change = Change {
-            before: old.map(Field::shown),
-            after: Some(new.shown()),
+            before: old.map(Field::into_stored),
+            after: Some(new.into_stored()),
         };
         changes.insert(name.to_owned(), change);
     }
-    for (name, gone) in old {
+    for (name, old) in old {
         changes.insert(
             name.to_owned(),
             Change {
-                before: Some(gone.shown()),
+                before: Some(old.into_stored()),
                 after: None,
             },
         );
@@ -102,11 +102,12 @@ pub(crate) fn updated<T: Auditable + ?Sized>(before: &T, after: &T) -> BTreeMap<
 }
 
 impl Field {
-    fn shown(self) -> Value {
+    /// Returns the value to store, with redactions applied.
+    fn into_stored(self) -> Value {
         if self.redacted {
             Value::from(REDACTED)
         } else {
-            self.value.into_shown(REDACTED)
+            self.value.into_stored(REDACTED)
         }
     }
 }

@@ -1,29 +1,38 @@
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-/// How it ended. A closed set, also in the database.
+/// How an operation ended. The database accepts only these values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
     /// The change and this record were committed together.
     Success,
-    /// Refused for want of rights or of an actor (401, 403, 407, a redirect by an extractor to where one
-    /// signs in); nothing changed.
+    /// Not authenticated or not authorised (401, 403, 407, or an extractor's redirect to a log-in
+    /// page); nothing changed.
     Denied,
-    /// Refused as it made no sense (any other 4xx); nothing changed.
+    /// The request was invalid (any other 4xx); nothing changed.
     Invalid,
-    /// Failed in the service (5xx, a database that refused); nothing changed.
+    /// The service failed (5xx, or the database refused the change); nothing changed.
     Failed,
     /// The handler panicked; nothing changed.
     Panicked,
-    /// Took too long (408, 504, a time-out layer, an abandoned request); nothing changed.
+    /// Timed out or cancelled (408, 504, a timeout layer, a client that disconnected); nothing
+    /// changed.
     TimedOut,
 }
 
 impl Outcome {
-    /// The outcome that a response's status stands for: below 400 is a success.
-    pub fn of_status(status: StatusCode) -> Self {
+    /// Returns the outcome for a response's status code. Every status below 400 is a success.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use platform_audit::Outcome;
+    ///
+    /// assert_eq!(Outcome::from_status(StatusCode::CREATED), Outcome::Success);
+    /// assert_eq!(Outcome::from_status(StatusCode::FORBIDDEN), Outcome::Denied);
+    /// ```
+    pub fn from_status(status: StatusCode) -> Self {
         match status.as_u16() {
             ..400 => Self::Success,
             401 | 403 | 407 => Self::Denied,
@@ -33,7 +42,7 @@ impl Outcome {
         }
     }
 
-    /// The word stored, such as `timed_out`.
+    /// Returns the value stored in the database, such as `timed_out`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -52,8 +61,8 @@ mod tests {
     use http::StatusCode;
 
     #[test]
-    fn the_status_decides_the_outcome() {
-        let of = |code| Outcome::of_status(StatusCode::from_u16(code).unwrap());
+    fn the_status_code_determines_the_outcome() {
+        let outcome_of = |code| Outcome::from_status(StatusCode::from_u16(code).unwrap());
         for (code, outcome) in [
             (200, Outcome::Success),
             (303, Outcome::Success),
@@ -66,12 +75,12 @@ mod tests {
             (500, Outcome::Failed),
             (504, Outcome::TimedOut),
         ] {
-            assert_eq!(of(code), outcome, "{code}");
+            assert_eq!(outcome_of(code), outcome, "{code}");
         }
     }
 
     #[test]
-    fn the_stored_word_is_the_serialised_one() {
+    fn the_stored_value_equals_the_serialised_one() {
         for outcome in [
             Outcome::Success,
             Outcome::Denied,

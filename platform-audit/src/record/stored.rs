@@ -1,3 +1,5 @@
+//! Parsing of stored records, including those that an administrator wrote by hand.
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -8,17 +10,18 @@ use serde_json::{Map, Value};
 
 use super::{ActorKind, AuditRecord, Change, Outcome};
 
-/// How much of a column that cannot be read is shown, in bytes.
-const SHOWN: usize = 4 * 1024;
+/// The maximum size of the raw text kept of an unparsable column, in bytes.
+const MAX_EXCERPT: usize = 4 * 1024;
 
-/// Where it is shown.
+/// The member of `details` that contains the raw text of unparsable columns.
 const UNREADABLE: &str = "[unreadable]";
 
-/// They stand in for times that are outside the years which can be read.
+/// Replace timestamps outside the supported years.
 pub(crate) const EARLIEST: &str = "0001-01-01T00:00:00Z";
 pub(crate) const LATEST: &str = "9999-12-30T00:00:00Z";
 
-/// What identifies a row that cannot be read, and what it is sorted by.
+/// The identifying columns of a row, and its sort key. They are read on their own when the whole
+/// row cannot be read.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Key {
     pub(crate) id: String,
@@ -28,123 +31,127 @@ pub(crate) struct Key {
 }
 
 impl AuditRecord {
-    /// Reads a row of the database, in JSON.
+    /// Parses a row of the database, in JSON.
     ///
-    /// An administrator can write what is no record, such as a list in place of `details`. It must
-    /// hide neither itself nor the others: what cannot be read is shown as text in `details`, and
-    /// its column is named in `cut`, as is one that the database sent in part. Of `changes`, only the
-    /// fields that are no changes are.
+    /// An administrator can write malformed rows, such as an array in place of `details`. Such a
+    /// row must stay visible, and must not make a query fail. So the raw text of an unparsable
+    /// column is moved to `details`, and `cut` names the column. `cut` also names columns that the
+    /// database truncated. In `changes`, only the malformed members are moved.
     pub(crate) fn from_row(row: &str) -> serde_json::Result<Self> {
         match serde_json::from_str(row) {
             Ok(record) if !row.contains(OVERSIZED) => Ok(record),
-            _ => odd(row),
+            _ => parse_leniently(row),
         }
     }
 
-    /// Marks a row of which nothing but its key can be read, and says why.
-    pub(crate) fn unreadable(key: &Key, why: &str) -> serde_json::Result<Self> {
+    /// Builds a placeholder for a row of which only the key could be read; `reason` explains why.
+    pub(crate) fn unreadable(key: &Key, reason: &str) -> serde_json::Result<Self> {
         let mut columns = key.columns.clone();
         columns.insert("id".to_owned(), key.id.as_str().into());
         columns.insert("recorded_at".to_owned(), key.recorded_at.as_str().into());
-        columns.insert(UNREADABLE.to_owned(), why.into());
-        odd(&Value::Object(columns).to_string())
+        columns.insert(UNREADABLE.to_owned(), reason.into());
+        parse_leniently(&Value::Object(columns).to_string())
     }
 }
 
-/// The member that names what was sent in part.
+/// The member that lists the columns which the database truncated.
 const OVERSIZED: &str = r#""oversized""#;
 
-/// Moves what are no changes out of the column `changes`, if that is an object; the others are kept.
-/// Returns the column in two parts.
-fn apart(raw: &str) -> serde_json::Result<Option<(Box<RawValue>, Changes<'_>)>> {
+/// Splits the members of the column `changes` into valid and malformed ones, if the column is an
+/// object.
+fn split_changes(raw: &str) -> serde_json::Result<Option<(Box<RawValue>, Changes<'_>)>> {
     let Ok(changes) = serde_json::from_str::<Changes<'_>>(raw) else {
         return Ok(None);
     };
-    let (good, odd): (Changes<'_>, Changes<'_>) = changes
+    let (valid, malformed): (Changes<'_>, Changes<'_>) = changes
         .into_iter()
-        .partition(|(_, change)| reads::<Change>(change.get()));
-    let good = serde_json::value::to_raw_value(&good)?;
-    Ok(Some((good, odd)))
+        .partition(|(_, change)| parses_as::<Change>(change.get()));
+    let valid = serde_json::value::to_raw_value(&valid)?;
+    Ok(Some((valid, malformed)))
 }
 
 type Changes<'a> = BTreeMap<String, &'a RawValue>;
 
-/// A column, whether it can be read, and what stands in for it otherwise.
-type Check = (&'static str, fn(&str) -> bool, Option<&'static str>);
+/// A column, whether its text can be parsed, and its replacement otherwise.
+type Fallback = (&'static str, fn(&str) -> bool, Option<&'static str>);
 
-const CHECKS: [Check; 11] = [
-    ("changes", reads::<BTreeMap<String, Change>>, Some("{}")),
-    ("details", reads::<Map<String, Value>>, Some("{}")),
-    ("cut", reads::<Vec<String>>, Some("[]")),
-    ("status", reads::<Option<u16>>, None),
-    ("service", reads::<String>, Some(r#""""#)),
-    ("actor_kind", reads::<ActorKind>, Some(r#""anonymous""#)),
-    ("actor_id", reads::<String>, Some(r#""""#)),
-    ("action", reads::<String>, Some(r#""""#)),
-    ("outcome", reads::<Outcome>, Some(r#""failed""#)),
+const FALLBACKS: [Fallback; 11] = [
+    ("changes", parses_as::<BTreeMap<String, Change>>, Some("{}")),
+    ("details", parses_as::<Map<String, Value>>, Some("{}")),
+    ("cut", parses_as::<Vec<String>>, Some("[]")),
+    ("status", parses_as::<Option<u16>>, None),
+    ("service", parses_as::<String>, Some(r#""""#)),
+    ("actor_kind", parses_as::<ActorKind>, Some(r#""anonymous""#)),
+    ("actor_id", parses_as::<String>, Some(r#""""#)),
+    ("action", parses_as::<String>, Some(r#""""#)),
+    ("outcome", parses_as::<Outcome>, Some(r#""failed""#)),
     (
         "recorded_at",
-        reads::<Timestamp>,
+        parses_as::<Timestamp>,
         Some(r#""9999-12-30T00:00:00Z""#),
     ),
     (
         "occurred_at",
-        reads::<Timestamp>,
+        parses_as::<Timestamp>,
         Some(r#""9999-12-30T00:00:00Z""#),
     ),
 ];
 
-fn odd(row: &str) -> serde_json::Result<AuditRecord> {
+fn parse_leniently(row: &str) -> serde_json::Result<AuditRecord> {
     let mut columns: BTreeMap<String, &RawValue> = serde_json::from_str(row)?;
     let oversized = columns.remove("oversized");
     let oversized = oversized.and_then(|raw| serde_json::from_str::<Vec<String>>(raw.get()).ok());
-    let why = columns.remove(UNREADABLE);
+    let reason = columns.remove(UNREADABLE);
     let mut unreadable = Map::new();
     let mut cut = Vec::new();
     let changes = columns.get("changes").map_or("null", |raw| raw.get());
-    let changes = apart(changes)?.filter(|(_, odd)| !odd.is_empty());
-    if let Some((good, odd)) = &changes {
-        columns.insert("changes".to_owned(), good);
-        unreadable.insert("changes".to_owned(), shown(&serde_json::to_string(odd)?));
-        cut.extend(odd.keys().map(|field| format!("changes.{field}")));
+    let changes = split_changes(changes)?.filter(|(_, malformed)| !malformed.is_empty());
+    if let Some((valid, malformed)) = &changes {
+        columns.insert("changes".to_owned(), valid);
+        let raw = serde_json::to_string(malformed)?;
+        unreadable.insert("changes".to_owned(), excerpt(&raw));
+        cut.extend(malformed.keys().map(|field| format!("changes.{field}")));
     }
-    for (column, reads, instead) in CHECKS {
+    for (column, is_valid, replacement) in FALLBACKS {
         let raw = columns.get(column).map_or("null", |raw| raw.get());
-        if reads(raw) {
+        if is_valid(raw) {
             continue;
         }
-        unreadable.insert(column.to_owned(), shown(raw));
+        unreadable.insert(column.to_owned(), excerpt(raw));
         cut.push(column.to_owned());
-        let instead = match column {
-            "occurred_at" => columns.get("recorded_at").map(|raw| raw.get()).or(instead),
+        let replacement = match column {
+            "occurred_at" => {
+                let recorded_at = columns.get("recorded_at").map(|raw| raw.get());
+                recorded_at.or(replacement)
+            }
             "recorded_at" if raw.starts_with("\"-") || raw.ends_with("BC\"") => {
                 Some(r#""0001-01-01T00:00:00Z""#)
             }
-            _ => instead,
+            _ => replacement,
         };
-        match instead {
-            Some(instead) => columns.insert(column.to_owned(), serde_json::from_str(instead)?),
+        match replacement {
+            Some(value) => columns.insert(column.to_owned(), serde_json::from_str(value)?),
             None => columns.remove(column),
         };
     }
     let mut record: AuditRecord = serde_json::from_str(&serde_json::to_string(&columns)?)?;
     record.cut.extend(oversized.into_iter().flatten());
     record.cut.extend(cut);
-    let shown = match why {
-        Some(why) => serde_json::from_str(why.get())?,
+    let explanation = match reason {
+        Some(reason) => serde_json::from_str(reason.get())?,
         None if unreadable.is_empty() => return Ok(record),
         None => Value::Object(unreadable),
     };
-    record.details.insert(UNREADABLE.to_owned(), shown);
+    record.details.insert(UNREADABLE.to_owned(), explanation);
     Ok(record)
 }
 
-/// The beginning of `raw`, as a text.
-fn shown(raw: &str) -> Value {
-    raw[..raw.floor_char_boundary(SHOWN)].into()
+/// Returns the beginning of `raw` as a JSON string.
+fn excerpt(raw: &str) -> Value {
+    raw[..raw.floor_char_boundary(MAX_EXCERPT)].into()
 }
 
-fn reads<T: DeserializeOwned>(raw: &str) -> bool {
+fn parses_as<T: DeserializeOwned>(raw: &str) -> bool {
     serde_json::from_str::<T>(raw).is_ok()
 }
 
@@ -166,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn one_odd_column_hides_nothing_else() {
+    fn a_malformed_column_hides_no_other_column() {
         let deep = format!("{{\"a\": {}1{}}}", "[".repeat(200), "]".repeat(200));
         for (column, value) in [
             ("changes", "[]"),
@@ -189,40 +196,40 @@ mod tests {
             assert_eq!(record.details.contains_key("kept"), column != "details");
             assert_eq!(record.changes.is_empty(), column == "changes");
         }
-        let whole = AuditRecord::from_row(&row("status", "201")).unwrap();
-        assert_eq!((whole.details.len(), whole.cut.len()), (1, 1));
+        let valid = AuditRecord::from_row(&row("status", "201")).unwrap();
+        assert_eq!((valid.details.len(), valid.cut.len()), (1, 1));
     }
 
     #[test]
-    fn what_is_no_change_is_told_and_not_shown_as_one() {
+    fn a_malformed_change_is_moved_to_the_details() {
         let changes = r#"{"amount": {"before": 1, "after": 2}, "weird": [1,2], "x": 7, "y": {"after": 1, "by": "eve"}}"#;
         let record = AuditRecord::from_row(&row("changes", changes)).unwrap();
-        let shown: Vec<_> = record.changes.keys().collect();
-        assert_eq!(shown, ["amount"]);
+        let valid: Vec<_> = record.changes.keys().collect();
+        assert_eq!(valid, ["amount"]);
         assert_eq!(
             record.cut,
             ["path", "changes.weird", "changes.x", "changes.y"]
         );
-        let told = r#"{"weird":[1,2],"x":7,"y":{"after": 1, "by": "eve"}}"#;
-        assert_eq!(record.details["[unreadable]"], json!({ "changes": told }));
+        let raw = r#"{"weird":[1,2],"x":7,"y":{"after": 1, "by": "eve"}}"#;
+        assert_eq!(record.details["[unreadable]"], json!({ "changes": raw }));
         assert_eq!(record.details["kept"], true);
     }
 
     #[test]
-    fn what_has_no_id_is_an_error() {
+    fn a_row_without_an_id_is_an_error() {
         assert!(AuditRecord::from_row("{}").is_err());
         assert!(AuditRecord::from_row(&row("id", "7")).is_err());
     }
 
     #[test]
-    fn what_was_sent_in_part_is_named() {
+    fn a_truncated_column_is_listed_in_cut() {
         let record = AuditRecord::from_row(&row("oversized", "[\"reason\"]")).unwrap();
         assert_eq!(record.cut, ["path", "reason"]);
         assert!(!record.details.contains_key("[unreadable]"));
     }
 
     #[test]
-    fn of_a_row_that_cannot_be_read_the_key_is_shown() {
+    fn an_unreadable_row_keeps_its_key() {
         let key: Key = serde_json::from_value(json!({
             "id": uuid::Uuid::from_u128(7), "recorded_at": "2026-11-28T01:00:00+00:00", "actor_id": "ada",
         }))

@@ -211,7 +211,7 @@ impl AuditedRequest {
         Operation {
             id: self.record_id(),
             occurred_at: self.occurred_at,
-            limit: (self.core.rate_limiter).limit(&actor, action.clone(), self.client_address),
+            limit: (self.core.rate_limiter).key(&actor, action.clone(), self.client_address),
             actor,
             action,
             resource_type: spec.resource.map(Cow::Borrowed),

@@ -2,9 +2,9 @@ use axum::handler::Handler;
 
 use crate::action::Declares;
 
-/// A handler that may change state: one with `#[audited]` or `#[audit_exempt]`.
+/// A handler with `#[audited]` or `#[audit_exempt]`, which may change state.
 ///
-/// Implemented for the functions that the macros make, never by hand.
+/// Implemented for the functions that these macros generate. Do not implement it yourself.
 #[diagnostic::on_unimplemented(
     message = "this handler may change state, but it is neither audited nor exempt",
     label = "not audited",
@@ -12,7 +12,7 @@ use crate::action::Declares;
     note = "or, if it changes nothing that needs a record, write `#[audit_exempt(reason = \"…\")]` above it"
 )]
 pub trait AuditedHandler<T, S>: Handler<T, S> {
-    /// The handler's marked return type.
+    /// The handler's return type, which declares its action or exemption.
     #[doc(hidden)]
     type Output: Declares;
 }
@@ -31,7 +31,7 @@ macro_rules! audited_handler {
     };
 }
 
-// The shapes of axum's own implementations of `Handler`: no argument, or up to sixteen.
+// The same arities as axum's implementations of `Handler`: up to sixteen arguments, and none.
 macro_rules! audited_handlers {
     ($($argument:ident),*) => { audited_handlers!(@ [] $($argument),*); };
     (@ [$($before:ident),*]) => {};

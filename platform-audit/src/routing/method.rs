@@ -9,9 +9,10 @@ use tower_service::Service;
 
 use super::AuditedHandler;
 use crate::action::Declares;
-use crate::action::{ANY, DeclaredMethod};
+use crate::action::{ANY_METHOD, DeclaredMethod};
 
-/// The handlers of one path, by method; axum's, with the audited ones known.
+/// The handlers of one path, by method: axum's `MethodRouter`, with the declarations of its
+/// handlers.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct MethodRouter<S = ()> {
@@ -31,7 +32,7 @@ where
 macro_rules! safe {
     ($($method:ident: $name:literal),*) => {
         $(
-            #[doc = concat!("Routes ", $name, " requests to `handler`, which needs no record of its own.")]
+            #[doc = concat!("Routes ", $name, " requests to `handler`, which needs no declaration.")]
             pub fn $method<H, T, S>(handler: H) -> MethodRouter<S>
             where
                 H: Handler<T, S>,
@@ -83,7 +84,7 @@ macro_rules! state_changing {
                 H: AuditedHandler<T, S>,
                 T: 'static,
             {
-                self.handlers.push(DeclaredMethod { method: $name, mark: H::Output::DECLARATION });
+                self.handlers.push(DeclaredMethod { method: $name, declaration: H::Output::DECLARATION });
                 Self { inner: self.inner.$method(handler), ..self }
             }
         )*}
@@ -101,8 +102,8 @@ where
     MethodRouter {
         inner: routing::any(handler),
         handlers: vec![DeclaredMethod {
-            method: ANY,
-            mark: H::Output::DECLARATION,
+            method: ANY_METHOD,
+            declaration: H::Output::DECLARATION,
         }],
     }
 }
@@ -121,7 +122,7 @@ impl<S> MethodRouter<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    /// No handler yet: every request is answered with 405.
+    /// Creates a router without handlers, which responds with 405 to every request.
     pub fn new() -> Self {
         Self {
             inner: routing::MethodRouter::new(),
@@ -140,7 +141,7 @@ where
             if filter.or(method) == filter {
                 self.handlers.push(DeclaredMethod {
                     method: name,
-                    mark: H::Output::DECLARATION,
+                    declaration: H::Output::DECLARATION,
                 });
             }
         }
@@ -154,7 +155,7 @@ where
     ///
     /// # Panics
     ///
-    /// When both have a handler for the same method.
+    /// Panics if both have a handler for the same method.
     pub fn merge(mut self, other: Self) -> Self {
         self.handlers.extend(other.handlers);
         Self {
@@ -163,7 +164,7 @@ where
         }
     }
 
-    /// Puts `layer` around the handlers added so far.
+    /// Wraps the handlers added so far in `layer`.
     pub fn layer<L>(self, layer: L) -> Self
     where
         L: Layer<routing::Route> + Clone + Send + Sync + 'static,
@@ -179,8 +180,8 @@ where
     }
 }
 
-/// What a filter may hold. Of the methods in it, CONNECT changes state and the safe ones do not,
-/// but a handler that serves both is audited for both.
+/// The methods that a filter can contain, including the safe ones: a handler for safe and
+/// state-changing methods has an entry in the catalogue for each.
 const METHODS: [(MethodFilter, &str); 9] = [
     (MethodFilter::CONNECT, "CONNECT"),
     (MethodFilter::DELETE, "DELETE"),

@@ -1,13 +1,43 @@
-//! axum's routing, with one difference: a method that changes state takes only handlers that are
-//! `#[audited]` or `#[audit_exempt(reason = "…")]`, so that a forgotten record does not compile.
+//! axum's routing, except that state-changing methods accept only handlers with `#[audited]` or
+//! `#[audit_exempt(reason = "…")]`. A handler without either does not compile.
 //!
-//! [`Router`] wraps axum's and turns into it; [`get`], [`post`] and the others mirror
-//! `axum::routing`. As the router knows method, path and action together,
-//! [`Router::catalogue`] lists every state-changing route with its action, or with the reason why
-//! it has none.
+//! [`Router`] wraps axum's and converts into it. [`get`], [`post`] and the other functions mirror
+//! `axum::routing`. [`Router::catalogue`] lists every state-changing route with its action, or with
+//! the reason for its exemption:
 //!
-//! A plain `axum::Router` under [`Audit::layer`](crate::Audit::layer) works too; it is held by the
-//! [guard](crate::layer) instead of the compiler.
+//! ```
+//! # #[cfg(feature = "postgres")] {
+//! use axum::http::StatusCode;
+//! use platform_audit::routing::{Router, delete, get, post};
+//! use platform_audit::{AuditTx, audit_exempt, audited};
+//!
+//! #[audited(action = "entry.delete")]
+//! async fn delete_entry(tx: &mut AuditTx) -> StatusCode {
+//!     StatusCode::NO_CONTENT
+//! }
+//!
+//! #[audit_exempt(reason = "only computes a preview")]
+//! async fn preview() -> &'static str {
+//!     "12.00"
+//! }
+//!
+//! async fn health() -> &'static str {
+//!     "ok"
+//! }
+//!
+//! let router: Router = Router::new()
+//!     .route("/entries/{id}", delete(delete_entry))
+//!     .route("/preview", post(preview))
+//!     .route("/health", get(health));
+//!
+//! let actions: Vec<_> = router.catalogue().iter().map(|entry| entry.action()).collect();
+//! assert_eq!(actions, [Some("entry.delete"), None]);
+//! let app: axum::Router = router.into();
+//! # }
+//! ```
+//!
+//! A plain `axum::Router` under [`Audit::layer`](crate::Audit::layer) works too; then the
+//! [audit layer](crate::layer) finds unaudited handlers at run time instead.
 
 mod handler;
 mod method;

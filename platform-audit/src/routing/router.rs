@@ -13,11 +13,11 @@ use tower_service::Service;
 use super::{Catalogue, MethodRouter};
 use crate::request::{Handle, MountedCatalogue};
 
-/// axum's router, which knows the action of every state-changing route.
+/// axum's `Router`, with a [catalogue](Self::catalogue) of its state-changing routes.
 ///
-/// It turns into axum's with [`From`]; serve it with
+/// Convert it to axum's with [`From`], or serve it with
 /// [`into_make_service_with_connect_info`](Self::into_make_service_with_connect_info), so that
-/// records hold the client's address.
+/// records contain the client's address.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Router<S = ()>
@@ -32,7 +32,7 @@ impl<S> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    /// No routes yet: every request is answered with 404.
+    /// Creates a router without routes, which responds with 404 to every request.
     pub fn new() -> Self {
         Self {
             inner: axum::Router::new(),
@@ -44,7 +44,7 @@ where
     ///
     /// # Panics
     ///
-    /// When the path is malformed or conflicts with another route.
+    /// Panics if the path is malformed or conflicts with another route.
     pub fn route(mut self, path: &str, methods: MethodRouter<S>) -> Self {
         self.catalogue.add(path, &methods.handlers);
         Self {
@@ -57,7 +57,7 @@ where
     ///
     /// # Panics
     ///
-    /// When the path is malformed or a route conflicts.
+    /// Panics if the path is malformed or a route conflicts.
     pub fn nest(mut self, path: &str, router: Self) -> Self {
         self.catalogue.extend(router.catalogue, path);
         Self {
@@ -70,7 +70,7 @@ where
     ///
     /// # Panics
     ///
-    /// When a route conflicts, or both have a fallback.
+    /// Panics if a route conflicts, or both have a fallback.
     pub fn merge(mut self, router: Self) -> Self {
         self.catalogue.extend(router.catalogue, "");
         Self {
@@ -79,12 +79,13 @@ where
         }
     }
 
-    /// Adds the routes of an axum router, such as a documentation page. The compiler does not
-    /// know whether they change state; the [guard](crate::layer) still does.
+    /// Adds the routes of an axum router, such as a documentation page. They are not checked at
+    /// compile time and not in the catalogue; the [audit layer](crate::layer) checks them at run
+    /// time.
     ///
     /// # Panics
     ///
-    /// When a route conflicts, or both have a fallback.
+    /// Panics if a route conflicts, or both have a fallback.
     pub fn merge_axum(self, router: axum::Router<S>) -> Self {
         Self {
             inner: self.inner.merge(router),
@@ -92,7 +93,7 @@ where
         }
     }
 
-    /// Puts `layer` around the routes added so far, as [`axum::Router::layer`] does.
+    /// Wraps the routes added so far in `layer`, as [`axum::Router::layer`] does.
     pub fn layer<L>(self, layer: L) -> Self
     where
         L: Layer<Route> + Clone + Send + Sync + 'static,
@@ -107,12 +108,12 @@ where
         }
     }
 
-    /// Puts `layer` around the routes added so far, but not around the fallback, as
+    /// Wraps the routes added so far, but not the fallback, in `layer`, as
     /// [`axum::Router::route_layer`] does.
     ///
     /// # Panics
     ///
-    /// When there is no route yet.
+    /// Panics if there are no routes yet.
     pub fn route_layer<L>(self, layer: L) -> Self
     where
         L: Layer<Route> + Clone + Send + Sync + 'static,
@@ -127,8 +128,8 @@ where
         }
     }
 
-    /// Answers requests that match no route. The guard refuses a success from it where the
-    /// method changes state.
+    /// Sets the handler for requests that match no route. The [audit layer](crate::layer) replaces
+    /// its response with an error if it is a success and the method changes state.
     pub fn fallback<H, T>(self, handler: H) -> Self
     where
         H: Handler<T, S>,
@@ -140,7 +141,7 @@ where
         }
     }
 
-    /// Answers requests whose route has no handler for their method.
+    /// Sets the handler for requests whose route has no handler for their method.
     pub fn method_not_allowed_fallback<H, T>(self, handler: H) -> Self
     where
         H: Handler<T, S>,
@@ -152,7 +153,7 @@ where
         }
     }
 
-    /// Gives the handlers their state.
+    /// Provides the state of the handlers.
     pub fn with_state<S2>(self, state: S) -> Router<S2>
     where
         S2: Clone + Send + Sync + 'static,
@@ -163,19 +164,19 @@ where
         }
     }
 
-    /// Every state-changing route, with its action or with the reason why it has none.
+    /// Returns every state-changing route with its action, or with the reason for its exemption.
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue
     }
 }
 
 impl Router {
-    /// For `axum::serve`; records will lack the client's address.
+    /// Converts to a service for `axum::serve`. Records will not contain the client's address.
     pub fn into_make_service(self) -> IntoMakeService<axum::Router> {
         axum::Router::from(self).into_make_service()
     }
 
-    /// For `axum::serve`, with `C` the listener's `SocketAddr`.
+    /// Converts to a service for `axum::serve`; `C` is the listener's `SocketAddr`.
     pub fn into_make_service_with_connect_info<C>(
         self,
     ) -> IntoMakeServiceWithConnectInfo<axum::Router, C> {
@@ -187,24 +188,26 @@ impl<S> From<Router<S>> for axum::Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    /// Adds what tells the guard the action of a route whose handler was never reached.
+    /// Adds a layer that passes the catalogue to the audit layer, which then knows the action of a
+    /// route even if its handler was never called.
     fn from(router: Router<S>) -> Self {
         let catalogue = Arc::new(router.catalogue);
-        router.inner.layer(layer_fn(move |inner| TellCatalogue {
+        router.inner.layer(layer_fn(move |inner| MountCatalogue {
             inner,
             catalogue: Arc::clone(&catalogue),
         }))
     }
 }
 
-/// Tells the guard about the routes, whether it is inside of this or outside.
+/// Passes the catalogue to the audit layer: in the request's extensions if that is further inside,
+/// and directly if it is outside.
 #[derive(Clone, Debug)]
-struct TellCatalogue<S> {
+struct MountCatalogue<S> {
     inner: S,
     catalogue: Arc<Catalogue>,
 }
 
-impl<S: Service<Request>> Service<Request> for TellCatalogue<S> {
+impl<S: Service<Request>> Service<Request> for MountCatalogue<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -214,11 +217,11 @@ impl<S: Service<Request>> Service<Request> for TellCatalogue<S> {
     }
 
     fn call(&mut self, mut request: Request) -> S::Future {
-        let told = MountedCatalogue {
+        let mounted = MountedCatalogue {
             catalogue: Arc::clone(&self.catalogue),
             outside: request.extensions().get::<NestedPath>().cloned(),
         };
-        request.extensions_mut().insert(told);
+        request.extensions_mut().insert(mounted);
         if let Some(Handle(audited)) = request.extensions().get::<Handle>() {
             audited.learn_route(request.extensions());
         }

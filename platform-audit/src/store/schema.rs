@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use super::migrate::{self, Drift};
 use super::postgres::is_undefined;
 use super::{AuditDatabase, Dialect};
-use crate::check::{Explanation, Finding, FindingKind, Found, Report};
+use crate::check::{Explanation, Finding, FindingKind, RawFinding, Report};
 use crate::error::Error;
 
 /// The tables that a service guards or exempts.
@@ -244,11 +244,11 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
                 if !versions.is_empty() {
                     let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
                     let detail = format!("migration {}", versions.join(", "));
-                    found.push(Found::new(kind, self.name, detail));
+                    found.push(RawFinding::new(kind, self.name, detail));
                 }
             }
         } else {
-            found.push(Found::new(FindingKind::RightsMissing, self.name, ""));
+            found.push(RawFinding::new(FindingKind::RightsMissing, self.name, ""));
         }
         match self.dialect {
             Dialect::Postgres => {

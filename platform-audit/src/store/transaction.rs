@@ -117,7 +117,7 @@ impl<DB: AuditDatabase> Store<DB> {
                 },
             ),
         };
-        let written = writing.await.map_err(Error::not_written)?;
+        let written = writing.await.map_err(Error::from_insert)?;
         if written == records.len() as u64 {
             Ok(())
         } else {

@@ -1,13 +1,14 @@
-//! Records stay as they were written.
+//! Records cannot be changed.
 
 use super::*;
 
-async fn refused(service: &Service, statement: &str) -> String {
+/// Asserts that the append-only triggers refuse `statement`, and returns the error message.
+async fn assert_refused(service: &Service, statement: &str) -> String {
     let statement = statement.replace("RECORD", RECORD);
     let done = sqlx::raw_sql(AssertSqlSafe(statement.clone()))
         .execute(&service.pool)
         .await;
-    let error = done.expect_err(&format!("`{statement}` went through"));
+    let error = done.expect_err(&format!("`{statement}` succeeded"));
     let message = error
         .as_database_error()
         .expect("the database refused it")
@@ -25,14 +26,14 @@ async fn a_record_cannot_be_updated_or_deleted() {
     let service = Service::start().await;
     service.send("/entries", &Entry::new(1)).await;
     let before = service.only_record().await;
-    refused(&service, "UPDATE RECORD SET actor_id = 'eve'").await;
-    refused(&service, "UPDATE RECORD SET changes = changes").await;
-    refused(&service, "DELETE FROM RECORD").await;
+    assert_refused(&service, "UPDATE RECORD SET actor_id = 'eve'").await;
+    assert_refused(&service, "UPDATE RECORD SET changes = changes").await;
+    assert_refused(&service, "DELETE FROM RECORD").await;
     assert_eq!(service.only_record().await, before);
 }
 
 #[tokio::test]
-async fn a_closed_set_is_closed_in_the_database_too() {
+async fn the_database_rejects_unknown_outcomes_and_actor_kinds() {
     let service = Service::start().await;
     service.send("/entries", &Entry::new(1)).await;
     for (column, value) in [("outcome", "'maybe'"), ("actor_kind", "'robot'")] {

@@ -1,4 +1,4 @@
-//! Attempts that changed nothing are recorded too, exactly once, whatever stopped them.
+//! Failed attempts, which change nothing, are recorded exactly once, whatever the failure.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,19 +12,19 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::*;
 
-/// Nothing changed, and one record says how it ended.
-async fn attempted(
+/// Asserts that nothing changed and that the only record has this outcome. Returns the record.
+async fn assert_attempt(
     service: &Service,
-    answer: &reqwest::Response,
+    response: &reqwest::Response,
     status: u16,
     outcome: Outcome,
 ) -> AuditRecord {
-    assert_eq!(answer.status(), status);
+    assert_eq!(response.status(), status);
     let record = service.only_record().await;
     assert_eq!(
         record.id,
-        record_id(answer),
-        "the answer names the attempt's record"
+        record_id(response),
+        "the response names the attempt's record"
     );
     assert_eq!(record.outcome, outcome);
     assert_eq!(record.status, Some(status));
@@ -49,8 +49,8 @@ async fn a_failing_handler_is_rolled_back_and_recorded() {
     ] {
         let service = Service::start().await;
         let entry = Entry::new(1);
-        let answer = service.send(&format!("/fail/{status}"), &entry).await;
-        let record = attempted(&service, &answer, status, outcome).await;
+        let response = service.send(&format!("/fail/{status}"), &entry).await;
+        let record = assert_attempt(&service, &response, status, outcome).await;
         assert_eq!(record.action, "entry.fail");
         assert_eq!(record.resource_id, Some(entry.id));
         assert_eq!(record.error_type, Some(status.to_string()));
@@ -58,58 +58,61 @@ async fn a_failing_handler_is_rolled_back_and_recorded() {
 }
 
 #[tokio::test]
-async fn a_panic_is_rolled_back_recorded_and_answered() {
+async fn a_panic_is_rolled_back_and_recorded_and_gets_a_response() {
     let service = Service::start().await;
     let entry = Entry::new(1);
-    let answer = service.send("/panic", &entry).await;
-    let record = attempted(&service, &answer, 500, Outcome::Panicked).await;
+    let response = service.send("/panic", &entry).await;
+    let record = assert_attempt(&service, &response, 500, Outcome::Panicked).await;
     assert_eq!(record.error_type.as_deref(), Some("panic"));
-    assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    let body = answer.text().await.unwrap();
-    assert!(!body.contains("as the test wants"), "{body}");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let body = response.text().await.unwrap();
+    assert!(!body.contains("expected by the test"), "{body}");
 }
 
 #[tokio::test]
-async fn a_body_that_no_handler_ever_saw_is_recorded() {
+async fn a_body_that_an_extractor_rejects_is_recorded() {
     let service = Service::start().await;
-    let answer = service
+    let response = service
         .post("/entries")
         .header("content-type", "application/json")
         .body("{not json")
         .send()
         .await
         .unwrap();
-    let record = attempted(&service, &answer, 400, Outcome::Invalid).await;
+    let record = assert_attempt(&service, &response, 400, Outcome::Invalid).await;
     assert_eq!(record.action, "entry.create");
     assert_eq!(record.actor.id, "ada");
 }
 
 #[tokio::test]
-async fn a_body_over_the_extractors_limit_is_recorded() {
+async fn a_body_over_the_extractors_size_limit_is_recorded() {
     let service = Service::with(|b| b, |router| router.layer(DefaultBodyLimit::max(100))).await;
-    let answer = service
+    let response = service
         .post("/entries")
         .json(&"x".repeat(1000))
         .send()
         .await
         .unwrap();
-    attempted(&service, &answer, 413, Outcome::Invalid).await;
+    assert_attempt(&service, &response, 413, Outcome::Invalid).await;
 }
 
 #[tokio::test]
-async fn a_body_that_a_layer_refuses_before_any_handler_is_recorded() {
+async fn a_body_that_a_layer_rejects_before_the_handler_is_recorded() {
     let service = Service::with(
         |b| b,
         |router| router.layer(RequestBodyLimitLayer::new(100)),
     )
     .await;
-    let answer = service
+    let response = service
         .post("/entries")
         .json(&"x".repeat(1000))
         .send()
         .await
         .unwrap();
-    let record = attempted(&service, &answer, 413, Outcome::Invalid).await;
+    let record = assert_attempt(&service, &response, 413, Outcome::Invalid).await;
     assert_eq!(
         record.action, "entry.create",
         "the typed router knew the action"
@@ -117,20 +120,20 @@ async fn a_body_that_a_layer_refuses_before_any_handler_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_an_authorising_layer_is_recorded_as_denied() {
+async fn a_403_of_an_authorisation_layer_is_recorded_as_denied() {
     async fn refuse(_: Request, _: Next) -> StatusCode {
         StatusCode::FORBIDDEN
     }
     let service = Service::with(|b| b, |router| router.layer(from_fn(refuse))).await;
-    let answer = service.send("/entries", &Entry::new(1)).await;
-    let record = attempted(&service, &answer, 403, Outcome::Denied).await;
+    let response = service.send("/entries", &Entry::new(1)).await;
+    let record = assert_attempt(&service, &response, 403, Outcome::Denied).await;
     assert_eq!(record.action, "entry.create");
     assert_eq!(record.actor.id, "ada", "who was refused");
     assert_eq!(record.route.as_deref(), Some("/entries"));
 }
 
 #[tokio::test]
-async fn the_action_of_a_refused_request_is_known_under_nest_too() {
+async fn a_rejected_request_to_a_nested_route_is_recorded_with_its_action() {
     async fn refuse(_: Request, _: Next) -> StatusCode {
         StatusCode::FORBIDDEN
     }
@@ -139,28 +142,28 @@ async fn the_action_of_a_refused_request_is_known_under_nest_too() {
         |router| Router::new().nest("/v1", router).layer(from_fn(refuse)),
     )
     .await;
-    let answer = service.send("/v1/entries", &Entry::new(1)).await;
-    let record = attempted(&service, &answer, 403, Outcome::Denied).await;
+    let response = service.send("/v1/entries", &Entry::new(1)).await;
+    let record = assert_attempt(&service, &response, 403, Outcome::Denied).await;
     assert_eq!(record.action, "entry.create");
     assert_eq!(record.path.as_deref(), Some("/v1/entries"));
 }
 
 #[tokio::test]
-async fn nobody_known_is_answered_401_and_recorded_as_denied() {
+async fn a_request_without_an_actor_gets_401_and_is_recorded_as_denied() {
     let service = Service::start().await;
     let url = format!("http://{}/entries", service.address);
-    let answer = service
+    let response = service
         .client
         .post(&url)
         .json(&Entry::new(1))
         .send()
         .await
         .unwrap();
-    let record = attempted(&service, &answer, 401, Outcome::Denied).await;
+    let record = assert_attempt(&service, &response, 401, Outcome::Denied).await;
     assert_eq!(record.actor, Actor::anonymous());
-    assert!(answer.headers().contains_key("www-authenticate"));
-    // An empty name is nobody as well.
-    let answer = service
+    assert!(response.headers().contains_key("www-authenticate"));
+    // An actor with an empty name is treated as absent.
+    let response = service
         .client
         .post(&url)
         .header("x-user", "")
@@ -168,73 +171,73 @@ async fn nobody_known_is_answered_401_and_recorded_as_denied() {
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 401);
+    assert_eq!(response.status(), 401);
 }
 
 #[tokio::test]
-async fn where_the_actor_is_optional_nobody_may_act() {
+async fn a_handler_with_an_optional_actor_accepts_anonymous_requests() {
     let service = Service::start().await;
     let url = format!("http://{}/sign-up", service.address);
-    let answer = service
+    let response = service
         .client
         .post(&url)
         .json(&Entry::new(1))
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 201);
+    assert_eq!(response.status(), 201);
     assert_eq!(service.only_record().await.actor, Actor::anonymous());
 }
 
 #[tokio::test]
-async fn a_missing_reason_is_answered_400_and_recorded() {
+async fn a_request_without_a_required_reason_gets_400_and_is_recorded() {
     let service = Service::start().await;
     for reason in [None, Some("  ")] {
         let mut request = service.request(reqwest::Method::DELETE, "/entries/1");
         if let Some(reason) = reason {
             request = request.header("audit-reason", reason);
         }
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 400);
-        let record = service.record_of(&answer).await;
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 400);
+        let record = service.record_of(&response).await;
         assert_eq!(
             (record.action.as_str(), record.outcome),
             ("entry.delete", Outcome::Invalid)
         );
-        assert!(answer.text().await.unwrap().contains("Audit-Reason"));
+        assert!(response.text().await.unwrap().contains("Audit-Reason"));
     }
 }
 
 #[tokio::test]
-async fn a_time_out_before_the_handler_is_recorded() {
+async fn a_timeout_in_an_extractor_is_recorded() {
     let timeout =
         TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_millis(50));
     let service = Service::with(|b| b, move |router| router.layer(timeout)).await;
-    // A body that never ends keeps the extractor waiting.
+    // The extractor waits for a body that never ends.
     let body = reqwest::Body::wrap_stream(futures_util::stream::pending::<
         Result<Vec<u8>, std::io::Error>,
     >());
-    let answer = service
+    let response = service
         .post("/entries")
         .header("content-type", "application/json")
         .body(body)
         .send()
         .await
         .unwrap();
-    let record = attempted(&service, &answer, 408, Outcome::TimedOut).await;
+    let record = assert_attempt(&service, &response, 408, Outcome::TimedOut).await;
     assert_eq!(record.action, "entry.create");
 }
 
 #[tokio::test]
-async fn a_time_out_in_the_handler_rolls_back_and_is_recorded() {
+async fn a_timeout_in_the_handler_is_rolled_back_and_recorded() {
     let timeout =
         TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(2));
     let service = Service::with(|b| b, move |router| router.layer(timeout)).await;
     let entry = Entry::new(1);
-    let answer = service.send("/wait", &entry).await;
-    assert_eq!(answer.status(), 503);
+    let response = service.send("/wait", &entry).await;
+    assert_eq!(response.status(), 503);
     service.wait_for_records(1).await;
-    let record = attempted(&service, &answer, 503, Outcome::TimedOut).await;
+    let record = assert_attempt(&service, &response, 503, Outcome::TimedOut).await;
     assert_eq!(record.error_type.as_deref(), Some("timeout"));
     assert_eq!(record.resource_id, Some(entry.id));
 }
@@ -245,7 +248,7 @@ async fn a_panicking_extractor_is_recorded() {
     impl<S: Sync> axum::extract::FromRequestParts<S> for Panics {
         type Rejection = std::convert::Infallible;
         async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-            panic!("as the test wants");
+            panic!("expected by the test");
         }
     }
     #[audited(action = "entry.guess")]
@@ -254,13 +257,13 @@ async fn a_panicking_extractor_is_recorded() {
         StatusCode::OK
     }
     let service = Service::with(|b| b, |router| router.route("/guess", routing::post(guess))).await;
-    let answer = service.post("/guess").send().await;
+    let response = service.post("/guess").send().await;
     assert!(
-        answer.is_err(),
-        "nothing catches that panic for the client: {answer:?}"
+        response.is_err(),
+        "nothing catches that panic for the client: {response:?}"
     );
     service.wait_for_records(1).await;
-    // Telemetry, outside of the guard, answers for it, and drops the request only then.
+    // The telemetry layer outside the audit layer responds to it, and only then drops the request.
     let telemetry = platform_observability::testing::Capture::start();
     let app = Router::new()
         .route("/guess", routing::post(guess))
@@ -268,8 +271,8 @@ async fn a_panicking_extractor_is_recorded() {
         .layer(telemetry.layer());
     let address = serve(app.into()).await;
     let url = format!("http://{address}/guess");
-    let answer = service.client.post(url).header("x-user", "ada");
-    assert_eq!(answer.send().await.unwrap().status(), 500);
+    let response = service.client.post(url).header("x-user", "ada");
+    assert_eq!(response.send().await.unwrap().status(), 500);
     service.wait_for_records(2).await;
     for record in service.all_records().await {
         assert_eq!(
@@ -281,7 +284,7 @@ async fn a_panicking_extractor_is_recorded() {
 }
 
 #[tokio::test]
-async fn an_error_of_what_is_inside_the_guard_is_no_client_that_hung_up() {
+async fn an_error_of_an_inner_service_is_not_recorded_as_a_disconnected_client() {
     use tower::ServiceExt;
     #[audited(action = "entry.guess")]
     async fn guess(tx: &mut Tx, _body: String) -> StatusCode {
@@ -290,12 +293,12 @@ async fn an_error_of_what_is_inside_the_guard_is_no_client_that_hung_up() {
     }
     let service = Service::start().await;
     let router: axum::Router = Router::new().route("/guess", routing::post(guess)).into();
-    // As of a time-out that is answered outside, while an extractor is at work.
+    // As with a timeout outside the audit layer while an extractor is running.
     let failing = tower::service_fn(move |request: Request| {
-        let mut answer = Box::pin(router.clone().oneshot(request));
+        let mut response = Box::pin(router.clone().oneshot(request));
         async move {
-            assert!(futures_util::poll!(&mut answer).is_pending());
-            Err::<Response, _>(std::io::Error::other("as the test wants"))
+            assert!(futures_util::poll!(&mut response).is_pending());
+            Err::<Response, _>(std::io::Error::other("expected by the test"))
         }
     });
     let guarded = tower::Layer::layer(&service.audit.layer(), failing);
@@ -313,9 +316,9 @@ async fn an_error_of_what_is_inside_the_guard_is_no_client_that_hung_up() {
     );
 }
 
-/// Such as a limit on concurrent requests.
+/// Such as a service with a concurrency limit.
 #[tokio::test]
-async fn the_guard_takes_no_request_before_what_is_inside_is_ready() {
+async fn the_audit_layer_is_ready_only_when_the_inner_service_is_ready() {
     use std::task::{Context, Poll};
 
     #[derive(Clone)]
@@ -340,24 +343,24 @@ async fn the_guard_takes_no_request_before_what_is_inside_is_ready() {
 }
 
 #[tokio::test]
-async fn whoever_is_said_to_be_nobody_is_nobody() {
+async fn an_anonymous_actor_in_the_extensions_is_treated_as_no_actor() {
     let service = Service::with(
         |b| b,
         |router| router.layer(axum::Extension(Actor::anonymous())),
     )
     .await;
     let url = format!("http://{}/entries", service.address);
-    let nobody = service.client.post(&url).json(&Entry::new(1));
-    let answer = nobody.send().await.unwrap();
-    attempted(&service, &answer, 401, Outcome::Denied).await;
+    let anonymous = service.client.post(&url).json(&Entry::new(1));
+    let response = anonymous.send().await.unwrap();
+    assert_attempt(&service, &response, 401, Outcome::Denied).await;
     assert_eq!(service.entries().await, 0);
-    // And hides nobody who is known otherwise.
-    let answer = service.send("/entries", &Entry::new(1)).await;
-    assert_eq!(answer.status(), 201);
-    assert_eq!(service.record_of(&answer).await.actor.id, "ada");
+    // It does not replace the actor from the service's own function.
+    let response = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(response.status(), 201);
+    assert_eq!(service.record_of(&response).await.actor.id, "ada");
 }
 
-/// A handler that a layer keeps from being reached.
+/// A handler that is not called, because a layer responds first.
 #[audited(action = "entry.archive")]
 async fn archive(tx: &mut Tx) -> StatusCode {
     tx.details("reached", true);
@@ -369,7 +372,7 @@ async fn refuse(_: Request, _: Next) -> StatusCode {
 }
 
 #[tokio::test]
-async fn the_action_is_that_of_the_nested_route_also_where_the_guard_is_nested() {
+async fn a_nested_audit_layer_records_the_action_of_a_nested_route() {
     let service = Service::start().await;
     let inner = Router::new()
         .route("/entries", routing::post(archive))
@@ -382,17 +385,17 @@ async fn the_action_is_that_of_the_nested_route_also_where_the_guard_is_nested()
     let address = serve(app).await;
     let url = format!("http://{address}/v1/archive/entries");
     let sent = service.client.post(url).header("x-user", "ada");
-    let answer = sent.send().await.unwrap();
-    let record = attempted(&service, &answer, 403, Outcome::Denied).await;
+    let response = sent.send().await.unwrap();
+    let record = assert_attempt(&service, &response, 403, Outcome::Denied).await;
     assert_eq!(record.action, "entry.archive");
     assert_eq!(record.route.as_deref(), Some("/v1/archive/entries"));
 }
 
-/// As a layer does that tries once more what failed.
+/// As with a layer that retries failed requests.
 #[tokio::test]
-async fn a_handler_that_is_called_again_leaves_a_record_each_time() {
+async fn each_retry_of_a_handler_writes_its_own_record() {
     static TRIES: AtomicUsize = AtomicUsize::new(0);
-    fn tried() -> StatusCode {
+    fn fail_every_other_time() -> StatusCode {
         match TRIES.fetch_add(1, Ordering::SeqCst) % 2 {
             0 => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::OK,
@@ -401,40 +404,40 @@ async fn a_handler_that_is_called_again_leaves_a_record_each_time() {
     #[audited(action = "entry.change")]
     async fn change(tx: &mut Tx) -> StatusCode {
         tx.details("reached", true);
-        tried()
+        fail_every_other_time()
     }
     #[audited(action = "entry.look", read)]
     async fn look() -> StatusCode {
-        tried()
+        fail_every_other_time()
     }
-    async fn again(request: Request, next: Next) -> Response {
+    async fn retry(request: Request, next: Next) -> Response {
         let (parts, _) = request.into_parts();
         let request = || Request::from_parts(parts.clone(), axum::body::Body::empty());
-        let answer = next.clone().run(request()).await;
-        match answer.status() {
+        let response = next.clone().run(request()).await;
+        match response.status() {
             StatusCode::SERVICE_UNAVAILABLE => next.run(request()).await,
-            _ => answer,
+            _ => response,
         }
     }
     for method in [reqwest::Method::POST, reqwest::Method::GET] {
         let service = Service::start().await;
         let entries = Router::new()
             .route("/entries", routing::post(change).get(look))
-            .layer(from_fn(again))
+            .layer(from_fn(retry))
             .layer(service.audit.layer());
         let url = format!("http://{}/entries", serve(entries.into()).await);
         let sent = service.client.request(method, url).header("x-user", "ada");
-        let answer = sent.send().await.unwrap();
-        assert_eq!(answer.status(), 200);
+        let response = sent.send().await.unwrap();
+        assert_eq!(response.status(), 200);
         let records = service.all_records().await;
         let outcomes: Vec<_> = records.iter().map(|it| it.outcome).collect();
         assert_eq!(outcomes, [Outcome::Failed, Outcome::Success]);
-        assert_eq!(records[1].id, record_id(&answer));
+        assert_eq!(records[1].id, record_id(&response));
     }
 }
 
 #[tokio::test]
-async fn a_route_is_known_wherever_its_router_is_mounted() {
+async fn the_recorded_route_is_complete_wherever_its_router_is_mounted() {
     let refusing = |path: &str| {
         let router = Router::new().route(path, routing::post(archive));
         router.layer(from_fn(refuse))
@@ -468,27 +471,27 @@ async fn a_route_is_known_wherever_its_router_is_mounted() {
         let address = serve(router.layer(service.audit.layer())).await;
         let url = format!("http://{address}{path}");
         let sent = service.client.post(url).header("x-user", "ada");
-        let answer = sent.send().await.unwrap();
-        let record = attempted(&service, &answer, 403, Outcome::Denied).await;
+        let response = sent.send().await.unwrap();
+        let record = assert_attempt(&service, &response, 403, Outcome::Denied).await;
         assert_eq!(record.action, "entry.archive");
         assert_eq!(record.route.as_deref(), Some(path));
     }
 }
 
 #[tokio::test]
-async fn an_extractor_that_leads_to_where_one_signs_in_has_refused() {
-    struct SignedIn;
+async fn a_redirect_to_log_in_by_an_extractor_is_recorded_as_denied() {
+    struct LoggedIn;
 
-    impl<S: Sync> FromRequestParts<S> for SignedIn {
+    impl<S: Sync> FromRequestParts<S> for LoggedIn {
         type Rejection = Redirect;
 
         async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Redirect> {
-            Err(Redirect::to("/sign-in"))
+            Err(Redirect::to("/log-in"))
         }
     }
 
     #[audited(action = "entry.archive")]
-    async fn archive(tx: &mut Tx, _signed_in: SignedIn) -> StatusCode {
+    async fn archive(tx: &mut Tx, _logged_in: LoggedIn) -> StatusCode {
         tx.details("reached", true);
         StatusCode::OK
     }
@@ -499,14 +502,14 @@ async fn an_extractor_that_leads_to_where_one_signs_in_has_refused() {
     let url = format!("http://{}/entries", serve(entries.into()).await);
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
     let sent = client.build().unwrap().post(url).header("x-user", "ada");
-    let answer = sent.send().await.unwrap();
-    assert_eq!(answer.headers()["location"], "/sign-in");
-    attempted(&service, &answer, 303, Outcome::Denied).await;
+    let response = sent.send().await.unwrap();
+    assert_eq!(response.headers()["location"], "/log-in");
+    assert_attempt(&service, &response, 303, Outcome::Denied).await;
     assert_eq!(service.audit.status().violations, 0);
 }
 
 #[tokio::test]
-async fn a_request_that_could_not_begin_is_answered_before_its_attempt_is_recorded() {
+async fn the_response_to_a_failed_begin_does_not_wait_for_the_record_of_the_attempt() {
     let service = Service::on_pool(
         |options| options.acquire_timeout(std::time::Duration::from_secs(3)),
         |builder| builder.max_connections(1),
@@ -516,11 +519,11 @@ async fn a_request_that_could_not_begin_is_answered_before_its_attempt_is_record
     let holding = service.send("/wait", &entry);
     let refused = async {
         service.gates.inside.notified().await;
-        let answer = service.send("/entries", &Entry::new(2)).await;
-        assert_eq!(answer.status(), 503);
-        // The attempt still waits for the connection, which is free only now.
+        let response = service.send("/entries", &Entry::new(2)).await;
+        assert_eq!(response.status(), 503);
+        // Recording the attempt still waits for the connection, which is released only now.
         service.gates.go_on.notify_one();
-        answer
+        response
     };
     let (held, refused) = futures_util::future::join(holding, refused).await;
     assert_eq!(held.status(), 201);
@@ -531,7 +534,7 @@ async fn a_request_that_could_not_begin_is_answered_before_its_attempt_is_record
 }
 
 #[tokio::test]
-async fn what_is_not_there_leaves_no_record() {
+async fn an_unknown_route_or_method_writes_no_record() {
     let service = Service::start().await;
     assert_eq!(service.post("/nowhere").send().await.unwrap().status(), 404);
     assert_eq!(
@@ -547,47 +550,47 @@ async fn what_is_not_there_leaves_no_record() {
     assert_eq!(service.audit.status().violations, 0);
 }
 
-/// As some layers do, so that nobody learns what there is.
+/// As some layers respond in order not to reveal what exists.
 #[tokio::test]
-async fn what_a_layer_hides_leaves_no_record_either() {
+async fn a_404_or_405_of_a_layer_writes_no_record() {
     for hidden in [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED] {
         let hide = from_fn(move |_: Request, _: Next| async move { hidden });
         let service = Service::with(|b| b, |router| router.layer(hide)).await;
-        let answer = service.send("/entries", &Entry::new(1)).await;
-        assert_eq!(answer.status(), hidden);
-        assert_eq!(answer.headers().get("audit-record-id"), None);
+        let response = service.send("/entries", &Entry::new(1)).await;
+        assert_eq!(response.status(), hidden);
+        assert_eq!(response.headers().get("audit-record-id"), None);
         assert_eq!(service.records().await, 0);
         assert_eq!(service.audit.status().violations, 0);
     }
 }
 
 #[tokio::test]
-async fn losing_the_record_of_an_attempt_changes_no_response_and_is_loud() {
+async fn a_lost_attempt_record_is_logged_and_does_not_change_the_response() {
     let service = Service::start().await;
     let events = platform_harness::events::capture();
     service.break_records().await;
-    let answer = service.send("/fail/409", &Entry::new(1)).await;
-    assert_eq!(answer.status(), 409);
+    let response = service.send("/fail/409", &Entry::new(1)).await;
+    assert_eq!(response.status(), 409);
     assert_eq!(service.audit.status().lost_attempts, 1);
     let events = events.text();
-    let id = record_id(&answer).to_string();
-    let loud = events
+    let id = record_id(&response).to_string();
+    let event = events
         .lines()
         .find(|line| line.contains("ERROR") && line.contains(&id));
-    let loud = loud.unwrap_or_else(|| panic!("no ERROR event holds the record: {events}"));
+    let event = event.unwrap_or_else(|| panic!("no ERROR event contains the record: {events}"));
     assert!(
-        loud.contains("entry.fail") && loud.contains("all that is left"),
-        "{loud}"
+        event.contains("entry.fail") && event.contains("only copy"),
+        "{event}"
     );
     assert!(!events.contains("INSERT INTO"), "SQL in the log: {events}");
     assert!(!events.contains(IBAN), "personal data in the log: {events}");
 }
 
-/// Which of several reasons was meant, a record could not say.
+/// A record can contain only one reason, and it would be unclear which one.
 #[tokio::test]
-async fn a_second_reason_is_refused_and_not_dropped() {
+async fn a_second_reason_header_is_rejected() {
     let service = Service::start().await;
-    let answer = service
+    let response = service
         .post("/entries")
         .header("audit-reason", "ticket 1")
         .header("audit-reason", "ticket 2")
@@ -595,19 +598,22 @@ async fn a_second_reason_is_refused_and_not_dropped() {
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 400);
-    assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    let record = service.record_of(&answer).await;
+    assert_eq!(response.status(), 400);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let record = service.record_of(&response).await;
     assert_eq!((record.outcome, record.reason), (Outcome::Invalid, None));
-    let body = answer.text().await.unwrap();
+    let body = response.text().await.unwrap();
     assert!(body.contains("several headers Audit-Reason"), "{body}");
     assert_eq!(service.entries().await, 0);
 }
 
 #[tokio::test]
-async fn a_record_says_which_headers_it_holds_the_first_of() {
+async fn repeated_headers_are_listed_in_cut() {
     let service = Service::start().await;
-    let answer = service
+    let response = service
         .post("/entries")
         .header("x-request-id", "first")
         .header("x-request-id", "second")
@@ -616,7 +622,7 @@ async fn a_record_says_which_headers_it_holds_the_first_of() {
         .send()
         .await
         .unwrap();
-    let record = service.record_of(&answer).await;
+    let record = service.record_of(&response).await;
     assert_eq!(record.request_id.as_deref(), Some("first"));
     assert_eq!(record.cut, ["request_id"]);
 }

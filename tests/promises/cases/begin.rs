@@ -103,7 +103,7 @@ async fn a_transaction_that_could_not_begin_is_not_committed_later() {
     }
     let database = database().await;
     let url = database.url().to_owned();
-    let service = Service::made(
+    let service = Service::build(
         database,
         &url,
         |options| options.acquire_timeout(Duration::from_secs(1)),

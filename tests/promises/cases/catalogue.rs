@@ -1,4 +1,4 @@
-//! The router knows every state-changing route with its action or its exemption.
+//! The router's catalogue contains every state-changing route with its action or exemption.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ fn the_catalogue_lists_every_state_changing_route() {
 }
 
 #[test]
-fn any_and_on_are_listed_by_what_they_answer() {
+fn any_and_on_are_listed_by_the_methods_that_they_accept() {
     use axum::routing::MethodFilter;
     let router: Router<Shared> = Router::new().route("/", routing::any(touch)).route(
         "/both",

@@ -1,4 +1,4 @@
-//! Every committed change has its record, and the record says what it promises to say.
+//! Every committed change has its record, with the documented content.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use super::*;
 async fn a_committed_change_has_its_record() {
     let service = Service::start().await;
     let entry = Entry::new(10);
-    let answer = service
+    let response = service
         .post("/entries?secret=query")
         .header("x-request-id", "req-1")
         .header("user-agent", "tests/1")
@@ -17,8 +17,8 @@ async fn a_committed_change_has_its_record() {
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 201);
-    let record = service.record_of(&answer).await;
+    assert_eq!(response.status(), 201);
+    let record = service.record_of(&response).await;
     assert_eq!(record, service.only_record().await);
     assert_eq!(service.entries().await, 1);
     assert_eq!(record.service, "ledger");
@@ -51,19 +51,19 @@ async fn a_committed_change_has_its_record() {
 }
 
 #[tokio::test]
-async fn changes_are_the_fields_that_differ() {
+async fn only_fields_that_differ_are_recorded_as_changes() {
     let service = Service::start().await;
     let mut entry = Entry::new(10);
     service.send("/entries", &entry).await;
     let path = format!("/entries/{}", entry.id);
     entry.amount = 11;
-    let answer = service
+    let response = service
         .request(reqwest::Method::PUT, &path)
         .json(&entry)
         .send()
         .await
         .unwrap();
-    let record = service.record_of(&answer).await;
+    let record = service.record_of(&response).await;
     assert_eq!(
         serde_json::to_value(&record.changes).unwrap(),
         json!({"amount": {"before": 10, "after": 11}})
@@ -73,7 +73,7 @@ async fn changes_are_the_fields_that_differ() {
 }
 
 #[tokio::test]
-async fn a_redacted_field_appears_in_no_record_in_no_direction() {
+async fn a_redacted_value_appears_in_no_record() {
     let service = Service::start().await;
     let mut entry = Entry::new(10);
     let created = service.send("/entries", &entry).await;
@@ -93,8 +93,8 @@ async fn a_redacted_field_appears_in_no_record_in_no_direction() {
         .unwrap();
     service.send("/fail/422", &entry).await;
     service.send("/panic", &entry).await;
-    let change = async |answer| {
-        serde_json::to_value(&service.record_of(answer).await.changes["iban"]).unwrap()
+    let change = async |response| {
+        serde_json::to_value(&service.record_of(response).await.changes["iban"]).unwrap()
     };
     assert_eq!(change(&created).await, json!({"after": "[redacted]"}));
     assert_eq!(
@@ -112,14 +112,14 @@ async fn a_redacted_field_appears_in_no_record_in_no_direction() {
 async fn several_records_share_one_transaction() {
     let service = Service::start().await;
     let entries: Vec<_> = (0..25).map(Entry::new).collect();
-    let answer = service.post("/import").json(&entries).send().await.unwrap();
-    assert_eq!(answer.status(), 201);
+    let response = service.post("/import").json(&entries).send().await.unwrap();
+    assert_eq!(response.status(), 201);
     let records = service.all_records().await;
     assert_eq!(records.len(), 25);
     assert_eq!(
         records[0].id,
-        record_id(&answer),
-        "the answer names the first"
+        record_id(&response),
+        "the response names the first"
     );
     assert!(records.iter().all(|record| record.xid == records[0].xid));
     assert!(records.iter().all(|record| record.details["count"] == 25));
@@ -133,9 +133,9 @@ async fn several_records_share_one_transaction() {
     assert_eq!(recorded, made);
 }
 
-/// Alone, with others, and with more than one message takes.
+/// One record alone, several, and more than fit into one message.
 #[tokio::test]
-async fn what_records_say_is_kept_letter_by_letter() {
+async fn records_preserve_texts_exactly() {
     const TEXTS: [&str; 12] = [
         "plain",
         "",
@@ -150,12 +150,12 @@ async fn what_records_say_is_kept_letter_by_letter() {
         " spaces ",
         "$1 %s {} \u{202e}",
     ];
-    // What the text of a row is made of, each by itself.
-    const SIGNS: [&str; 11] = [
+    // The characters with a meaning in the text format of a row.
+    const SPECIAL: [&str; 11] = [
         ",", "(", ")", "\"", "\\", " ", "\t", "\n", "\u{b}", "{", "}",
     ];
     let service = Service::start().await;
-    let alone = SIGNS.chunks(1).chain(TEXTS.chunks(1));
+    let alone = SPECIAL.chunks(1).chain(TEXTS.chunks(1));
     for texts in alone.chain([&TEXTS[1..3], &TEXTS, &[TEXTS; 40].concat()]) {
         let id = service
             .audit
@@ -165,8 +165,8 @@ async fn what_records_say_is_kept_letter_by_letter() {
                 async |tx: &mut Tx| {
                     tx.reason("a \"good\" one, \\ really");
                     for text in texts {
-                        let draft = tx.record(format!("type {text}"), text);
-                        draft.detail("text", text).detail(*text, "the name");
+                        let record = tx.record(format!("type {text}"), text);
+                        record.detail("text", text).detail(*text, "the name");
                     }
                     Ok::<_, Failure>(tx.record_id())
                 },
@@ -189,10 +189,10 @@ async fn what_records_say_is_kept_letter_by_letter() {
 }
 
 #[tokio::test]
-async fn without_a_call_the_action_itself_is_recorded() {
+async fn a_handler_that_names_no_resource_is_recorded() {
     let service = Service::start().await;
-    let answer = service.post("/touch").send().await.unwrap();
-    assert_eq!(answer.status(), 204);
+    let response = service.post("/touch").send().await.unwrap();
+    assert_eq!(response.status(), 204);
     let record = service.only_record().await;
     assert_eq!(
         (record.action.as_str(), record.outcome),
@@ -202,17 +202,17 @@ async fn without_a_call_the_action_itself_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_sensitive_read_is_recorded_before_its_answer_leaves() {
+async fn a_sensitive_read_is_recorded_before_the_response_is_sent() {
     let service = Service::start().await;
     let entry = Entry::new(3);
     service.send("/entries", &entry).await;
-    let answer = service
+    let response = service
         .request(reqwest::Method::GET, &format!("/entries/{}", entry.id))
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 200);
-    let record = service.record_of(&answer).await;
+    assert_eq!(response.status(), 200);
+    let record = service.record_of(&response).await;
     assert_eq!(
         (record.action.as_str(), record.outcome),
         ("entry.read", Outcome::Success)
@@ -229,9 +229,9 @@ async fn a_sensitive_read_is_recorded_before_its_answer_leaves() {
 }
 
 #[tokio::test]
-async fn long_and_odd_input_is_cut_and_marked_not_refused() {
+async fn truncation_of_long_input_is_marked_and_the_request_succeeds() {
     let service = Service::start().await;
-    let answer = service
+    let response = service
         .post("/entries")
         .header("user-agent", "u".repeat(2_000))
         .header("audit-reason", "é".repeat(1_000))
@@ -244,8 +244,8 @@ async fn long_and_odd_input_is_cut_and_marked_not_refused() {
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 201);
-    let record = service.record_of(&answer).await;
+    assert_eq!(response.status(), 201);
+    let record = service.record_of(&response).await;
     assert_eq!(record.user_agent.unwrap().len(), 512);
     assert_eq!(record.reason.unwrap().len(), 1024);
     assert_eq!(record.request_id.unwrap().len(), 128);
@@ -257,7 +257,7 @@ async fn long_and_odd_input_is_cut_and_marked_not_refused() {
 }
 
 #[tokio::test]
-async fn what_the_database_cannot_store_never_costs_the_record() {
+async fn values_that_the_database_cannot_store_do_not_prevent_the_record() {
     let service = Service::start().await;
     let recorded = service
         .audit
@@ -286,7 +286,7 @@ async fn what_the_database_cannot_store_never_costs_the_record() {
 }
 
 #[tokio::test]
-async fn work_without_a_request_is_audited_too() {
+async fn a_transaction_without_a_request_is_audited() {
     let service = Service::start().await;
     let entry = Entry::new(5);
     service
@@ -335,7 +335,7 @@ async fn work_without_a_request_is_audited_too() {
     assert_eq!(
         service.entries().await,
         1,
-        "the failed work was rolled back"
+        "the failed transaction was rolled back"
     );
     assert_eq!(service.all_records().await[2].outcome, Outcome::Failed);
 
@@ -351,17 +351,17 @@ async fn work_without_a_request_is_audited_too() {
 #[tokio::test]
 async fn a_handler_is_a_plain_function_that_a_test_can_call() {
     let service = Service::start().await;
-    let answer = create(service.audit.call(Actor::user("eve")), Json(Entry::new(1)))
+    let response = create(service.audit.call(Actor::user("eve")), Json(Entry::new(1)))
         .await
         .into_response();
-    assert_eq!(answer.status(), StatusCode::CREATED);
+    assert_eq!(response.status(), StatusCode::CREATED);
     let record = service.only_record().await;
     assert_eq!(record.actor, Actor::user("eve"));
     assert_eq!(record.method, None);
 }
 
 #[tokio::test]
-async fn savepoints_of_the_work_stay_inside_the_transaction() {
+async fn a_rolled_back_savepoint_does_not_end_the_transaction() {
     let service = Service::start().await;
     service
         .audit
@@ -383,7 +383,7 @@ async fn savepoints_of_the_work_stay_inside_the_transaction() {
 }
 
 #[tokio::test]
-async fn behind_proxies_the_clients_address_is_the_one_that_they_tell() {
+async fn the_client_address_behind_trusted_proxies_comes_from_their_headers() {
     use platform_observability::http::{ForwardedBy, TrustedProxies};
     for (network, expected) in [("127.0.0.0/8", "203.0.113.9"), ("10.0.0.0/8", "127.0.0.1")] {
         let proxies = TrustedProxies::new([network.parse().unwrap()], ForwardedBy::XForwarded);
@@ -394,8 +394,8 @@ async fn behind_proxies_the_clients_address_is_the_one_that_they_tell() {
         .await;
         let sent = service.post("/entries").json(&Entry::new(1));
         let sent = sent.header("x-forwarded-for", "1.1.1.1, 203.0.113.9");
-        let answer = sent.send().await.unwrap();
-        let record = service.record_of(&answer).await;
+        let response = sent.send().await.unwrap();
+        let record = service.record_of(&response).await;
         assert_eq!(record.client_address.as_deref(), Some(expected));
     }
 }

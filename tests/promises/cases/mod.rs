@@ -1,13 +1,14 @@
-//! One body for both stores: `Db`, `RECORD` and `database()` come from the module around.
+//! The tests that run on both databases. `Db`, `RECORD` and `database()` come from the parent
+//! module.
 
 mod append_only;
 mod attempts;
 mod begin;
-mod cancel;
+mod cancellation;
 mod catalogue;
-mod closed;
 mod commit;
-mod flood;
+mod fail_closed;
+mod rate_limit;
 mod soak;
 
 use std::net::SocketAddr;
@@ -53,10 +54,10 @@ impl Entry {
     }
 }
 
-/// A secret that no record may hold.
+/// A redacted value that no record may contain.
 pub(super) const IBAN: &str = "DE02120300000000202051";
 
-/// Inserts `entry` with the id of the record that must come with it.
+/// Inserts `entry` with the id of its record.
 pub(super) async fn insert(tx: &mut Tx, entry: &Entry) -> Result<(), Failure> {
     let record_id = tx.record_id().to_string();
     sqlx::query("INSERT INTO entry (id, amount, iban, record_id) VALUES ($1, $2, $3, $4)")
@@ -113,7 +114,7 @@ pub(super) async fn remove(tx: &mut Tx, Path(id): Path<String>) -> Result<Status
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Several records of one change.
+/// Writes several records in one transaction.
 #[audited(action = "entry.import")]
 pub(super) async fn import(
     tx: &mut Tx,
@@ -135,7 +136,7 @@ async fn touch(tx: &mut Tx) -> Result<StatusCode, Failure> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Inserts, and then does not succeed, in the way asked for.
+/// Inserts, and then responds with the requested status.
 #[audited(action = "entry.fail", resource = "entry", resource_id = entry.id)]
 async fn fail(
     tx: &mut Tx,
@@ -151,10 +152,10 @@ async fn fail(
 async fn panic(tx: &mut Tx, Json(entry): Json<Entry>) -> Result<StatusCode, Failure> {
     insert(tx, &entry).await?;
     tx.created(&entry);
-    panic!("as the test wants");
+    panic!("expected by the test");
 }
 
-/// Inserts, says so, and waits for the test.
+/// Inserts, notifies the test, and waits for it.
 #[audited(action = "entry.wait")]
 async fn wait(
     tx: &mut Tx,
@@ -172,12 +173,12 @@ async fn wait(
 pub(super) struct Gates {
     pub(super) inside: Notify,
     pub(super) go_on: Notify,
-    /// The server has noticed that a client hung up.
+    /// The server has noticed that a client disconnected.
     pub(super) gone: Notify,
 }
 
-/// Outermost: tells when the server drops a request that it has not answered.
-async fn tell_when_gone(
+/// The outermost layer: notifies when the server drops a request without a response.
+async fn notify_when_dropped(
     State(gates): State<Arc<Gates>>,
     request: axum::extract::Request,
     next: axum::middleware::Next,
@@ -209,7 +210,7 @@ async fn read(
     Ok(Json(Entry { id, amount, iban }))
 }
 
-/// Whoever signs up is not known yet.
+/// The client is not authenticated yet.
 #[audited(action = "user.sign_up", actor = "optional")]
 async fn sign_up(tx: &mut Tx, Json(entry): Json<Entry>) -> Result<StatusCode, Failure> {
     insert(tx, &entry).await?;
@@ -222,7 +223,7 @@ async fn preview(Json(entry): Json<Entry>) -> Json<i64> {
     Json(entry.amount * 2)
 }
 
-/// A state change that forgot its record.
+/// A state change without `#[audited]`.
 pub(super) async fn forgotten(
     State(service): State<Shared>,
     Json(entry): Json<Entry>,
@@ -269,6 +270,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/preview", routing::post(preview))
 }
 
+/// Derives the actor from the header `x-user`.
 fn who(request: &Parts) -> Option<Actor> {
     let name = request.headers.get("x-user")?.to_str().ok()?;
     Some(Actor::user(name).with_tenant("clinic-7"))
@@ -283,7 +285,7 @@ pub(super) async fn serve(app: axum::Router) -> SocketAddr {
     address
 }
 
-/// A real server on a real database of its own.
+/// A running server with its own database.
 pub(super) struct Service {
     pub(super) address: SocketAddr,
     pub(super) audit: Audit<Db>,
@@ -299,7 +301,7 @@ impl Service {
         Self::with(|builder| builder, |router| router).await
     }
 
-    /// Starts it with a changed setting, and with layers or routes of the test's inside the guard.
+    /// Starts with changed settings, and with layers or routes inside the audit layer.
     pub(super) async fn with(
         set: impl FnOnce(AuditBuilder<Db>) -> AuditBuilder<Db>,
         inside: impl FnOnce(Router<Shared>) -> Router<Shared>,
@@ -309,27 +311,27 @@ impl Service {
         Self::on(database, &url, set, inside).await
     }
 
-    /// Starts it on `database`, reached at `url`, which may be a proxy's.
+    /// Starts on `database` through `url`, which may be a proxy's.
     pub(super) async fn on(
         database: TestDatabase,
         url: &str,
         set: impl FnOnce(AuditBuilder<Db>) -> AuditBuilder<Db>,
         inside: impl FnOnce(Router<Shared>) -> Router<Shared>,
     ) -> Self {
-        Self::made(database, url, |options| options, set, inside).await
+        Self::build(database, url, |options| options, set, inside).await
     }
 
-    /// Starts it with changed settings, of its pool too.
+    /// Starts with changed settings, including those of the pool.
     pub(super) async fn on_pool(
         options: impl FnOnce(PoolOptions<Db>) -> PoolOptions<Db>,
         set: impl FnOnce(AuditBuilder<Db>) -> AuditBuilder<Db>,
     ) -> Self {
         let database = database().await;
         let url = database.url().to_owned();
-        Self::made(database, &url, options, set, |router| router).await
+        Self::build(database, &url, options, set, |router| router).await
     }
 
-    pub(super) async fn made(
+    pub(super) async fn build(
         database: TestDatabase,
         url: &str,
         options: impl FnOnce(PoolOptions<Db>) -> PoolOptions<Db>,
@@ -359,7 +361,7 @@ impl Service {
             .layer(audit.layer())
             .layer(axum::middleware::from_fn_with_state(
                 Arc::clone(&gates),
-                tell_when_gone,
+                notify_when_dropped,
             ))
             .with_state(Shared { pool: pool.clone() });
         let address = serve(app.into()).await;
@@ -383,13 +385,13 @@ impl Service {
             .header("x-user", "ada")
     }
 
-    /// Posts `entry` and answers with the response.
+    /// Posts `entry` and returns the response.
     pub(super) async fn send(&self, path: &str, entry: &Entry) -> reqwest::Response {
         self.post(path)
             .json(entry)
             .send()
             .await
-            .expect("the service answers")
+            .expect("the service responds")
     }
 
     pub(super) async fn entries(&self) -> i64 {
@@ -407,14 +409,14 @@ impl Service {
             .unwrap()
     }
 
-    /// The one record there is.
+    /// Returns the only record.
     pub(super) async fn only_record(&self) -> AuditRecord {
         let records = self.all_records().await;
         assert_eq!(records.len(), 1, "{records:#?}");
         records.into_iter().next().unwrap()
     }
 
-    /// Every record, in the order of their ids.
+    /// Returns all records, ordered by id.
     pub(super) async fn all_records(&self) -> Vec<AuditRecord> {
         let ids: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(format!(
             "SELECT CAST(id AS TEXT) FROM {RECORD} ORDER BY id"
@@ -435,9 +437,9 @@ impl Service {
         records
     }
 
-    /// The record that an answer names.
-    pub(super) async fn record_of(&self, answer: &reqwest::Response) -> AuditRecord {
-        let id = record_id(answer);
+    /// Returns the record that a response names.
+    pub(super) async fn record_of(&self, response: &reqwest::Response) -> AuditRecord {
+        let id = record_id(response);
         self.audit
             .record(id)
             .await
@@ -445,21 +447,21 @@ impl Service {
             .unwrap_or_else(|| panic!("record {id} is not there"))
     }
 
-    /// Waits until as many records are there.
+    /// Waits until there are `count` records.
     pub(super) async fn wait_for_records(&self, count: i64) {
         wait_until(|| async { self.records().await == count }).await;
     }
 }
 
-pub(super) fn record_id(answer: &reqwest::Response) -> Uuid {
-    let id = answer
+pub(super) fn record_id(response: &reqwest::Response) -> Uuid {
+    let id = response
         .headers()
         .get("audit-record-id")
-        .expect("the answer names its record");
+        .expect("the response names its record");
     id.to_str().unwrap().parse().unwrap()
 }
 
-/// Waits for a condition; the bound only keeps a broken test from hanging.
+/// Waits up to 30 seconds for a condition.
 pub(super) async fn wait_until<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
     for _ in 0..3000 {
         if condition().await {
@@ -467,5 +469,5 @@ pub(super) async fn wait_until<F: Future<Output = bool>>(mut condition: impl FnM
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("waited 30 seconds in vain");
+    panic!("timed out after 30 seconds");
 }

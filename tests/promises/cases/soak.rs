@@ -1,4 +1,4 @@
-//! Many requests at once, with clients, handlers and time-outs that misbehave at random.
+//! Many concurrent requests, with random disconnects, failures, panics and timeouts.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use super::super::{HANGING, JOINED, REQUESTS};
 use super::*;
 
 const CONCURRENCY: usize = 64;
-const TIME_OUT: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,11 +25,11 @@ enum Mode {
     Succeed,
     Fail,
     Panic,
-    /// Never ends by itself.
+    /// Never returns.
     Hang,
 }
 
-/// The ids of the entries whose handler was reached.
+/// The ids of the entries whose handler was called.
 type Reached = Arc<Mutex<Vec<String>>>;
 
 #[audited(action = "entry.soak", resource = "entry", resource_id = job.entry.id)]
@@ -52,11 +52,11 @@ async fn soak(
     }
 }
 
-const ON_PURPOSE: &str = "as the soak wants";
+const ON_PURPOSE: &str = "expected by the soak test";
 
-/// Thousands of backtraces would hide what matters.
-fn keep_quiet_on_purpose() {
-    let loud = std::panic::take_hook();
+/// Thousands of expected backtraces would hide others.
+fn silence_expected_panics() {
+    let default_hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if panic
             .payload()
@@ -67,17 +67,17 @@ fn keep_quiet_on_purpose() {
                 .downcast_ref::<&str>()
                 .is_none_or(|text| *text != ON_PURPOSE)
         {
-            loud(panic);
+            default_hook(panic);
         }
     }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changes_and_success_records_are_one_to_one_under_fire() {
-    keep_quiet_on_purpose();
+async fn changes_and_success_records_are_one_to_one_under_load_with_cancellation() {
+    silence_expected_panics();
     let seed =
         std::env::var("SOAK_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("SOAK_SEED={seed} repeats this mix");
+    println!("SOAK_SEED={seed} repeats these requests");
     let mut random = fastrand::Rng::with_seed(seed);
     let reached = Reached::default();
     let service = Service::with(
@@ -93,7 +93,7 @@ async fn changes_and_success_records_are_one_to_one_under_fire() {
                 .layer(Extension(Arc::clone(&reached)))
                 .layer(TimeoutLayer::with_status_code(
                     StatusCode::GATEWAY_TIMEOUT,
-                    TIME_OUT,
+                    TIMEOUT,
                 ))
         },
     )
@@ -107,28 +107,28 @@ async fn changes_and_success_records_are_one_to_one_under_fire() {
                 150..350 => Mode::Fail,
                 _ => Mode::Succeed,
             };
-            // One client in ten hangs up, at a random point.
-            let hangs_up =
+            // One client in ten disconnects at a random time.
+            let disconnects_after =
                 (random.u8(0..10) == 0).then(|| Duration::from_micros(random.u64(0..30_000)));
             (
                 Job {
                     entry: Entry::new(n),
                     mode,
                 },
-                hangs_up,
+                disconnects_after,
             )
         })
         .collect();
-    let answers: Vec<(Job, Option<u16>)> = futures_util::stream::iter(jobs)
-        .map(|(job, hangs_up)| {
+    let responses: Vec<(Job, Option<u16>)> = futures_util::stream::iter(jobs)
+        .map(|(job, disconnects_after)| {
             let sent = service.post("/soak").json(&job).send();
             async move {
-                let answer = match hangs_up {
+                let response = match disconnects_after {
                     Some(after) => tokio::time::timeout(after, sent).await.ok(),
                     None => Some(sent.await),
                 };
-                let status =
-                    answer.map(|answer| answer.expect("the service answers").status().as_u16());
+                let status = response
+                    .map(|response| response.expect("the service responds").status().as_u16());
                 (job, status)
             }
         })
@@ -136,7 +136,7 @@ async fn changes_and_success_records_are_one_to_one_under_fire() {
         .collect()
         .await;
 
-    // Whoever was reached leaves a record, be it after its client has gone.
+    // Every called handler writes a record, even after its client has disconnected.
     let mut recorded: BTreeMap<String, i64> = BTreeMap::new();
     for _ in 0..1000 {
         let ids = format!("SELECT resource_id FROM {RECORD} WHERE resource_id IS NOT NULL");
@@ -166,10 +166,10 @@ async fn changes_and_success_records_are_one_to_one_under_fire() {
     let twice = recorded.values().filter(|count| **count > 1).count();
 
     let mut statuses = BTreeMap::new();
-    for (_, status) in &answers {
+    for (_, status) in &responses {
         *statuses.entry(*status).or_insert(0) += 1;
     }
-    // Whoever hung up may still begin; and all in one statement, as of one moment.
+    // Handlers of disconnected clients may still be running. One statement reads one snapshot.
     service.audit.shutdown().await;
     let (entries, successes, joined): (i64, i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
         "SELECT (SELECT count(*) FROM entry),
@@ -181,8 +181,8 @@ async fn changes_and_success_records_are_one_to_one_under_fire() {
     .unwrap();
     println!("{:?}", service.audit.status());
     println!(
-        "{} requests: answers {statuses:?}; {entries} changes, {successes} success records, {joined} joined; {} reached a handler, {unrecorded} of them unrecorded, {twice} recorded twice",
-        answers.len(),
+        "{} requests: responses {statuses:?}; {entries} changes, {successes} success records, {joined} joined; {} reached a handler, {unrecorded} of them unrecorded, {twice} recorded twice",
+        responses.len(),
         reached.len()
     );
     assert_eq!(entries, successes, "changes and success records");
@@ -190,18 +190,18 @@ async fn changes_and_success_records_are_one_to_one_under_fire() {
         entries, joined,
         "changes joined to their records by resource id and transaction"
     );
-    assert_eq!(unrecorded, 0, "reached a handler and left no record");
-    assert_eq!(twice, 0, "left more than one record");
+    assert_eq!(unrecorded, 0, "called handlers without a record");
+    assert_eq!(twice, 0, "handlers with more than one record");
     assert_eq!(service.audit.status().lost_attempts, 0);
     assert_eq!(service.audit.status().violations, 0);
-    // Every kind of misfortune did happen, and a 201 always meant a change.
+    // Every kind of failure occurred, and every 201 has its change.
     for status in [Some(201), Some(422), Some(500), Some(504), None] {
         assert!(
             statuses.contains_key(&status),
-            "no answer {status:?} in {statuses:?}"
+            "no response {status:?} in {statuses:?}"
         );
     }
-    for (job, status) in answers
+    for (job, status) in responses
         .iter()
         .filter(|(_, status)| *status == Some(201))
         .take(200)

@@ -1,4 +1,4 @@
-//! What only Postgres and its driver can break at begin and commit.
+//! Begin and commit on Postgres, and hazards of its driver.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use super::cases::{Entry, Failure, Service, Tx, insert, record_id, wait_until};
 use super::database;
 
-/// Swallows a statement's error, which aborts the transaction, and answers 201 all the same.
+/// Ignores a statement's error, which aborts the transaction, and responds with 201.
 #[audited(action = "entry.swallow")]
 async fn swallow(tx: &mut Tx) -> Result<StatusCode, Failure> {
     insert(tx, &Entry::new(1)).await?;
@@ -24,7 +24,7 @@ async fn swallow(tx: &mut Tx) -> Result<StatusCode, Failure> {
 async fn an_aborted_transaction_is_never_reported_as_committed() {
     let service = Service::with(|b| b, |router| router.route("/swallow", post(swallow))).await;
 
-    // Without the toolkit: sqlx 0.9 calls the commit of an aborted transaction a success.
+    // Without the toolkit: sqlx 0.9 reports the commit of an aborted transaction as a success.
     let mut plain = service.pool.begin().await.unwrap();
     let refused = sqlx::query("INSERT INTO entry VALUES ('plain', -1, '', '')")
         .execute(&mut *plain)
@@ -32,11 +32,11 @@ async fn an_aborted_transaction_is_never_reported_as_committed() {
     assert!(refused.is_err());
     assert!(
         plain.commit().await.is_ok(),
-        "the hazard is gone: the defence may go too"
+        "the hazard is gone, so the defence can be removed"
     );
 
-    let answer = service.post("/swallow").send().await.unwrap();
-    assert_eq!(answer.status(), 500);
+    let response = service.post("/swallow").send().await.unwrap();
+    assert_eq!(response.status(), 500);
     assert_eq!(service.entries().await, 0);
     let record = service.only_record().await;
     assert_eq!(
@@ -45,8 +45,8 @@ async fn an_aborted_transaction_is_never_reported_as_committed() {
     );
 }
 
-/// A pool whose only connection has a transaction open of which the pool knows nothing: its
-/// `begin` was cancelled while the answer was under way.
+/// A pool whose only connection has an open transaction that the pool does not know about: its
+/// `begin` was cancelled while the server's reply was in transit.
 async fn tainted_pool(wire: &Wire, url: &str) -> PgPool {
     let pool = sqlx::postgres::PgPoolOptions::new()
         .max_connections(1)
@@ -56,9 +56,9 @@ async fn tainted_pool(wire: &Wire, url: &str) -> PgPool {
         .unwrap();
     wire.hold(true);
     let begin = tokio::time::timeout(Duration::from_millis(50), pool.begin()).await;
-    assert!(begin.is_err(), "nothing answers while the wire is held");
+    assert!(begin.is_err(), "the server's reply is held back");
     wire.hold(false);
-    // Two statements of one transaction have the same time.
+    // now() is the same for all statements of one transaction.
     let mut times = Vec::new();
     for _ in 0..2 {
         let now = sqlx::query_scalar::<_, String>("SELECT now()::text");
@@ -66,19 +66,19 @@ async fn tainted_pool(wire: &Wire, url: &str) -> PgPool {
     }
     assert_eq!(
         times[0], times[1],
-        "no transaction was left open: the hazard is gone, the defence may go too"
+        "no transaction was left open: the hazard is gone, so the defence can be removed"
     );
     pool
 }
 
 #[tokio::test]
-async fn a_cancelled_begin_of_the_services_pool_taints_no_audited_work() {
+async fn a_cancelled_begin_in_the_services_pool_does_not_affect_audited_transactions() {
     let database = database().await;
     let url = database.url().to_owned();
     let wire = Wire::before(&url).await;
     let service = Service::on(database, &url, |builder| builder, |router| router).await;
     let tainted = tainted_pool(&wire, &url).await;
-    // Whoever borrows that connection now believes this to be committed.
+    // The next user of that connection believes that this is committed.
     sqlx::query("INSERT INTO entry (id, amount, iban, record_id) VALUES ('stray', 1, '', '')")
         .execute(&tainted)
         .await
@@ -97,7 +97,7 @@ async fn a_cancelled_begin_of_the_services_pool_taints_no_audited_work() {
         })
         .await
         .unwrap();
-    // The stray change did not slip into the audited transaction.
+    // The stray change did not become part of the audited transaction.
     let records = service
         .scalar("SELECT count(*) FROM other_audit.record")
         .await;
@@ -105,20 +105,20 @@ async fn a_cancelled_begin_of_the_services_pool_taints_no_audited_work() {
 }
 
 #[tokio::test]
-async fn a_cancelled_begin_of_audited_work_leaves_no_transaction_open() {
+async fn a_cancelled_audited_begin_leaves_no_transaction_open() {
     let service = Service::start().await;
     service.send("/entries", &Entry::new(0)).await;
     for micros in (0..400).step_by(7) {
         let work =
             service
                 .audit
-                .transaction(Actor::system("job"), "entry.cut", async |tx: &mut Tx| {
+                .transaction(Actor::system("job"), "entry.cancel", async |tx: &mut Tx| {
                     insert(tx, &Entry::new(1)).await?;
                     std::future::pending::<()>().await;
                     Ok::<_, Failure>(())
                 });
-        let cut = tokio::time::timeout(Duration::from_micros(micros), work).await;
-        assert!(cut.is_err());
+        let cancelled = tokio::time::timeout(Duration::from_micros(micros), work).await;
+        assert!(cancelled.is_err());
     }
     let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
     wait_until(|| async { service.scalar(open).await == 0 }).await;
@@ -128,12 +128,12 @@ async fn a_cancelled_begin_of_audited_work_leaves_no_transaction_open() {
 }
 
 #[tokio::test]
-async fn stale_connections_cost_no_request() {
+async fn stale_connections_fail_no_request() {
     let service = Service::start().await;
     for n in 0..3 {
         assert_eq!(service.send("/entries", &Entry::new(n)).await.status(), 201);
-        let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        service.scalar(cut).await;
+        let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        service.scalar(terminate).await;
     }
     assert_eq!(service.send("/entries", &Entry::new(9)).await.status(), 201);
     assert_eq!(service.records().await, 4);
@@ -149,20 +149,24 @@ async fn a_deferred_constraint_that_fails_at_commit_is_not_reported_as_committed
     .execute(&service.pool)
     .await
     .unwrap();
-    let answer = service.send("/entries", &Entry::new(1)).await;
-    assert_eq!(answer.status(), 500);
+    let response = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(response.status(), 500);
     assert_eq!(service.entries().await, 0);
     let record = service.only_record().await;
-    assert_eq!(record.id, record_id(&answer));
+    assert_eq!(record.id, record_id(&response));
     assert_eq!(
         (record.outcome, record.error_type.as_deref()),
         (Outcome::Failed, Some("commit_refused"))
     );
     assert_eq!(record.resource_type.as_deref(), Some("entry"));
-    assert!(record.resource_id.is_some(), "of what was to be changed");
+    assert!(
+        record.resource_id.is_some(),
+        "the resource that was to be changed"
+    );
 }
 
-/// A superuser's trigger turns the success into a failure, which is no record of the change.
+/// A superuser's trigger changes the record's outcome to `failed`, which does not satisfy the
+/// guard.
 #[tokio::test]
 async fn a_commit_that_the_guard_refuses_is_recorded_as_an_unaudited_change() {
     let service = Service::with(|builder| builder.guard(["entry"]), |router| router).await;
@@ -170,20 +174,19 @@ async fn a_commit_that_the_guard_refuses_is_recorded_as_an_unaudited_change() {
             'BEGIN IF NEW.outcome = ''success'' THEN NEW.outcome := ''failed''; END IF; RETURN NEW; END';
         CREATE TRIGGER weaken BEFORE INSERT ON ledger_audit.record FOR EACH ROW EXECUTE FUNCTION weaken()";
     sqlx::raw_sql(weaken).execute(&service.pool).await.unwrap();
-    let answer = service.send("/entries", &Entry::new(1)).await;
-    assert_eq!(answer.status(), 500);
+    let response = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(response.status(), 500);
     assert_eq!(service.entries().await, 0);
-    let record = service.record_of(&answer).await;
+    let record = service.record_of(&response).await;
     assert_eq!(
         (record.outcome, record.error_type.as_deref()),
         (Outcome::Failed, Some("unaudited_change"))
     );
 }
 
-/// As a pooler tells of a server that it lost in the middle of a COMMIT, of which nobody knows
-/// whether it was done.
+/// As a pooler reports a server that it lost during COMMIT, whose outcome is unknown.
 #[tokio::test]
-async fn an_internal_error_at_commit_is_no_refusal() {
+async fn an_internal_error_at_commit_is_an_unknown_outcome() {
     let service = Service::start().await;
     sqlx::raw_sql(
         "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'lost' USING ERRCODE = 'XX000'; END $$;
@@ -192,22 +195,22 @@ async fn an_internal_error_at_commit_is_no_refusal() {
     .execute(&service.pool)
     .await
     .unwrap();
-    let answer = service.send("/entries", &Entry::new(1)).await;
-    assert_eq!(answer.status(), 503);
-    let id = record_id(&answer);
-    assert!(answer.text().await.unwrap().contains("if and only if"));
+    let response = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(response.status(), 503);
+    let id = record_id(&response);
+    assert!(response.text().await.unwrap().contains("if and only if"));
     assert!(service.audit.record(id).await.unwrap().is_none());
     assert_eq!(service.entries().await, 0);
 }
 
-/// A service whose connections can vanish without a word, as by a power failure of their server:
-/// nothing is refused, nothing closed.
-async fn vanishing(bounded: Duration) -> (Wire, Service) {
+/// A service whose connections can stop responding without being closed, as in a power failure of
+/// the server.
+async fn service_behind_freezable_wire(bounded: Duration) -> (Wire, Service) {
     let database = database().await;
     let url = database.url().to_owned();
     let wire = Wire::before(&url).await;
     let through = wire.through(&url);
-    let service = Service::made(
+    let service = Service::build(
         database,
         &through,
         |options| options.acquire_timeout(Duration::from_secs(2)),
@@ -218,51 +221,51 @@ async fn vanishing(bounded: Duration) -> (Wire, Service) {
     (wire, service)
 }
 
-/// Sends until it is done: each connection that is idle in the service's own pool is given up, too,
-/// one at a time, as sqlx does.
-async fn sent_at_last(service: &Service) -> reqwest::Response {
+/// Retries until a request succeeds: sqlx also closes the idle connections in the service's own
+/// pool one at a time.
+async fn send_until_success(service: &Service) -> reqwest::Response {
     for _ in 0..10 {
-        let answer = service.send("/entries", &Entry::new(2)).await;
-        if answer.status() == 201 {
-            return answer;
+        let response = service.send("/entries", &Entry::new(2)).await;
+        if response.status() == 201 {
+            return response;
         }
-        assert_eq!(answer.status(), 503);
+        assert_eq!(response.status(), 503);
     }
-    panic!("no connection comes back");
+    panic!("no new connection was opened");
 }
 
 #[tokio::test]
-async fn a_server_that_vanished_costs_seconds_and_no_connection_for_ever() {
-    let (wire, service) = vanishing(Duration::from_secs(60)).await;
+async fn a_vanished_server_causes_a_timeout_and_leaks_no_connection() {
+    let (wire, service) = service_behind_freezable_wire(Duration::from_secs(60)).await;
     service.send("/entries", &Entry::new(1)).await;
-    // No client gives up.
+    // The clients do not time out.
     wire.freeze();
-    let id = record_id(&sent_at_last(&service).await);
-    // Nor does who asks for a record.
+    let id = record_id(&send_until_success(&service).await);
+    // Looking up a record recovers as well.
     wire.freeze();
     wait_until(|| async { matches!(service.audit.record(id).await, Ok(Some(_))) }).await;
 }
 
 #[tokio::test]
-async fn a_commit_that_is_never_answered_is_an_unknown_outcome() {
-    let (wire, service) = vanishing(Duration::from_secs(1)).await;
+async fn a_commit_without_a_reply_times_out_with_an_unknown_outcome() {
+    let (wire, service) = service_behind_freezable_wire(Duration::from_secs(1)).await;
     let entry = Entry::new(1);
     let frozen = async {
         service.gates.inside.notified().await;
         wire.freeze();
         service.gates.go_on.notify_one();
     };
-    let (answer, ()) = tokio::join!(service.send("/wait", &entry), frozen);
-    assert_eq!(answer.status(), 503);
-    let id = record_id(&answer);
-    assert!(answer.text().await.unwrap().contains("if and only if"));
-    sent_at_last(&service).await;
+    let (response, ()) = tokio::join!(service.send("/wait", &entry), frozen);
+    assert_eq!(response.status(), 503);
+    let id = record_id(&response);
+    assert!(response.text().await.unwrap().contains("if and only if"));
+    send_until_success(&service).await;
     assert!(service.audit.record(id).await.unwrap().is_none());
 }
 
-/// What is not there may be about to be.
+/// The record may be in a transaction that has not committed yet.
 #[tokio::test]
-async fn a_record_that_is_asked_for_while_its_transaction_commits_is_waited_for() {
+async fn looking_up_a_record_waits_for_its_transaction_to_commit() {
     let service = Service::start().await;
     let mut late = service.pool.begin().await.unwrap();
     let id: String = sqlx::query_scalar("SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.write', reason => 'a test')::text")
@@ -277,9 +280,9 @@ async fn a_record_that_is_asked_for_while_its_transaction_commits_is_waited_for(
     assert!(found.unwrap().is_some());
 }
 
-/// After a failover, the writer of before may be a standby, and answer.
+/// After a failover, the former primary may be a standby that still responds.
 #[tokio::test]
-async fn a_connection_to_a_server_that_takes_no_writes_is_not_kept() {
+async fn a_connection_to_a_read_only_server_is_closed() {
     #[audited(action = "entry.fail")]
     async fn fail(tx: &mut Tx) -> Result<String, Failure> {
         let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
@@ -296,23 +299,23 @@ async fn a_connection_to_a_server_that_takes_no_writes_is_not_kept() {
     let pids = async || {
         let mut pids = Vec::new();
         for _ in 0..2 {
-            let answer = service.post("/fail-of-its-own").send().await.unwrap();
-            assert_eq!(answer.status(), 500);
-            pids.push(service.record_of(&answer).await.details["pid"].clone());
+            let response = service.post("/fail-of-its-own").send().await.unwrap();
+            assert_eq!(response.status(), 500);
+            pids.push(service.record_of(&response).await.details["pid"].clone());
         }
         pids
     };
     let kept = pids().await;
     assert_eq!(kept[0], kept[1]);
-    // No standby is at hand; so the function says what it would say there.
+    // There is no standby in the test, so a planted function returns what it would return there.
     sqlx::raw_sql("CREATE SCHEMA there; CREATE FUNCTION there.pg_is_in_recovery() RETURNS boolean LANGUAGE sql AS 'SELECT true'")
         .execute(&service.pool)
         .await
         .unwrap();
     let standby = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = there, pg_catalog, public', current_database()); END $$";
     sqlx::raw_sql(standby).execute(&service.pool).await.unwrap();
-    // Sent from outside the pool: a pooled connection would survive, keep its search path, and
-    // might be the next one that is used.
+    // From outside the pool: a pooled connection would survive with its search path, and could be
+    // the next one to be used.
     let ended = "SELECT bool_and(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let mut outside = PgConnection::connect_with(&service.pool.connect_options())
         .await
@@ -322,13 +325,13 @@ async fn a_connection_to_a_server_that_takes_no_writes_is_not_kept() {
         .await
         .unwrap();
     assert!(ended);
-    let given_up = pids().await;
-    assert_ne!(given_up[0], given_up[1]);
+    let closed = pids().await;
+    assert_ne!(closed[0], closed[1]);
 }
 
-/// Of two attempts that overlap, a serializable database takes one at a time.
+/// With serializable isolation, overlapping transactions can fail and have to be retried.
 #[tokio::test]
-async fn attempts_that_overlap_are_all_recorded_where_transactions_are_serializable() {
+async fn overlapping_attempts_are_all_recorded_with_serializable_isolation() {
     let database = database().await;
     let url = format!(
         "{}?options=-c%20default_transaction_isolation%3Dserializable",
@@ -344,9 +347,9 @@ async fn attempts_that_overlap_are_all_recorded_where_transactions_are_serializa
     assert_eq!(service.audit.status().lost_attempts, 0);
 }
 
-/// Through a transaction pooler, sessions see what others set.
+/// Behind a transaction pooler, a session sees the settings of others.
 #[tokio::test]
-async fn nothing_that_a_session_left_behind_passes_for_the_transactions_mark() {
+async fn a_leftover_session_setting_is_not_mistaken_for_the_transactions_mark() {
     for statement in [
         "COMMIT",
         "COMMIT; BEGIN",

@@ -1,4 +1,4 @@
-//! Months and their partitions.
+//! The monthly partitions.
 
 use sqlx::{AssertSqlSafe, Row};
 
@@ -15,7 +15,7 @@ async fn partitions(service: &Service) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn this_month_and_the_next_three_have_their_partition() {
+async fn this_month_and_the_next_three_have_partitions() {
     let service = Service::start().await;
     let parts = partitions(&service).await;
     assert_eq!(parts.len(), 5, "{parts:?}");
@@ -27,7 +27,7 @@ async fn this_month_and_the_next_three_have_their_partition() {
             .await,
         0
     );
-    // Again, and further ahead: only what is missing is made.
+    // Called again, further ahead: only missing partitions are created.
     assert_eq!(
         service
             .scalar("SELECT ledger_audit.create_partitions(3)::bigint")
@@ -42,9 +42,9 @@ async fn this_month_and_the_next_three_have_their_partition() {
     );
 }
 
-/// That a table was guarded is recorded too, before the service writes anything.
+/// The first record is that of guarding a table, before the service writes anything.
 #[tokio::test]
-async fn the_first_record_of_all_is_in_its_months_partition() {
+async fn the_very_first_record_is_in_the_partition_of_its_month() {
     let database = super::database().await;
     let pool = sqlx::PgPool::connect(database.url()).await.unwrap();
     sqlx::query("CREATE TABLE entry (id int)")
@@ -61,7 +61,7 @@ async fn the_first_record_of_all_is_in_its_months_partition() {
 }
 
 #[tokio::test]
-async fn a_missing_partition_loses_and_refuses_no_record() {
+async fn records_without_a_monthly_partition_go_to_the_default_partition() {
     let service = Service::start().await;
     for part in partitions(&service)
         .await
@@ -81,7 +81,7 @@ async fn a_missing_partition_loses_and_refuses_no_record() {
             .await,
         1
     );
-    // A month that the default partition already holds stays there, the others are made.
+    // A month with records in the default partition stays there; the other partitions are created.
     assert_eq!(
         service
             .scalar("SELECT ledger_audit.create_partitions(3)::bigint")
@@ -93,7 +93,7 @@ async fn a_missing_partition_loses_and_refuses_no_record() {
 }
 
 #[tokio::test]
-async fn every_partition_is_append_only_by_itself() {
+async fn every_partition_is_append_only() {
     let service = Service::start().await;
     service.send("/entries", &Entry::new(1)).await;
     let parts = partitions(&service).await;
@@ -142,8 +142,8 @@ async fn every_partition_is_append_only_by_itself() {
 }
 
 #[tokio::test]
-async fn without_its_trigger_a_record_could_be_rewritten() {
-    // The guard taken away: the refusals above are the triggers' and nothing else's.
+async fn a_record_could_be_rewritten_without_its_trigger() {
+    // So the refusals in the test above come from the triggers and nothing else.
     let service = Service::start().await;
     service.send("/entries", &Entry::new(1)).await;
     sqlx::raw_sql("ALTER TABLE ledger_audit.record DISABLE TRIGGER USER")
@@ -158,7 +158,7 @@ async fn without_its_trigger_a_record_could_be_rewritten() {
 }
 
 #[tokio::test]
-async fn instances_that_start_together_migrate_once() {
+async fn concurrently_started_instances_migrate_once() {
     let service = Service::start().await;
     let starts = (0..8).map(|_| {
         platform_audit::Audit::builder(service.pool.clone(), "together")

@@ -1,4 +1,4 @@
-//! What goes over the wire, and what becomes of a wire that is cut.
+//! Round trips to the database, and lost connections.
 
 use platform_audit::Outcome;
 use platform_harness::wire::{Cut, Wire};
@@ -6,15 +6,16 @@ use platform_harness::wire::{Cut, Wire};
 use super::cases::{Entry, Service, record_id};
 use super::database;
 
-/// How the messages begin that an audited request of one statement sends.
+/// The beginnings of the messages that an audited request with one statement sends.
 const MESSAGES: [&str; 4] = ["BEGIN", "BECS", "BECS", "COMMIT"];
 
-async fn behind_a_wire() -> (Service, Wire) {
+/// A service whose connections go through a `Wire`.
+async fn service_behind_wire() -> (Service, Wire) {
     let database = database().await;
     let wire = Wire::before(database.url()).await;
     let url = wire.through(database.url());
     let service = Service::on(database, &url, |builder| builder, |router| router).await;
-    // Every statement is prepared once on each connection.
+    // Prepares every statement on the connection.
     for n in 0..3 {
         assert_eq!(service.send("/entries", &Entry::new(n)).await.status(), 201);
     }
@@ -35,11 +36,11 @@ fn seen(wire: &Wire) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_audited_request_of_one_statement_makes_no_more_round_trips_than_it_must() {
-    let (service, wire) = behind_a_wire().await;
-    let answer = service.send("/entries", &Entry::new(1)).await;
-    assert_eq!(answer.status(), 201);
-    // Whatever might still follow the answer has time to.
+async fn an_audited_request_with_one_statement_makes_four_round_trips() {
+    let (service, wire) = service_behind_wire().await;
+    let response = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(response.status(), 201);
+    // Messages after the response would arrive in this time.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     assert_eq!(
         seen(&wire),
@@ -48,11 +49,11 @@ async fn an_audited_request_of_one_statement_makes_no_more_round_trips_than_it_m
     );
 }
 
-/// `pg_stat_statements` keeps a statement without its constants; but before Postgres 18, one that
-/// is neither a query nor a change with them, so that each would be another and drive all else out.
+/// `pg_stat_statements` normalises constants away, but before Postgres 18 only in queries and DML.
+/// Other statements with constants would become separate entries and evict all others.
 #[tokio::test]
-async fn no_two_requests_send_different_statements() {
-    let (service, wire) = behind_a_wire().await;
+async fn all_requests_send_the_same_statements() {
+    let (service, wire) = service_behind_wire().await;
     let mut seen = Vec::new();
     for n in 0..2 {
         wire.reset();
@@ -69,18 +70,18 @@ async fn no_two_requests_send_different_statements() {
 }
 
 #[tokio::test]
-async fn many_records_of_one_call_take_one_statement() {
-    let (service, wire) = behind_a_wire().await;
+async fn many_records_of_one_request_are_inserted_with_one_statement() {
+    let (service, wire) = service_behind_wire().await;
     let entries: Vec<_> = (0..30).map(Entry::new).collect();
     service.post("/import").json(&entries).send().await.unwrap();
     wire.reset();
-    let answer = service
+    let response = service
         .post("/import")
         .json(&(0..30).map(Entry::new).collect::<Vec<_>>())
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 201);
+    assert_eq!(response.status(), 201);
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let seen = seen(&wire);
     assert_eq!(
@@ -104,17 +105,17 @@ async fn a_handler_that_fails_before_its_first_statement_begins_no_transaction()
     let service = Service::on(database, &url, |b| b, |r| r.route("/validate", route)).await;
     for _ in 0..3 {
         wire.reset();
-        let answer = service.post("/validate").send().await.unwrap();
-        assert_eq!(answer.status(), 422);
-        assert_eq!(service.record_of(&answer).await.outcome, Outcome::Invalid);
+        let response = service.post("/validate").send().await.unwrap();
+        assert_eq!(response.status(), 422);
+        assert_eq!(service.record_of(&response).await.outcome, Outcome::Invalid);
     }
     let begun = seen(&wire).iter().filter(|it| *it == "BEGIN").count();
     assert_eq!(begun, 0, "{:?}", seen(&wire));
 }
 
 #[tokio::test]
-async fn a_request_costs_no_more_round_trips_at_full_load() {
-    let (service, wire) = behind_a_wire().await;
+async fn a_request_makes_no_more_round_trips_at_full_load() {
+    let (service, wire) = service_behind_wire().await;
     let load = async |count: i64| {
         let sent = (0..count).map(|n| {
             let service = &service;
@@ -122,7 +123,7 @@ async fn a_request_costs_no_more_round_trips_at_full_load() {
         });
         futures_util::future::join_all(sent).await
     };
-    // Opens as many connections as there may be, and prepares on each.
+    // Opens the maximum number of connections, and prepares the statements on each.
     load(200).await;
     wire.reset();
     assert!(load(200).await.iter().all(|status| *status == 201));
@@ -139,17 +140,21 @@ async fn a_request_costs_no_more_round_trips_at_full_load() {
 }
 
 #[tokio::test]
-async fn a_connection_lost_during_commit_is_answered_503_with_the_record_to_look_for() {
+async fn a_connection_lost_during_commit_gets_503_with_the_record_id() {
     for committed in [true, false] {
-        let (service, wire) = behind_a_wire().await;
+        let (service, wire) = service_behind_wire().await;
         let before = service.entries().await;
         wire.cut_at("COMMIT", committed);
-        let answer = service.send("/entries", &Entry::new(1)).await;
-        assert_eq!(answer.status(), 503);
-        let id = record_id(&answer);
-        assert!(answer.text().await.unwrap().contains(&id.to_string()));
+        let response = service.send("/entries", &Entry::new(1)).await;
+        assert_eq!(response.status(), 503);
+        let id = record_id(&response);
+        assert!(response.text().await.unwrap().contains(&id.to_string()));
         let record = service.audit.record(id).await.unwrap();
-        assert_eq!(record.is_some(), committed, "the record tells which it was");
+        assert_eq!(
+            record.is_some(),
+            committed,
+            "the record exists if and only if it was committed"
+        );
         assert_eq!(service.entries().await, before + i64::from(committed));
         if let Some(record) = record {
             assert_eq!(record.outcome, Outcome::Success);
@@ -162,41 +167,41 @@ async fn a_connection_lost_during_commit_is_answered_503_with_the_record_to_look
 #[tokio::test]
 async fn a_connection_lost_before_commit_changes_nothing_and_is_recorded() {
     for table in ["INSERT INTO entry", "INSERT INTO ledger_audit.record"] {
-        let (service, wire) = behind_a_wire().await;
+        let (service, wire) = service_behind_wire().await;
         let before = service.entries().await;
         wire.cut_when(Cut::BeforeServer, move |message| {
             message.kind == 'B' && message.sql.is_some_and(|sql| sql.contains(table))
         });
-        let answer = service.send("/entries", &Entry::new(1)).await;
-        assert_eq!(answer.status(), 500, "cut at {table}");
+        let response = service.send("/entries", &Entry::new(1)).await;
+        assert_eq!(response.status(), 500, "cut at {table}");
         assert_eq!(service.entries().await, before);
-        let record = service.record_of(&answer).await;
+        let record = service.record_of(&response).await;
         assert_eq!(record.outcome, Outcome::Failed, "cut at {table}");
     }
 }
 
 #[tokio::test]
-async fn a_connection_lost_at_begin_is_replaced() {
-    let (service, wire) = behind_a_wire().await;
+async fn a_stale_connection_lost_at_begin_is_replaced_and_begin_is_retried() {
+    let (service, wire) = service_behind_wire().await;
     let before = service.entries().await;
     wire.cut_at("BEGIN", false);
     assert_eq!(service.send("/entries", &Entry::new(1)).await.status(), 201);
     assert_eq!(service.entries().await, before + 1);
 }
 
-/// It is not stale, so the server is in trouble, and who waits is told instead of kept waiting.
+/// The connection is not stale, so the server has a problem, and there is no retry.
 #[tokio::test]
-async fn a_fresh_connection_lost_at_begin_is_answered_503_and_recorded() {
+async fn a_new_connection_lost_at_begin_gets_503_and_is_recorded() {
     let database = database().await;
     let wire = Wire::before(database.url()).await;
     let url = wire.through(database.url());
     let service = Service::on(database, &url, |builder| builder, |router| router).await;
     wire.cut();
     wire.cut_at("BEGIN", false);
-    let answer = service.send("/entries", &Entry::new(1)).await;
-    assert_eq!(answer.status(), 503);
+    let response = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(response.status(), 503);
     service.wait_for_records(1).await;
-    let record = service.record_of(&answer).await;
+    let record = service.record_of(&response).await;
     assert_eq!(record.error_type.as_deref(), Some("begin_failed"));
     assert_eq!(service.entries().await, 0);
 }

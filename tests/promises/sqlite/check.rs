@@ -1,4 +1,4 @@
-//! Every change of the audit schema is found, and what is found is mended by its remedy.
+//! The check finds every change of the audit schema, and its remedy repairs it.
 
 use std::path::Path;
 
@@ -22,13 +22,13 @@ struct Object {
 struct Mutant {
     of: String,
     sql: String,
-    /// Whether they change each connection instead of the file.
+    /// Whether they change the connection instead of the file.
     of_connection: bool,
-    /// Whether it is one of many edits, whose remedies are the same.
+    /// Whether it is one of many edits with the same remedy.
     edit: bool,
 }
 
-/// A pool whose connections begin with `statements`.
+/// A pool whose connections run `statements` first.
 async fn open(path: &Path, statements: String) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(1)
@@ -64,7 +64,7 @@ async fn run(pool: &SqlitePool, sql: &str) -> sqlx::Result<()> {
     done.map(drop)
 }
 
-/// The places of the words, numbers, texts and signs of a statement, which is no comment's.
+/// The ranges of the tokens of a statement: words, numbers, strings and symbols, without comments.
 fn tokens(sql: &str) -> Vec<std::ops::Range<usize>> {
     let bytes = sql.as_bytes();
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -98,7 +98,7 @@ fn tokens(sql: &str) -> Vec<std::ops::Range<usize>> {
     tokens
 }
 
-/// `sql` with each of its words in turn left out, or another put in its place.
+/// Variants of `sql` in each of which one token is removed or replaced.
 fn edits(sql: &str) -> Vec<String> {
     let mut edits = Vec::new();
     for token in tokens(sql) {
@@ -143,13 +143,13 @@ fn drop_of(object: &Object) -> String {
     format!("DROP {} \"{}\";", object.kind, object.name)
 }
 
-/// Statements that make a table anew, with all that belongs to it.
+/// Statements that create a table again, with its indexes and triggers.
 fn remake(table: &Object, sql: &str, objects: &[Object]) -> String {
     let belongs = objects
         .iter()
         .filter(|it| it.table == table.name && it.kind != "table");
     let again: String = belongs.map(|it| format!("{};\n", it.sql)).collect();
-    // A fresh log has rows in no other table.
+    // In a new log, no other table has rows.
     let row = match table.name.ends_with("_obligation") {
         true => format!(
             "INSERT INTO {} (id, relation, changed_at) VALUES (1, '', '');",
@@ -242,22 +242,23 @@ fn mutants(objects: &[Object]) -> Vec<Mutant> {
     mutants
 }
 
-/// Applies the remedies until nothing is found.
-async fn mend(pool: &SqlitePool, mut report: Report, mutant: &Mutant) {
+/// Applies the remedies until the check finds nothing.
+async fn apply_remedies(pool: &SqlitePool, mut report: Report, mutant: &Mutant) {
     for _ in 0..3 {
         for finding in &report.findings {
-            let mended = run(pool, &finding.remedy).await;
-            mended.unwrap_or_else(|error| panic!("{mutant:#?}: {error}: {}", finding.remedy));
+            let repaired = run(pool, &finding.remedy).await;
+            repaired.unwrap_or_else(|error| panic!("{mutant:#?}: {error}: {}", finding.remedy));
         }
         report = check(pool).await;
         if report.is_clean() {
             return;
         }
     }
-    panic!("its remedies do not mend {mutant:#?}: {report}");
+    panic!("its remedies do not repair {mutant:#?}: {report}");
 }
 
-/// How many mutants SQLite takes. Each is found; of those of a kind, one in twenty is mended, too.
+/// How many mutants SQLite takes. Each is found; of those of a kind, one in twenty is repaired,
+/// too.
 async fn try_all(guarded: &Guarded, mutants: &[Mutant]) -> usize {
     let original = guarded.copy().await;
     let mutated = original.with_extension("mutated");
@@ -288,14 +289,14 @@ async fn try_all(guarded: &Guarded, mutants: &[Mutant]) -> usize {
             assert!(refused.is_err(), "it starts in spite of {mutant:#?}");
             if mutant.of_connection {
                 let remedies: Vec<_> = report.findings.into_iter().map(|it| it.remedy).collect();
-                let mended = format!("{}\n{}", mutant.sql, remedies.join("\n"));
-                let report = check(&open(&mutated, mended).await).await;
+                let repaired = format!("{}\n{}", mutant.sql, remedies.join("\n"));
+                let report = check(&open(&mutated, repaired).await).await;
                 assert!(
                     report.is_clean(),
-                    "its remedy does not mend {mutant:#?}: {report}"
+                    "its remedy does not repair {mutant:#?}: {report}"
                 );
             } else {
-                mend(&pool, report, mutant).await;
+                apply_remedies(&pool, report, mutant).await;
             }
         }
         pool.close().await;
@@ -304,7 +305,7 @@ async fn try_all(guarded: &Guarded, mutants: &[Mutant]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn every_change_of_the_audit_schema_is_found_and_mended() {
+async fn every_change_of_the_audit_schema_is_found_and_repaired() {
     let guarded = Guarded::new().await;
     assert!(check(&guarded.pool).await.is_clean());
     let objects: Vec<(String, String, String, String)> = sqlx::query_as(
@@ -341,7 +342,7 @@ async fn every_change_of_the_audit_schema_is_found_and_mended() {
     assert!(tried > 300, "{tried}");
 }
 
-/// What is the service's own is none of the check's.
+/// The check ignores the service's own tables.
 #[tokio::test]
 async fn changes_of_the_services_own_tables_are_not_found() {
     let guarded = Guarded::new().await;
@@ -361,9 +362,9 @@ async fn changes_of_the_services_own_tables_are_not_found() {
     }
 }
 
-/// Another version of the migrator may have made it.
+/// Another version of the migrator may have created the table.
 #[tokio::test]
-async fn the_text_of_the_migrators_own_table_may_differ_but_it_is_a_table() {
+async fn the_migrators_table_may_have_another_definition_but_must_be_a_table() {
     let guarded = Guarded::new().await;
     let column = "ALTER TABLE ledger_audit_migration ADD COLUMN note TEXT";
     run(&guarded.pool, column).await.unwrap();
@@ -384,9 +385,9 @@ async fn the_text_of_the_migrators_own_table_may_differ_but_it_is_a_table() {
     );
 }
 
-/// A trigger of the guard's name, on the guard's table, that does nothing.
+/// A trigger with the guard's name on the guarded table that does nothing.
 #[tokio::test]
-async fn guarding_again_mends_a_trigger_that_was_changed() {
+async fn guarding_again_repairs_a_changed_trigger() {
     let guarded = Guarded::new().await;
     let hollow = "DROP TRIGGER ledger_audit_guard_entry_update;
         CREATE TRIGGER ledger_audit_guard_entry_update AFTER UPDATE ON entry WHEN (false)
@@ -401,9 +402,9 @@ async fn guarding_again_mends_a_trigger_that_was_changed() {
     assert!(refused.is_some());
 }
 
-/// One huge value would make every page of the log too big to be read.
+/// One huge value would make every page of the log too large to read.
 #[tokio::test]
-async fn a_huge_record_is_refused_where_it_is_written() {
+async fn a_huge_record_is_refused_on_insert() {
     let guarded = Guarded::new().await;
     let columns = [
         "id",
@@ -447,7 +448,7 @@ async fn a_huge_record_is_refused_where_it_is_written() {
         let huge = match column {
             "changes" | "details" => "json_object('x', hex(zeroblob(4000000)))",
             "cut" => "json_array(hex(zeroblob(4000000)))",
-            // Behind a NUL, where length() stops.
+            // After a NUL, where length() stops.
             _ => "'abc' || char(0) || hex(zeroblob(4000000))",
         };
         let mut given: Vec<_> = usual
@@ -470,7 +471,7 @@ async fn a_huge_record_is_refused_where_it_is_written() {
     }
 }
 
-/// The trigger `name` is away while `statement` runs.
+/// Runs `statement` without the trigger `name`.
 async fn without(pool: &SqlitePool, name: &str, statement: &str) -> String {
     let made: String = sqlx::query_scalar("SELECT sql FROM sqlite_schema WHERE name = $1")
         .bind(name)
@@ -482,9 +483,9 @@ async fn without(pool: &SqlitePool, name: &str, statement: &str) -> String {
     )
 }
 
-/// Each change with what its finding says that it means, and what to do.
+/// Each change with parts of the message and remedy of its finding.
 #[tokio::test]
-async fn a_finding_says_what_it_means_and_what_to_do() {
+async fn each_finding_has_a_message_and_a_remedy() {
     let guarded = Guarded::new().await;
     let pool = &guarded.pool;
     let changed = format!(

@@ -1,5 +1,5 @@
-//! Ways round the toolkit on SQLite, each refused at COMMIT, and each shown to work once the
-//! guard is gone.
+//! Ways to bypass the toolkit on SQLite. Each is refused at COMMIT, and each succeeds without the
+//! guard.
 
 use platform_audit::check::FindingKind;
 use platform_audit::{Actor, Audit, AuditTx, Error};
@@ -31,7 +31,7 @@ impl Guarded {
         .await
         .unwrap();
         let guarded = Self { database, pool };
-        // Not development: nothing is found.
+        // Not in development, so the check finds nothing.
         guarded.builder().start().await.expect("nothing is found");
         guarded
     }
@@ -42,7 +42,7 @@ impl Guarded {
             .exempt("parent", "holds nothing")
     }
 
-    /// Runs `steps` on one connection until one fails; answers what it said.
+    /// Runs `steps` on one connection until one fails, and returns the error message.
     pub(super) async fn attempt(&self, steps: &[&str]) -> Option<String> {
         let mut connection = SqliteConnection::connect(self.database.url())
             .await
@@ -68,7 +68,7 @@ impl Guarded {
         .unwrap()
     }
 
-    /// A copy of the file, beside it.
+    /// Copies the file to the same folder.
     pub(super) async fn copy(&self) -> std::path::PathBuf {
         let url = url::Url::parse(self.database.url()).unwrap();
         let name = format!("{}.db", uuid::Uuid::now_v7());
@@ -132,18 +132,18 @@ refused! {
     delete_that_cascades_into_a_guarded_child: ["DELETE FROM parent WHERE id = 1"];
     update_that_cascades_into_a_guarded_child: ["UPDATE parent SET id = 7 WHERE id = 1"];
     write_in_a_trigger: ["CREATE TRIGGER IF NOT EXISTS t AFTER INSERT ON parent BEGIN INSERT INTO entry VALUES (NEW.id, 1); END", "INSERT INTO parent VALUES (8)"];
-    record_lost_to_a_savepoint: ["BEGIN", CHANGE, "SAVEPOINT s", RECORD, "ROLLBACK TO s", "COMMIT"];
+    record_rolled_back_with_a_savepoint: ["BEGIN", CHANGE, "SAVEPOINT s", RECORD, "ROLLBACK TO s", "COMMIT"];
     change_after_the_record: ["BEGIN", RECORD, CHANGE, "COMMIT"];
     record_of_a_failed_attempt: ["BEGIN", CHANGE, ATTEMPT, "COMMIT"];
-    record_of_the_transaction_before: [RECORD, CHANGE];
-    deferred_keys: ["PRAGMA defer_foreign_keys = ON", CHANGE];
+    record_of_the_previous_transaction: [RECORD, CHANGE];
+    deferred_foreign_keys: ["PRAGMA defer_foreign_keys = ON", CHANGE];
     foreign_keys_off: ["PRAGMA foreign_keys = OFF", CHANGE];
     recursive_triggers: ["PRAGMA recursive_triggers = ON", "INSERT OR REPLACE INTO entry VALUES (1, 5)"];
 }
 
-/// What the obligation itself is protected against, besides what the guard refuses.
+/// Attacks on the obligation itself.
 #[tokio::test]
-async fn an_obligation_is_met_by_a_new_record_only() {
+async fn only_a_new_record_meets_an_obligation() {
     let guarded = Guarded::new().await;
     assert_eq!(guarded.attempt(&[RECORD]).await, None);
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -159,7 +159,7 @@ async fn an_obligation_is_met_by_a_new_record_only() {
         assert!(refused.contains("unaudited change"), "{trick}: {refused}");
         assert_eq!(guarded.content().await, before, "{trick}");
     }
-    // Without its protection each would go through.
+    // Without its triggers each would succeed.
     let unprotected = [
         "DROP TRIGGER ledger_audit_obligation_no_delete",
         "BEGIN",
@@ -172,7 +172,7 @@ async fn an_obligation_is_met_by_a_new_record_only() {
 }
 
 #[tokio::test]
-async fn what_has_its_record_last_is_accepted() {
+async fn a_change_with_its_record_last_is_accepted() {
     for steps in [
         &["BEGIN", CHANGE, RECORD, "COMMIT"][..],
         &["BEGIN", RECORD, CHANGE, RECORD, "COMMIT"],
@@ -214,7 +214,7 @@ async fn what_has_its_record_last_is_accepted() {
 }
 
 #[tokio::test]
-async fn audited_work_on_guarded_tables_is_committed() {
+async fn audited_changes_of_guarded_tables_are_committed() {
     let guarded = Guarded::new().await;
     let audit = guarded.builder().start().await.unwrap();
     let before = guarded.content().await;
@@ -235,7 +235,7 @@ async fn audited_work_on_guarded_tables_is_committed() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_named() {
+async fn the_error_for_a_missing_table_names_it() {
     let guarded = Guarded::new().await;
     for builder in [
         guarded.builder().guard(["entri"]),
@@ -247,7 +247,7 @@ async fn a_table_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn each_harm_is_found_alone() {
+async fn each_manipulation_is_reported_alone() {
     for (harm, kind, object) in [
         (
             "DROP TRIGGER ledger_audit_guard_entry_update",
@@ -312,7 +312,7 @@ async fn each_harm_is_found_alone() {
 }
 
 #[tokio::test]
-async fn a_table_is_the_services_also_if_its_name_begins_as_the_logs_do() {
+async fn a_table_whose_name_starts_like_the_logs_tables_must_be_guarded() {
     let guarded = Guarded::new().await;
     for (schema, table) in [
         ("ledger_audit", "ledger_audit_note"),
@@ -337,7 +337,7 @@ async fn a_table_is_the_services_also_if_its_name_begins_as_the_logs_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn instances_that_first_start_together_wait_for_each_other() {
+async fn concurrently_started_instances_wait_for_each_others_migration() {
     for _ in 0..10 {
         let database = TestDatabase::sqlite();
         let starts = (0..6).map(|_| {
@@ -348,14 +348,16 @@ async fn instances_that_first_start_together_wait_for_each_other() {
             })
         });
         for started in futures_util::future::join_all(starts).await {
-            started.unwrap().expect("each finds it done, or does it");
+            started
+                .unwrap()
+                .expect("migrates, or finds the schema migrated");
         }
     }
 }
 
-/// Instead of trying for ever: it is not the connection that is broken.
+/// There is no endless retry, as the connection itself works.
 #[tokio::test]
-async fn work_on_a_file_that_another_program_has_locked_fails_to_begin() {
+async fn begin_fails_on_a_file_that_another_program_has_locked() {
     let guarded = Guarded::new().await;
     let options: sqlx::sqlite::SqliteConnectOptions = guarded.database.url().parse().unwrap();
     let impatient = options.busy_timeout(std::time::Duration::ZERO);
@@ -371,7 +373,7 @@ async fn work_on_a_file_that_another_program_has_locked_fails_to_begin() {
         async |_: &mut AuditTx<Sqlite>| Ok::<_, sqlx::Error>(()),
     );
     let ended = tokio::time::timeout(std::time::Duration::from_secs(30), work).await;
-    let error = ended.expect("it gives up").unwrap_err();
+    let error = ended.expect("no timeout").unwrap_err();
     assert!(
         matches!(
             error,

@@ -1,4 +1,4 @@
-//! A change that was committed without its record is not hidden by the next one.
+//! A change that was committed without a record is not hidden by the next record.
 
 use platform_audit::check::FindingKind;
 use platform_audit::query::AuditQuery;
@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Sqlite};
 use super::cases::{Entry, Service};
 use super::guard::Guarded;
 
-/// What SQLite lets through.
+/// A change without a record that SQLite accepts.
 const BYPASS: [&str; 4] = [
     "BEGIN",
     "UPDATE entry SET amount = 0",
@@ -29,7 +29,7 @@ async fn change(audit: &Audit<Sqlite>) -> Result<(), TransactionError<sqlx::Erro
 }
 
 #[tokio::test]
-async fn nothing_is_changed_until_a_change_without_a_record_is_recorded() {
+async fn changes_are_refused_until_an_unrecorded_change_is_recorded() {
     let guarded = Guarded::new().await;
     let audit = guarded.builder().start().await.unwrap();
     change(&audit).await.unwrap();
@@ -44,7 +44,7 @@ async fn nothing_is_changed_until_a_change_without_a_record_is_recorded() {
         );
     }
     assert_eq!(guarded.content().await, before);
-    // The log can be read meanwhile, which hides nothing.
+    // The log can still be read, and the obligation stays open.
     let reader = audit.reader().asked_by(Actor::user("grace"));
     let page = reader.page(&AuditQuery::new(), None).await.unwrap();
     assert!(!page.records.is_empty());
@@ -73,10 +73,10 @@ async fn nothing_is_changed_until_a_change_without_a_record_is_recorded() {
     audit.shutdown().await;
 }
 
-/// A record that stands alone is no change's: that of a sensitive reading must not meet an
+/// A record inserted alone belongs to no change: the record of a sensitive read must not meet an
 /// obligation.
 #[tokio::test]
-async fn an_insert_that_stands_alone_meets_no_earlier_obligation() {
+async fn a_record_inserted_alone_meets_no_earlier_obligation() {
     let guarded = Guarded::new().await;
     assert_eq!(guarded.attempt(&BYPASS).await, None);
     let read = super::guard::RECORD.replace("entry.repair", "audit.read");
@@ -89,7 +89,7 @@ async fn an_insert_that_stands_alone_meets_no_earlier_obligation() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_refused_for_an_open_obligation_says_so() {
+async fn the_response_to_a_request_refused_for_an_open_obligation_names_it() {
     let service = Service::with(|builder| builder.guard(["entry"]), |router| router).await;
     assert_eq!(service.send("/entries", &Entry::new(1)).await.status(), 201);
     let mut connection = service.pool.acquire().await.unwrap();
@@ -97,11 +97,11 @@ async fn a_request_that_is_refused_for_an_open_obligation_says_so() {
         sqlx::raw_sql(step).execute(&mut *connection).await.unwrap();
     }
     drop(connection);
-    let answer = service.send("/entries", &Entry::new(2)).await;
-    assert_eq!(answer.status(), 503);
+    let response = service.send("/entries", &Entry::new(2)).await;
+    assert_eq!(response.status(), 503);
     assert_eq!(service.entries().await, 1);
-    let id = super::cases::record_id(&answer);
-    let body = answer.text().await.unwrap();
+    let id = super::cases::record_id(&response);
+    let body = response.text().await.unwrap();
     assert!(
         body.contains("an earlier one has no audit record"),
         "{body}"

@@ -1,11 +1,11 @@
-//! Every order of a few statements in one transaction, and what SQLite then commits.
+//! Every order of a few statements in one transaction, and whether SQLite commits it.
 
 use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 
 use super::guard::{ATTEMPT, CHANGE, Guarded, RECORD};
 
-/// The longest transaction that is tried, without its BEGIN and COMMIT, unless `ORDERS` says so;
-/// each step more takes eight times as long.
+/// The default maximum number of steps in a transaction, without BEGIN and COMMIT; `ORDERS`
+/// overrides it. Each additional step takes eight times as long.
 const LONGEST: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Step {
     }
 }
 
-/// Every sequence of up to `longest` steps that closes no savepoint which is not open.
+/// Every sequence of up to `longest` steps that releases only open savepoints.
 fn orders(longest: usize) -> Vec<Vec<Step>> {
     let mut all = vec![(Vec::new(), 0)];
     let mut next = 0;
@@ -83,7 +83,7 @@ async fn run(connection: &mut SqliteConnection, statement: &str) -> bool {
         .is_ok()
 }
 
-/// Entries, success records, and whether the obligation is open.
+/// The number of entries, the number of success records, and whether the obligation is open.
 async fn state(connection: &mut SqliteConnection) -> (i64, i64, bool) {
     sqlx::query_as(
         "SELECT (SELECT count(*) FROM entry), (SELECT count(*) FROM ledger_audit_record WHERE outcome = 'success'),
@@ -94,8 +94,8 @@ async fn state(connection: &mut SqliteConnection) -> (i64, i64, bool) {
     .unwrap()
 }
 
-/// Tries `orders` on a copy of a guarded database in memory; how many committed a change without a
-/// record.
+/// Tries `orders` on an in-memory copy of a guarded database, and returns how many committed a
+/// change without a record.
 async fn try_all(guarded: &Guarded, begin: &str, orders: &[Vec<Step>]) -> usize {
     let path = guarded.copy().await;
     let mut connection = SqliteConnection::connect(&format!("sqlite:{}", path.display()))
@@ -110,7 +110,7 @@ async fn try_all(guarded: &Guarded, begin: &str, orders: &[Vec<Step>]) -> usize 
         assert!(!before.2);
         assert!(run(&mut connection, begin).await);
         for step in order {
-            // What is refused stops nobody from going on.
+            // A client can continue after a refused statement.
             run(&mut connection, step.sql()).await;
         }
         let end = if begin == "BEGIN" {
@@ -129,10 +129,7 @@ async fn try_all(guarded: &Guarded, begin: &str, orders: &[Vec<Step>]) -> usize 
                 order[changed..].contains(&DeferOff),
                 "a change was committed without a record: {order:?}"
             );
-            assert!(
-                after.2,
-                "a change was committed and nothing tells: {order:?}"
-            );
+            assert!(after.2, "an undetected change was committed: {order:?}");
         }
         if after.2 {
             assert!(run(&mut connection, RECORD).await);
@@ -142,10 +139,10 @@ async fn try_all(guarded: &Guarded, begin: &str, orders: &[Vec<Step>]) -> usize 
     unaudited
 }
 
-/// SQLite forgets what it counted when `defer_foreign_keys` is turned off: no construction in SQL
-/// survives that, so what it lets through has to be found.
+/// SQLite resets its counter of violations when `defer_foreign_keys` is turned off. No SQL
+/// construct can prevent that, so the change must be detected afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_order_of_statements_commits_a_change_unseen() {
+async fn no_order_of_statements_commits_an_undetected_change() {
     let guarded = Guarded::new().await;
     let longest = std::env::var("ORDERS").ok();
     let longest = longest.map_or(LONGEST, |it| it.parse().expect("ORDERS is a number"));
@@ -168,7 +165,7 @@ async fn no_order_of_statements_commits_a_change_unseen() {
     );
 }
 
-/// As the attack was found, with the pragma on at the time of the change.
+/// The original attack: the pragma is on during the change.
 #[tokio::test]
 async fn a_change_is_refused_while_foreign_keys_are_deferred() {
     let guarded = Guarded::new().await;
@@ -185,9 +182,9 @@ async fn a_change_is_refused_while_foreign_keys_are_deferred() {
     assert_eq!(guarded.content().await, before);
 }
 
-/// The trigger asks the connection's settings, which an untrusted schema may not.
+/// The trigger reads the connection's settings, which an untrusted schema may not.
 #[tokio::test]
-async fn a_connection_that_trusts_no_schema_changes_no_guarded_table() {
+async fn guarded_tables_cannot_be_changed_with_trusted_schema_off() {
     let guarded = Guarded::new().await;
     let before = guarded.content().await;
     let steps = ["PRAGMA trusted_schema = OFF", CHANGE];
@@ -196,9 +193,9 @@ async fn a_connection_that_trusts_no_schema_changes_no_guarded_table() {
     assert_eq!(guarded.content().await, before);
 }
 
-/// The record that every open obligation asks for has no id.
+/// An open obligation refers to a record with an empty id, which must not exist.
 #[tokio::test]
-async fn no_record_stands_for_that_of_every_change() {
+async fn a_record_without_an_id_meets_no_obligation() {
     let nameless = RECORD.replace("lower(hex(randomblob(16)))", "''");
     for steps in [
         [

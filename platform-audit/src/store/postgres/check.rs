@@ -5,7 +5,7 @@ use sqlx::SqlSafeStr;
 
 use super::super::schema::{Tables, undecodable};
 use super::super::{AuditDatabase, Schema};
-use crate::check::{Catalog, Finding, FindingKind, Found, differences};
+use crate::check::{Finding, FindingKind, RawFinding, SchemaCatalog, differences};
 use crate::error::Error;
 
 impl<DB: AuditDatabase> Schema<'_, DB> {
@@ -13,14 +13,14 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     /// are any, nothing else is compared.
     pub(in crate::store) async fn findings_on_postgres(
         &mut self,
-        other: Vec<Found>,
+        other: Vec<RawFinding>,
         current_schema: Option<&str>,
         role: &str,
         tables: &Tables,
         notes: &mut Vec<String>,
     ) -> Result<Vec<Finding>, Error> {
         let (name, service) = (self.name, self.service);
-        let describe = |found: Found| found.on_postgres(name, service, role);
+        let describe = |found: RawFinding| found.with_postgres_remedy(name, service, role);
         if !other.is_empty() {
             return Ok(other.into_iter().map(describe).collect());
         }
@@ -31,10 +31,10 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         }
         let schemas = serde_json::to_string(&schemas).unwrap_or_default();
         self.begin_with_fixed_settings().await?;
-        let actual: Catalog = self
+        let actual: SchemaCatalog = self
             .fetch_json(include_str!("catalog.sql"), Vec::new())
             .await?;
-        let found: Result<Vec<Found>, Error> = self
+        let found: Result<Vec<RawFinding>, Error> = self
             .fetch_json(include_str!("check.sql"), vec![role.to_owned(), schemas])
             .await;
         self.run("COMMIT".to_owned(), Vec::new()).await?;
@@ -48,13 +48,11 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             Err(error) if is_undefined(&error) && !differences.is_empty() => Vec::new(),
             found => found?,
         };
-        if found
-            .iter()
-            .any(|it| it.finding == FindingKind::AppOwnsSchema)
-        {
+        if found.iter().any(|it| it.kind == FindingKind::AppOwnsSchema) {
             // That finding names every object that the service's role owns, and owners need no
             // grants.
-            differences.retain(|it| !it.is_of_an_owner() && it.kind != FindingKind::RightsMissing);
+            differences
+                .retain(|it| !it.is_owner_mismatch() && it.kind != FindingKind::RightsMissing);
         }
         let mut findings: Vec<Finding> = found.into_iter().map(describe).collect();
         findings.extend(differences);

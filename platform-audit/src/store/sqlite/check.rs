@@ -7,7 +7,7 @@ use super::super::{AuditDatabase, Schema};
 use super::expected::{Object, expected};
 use super::guard::{guard_prefix, guard_triggers};
 use super::remedy::Remedies;
-use crate::check::{Finding, FindingKind, Found};
+use crate::check::{Finding, FindingKind, RawFinding};
 use crate::error::Error;
 
 impl<DB: AuditDatabase> Schema<'_, DB> {
@@ -15,7 +15,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
     /// else is compared.
     pub(in crate::store) async fn findings_on_sqlite(
         &mut self,
-        other_version: Vec<Found>,
+        other_version: Vec<RawFinding>,
     ) -> Result<Vec<Finding>, Error> {
         let expected = expected::<DB>(self.name).await?;
         let remedies = Remedies {
@@ -52,7 +52,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         };
         findings.extend(unguarded(self.name, &there, &exempt, &remedies));
         if counted {
-            let state: Vec<Found> = self
+            let state: Vec<RawFinding> = self
                 .fetch_json(include_str!("check.sql"), Vec::new())
                 .await?;
             findings.extend(state.into_iter().map(|found| remedies.of_state(found)));

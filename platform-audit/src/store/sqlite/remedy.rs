@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::expected::Object;
-use crate::check::{Finding, FindingKind, Found};
+use crate::check::{Finding, FindingKind, RawFinding};
 use crate::sql::{identifier, literal};
 
 pub(super) struct Remedies<'a> {
@@ -97,9 +97,9 @@ impl Remedies<'_> {
     }
 
     /// Findings about rows and settings.
-    pub(super) fn of_state(&self, found: Found) -> Finding {
-        let Found {
-            finding,
+    pub(super) fn of_state(&self, found: RawFinding) -> Finding {
+        let RawFinding {
+            kind: finding,
             object,
             detail,
         } = found;
@@ -193,7 +193,7 @@ impl Remedies<'_> {
             object: object.to_owned(),
             message,
             remedy: remedy.trim_end().to_owned(),
-            remedy_has_lines: false,
+            remedy_is_multiline: false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the guard lets pass.
+//! Changes that the guard accepts.
 
 use super::Who::{App, Owner};
 use super::{Guarded, RECORD};
@@ -7,7 +7,7 @@ const CHANGE: &str = "INSERT INTO entry VALUES (3, 30)";
 const ANOTHER: &str = "UPDATE entry SET amount = amount + 1";
 const MANY: &str = "INSERT INTO entry SELECT i, i FROM generate_series(100, 30000) AS i";
 
-/// One test a case, as the application.
+/// One test per case, as the application.
 macro_rules! accepted {
     ($($name:ident: [$($step:expr),* $(,)?];)*) => {$(
         #[tokio::test]
@@ -26,7 +26,7 @@ accepted! {
     record_in_the_middle: ["BEGIN", CHANGE, RECORD, ANOTHER, "COMMIT"];
     several_records: ["BEGIN", RECORD, CHANGE, RECORD, ANOTHER, RECORD, "COMMIT"];
     record_in_a_released_savepoint: ["BEGIN", CHANGE, "SAVEPOINT s", RECORD, "RELEASE s", "COMMIT"];
-    second_record_lost_to_a_savepoint: ["BEGIN", CHANGE, RECORD, "SAVEPOINT s", RECORD, "ROLLBACK TO s", "COMMIT"];
+    second_record_rolled_back_with_a_savepoint: ["BEGIN", CHANGE, RECORD, "SAVEPOINT s", RECORD, "ROLLBACK TO s", "COMMIT"];
     record_and_change_in_one_statement: ["WITH recorded AS (SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.repair', reason => 'a test') AS id) INSERT INTO entry SELECT 3, 30 FROM recorded"];
     record_written_by_hand: ["BEGIN", CHANGE, "INSERT INTO ledger_audit.record_insert (id, occurred_at, service, actor_kind, actor_id, action, outcome) VALUES (gen_random_uuid(), now(), 'ledger', 'user', 'ada', 'entry.create', 'success')", "COMMIT"];
     constraints_immediate_after_the_record: ["BEGIN", RECORD, "SET CONSTRAINTS ALL IMMEDIATE", CHANGE, ANOTHER, "COMMIT"];
@@ -34,14 +34,14 @@ accepted! {
     many_rows_in_savepoints: ["BEGIN", "SAVEPOINT s", MANY, "ROLLBACK TO s", MANY, "SAVEPOINT t", "DELETE FROM entry WHERE id > 200", "RELEASE t", RECORD, "COMMIT"];
     many_rows_with_a_record_in_a_released_savepoint: ["BEGIN", MANY, "SAVEPOINT s", RECORD, "RELEASE s", ANOTHER, "COMMIT"];
     many_rows_with_immediate_constraints_after_the_record: ["BEGIN", RECORD, "SET CONSTRAINTS ALL IMMEDIATE", MANY, ANOTHER, "COMMIT"];
-    many_rows_in_a_session_that_forgot_its_sequences: ["BEGIN", MANY, "DISCARD SEQUENCES", ANOTHER, RECORD, "COMMIT"];
-    settings_that_another_session_left_behind: ["SET platform_audit.obliged = 'on'; SET platform_audit.slow = 'on'; SET platform_audit.met = 'on'; SET platform_audit.transaction = 'on'", "BEGIN", MANY, ANOTHER, RECORD, "COMMIT"];
+    many_rows_after_discard_sequences: ["BEGIN", MANY, "DISCARD SEQUENCES", ANOTHER, RECORD, "COMMIT"];
+    leftover_settings_of_another_session: ["SET platform_audit.obliged = 'on'; SET platform_audit.slow = 'on'; SET platform_audit.met = 'on'; SET platform_audit.transaction = 'on'", "BEGIN", MANY, ANOTHER, RECORD, "COMMIT"];
     cascade_with_a_record: ["BEGIN", "DELETE FROM parent WHERE id = 1", RECORD, "COMMIT"];
     partitions_with_a_record: ["BEGIN", "INSERT INTO measure VALUES (1, 7), (11, 7), (21, 7)", RECORD, "COMMIT"];
 }
 
 #[tokio::test]
-async fn no_rows_need_no_record() {
+async fn statements_that_change_no_rows_need_no_record() {
     let guarded = Guarded::new().await;
     for nothing in [
         "UPDATE entry SET amount = 0 WHERE false",
@@ -55,7 +55,7 @@ async fn no_rows_need_no_record() {
 }
 
 #[tokio::test]
-async fn what_is_rolled_back_needs_no_record() {
+async fn a_rolled_back_change_needs_no_record() {
     let guarded = Guarded::new().await;
     let before = guarded.content().await;
     guarded.accepts(App, &["BEGIN", CHANGE, "ROLLBACK"]).await;
@@ -86,7 +86,7 @@ async fn a_prepared_transaction_with_its_record() {
 }
 
 #[tokio::test]
-async fn exempt_and_unguarded_tables_leave_a_row_that_says_who_when_and_why() {
+async fn exempting_and_unguarding_a_table_is_recorded_with_user_time_and_reason() {
     let guarded = Guarded::new().await;
     guarded
         .accepts(App, &["INSERT INTO parent VALUES (8)"])
@@ -139,7 +139,7 @@ async fn exempt_and_unguarded_tables_leave_a_row_that_says_who_when_and_why() {
 }
 
 #[tokio::test]
-async fn guarding_again_changes_nothing_and_repairs_what_is_missing() {
+async fn guarding_again_is_idempotent_and_repairs_missing_triggers() {
     let guarded = Guarded::new().await;
     let records = async || -> i64 {
         let mut connection = guarded.connect(Owner).await;
@@ -171,7 +171,7 @@ async fn guarding_again_changes_nothing_and_repairs_what_is_missing() {
 }
 
 #[tokio::test]
-async fn without_a_reason_nothing_is_unguarded_or_exempt() {
+async fn unguard_and_exempt_require_a_reason() {
     let guarded = Guarded::new().await;
     for statement in [
         "SELECT ledger_audit.unguard('entry', ' ')",

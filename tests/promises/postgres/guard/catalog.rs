@@ -1,4 +1,5 @@
-//! The audit schema is compared with what the migrations make: each generated change is found.
+//! The check compares the audit schema with the result of the migrations. It finds each of many
+//! generated changes.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,7 +16,7 @@ const EXPECTED: &str = concat!(
     "/../platform-audit/src/store/postgres/expected.json"
 );
 
-/// An audit schema as the documentation wants it, and a role that has nothing to do with it.
+/// An audit schema as documented, and an unrelated role.
 struct Log {
     database: TestDatabase,
     schema: &'static str,
@@ -95,10 +96,10 @@ impl Log {
     }
 }
 
-/// With `PLATFORM_WRITE_EXPECTED` set, it writes the file instead: do that after changing a
-/// migration, and read the difference before committing it.
+/// With `PLATFORM_WRITE_EXPECTED` set, writes the file instead: do that after changing a migration,
+/// and review the diff before committing it.
 #[tokio::test]
-async fn the_expected_state_is_what_the_migrations_make() {
+async fn the_expected_schema_is_the_result_of_the_migrations() {
     let mut log = Log::new("schema_of_the_expected_state").await;
     let month: String = sqlx::query_scalar("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM')")
         .fetch_one(&mut log.superuser)
@@ -142,7 +143,7 @@ async fn the_expected_state_is_what_the_migrations_make() {
             }
         };
         let field = |name: &str| fill(row[name].as_str().unwrap());
-        // One order of fields, whichever features serde_json was built with.
+        // The order of fields must not depend on the features of serde_json.
         let mut it = format!(
             r#"{{"kind":{},"object":{},"definition":{}"#,
             row["kind"],
@@ -176,7 +177,7 @@ async fn the_expected_state_is_what_the_migrations_make() {
     assert_eq!(text.lines().count(), expected.lines().count());
 }
 
-/// One change of an object, and what the finding has to name.
+/// One change of an object, and the object that the finding must name.
 struct Harm {
     statement: String,
     object: String,
@@ -189,7 +190,7 @@ fn harm(object: &str, statement: String) -> Harm {
     }
 }
 
-/// Changes of every object, in batches that do not hide each other.
+/// Changes of every object, in batches whose findings do not hide each other.
 fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
     let field = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
     let of = |kind: &str| -> Vec<(String, String)> {
@@ -204,7 +205,7 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
             .filter_map(|(object, definition)| Some(harm(object, change(object, definition)?)))
             .collect()
     };
-    // `schema.table.name` as `schema.table` and `name`.
+    // Splits `schema.table.name` into `schema.table` and `name`.
     fn on(object: &str) -> (&str, &str) {
         object.rsplit_once('.').unwrap()
     }
@@ -401,7 +402,7 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
             match definition.split(' ').next().unwrap() {
                 "SEQUENCE" => grant("SEQUENCE", &object, &["SELECT", "USAGE", "UPDATE"]),
                 "TYPE" => {}
-                // What a reader may select, so may a stranger, who may be one.
+                // An unrelated role may SELECT what a reader may, as it may be a reader.
                 kind => {
                     grant(
                         "TABLE",
@@ -450,8 +451,8 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
     batches
 }
 
-/// Applies the remedies until nothing is found, as somebody who follows them would.
-async fn mend(log: &mut Log) -> bool {
+/// Applies the remedies until the check finds nothing, as an administrator would.
+async fn apply_remedies(log: &mut Log) -> bool {
     for _ in 0..6 {
         let report = log.check().await;
         if report.is_clean() {
@@ -459,7 +460,7 @@ async fn mend(log: &mut Log) -> bool {
         }
         for finding in &report.findings {
             let remedy = finding.remedy.replace("the_owner_role", &log.owner);
-            // Some have to wait for others, such as what CASCADE dropped.
+            // Some depend on others, such as those for objects that CASCADE dropped.
             drop(log.run(&remedy).await);
         }
     }
@@ -471,7 +472,7 @@ async fn finds_each(part: usize, of: usize) {
     let report = log.check().await;
     assert!(report.is_clean(), "{report}");
     let mut made = 0;
-    let mut unmended = Vec::new();
+    let mut unrepaired = Vec::new();
     for at in (part..).step_by(of) {
         let rows = log.rows().await;
         let Some((label, batch)) = harms(&log, &rows).into_iter().nth(at) else {
@@ -479,14 +480,17 @@ async fn finds_each(part: usize, of: usize) {
         };
         let mut applied = Vec::new();
         for harm in batch {
-            // Not every change is possible of every object.
+            // Not every kind of change is possible for every object.
             if log.run(&harm.statement).await.is_ok() {
                 applied.push(harm);
             } else {
                 log.run("ROLLBACK").await.unwrap();
             }
         }
-        assert!(!applied.is_empty(), "{label}: nothing of it is possible");
+        assert!(
+            !applied.is_empty(),
+            "{label}: no change of this kind is possible"
+        );
         let report = log.check().await;
         for harm in &applied {
             let object = harm.object.as_str();
@@ -504,18 +508,18 @@ async fn finds_each(part: usize, of: usize) {
             assert!(!finding.remedy.is_empty(), "{label}: {finding:?}");
         }
         made += applied.len();
-        if !mend(&mut log).await {
-            unmended.push(label);
+        if !apply_remedies(&mut log).await {
+            unrepaired.push(label);
             log = Log::new("ledger_audit").await;
         }
     }
     assert!(made >= 300, "only {made} changes were possible");
-    // A renamed column has to be named back by hand, and default privileges be taken back.
+    // The remedies cannot rename a column back, or revoke default privileges.
     let by_hand = ["a column's name", "what does not belong there"];
-    unmended.retain(|label| !by_hand.contains(label));
+    unrepaired.retain(|label| !by_hand.contains(label));
     assert!(
-        unmended.is_empty(),
-        "not mended by their remedies: {unmended:?}"
+        unrepaired.is_empty(),
+        "not repaired by the remedies: {unrepaired:?}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Each thing that breaks the promise is found, alone, and its remedy mends it.
+//! The check reports each problem alone, and its remedy repairs it.
 
 use platform_audit::check::{FindingKind, Report};
 use platform_audit::{Audit, Error};
@@ -7,10 +7,10 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::{Guarded, RECORD};
 
-/// A database in which nothing is found.
+/// A database without findings.
 async fn clean() -> Guarded {
     let guarded = Guarded::new().await;
-    // The partitions that were attached later have no TRUNCATE trigger yet.
+    // Adds TRUNCATE triggers to the partitions that were attached after guard().
     guarded
         .as_superuser("SELECT ledger_audit.guard('measure')")
         .await;
@@ -36,15 +36,15 @@ async fn start_as_app(guarded: &Guarded, development: bool) -> Result<(), Error>
         .map(drop)
 }
 
-/// `harm` is found as `kind` at `object`, and nothing else is; a service does not start then,
-/// except in development; and the remedy mends it.
+/// Asserts that `harm` causes exactly one finding, of `kind` at `object`; that a service does not
+/// start with it, except in development; and that the remedy repairs it.
 async fn finds(harm: &str, kind: FindingKind, object: &str) {
     let guarded = clean().await;
     let named = |text: &str| {
         text.replace("APP", &guarded.app)
             .replace("MINE", &guarded.owner)
     };
-    // With a record, as the definition of a guarded table cannot be changed without one.
+    // With a record, as DDL on a guarded table requires one.
     let recorded = |statements: &str| format!("{RECORD}; {statements}");
     guarded.as_superuser(&recorded(&named(harm))).await;
     let report = check(&guarded).await;
@@ -65,7 +65,7 @@ async fn finds(harm: &str, kind: FindingKind, object: &str) {
     assert!(text.contains(&report.findings[0].remedy), "{text}");
     start_as_app(&guarded, true).await.expect(harm);
 
-    // Of two remedies the second.
+    // The second of two alternative remedies.
     let or = format!("if no administrator needs {}: ", guarded.app);
     let remedy = report.findings[0].remedy.rsplit(&or).next().unwrap();
     let remedy = remedy.replace("the_owner_role", &guarded.owner);
@@ -73,7 +73,7 @@ async fn finds(harm: &str, kind: FindingKind, object: &str) {
     let report = check(&guarded).await;
     assert!(
         report.is_clean(),
-        "`{remedy}` does not mend {harm}: {report}"
+        "`{remedy}` does not repair {harm}: {report}"
     );
     start_as_app(&guarded, false).await.expect(&remedy);
 }
@@ -91,16 +91,16 @@ found! {
     missing_trigger: "DROP TRIGGER ledger_audit_guard ON entry" => GuardMissing at "public.entry";
     missing_truncate_trigger: "DROP TRIGGER ledger_audit_guard_truncate ON entry" => GuardMissing at "public.entry";
     missing_truncate_trigger_of_a_partition: "DROP TRIGGER ledger_audit_guard_truncate ON measure_2" => GuardMissing at "public.measure_2";
-    trigger_that_does_something_else: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (false) EXECUTE FUNCTION ledger_audit.demand_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "public.entry";
+    trigger_with_another_definition: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (false) EXECUTE FUNCTION ledger_audit.demand_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "public.entry";
     disabled_trigger: "ALTER TABLE entry DISABLE TRIGGER ledger_audit_guard" => GuardDisabled at "public.entry";
     disabled_trigger_of_a_partition: "ALTER TABLE measure_1 DISABLE TRIGGER ledger_audit_guard" => GuardDisabled at "public.measure_1";
-    trigger_that_is_not_always: "ALTER TABLE entry ENABLE TRIGGER ledger_audit_guard" => GuardNotAlways at "public.entry";
-    trigger_of_replicas_only: "ALTER TABLE entry ENABLE REPLICA TRIGGER ledger_audit_guard" => GuardNotAlways at "public.entry";
-    bare_table: "CREATE TABLE another (id int); ALTER TABLE another OWNER TO MINE" => TableUnguarded at "public.another";
-    bare_heir_in_another_schema: "CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.heir () INHERITS (entry); ALTER SCHEMA elsewhere OWNER TO MINE; ALTER TABLE elsewhere.heir OWNER TO MINE" => TableUnguarded at "elsewhere.heir";
-    bare_table_whose_name_is_sql: "CREATE TABLE \"');SELECT ledger_audit.unguard('entry','x')--\" (id int); ALTER TABLE \"');SELECT ledger_audit.unguard('entry','x')--\" OWNER TO MINE" => TableUnguarded at "public.\"');SELECT ledger_audit.unguard('entry','x')--\"";
-    bare_table_with_an_apostrophe: "CREATE TABLE \"o'brien\" (id int); ALTER TABLE \"o'brien\" OWNER TO MINE" => TableUnguarded at "public.\"o'brien\"";
-    bare_partitioned_table: "CREATE TABLE another (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF another DEFAULT; ALTER TABLE another OWNER TO MINE; ALTER TABLE part OWNER TO MINE" => TableUnguarded at "public.another";
+    trigger_that_is_not_enabled_always: "ALTER TABLE entry ENABLE TRIGGER ledger_audit_guard" => GuardNotAlways at "public.entry";
+    trigger_that_fires_only_on_replicas: "ALTER TABLE entry ENABLE REPLICA TRIGGER ledger_audit_guard" => GuardNotAlways at "public.entry";
+    unguarded_table: "CREATE TABLE another (id int); ALTER TABLE another OWNER TO MINE" => TableUnguarded at "public.another";
+    unguarded_inheriting_table_in_another_schema: "CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.heir () INHERITS (entry); ALTER SCHEMA elsewhere OWNER TO MINE; ALTER TABLE elsewhere.heir OWNER TO MINE" => TableUnguarded at "elsewhere.heir";
+    unguarded_table_whose_name_is_sql: "CREATE TABLE \"');SELECT ledger_audit.unguard('entry','x')--\" (id int); ALTER TABLE \"');SELECT ledger_audit.unguard('entry','x')--\" OWNER TO MINE" => TableUnguarded at "public.\"');SELECT ledger_audit.unguard('entry','x')--\"";
+    unguarded_table_whose_name_has_an_apostrophe: "CREATE TABLE \"o'brien\" (id int); ALTER TABLE \"o'brien\" OWNER TO MINE" => TableUnguarded at "public.\"o'brien\"";
+    unguarded_partitioned_table: "CREATE TABLE another (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF another DEFAULT; ALTER TABLE another OWNER TO MINE; ALTER TABLE part OWNER TO MINE" => TableUnguarded at "public.another";
     detached_partition: "ALTER TABLE measure DETACH PARTITION measure_3; DROP TRIGGER ledger_audit_guard_truncate ON measure_3" => TableUnguarded at "public.measure_3";
     renamed_exempt_table: "ALTER TABLE parent RENAME TO elder" => TableUnguarded at "public.elder";
     obligation_without_its_trigger: "DROP TRIGGER truncation_demands_record ON ledger_audit.truncation" => SchemaDiffers at "ledger_audit.truncation.truncation_demands_record";
@@ -109,39 +109,39 @@ found! {
     app_member_of_a_superuser: "GRANT postgres TO APP" => AppSuperuser at "APP";
     app_may_write_files: "GRANT pg_write_server_files TO APP" => AppPrivileged at "APP";
     app_owns_a_table: "ALTER TABLE entry OWNER TO APP" => AppOwnsTable at "public.entry";
-    app_owns_what_decides: "ALTER FUNCTION ledger_audit.demand_record() OWNER TO APP" => AppOwnsSchema at "ledger_audit";
+    app_owns_the_guards_function: "ALTER FUNCTION ledger_audit.demand_record() OWNER TO APP" => AppOwnsSchema at "ledger_audit";
     app_owns_the_audit_schema: "ALTER SCHEMA ledger_audit OWNER TO APP; GRANT USAGE ON SCHEMA ledger_audit TO MINE" => AppOwnsSchema at "ledger_audit";
     app_owns_the_schema_of_its_tables: "ALTER SCHEMA public OWNER TO APP" => AppOwnsTablesSchema at "public";
-    a_part_of_the_log_is_detached: "ALTER TABLE ledger_audit.record DETACH PARTITION ledger_audit.record_default" => SchemaDiffers at "ledger_audit.record_default";
+    detached_partition_of_the_log: "ALTER TABLE ledger_audit.record DETACH PARTITION ledger_audit.record_default" => SchemaDiffers at "ledger_audit.record_default";
     app_owns_the_obligations: "ALTER TABLE ledger_audit.truncation OWNER TO APP" => AppOwnsSchema at "ledger_audit";
     app_owns_the_sequence: "ALTER SEQUENCE ledger_audit.met OWNER TO APP" => AppOwnsSchema at "ledger_audit";
-    app_may_say_that_it_is_obliged: "GRANT USAGE ON SEQUENCE ledger_audit.met TO APP" => PrivilegeUnexpected at "ledger_audit.met";
-    app_may_set_the_obligation: "GRANT UPDATE ON SEQUENCE ledger_audit.met TO APP" => PrivilegeUnexpected at "ledger_audit.met";
-    app_may_put_triggers_on_obligations: "GRANT TRIGGER ON ledger_audit.truncation TO APP" => PrivilegeUnexpected at "ledger_audit.truncation";
-    app_may_put_triggers_on_a_guarded_table: "GRANT TRIGGER ON entry TO APP" => TriggerGranted at "public.entry";
+    app_may_use_the_sequence: "GRANT USAGE ON SEQUENCE ledger_audit.met TO APP" => PrivilegeUnexpected at "ledger_audit.met";
+    app_may_set_the_sequence: "GRANT UPDATE ON SEQUENCE ledger_audit.met TO APP" => PrivilegeUnexpected at "ledger_audit.met";
+    app_may_create_triggers_on_obligations: "GRANT TRIGGER ON ledger_audit.truncation TO APP" => PrivilegeUnexpected at "ledger_audit.truncation";
+    app_may_create_triggers_on_a_guarded_table: "GRANT TRIGGER ON entry TO APP" => TriggerGranted at "public.entry";
     app_may_truncate: "GRANT TRUNCATE ON entry TO APP" => TruncateGranted at "public.entry";
     app_may_set_the_replication_role: "GRANT SET ON PARAMETER session_replication_role TO APP" => ReplicationRoleGranted at "APP";
     app_may_update_records: "GRANT UPDATE (reason) ON ledger_audit.record TO APP" => PrivilegeUnexpected at "ledger_audit.record";
     app_may_delete_records: "GRANT DELETE ON ledger_audit.record TO APP" => PrivilegeUnexpected at "ledger_audit.record";
-    app_may_say_which_transaction: "GRANT INSERT (xid) ON ledger_audit.record TO APP" => PrivilegeUnexpected at "ledger_audit.record";
-    append_only_trigger_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record" => SchemaDiffers at "ledger_audit.record.record_no_truncate";
-    truncate_trigger_of_a_record_partition_missing: "DROP TRIGGER record_no_truncate ON ledger_audit.record_default" => SchemaDiffers at "ledger_audit.record_default.record_no_truncate";
-    append_only_trigger_disabled: "ALTER TABLE ledger_audit.record_default DISABLE TRIGGER record_append_only" => SchemaDiffers at "ledger_audit.record_default.record_append_only";
+    app_may_set_the_transaction_of_a_record: "GRANT INSERT (xid) ON ledger_audit.record TO APP" => PrivilegeUnexpected at "ledger_audit.record";
+    missing_append_only_trigger: "DROP TRIGGER record_no_truncate ON ledger_audit.record" => SchemaDiffers at "ledger_audit.record.record_no_truncate";
+    missing_truncate_trigger_of_a_record_partition: "DROP TRIGGER record_no_truncate ON ledger_audit.record_default" => SchemaDiffers at "ledger_audit.record_default.record_no_truncate";
+    disabled_append_only_trigger: "ALTER TABLE ledger_audit.record_default DISABLE TRIGGER record_append_only" => SchemaDiffers at "ledger_audit.record_default.record_append_only";
     trigger_of_one_column: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OF amount OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_audit.demand_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "public.entry";
     truncate_trigger_that_never_fires: "DROP TRIGGER ledger_audit_guard_truncate ON entry; CREATE TRIGGER ledger_audit_guard_truncate AFTER TRUNCATE ON entry FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION ledger_audit.queue_truncation(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard_truncate" => GuardMissing at "public.entry";
-    a_table_that_no_migration_made: "CREATE TABLE ledger_audit.extra (id int PRIMARY KEY)" => SchemaDiffers at "ledger_audit.extra";
+    table_that_no_migration_creates: "CREATE TABLE ledger_audit.extra (id int PRIMARY KEY)" => SchemaDiffers at "ledger_audit.extra";
     app_may_exempt_tables: "GRANT INSERT, UPDATE, DELETE ON ledger_audit.exemption TO APP" => PrivilegeUnexpected at "ledger_audit.exemption";
-    app_may_plant_functions: "GRANT CREATE ON SCHEMA ledger_audit TO APP" => PrivilegeUnexpected at "ledger_audit";
-    everybody_may_write_records: "GRANT ALL ON ledger_audit.record TO PUBLIC" => PrivilegeUnexpected at "ledger_audit.record";
+    app_may_create_functions_in_the_audit_schema: "GRANT CREATE ON SCHEMA ledger_audit TO APP" => PrivilegeUnexpected at "ledger_audit";
+    public_may_write_records: "GRANT ALL ON ledger_audit.record TO PUBLIC" => PrivilegeUnexpected at "ledger_audit.record";
     app_may_replicate: "ALTER ROLE APP REPLICATION" => AppPrivileged at "APP";
     app_may_read_other_sessions: "GRANT pg_monitor TO APP" => AppPrivileged at "APP";
     app_may_read_everything: "GRANT pg_read_all_data TO APP" => AppPrivileged at "APP";
-    commits_are_not_durable: "ALTER ROLE APP SET synchronous_commit = off" => SettingUnsafe at "synchronous_commit";
-    triggers_are_off_for_the_app: "ALTER ROLE APP SET session_replication_role = replica" => SettingUnsafe at "session_replication_role";
+    asynchronous_commit: "ALTER ROLE APP SET synchronous_commit = off" => SettingUnsafe at "synchronous_commit";
+    replica_role_set_for_the_app: "ALTER ROLE APP SET session_replication_role = replica" => SettingUnsafe at "session_replication_role";
 }
 
 #[tokio::test]
-async fn a_role_that_is_only_assumed_protects_nothing() {
+async fn a_service_that_assumes_a_weaker_role_with_set_role_is_found() {
     let mut guarded = clean().await;
     let member = guarded.database.role("member", "LOGIN").await;
     guarded
@@ -176,9 +176,9 @@ async fn a_role_that_is_only_assumed_protects_nothing() {
     }
 }
 
-/// A role that does not inherit has the rights all the same, by SET ROLE.
+/// A role with NOINHERIT has the privileges through SET ROLE.
 #[tokio::test]
-async fn rights_that_the_app_has_by_set_role_alone_are_found() {
+async fn privileges_that_the_app_has_only_through_set_role_are_found() {
     let mut guarded = clean().await;
     let group = guarded.database.role("group", "NOLOGIN").await;
     let app = guarded.app.clone();
@@ -213,7 +213,7 @@ async fn an_app_that_owns_the_database_is_found() {
     guarded.as_superuser(&owned).await;
     let report = check(&guarded).await;
     let found: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
-    // Who owns the database is a member of pg_database_owner, which may own the schema public.
+    // The database's owner is a member of pg_database_owner, which may own the schema public.
     assert!(found.contains(&FindingKind::AppOwnsDatabase), "{report}");
     let remedy = &report.findings[found
         .iter()
@@ -227,9 +227,9 @@ async fn an_app_that_owns_the_database_is_found() {
     assert!(report.is_clean(), "{report}");
 }
 
-/// From Postgres 16 on, it takes a right on the role that is given.
+/// Since Postgres 16, CREATEROLE alone is not enough: it needs ADMIN OPTION on the granted role.
 #[tokio::test]
-async fn app_may_give_itself_the_owners_role() {
+async fn an_app_that_can_grant_itself_the_owners_role_is_found() {
     let guarded = clean().await;
     guarded
         .as_superuser(&format!("ALTER ROLE {} CREATEROLE", guarded.app))
@@ -254,7 +254,7 @@ async fn app_may_give_itself_the_owners_role() {
 }
 
 #[tokio::test]
-async fn a_setting_that_quotes_all_names_hides_no_guard() {
+async fn the_check_works_with_quote_all_identifiers() {
     let guarded = clean().await;
     let name = guarded
         .database
@@ -274,7 +274,7 @@ async fn a_setting_that_quotes_all_names_hides_no_guard() {
 }
 
 #[tokio::test]
-async fn no_partition_for_next_month() {
+async fn a_missing_partition_for_next_month_is_found() {
     let guarded = clean().await;
     guarded
         .as_superuser(
@@ -284,7 +284,7 @@ async fn no_partition_for_next_month() {
     let report = check(&guarded).await;
     assert_eq!(report.findings.len(), 1, "{report}");
     assert_eq!(report.findings[0].kind, FindingKind::PartitionMissing);
-    // A service makes it when it starts.
+    // A service creates it when it starts.
     start_as_app(&guarded, false).await.unwrap();
     assert!(check(&guarded).await.is_clean());
 }
@@ -328,7 +328,7 @@ async fn migrations_behind_and_ahead() {
 }
 
 #[tokio::test]
-async fn which_tables_have_to_be_guarded() {
+async fn every_table_in_the_services_schemas_must_be_guarded_or_exempt() {
     let guarded = clean().await;
     guarded
         .as_superuser(
@@ -339,7 +339,7 @@ async fn which_tables_have_to_be_guarded() {
     let objects = |report: Report| -> Vec<String> {
         report.findings.into_iter().map(|it| it.object).collect()
     };
-    // The current schema, and the one named like the service.
+    // The current schema, and the schema with the service's name.
     assert_eq!(
         objects(check(&guarded).await),
         ["ledger.page", "public.loose"]
@@ -354,7 +354,7 @@ async fn which_tables_have_to_be_guarded() {
 }
 
 #[tokio::test]
-async fn a_report_is_text_and_json() {
+async fn a_report_is_formatted_as_text_and_json() {
     let guarded = clean().await;
     guarded
         .as_superuser("CREATE TABLE another (id int); GRANT TRUNCATE ON entry TO PUBLIC")
@@ -381,7 +381,7 @@ async fn a_report_is_text_and_json() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_not_there_is_no_clean_one() {
+async fn a_missing_schema_is_not_reported_as_clean() {
     let guarded = clean().await;
     let pool = guarded.owner_pool().await;
     for (schema, known) in [("public", true), ("ledgr", false)] {
@@ -403,7 +403,7 @@ async fn a_schema_that_is_not_there_is_no_clean_one() {
 }
 
 #[tokio::test]
-async fn a_name_in_a_report_does_nothing_to_a_terminal() {
+async fn control_characters_in_a_report_are_escaped() {
     let guarded = clean().await;
     let name = "\u{1b}[2Jx\n1. nothing found\u{202e}";
     guarded
@@ -413,7 +413,7 @@ async fn a_name_in_a_report_does_nothing_to_a_terminal() {
     assert_eq!(report.findings.len(), 1);
     assert!(
         report.findings[0].object.contains('\u{1b}'),
-        "in JSON as it is"
+        "unchanged in JSON"
     );
     let text = report.to_string();
     assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
@@ -421,7 +421,7 @@ async fn a_name_in_a_report_does_nothing_to_a_terminal() {
 }
 
 #[tokio::test]
-async fn a_start_is_judged_by_whoever_connects_whatever_it_says() {
+async fn the_start_checks_the_connected_role_instead_of_the_configured_one() {
     let guarded = clean().await;
     let pool = PgPool::connect(guarded.database.url()).await.unwrap();
     let started = Audit::builder(pool, "ledger")
@@ -436,7 +436,7 @@ async fn a_start_is_judged_by_whoever_connects_whatever_it_says() {
 }
 
 #[tokio::test]
-async fn whoever_may_not_look_finds_nothing_wrong_with_others() {
+async fn a_check_without_privileges_is_an_error_and_not_a_finding() {
     let mut guarded = clean().await;
     let reader = guarded.database.role("compliance", "LOGIN").await;
     Audit::builder(guarded.owner_pool().await, "ledger")
@@ -446,9 +446,9 @@ async fn whoever_may_not_look_finds_nothing_wrong_with_others() {
     let pool = PgPool::connect(&guarded.database.url_as(&reader))
         .await
         .unwrap();
-    for of_the_service in [true, false] {
+    for for_the_app in [true, false] {
         let mut audit = Audit::builder(pool.clone(), "ledger");
-        if of_the_service {
+        if for_the_app {
             audit = audit.app_role(&guarded.app);
         }
         let error = audit.check().await.unwrap_err();
@@ -457,7 +457,7 @@ async fn whoever_may_not_look_finds_nothing_wrong_with_others() {
 }
 
 #[tokio::test]
-async fn a_database_that_takes_no_writes_starts_nothing() {
+async fn a_service_does_not_start_on_a_read_only_database() {
     let guarded = clean().await;
     let frozen = format!(
         "ALTER ROLE {} SET default_transaction_read_only = on",
@@ -475,9 +475,9 @@ async fn a_database_that_takes_no_writes_starts_nothing() {
     }
 }
 
-/// As when a server's clock was ahead for one record.
+/// As after the server's clock was ahead for one record.
 #[tokio::test]
-async fn a_month_whose_records_are_in_the_default_partition_misses_none() {
+async fn a_month_in_the_default_partition_is_not_reported_as_missing() {
     let guarded = clean().await;
     let next: String = sqlx::query_scalar(
         "SELECT 'ledger_audit.record_' || to_char((now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY_MM')",
@@ -499,7 +499,7 @@ async fn a_month_whose_records_are_in_the_default_partition_misses_none() {
 }
 
 #[tokio::test]
-async fn names_that_need_quotes_are_guarded_as_they_are() {
+async fn tables_with_quoted_names_can_be_guarded() {
     let guarded = clean().await;
     guarded
         .as_superuser(
@@ -525,7 +525,7 @@ async fn names_that_need_quotes_are_guarded_as_they_are() {
 }
 
 #[tokio::test]
-async fn where_several_services_share_the_log_tables_are_guarded_all_the_same() {
+async fn tables_can_be_guarded_if_several_services_share_the_log() {
     let guarded = clean().await;
     Audit::builder(guarded.owner_pool().await, "billing")
         .schema("ledger_audit")
@@ -549,7 +549,7 @@ async fn where_several_services_share_the_log_tables_are_guarded_all_the_same() 
 }
 
 #[tokio::test]
-async fn what_the_app_owns_hides_no_other_difference() {
+async fn an_object_that_the_app_owns_does_not_hide_other_differences() {
     let guarded = clean().await;
     guarded
         .as_superuser(&format!(
@@ -573,9 +573,9 @@ async fn what_the_app_owns_hides_no_other_difference() {
     assert_eq!(found, expected, "{report}");
 }
 
-/// Such as for want of a right.
+/// For example because a privilege is missing.
 #[tokio::test]
-async fn a_check_that_the_database_refuses_is_an_error_and_no_clean_report() {
+async fn a_check_that_the_database_refuses_is_an_error_and_not_a_clean_report() {
     let guarded = clean().await;
     let refused = format!(
         "REVOKE SELECT ON ledger_audit.exemption FROM {}",
@@ -598,9 +598,9 @@ async fn a_check_that_the_database_refuses_is_an_error_and_no_clean_report() {
     }
 }
 
-/// A dump reads all partitions for as long as it takes, and new ones cannot be made meanwhile.
+/// A dump locks all partitions while it runs, so no partitions can be created.
 #[tokio::test]
-async fn a_dump_keeps_no_service_from_starting() {
+async fn a_running_dump_does_not_prevent_a_start() {
     let guarded = clean().await;
     let owner = guarded.owner_pool().await;
     let last: String = sqlx::query_scalar(

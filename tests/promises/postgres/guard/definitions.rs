@@ -1,10 +1,10 @@
-//! Changes of a guarded table's definition, which change its rows.
+//! DDL on guarded tables that changes their rows.
 
 use super::Who::{App, Owner, Superuser};
 use super::{Guarded, RECORD, Who};
 
-/// `steps` are refused without a record, by a check at COMMIT, and done with one; without the event
-/// triggers they are done anyway.
+/// Asserts that `steps` are refused at COMMIT without a record, and accepted with one; and that
+/// they are accepted without the event triggers.
 async fn refused(who: Who, steps: &str) {
     let code = |refused: Result<(), sqlx::Error>| {
         let refused = refused.err().map(|it| it.into_database_error().unwrap());
@@ -31,7 +31,7 @@ async fn refused(who: Who, steps: &str) {
     assert_eq!(code(done), None, "refused by something else: {steps}");
 }
 
-/// What the statements below need.
+/// The objects that the statements below need.
 const MORE: &str = "
     CREATE TYPE mood AS ENUM ('well', 'ill');
     CREATE TYPE visit AS (day int, mood mood);
@@ -63,10 +63,10 @@ macro_rules! refused {
 }
 
 refused! {
-    another_type_of_a_column: Owner, "ALTER TABLE entry ALTER COLUMN amount TYPE bigint USING 0";
+    a_column_type_changed: Owner, "ALTER TABLE entry ALTER COLUMN amount TYPE bigint USING 0";
     a_column_dropped: Owner, "ALTER TABLE entry DROP COLUMN amount";
     a_column_dropped_with_its_type: Owner, "DROP TYPE mood CASCADE";
-    a_value_renamed: Owner, "ALTER TYPE mood RENAME VALUE 'ill' TO 'cured'";
+    an_enum_value_renamed: Owner, "ALTER TYPE mood RENAME VALUE 'ill' TO 'cured'";
     an_attribute_dropped_from_a_type_inside_a_column: Owner, "ALTER TYPE visit DROP ATTRIBUTE day";
     a_stored_generated_column: Owner, "ALTER TABLE entry ADD COLUMN twice bigint GENERATED ALWAYS AS (amount * 2) STORED";
     a_partition_attached_with_rows: Owner, "ALTER TABLE measure ATTACH PARTITION measure_4 FOR VALUES FROM (30) TO (40)";
@@ -75,14 +75,14 @@ refused! {
     a_table_dropped: Owner, "DROP TABLE entry CASCADE";
     a_table_dropped_by_a_superuser: Superuser, "DROP TABLE entry CASCADE";
     a_table_dropped_by_a_replica: Superuser, "SET session_replication_role = replica; DROP TABLE entry CASCADE";
-    an_heir_changed_through_its_forebear: Owner, "ALTER TABLE forebear ALTER COLUMN id TYPE bigint USING 0";
+    an_inheriting_table_altered_through_its_parent: Owner, "ALTER TABLE forebear ALTER COLUMN id TYPE bigint USING 0";
     a_guard_dropped: Owner, "DROP TRIGGER ledger_audit_guard ON entry";
     a_guard_against_truncate_dropped: Owner, "DROP TRIGGER ledger_audit_guard_truncate ON entry";
     a_guard_disabled: Owner, "ALTER TABLE entry DISABLE TRIGGER ledger_audit_guard";
 }
 
 #[tokio::test]
-async fn what_is_not_guarded_is_changed_as_before() {
+async fn unguarded_tables_can_be_altered_without_a_record() {
     let guarded = Guarded::new().await;
     for statements in [
         "CREATE TABLE another (id int); ALTER TABLE another ADD COLUMN it int; DROP TABLE another",
@@ -102,9 +102,9 @@ async fn what_is_not_guarded_is_changed_as_before() {
     guarded.accepts(App, &[temporary]).await;
 }
 
-/// An event trigger's function runs for everybody, superusers too.
+/// An event trigger's function runs for all roles, including superusers.
 #[tokio::test]
-async fn the_owner_cannot_replace_what_runs_for_a_superuser() {
+async fn the_owner_cannot_replace_the_functions_of_event_triggers() {
     let guarded = Guarded::new().await;
     let mut owner = guarded.connect(Owner).await;
     for statement in [
@@ -117,7 +117,7 @@ async fn the_owner_cannot_replace_what_runs_for_a_superuser() {
             "{statement}"
         );
     }
-    // Nor is what the owner can replace called with the rights of another.
+    // Functions that the owner can replace are not called with the privileges of another role.
     super::run(
         &mut owner,
         "ALTER FUNCTION ledger_audit.oblige SECURITY INVOKER",
@@ -129,9 +129,9 @@ async fn the_owner_cannot_replace_what_runs_for_a_superuser() {
     assert_eq!(super::refusal(&mut superuser, &change).await, "AU002");
 }
 
-/// What a service can do whose owner is no superuser, as on most managed servers.
+/// For a service whose owner is not a superuser, as on most managed servers.
 #[tokio::test]
-async fn without_the_right_to_make_event_triggers_a_schema_is_migrated_all_the_same() {
+async fn migrations_succeed_without_the_privilege_to_create_event_triggers() {
     let mut database = super::super::database().await;
     let owner = database.role("owner", "LOGIN").await;
     let app = database.role("app", "LOGIN").await;
@@ -162,7 +162,7 @@ async fn without_the_right_to_make_event_triggers_a_schema_is_migrated_all_the_s
         panic!("{:?}", report.notes)
     };
     assert!(note.contains("no event triggers"), "{note}");
-    // Whatever else is missing is found all the same.
+    // Other missing objects are still found.
     super::run(&mut superuser, "DROP FUNCTION ledger_audit.unguard")
         .await
         .unwrap();
@@ -174,7 +174,7 @@ async fn without_the_right_to_make_event_triggers_a_schema_is_migrated_all_the_s
         finding.object.starts_with("ledger_audit.unguard("),
         "{report}"
     );
-    // Everybody may call a function that was made again, until that is mended, too.
+    // PUBLIC may execute a function that was created again, until that is repaired, too.
     for _ in 0..2 {
         for finding in audit.check().await.unwrap().findings {
             super::run(
@@ -187,7 +187,7 @@ async fn without_the_right_to_make_event_triggers_a_schema_is_migrated_all_the_s
     }
     let report = audit.check().await.unwrap();
     assert!(report.is_clean(), "{report}");
-    // A superuser adds them, who may act as the owner.
+    // A superuser, who may act as the owner, adds them.
     let options: sqlx::postgres::PgConnectOptions = database.url().parse().unwrap();
     let pool = sqlx::PgPool::connect_with(options.options([("role", &owner)]))
         .await

@@ -1,4 +1,4 @@
-//! Deliberate tricks of an application role, which may run any SQL.
+//! Deliberate attacks by the application's role with arbitrary SQL.
 
 use sqlx::{Connection, PgConnection, Row};
 
@@ -21,17 +21,17 @@ macro_rules! refused {
 
 refused! {
     settings_forged_after_many_rows_were_rolled_back: ["BEGIN", "SAVEPOINT s", MANY, "ROLLBACK TO s", "SET LOCAL platform_audit.obliged = 'on'", MANY, "COMMIT"];
-    settings_forged_after_a_record_was_lost: ["BEGIN", "SAVEPOINT s", MANY, RECORD, "ROLLBACK TO s", "SET LOCAL platform_audit.obliged = 'on'", MANY, "COMMIT"];
+    settings_forged_after_a_record_was_rolled_back: ["BEGIN", "SAVEPOINT s", MANY, RECORD, "ROLLBACK TO s", "SET LOCAL platform_audit.obliged = 'on'", MANY, "COMMIT"];
     operators_and_functions_shadowed: [
         "CREATE TEMP TABLE x (); CREATE FUNCTION pg_temp.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT ''infinity''::timestamptz'",
         "CREATE FUNCTION pg_temp.always(timestamptz, timestamptz) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
         SHADOWED, CHANGE];
-    // The check of a domain would run with the owner's rights.
+    // The CHECK of a domain would run with the owner's privileges.
     text_shadowed: ["CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK (false)", SHADOWED, MANY];
     regclass_shadowed: ["CREATE DOMAIN pg_temp.regclass AS pg_catalog.regclass CHECK (false)", SHADOWED, MANY];
 }
 
-/// The guard names this type only where it looks for the record, so the transaction has one.
+/// The guard uses this type only while it looks for the record, so the transaction has one.
 #[tokio::test]
 async fn xid_shadowed() {
     let domain = "CREATE DOMAIN pg_temp.xid AS pg_catalog.xid CHECK (false)";
@@ -76,7 +76,7 @@ async fn many_rows_after_a_prepared_transaction_of_the_same_session() {
     let name = uuid::Uuid::now_v7().simple().to_string();
     let prepare = format!("PREPARE TRANSACTION '{name}'");
     let mut connection = guarded.connect(App).await;
-    // Its obligation is still in progress while the next transaction runs.
+    // The prepared transaction is still in progress while the next one runs.
     for step in ["BEGIN", MANY, RECORD, &prepare] {
         run(&mut connection, step).await.expect(step);
     }
@@ -84,7 +84,7 @@ async fn many_rows_after_a_prepared_transaction_of_the_same_session() {
         .await
         .unwrap();
     let many = "INSERT INTO entry SELECT i, i FROM generate_series(40000, 80000) AS i";
-    // A prepared transaction outlives the test, and would hold up others.
+    // Otherwise the prepared transaction would outlive the test and block others.
     let refused = refusal(&mut connection, many).await;
     run(&mut connection, &format!("COMMIT PREPARED '{name}'"))
         .await
@@ -92,7 +92,7 @@ async fn many_rows_after_a_prepared_transaction_of_the_same_session() {
     assert_eq!(refused, "AU002");
 }
 
-/// A check that is met at once leaves nothing that stands for later rows.
+/// An immediate check that succeeds leaves nothing that satisfies the checks of later rows.
 #[tokio::test]
 async fn many_rows_after_an_immediate_check_and_a_prepared_transaction() {
     let guarded = Guarded::new().await;
@@ -117,9 +117,9 @@ async fn many_rows_after_an_immediate_check_and_a_prepared_transaction() {
     assert_eq!(refused, "AU002");
 }
 
-/// As one that was restored half a circle of numbers ago seems to be.
+/// As with a record restored from a dump, half of the transaction id space ago.
 #[tokio::test]
-async fn a_record_whose_writer_seems_to_come_later() {
+async fn a_record_whose_transaction_id_seems_to_be_in_the_future() {
     let guarded = Guarded::new().await;
     let mut connection = guarded.connect(App).await;
     run(&mut connection, "BEGIN").await.unwrap();
@@ -138,8 +138,8 @@ async fn a_record_whose_writer_seems_to_come_later() {
     assert_eq!(refusal(&mut connection, "COMMIT").await, "AU002");
 }
 
-/// Fills the log with records that hold the number of a transaction to come, as a dump of a
-/// server that counted further would; their time is forged, too.
+/// Fills the log with records that contain the id of a future transaction, as a dump of a server
+/// with higher transaction ids would. Their time is forged, too.
 async fn restore_records_of_the_future(guarded: &Guarded) {
     guarded
         .as_superuser(
@@ -163,7 +163,7 @@ async fn change_with_an_old_record(connection: &mut PgConnection) -> sqlx::Resul
 }
 
 #[tokio::test]
-async fn an_old_record_with_the_number_of_a_new_transaction() {
+async fn an_old_record_with_the_id_of_a_new_transaction() {
     let guarded = Guarded::new().await;
     restore_records_of_the_future(&guarded).await;
     let mut connection = guarded.connect(App).await;
@@ -176,7 +176,7 @@ async fn an_old_record_with_the_number_of_a_new_transaction() {
     );
     connection.close().await.unwrap();
 
-    // A guard that looked at the number alone would have been content.
+    // A guard that compared only the id would have accepted it.
     guarded
         .as_superuser(
             "CREATE OR REPLACE FUNCTION ledger_audit.demand_record() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
@@ -188,7 +188,7 @@ async fn an_old_record_with_the_number_of_a_new_transaction() {
 }
 
 #[tokio::test]
-async fn the_application_cannot_touch_what_decides() {
+async fn the_application_cannot_change_the_guard_or_its_state() {
     let guarded = Guarded::new().await;
     for statement in [
         "SELECT setval('ledger_audit.met', 1)",
@@ -219,9 +219,9 @@ async fn the_application_cannot_touch_what_decides() {
 }
 
 #[tokio::test]
-async fn a_guard_cannot_be_taken_in_the_middle_of_a_change() {
+async fn a_guard_cannot_be_removed_during_a_change() {
     let guarded = Guarded::new().await;
-    for taken in [
+    for removal in [
         "ALTER TABLE entry DISABLE TRIGGER ledger_audit_guard",
         "ALTER TABLE entry DISABLE TRIGGER ALL",
         "DROP TABLE entry",
@@ -229,21 +229,21 @@ async fn a_guard_cannot_be_taken_in_the_middle_of_a_change() {
     ] {
         for who in [Owner, Superuser] {
             let refused = guarded
-                .attempt(who, &["BEGIN", CHANGE, taken, "COMMIT"])
+                .attempt(who, &["BEGIN", CHANGE, removal, "COMMIT"])
                 .await;
-            // object_in_use: its check is waiting.
-            assert_eq!(refused.as_deref(), Some("55006"), "{who:?}: {taken}");
+            // object_in_use: the deferred check is pending.
+            assert_eq!(refused.as_deref(), Some("55006"), "{who:?}: {removal}");
         }
     }
 }
 
-/// A dump brings the values of sequences, and its new server may count transactions anew.
+/// A dump restores the values of sequences, and the new server may reuse transaction ids.
 #[tokio::test]
-async fn that_a_record_was_found_counts_for_this_server_only() {
+async fn the_cached_check_result_of_another_server_is_ignored() {
     let guarded = Guarded::new().await;
     let committed = async |value: &str| {
         let mut connection = guarded.connect(App).await;
-        // With immediate constraints, the checks of many rows begin late in their statement.
+        // With immediate constraints, the checks of many rows run at the end of their statement.
         for step in ["BEGIN", "SET CONSTRAINTS ALL IMMEDIATE"] {
             run(&mut connection, step).await.unwrap();
         }
@@ -264,14 +264,14 @@ async fn that_a_record_was_found_counts_for_this_server_only() {
     for restored in ["XID", "timestamp_hash_extended('2020-01-01', XID)"] {
         assert_eq!(committed(restored).await.as_deref(), Some("AU002"));
     }
-    // This is what the check itself would have written: it goes by that alone.
+    // The check accepts the value that it would have written itself.
     let own = "timestamp_hash_extended(pg_postmaster_start_time()::timestamp, XID)";
     assert_eq!(committed(own).await, None);
 }
 
-/// A service writes records through a view, which has neither the transaction nor the time.
+/// A service inserts records through a view without the columns of the transaction and the time.
 #[tokio::test]
-async fn a_record_is_written_through_its_view_alone() {
+async fn records_can_be_written_only_through_the_view() {
     let guarded = Guarded::new().await;
     let columns = "id, occurred_at, service, actor_kind, actor_id, action, outcome";
     let values = "gen_random_uuid(), now(), 'ledger', 'user', 'ada', 'entry.create', 'success'";

@@ -1,11 +1,11 @@
-//! What the check at COMMIT reads, however much a transaction did.
+//! The number of records that the check at COMMIT reads does not grow with the transaction.
 
 use sqlx::PgConnection;
 
 use super::Who::App;
 use super::{Guarded, run};
 
-/// Rows of the records' tables that this transaction has read.
+/// The number of rows of the record tables that this transaction has read.
 async fn read(connection: &mut PgConnection) -> f64 {
     sqlx::query_scalar(
         "SELECT COALESCE(sum(seq_tup_read + idx_tup_fetch), 0)::float8 FROM pg_stat_xact_user_tables WHERE schemaname = 'ledger_audit'",
@@ -16,11 +16,12 @@ async fn read(connection: &mut PgConnection) -> f64 {
 }
 
 const CHANGES: u32 = 10;
-/// What they may read. A check reads one record; one that looks everywhere fetches ten at once.
+/// The number of records that the checks may read. A check reads one record; one that searches all
+/// partitions fetches ten at a time.
 const MOST: f64 = 12.0 * CHANGES as f64;
 
-/// How many records the checks of so many changes read, in a transaction that wrote `records` of
-/// them, as `write` says.
+/// Returns how many records the checks of many changes read, in a transaction that wrote `records`
+/// records with the statement `write`.
 async fn read_of(guarded: &Guarded, records: u32, write: &str) -> f64 {
     let records = format!(
         "INSERT INTO ledger_audit.record_insert (id, occurred_at, service, actor_kind, actor_id, action, outcome)
@@ -35,7 +36,7 @@ async fn read_of(guarded: &Guarded, records: u32, write: &str) -> f64 {
         run(&mut connection, step).await.expect(step);
     }
     let before = read(&mut connection).await;
-    // What COMMIT would do.
+    // Runs the deferred checks, as COMMIT would.
     run(&mut connection, "SET CONSTRAINTS ALL IMMEDIATE")
         .await
         .unwrap();
@@ -43,7 +44,7 @@ async fn read_of(guarded: &Guarded, records: u32, write: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn a_check_reads_few_records_however_many_the_transaction_wrote() {
+async fn the_check_reads_few_records_however_many_the_transaction_wrote() {
     let guarded = Guarded::new().await;
     for records in [1, 3_000] {
         let read = read_of(&guarded, records, "RECORDS").await;
@@ -54,10 +55,10 @@ async fn a_check_reads_few_records_however_many_the_transaction_wrote() {
     }
 }
 
-/// A record in a savepoint is looked for in every partition, since its writer has a number of its
-/// own.
+/// A record in a savepoint is searched in every partition, since a savepoint has its own
+/// transaction id.
 #[tokio::test]
-async fn a_check_reads_few_records_however_many_were_written_in_a_savepoint() {
+async fn the_check_reads_few_records_however_many_were_written_in_a_savepoint() {
     let guarded = Guarded::new().await;
     let write = "SAVEPOINT s; RECORDS; RELEASE s";
     for records in [1, 3_000] {

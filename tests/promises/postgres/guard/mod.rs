@@ -1,5 +1,4 @@
-//! Ways round the toolkit, each refused by Postgres itself, and each shown to work once the
-//! guard is gone.
+//! Ways to bypass the toolkit. Postgres refuses each, and each succeeds without the guard.
 
 mod accepted;
 mod bypass;
@@ -16,25 +15,25 @@ use platform_audit::Audit;
 use platform_harness::database::TestDatabase;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
-/// Who connects.
+/// The connecting role.
 #[derive(Clone, Copy, Debug)]
 enum Who {
-    /// What a service connects as.
+    /// The role of a service.
     App,
-    /// Owns the tables and the audit schema.
+    /// The owner of the tables and the audit schema.
     Owner,
     Superuser,
 }
 
-/// A database as the documentation wants it: an owner, an application role, and guarded tables.
+/// A database as documented: an owner, an application role, and guarded tables.
 struct Guarded {
     database: TestDatabase,
     owner: String,
     app: String,
 }
 
-/// `entry` stands alone; `child` hangs on `parent`, which is exempt; `measure` is partitioned, and
-/// two of its partitions were attached after it was guarded.
+/// `entry` is independent; `child` references `parent`, which is exempt; `measure` is partitioned,
+/// and two of its partitions were attached after it was guarded.
 const TABLES: &str = "
     CREATE TABLE entry (id bigint PRIMARY KEY, amount bigint NOT NULL);
     CREATE TABLE parent (id bigint PRIMARY KEY);
@@ -53,7 +52,7 @@ const TABLES: &str = "
     ALTER TABLE measure ATTACH PARTITION measure_3 FOR VALUES FROM (20) TO (30);
 ";
 
-/// What is in the tables, in short.
+/// A summary of the tables' contents.
 const CONTENT: &str = "SELECT concat_ws(' ',
     (SELECT count(*) || ':' || md5(string_agg(it::text, ' ' ORDER BY id)) FROM entry AS it),
     (SELECT count(*) || ':' || md5(string_agg(it::text, ' ' ORDER BY id)) FROM child AS it),
@@ -95,7 +94,7 @@ impl Guarded {
         guarded
     }
 
-    /// Connects as who may, and works as the owner, who may not connect.
+    /// Connects as a superuser and uses SET ROLE, as the owner may not connect.
     async fn owner_pool(&self) -> PgPool {
         let options: sqlx::postgres::PgConnectOptions = self.database.url().parse().unwrap();
         PgPool::connect_with(options.options([("role", &self.owner)]))
@@ -117,7 +116,7 @@ impl Guarded {
         connection
     }
 
-    /// Runs `steps` on one connection of `who` until one fails; answers its SQLSTATE.
+    /// Runs `steps` on one connection of `who` until one fails, and returns its SQLSTATE.
     async fn attempt(&self, who: Who, steps: &[&str]) -> Option<String> {
         let mut connection = self.connect(who).await;
         let mut refused = None;
@@ -133,7 +132,7 @@ impl Guarded {
                     code != "AU002"
                         || error.message().contains("public.")
                             && error.message().contains("record"),
-                    "says neither where nor what: {error}"
+                    "names neither the table nor the problem: {error}"
                 );
                 refused = Some(code);
                 break;
@@ -156,8 +155,8 @@ impl Guarded {
         run(&mut connection, statements).await.expect(statements);
     }
 
-    /// `steps` are refused for want of a record, and leave nothing behind; without the guard the
-    /// same steps change something.
+    /// Asserts that `steps` are refused because a record is missing, and change nothing; and that
+    /// the same steps change something without the guard.
     async fn refuses(&self, who: Who, steps: &[&str]) {
         let before = self.content().await;
         let refused = self.attempt(who, steps).await;
@@ -180,14 +179,14 @@ impl Guarded {
         .await;
     }
 
-    /// `steps` are committed.
+    /// Asserts that `steps` are committed.
     async fn accepts(&self, who: Who, steps: &[&str]) {
         let refused = self.attempt(who, steps).await;
         assert_eq!(refused, None, "{who:?}: {steps:?}");
     }
 }
 
-/// The SQLSTATE that `statement` is refused with.
+/// Returns the SQLSTATE with which `statement` is refused.
 async fn refusal(connection: &mut PgConnection, statement: &str) -> String {
     let refused = run(connection, statement).await.expect_err(statement);
     let refused = refused.as_database_error().expect(statement);
@@ -210,5 +209,5 @@ async fn copy_in(connection: &mut PgConnection, copy: &str, data: &str) -> sqlx:
     copy.finish().await.map(drop)
 }
 
-/// A record by way of SQL.
+/// Writes a record with SQL.
 const RECORD: &str = "SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.repair', reason => 'a test')";

@@ -1,10 +1,10 @@
-//! The names of the audit schema read the same on every server.
+//! The names of the audit schema need no quotes on any server version.
 
 use serde_json::Value;
 
 const EXPECTED: &str = include_str!("../../../../platform-audit/src/store/postgres/expected.json");
 
-/// What Postgres 18 quotes: its `pg_get_keywords()` that are not unreserved.
+/// The names that Postgres 18 quotes: its `pg_get_keywords()` that are not unreserved.
 const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric authorization between bigint binary bit
     boolean both case cast char character check coalesce collate collation column concurrently constraint create cross
     current_catalog current_date current_role current_schema current_time current_timestamp current_user dec decimal
@@ -18,8 +18,8 @@ const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric auth
     using values varchar variadic verbose when where window with xmlattributes xmlconcat xmlelement xmlexists xmlforest
     xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable";
 
-/// A newer server quotes a name that has become a keyword of its own, so the check would find every
-/// use of it changed, and no service would start there.
+/// A newer server would quote a name that has become a keyword. The check would report every use of
+/// it as changed, and no service would start there.
 #[test]
 fn no_name_of_the_audit_schema_is_a_keyword_of_a_newer_server() {
     let rows: Vec<Value> = serde_json::from_str(EXPECTED).unwrap();

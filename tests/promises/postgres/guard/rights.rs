@@ -1,4 +1,4 @@
-//! The three roles, and a service whose role may not migrate.
+//! The privileges of the three roles, and services without the privilege to migrate.
 
 use platform_audit::check::FindingKind;
 use platform_audit::{Actor, Audit, AuditTx, Error};
@@ -14,7 +14,7 @@ async fn app_pool(guarded: &Guarded) -> PgPool {
 }
 
 #[tokio::test]
-async fn each_role_has_exactly_its_rights() {
+async fn each_role_has_exactly_its_privileges() {
     let mut guarded = Guarded::new().await;
     let reader = guarded.database.role("reader", "LOGIN").await;
     Audit::builder(guarded.owner_pool().await, "ledger")
@@ -55,7 +55,7 @@ async fn each_role_has_exactly_its_rights() {
     .into();
     assert_eq!(rights, expected);
 
-    // The view has every column of a record but those that are the database's word, and no role may
+    // The view has every column of a record except those that the database sets, and no role may
     // write a column of the table itself.
     let columns: Vec<(String, bool, bool)> = sqlx::query_as(
         "SELECT attname::text,
@@ -97,7 +97,7 @@ async fn each_role_has_exactly_its_rights() {
 }
 
 #[tokio::test]
-async fn a_service_that_may_not_migrate_starts_and_works() {
+async fn a_service_without_the_privilege_to_migrate_starts_and_works() {
     let guarded = Guarded::new().await;
     guarded
         .accepts(Owner, &["SELECT ledger_audit.guard('measure')"])
@@ -124,7 +124,7 @@ async fn a_service_that_may_not_migrate_starts_and_works() {
 }
 
 #[tokio::test]
-async fn a_service_whose_schema_is_missing_or_forbidden_says_what_to_do() {
+async fn the_error_for_a_missing_or_forbidden_schema_has_a_remedy() {
     let mut database = super::super::database().await;
     let app = database.role("app", "LOGIN").await;
     let pool = PgPool::connect(&database.url_as(&app)).await.unwrap();
@@ -155,7 +155,7 @@ async fn a_service_whose_schema_is_missing_or_forbidden_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_named() {
+async fn the_error_for_a_missing_table_names_it() {
     let guarded = Guarded::new().await;
     for pool in [app_pool(&guarded).await, guarded.owner_pool().await] {
         for builder in [
@@ -172,7 +172,7 @@ async fn a_table_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn the_toolkit_names_an_unaudited_change_as_its_own_error() {
+async fn an_unaudited_change_has_its_own_error() {
     let guarded = Guarded::new().await;
     let pool = app_pool(&guarded).await;
     let mut tx = pool.begin().await.unwrap();
@@ -192,7 +192,7 @@ async fn the_toolkit_names_an_unaudited_change_as_its_own_error() {
 }
 
 #[tokio::test]
-async fn write_record_keeps_the_limits_and_the_database_user() {
+async fn write_record_enforces_size_limits_and_records_the_database_user() {
     let guarded = Guarded::new().await;
     let mut connection = guarded.connect(App).await;
     let id: String = sqlx::query_scalar(
@@ -279,7 +279,7 @@ async fn write_record_keeps_the_limits_and_the_database_user() {
 }
 
 #[tokio::test]
-async fn a_partition_that_was_guarded_by_itself_is_guarded_with_the_whole() {
+async fn a_partition_that_was_guarded_alone_is_guarded_with_its_table() {
     let guarded = Guarded::new().await;
     for statement in [
         "CREATE TABLE visit (id int) PARTITION BY RANGE (id)",
@@ -298,9 +298,9 @@ async fn a_partition_that_was_guarded_by_itself_is_guarded_with_the_whole() {
     }
 }
 
-/// The bounds of a month go through text.
+/// The bounds of a month are converted through text.
 #[tokio::test]
-async fn partitions_are_months_wherever_the_session_believes_to_be() {
+async fn partition_bounds_do_not_depend_on_the_sessions_time_zone() {
     let guarded = Guarded::new().await;
     let mut connection = guarded.connect(App).await;
     for statement in [
@@ -325,9 +325,9 @@ async fn partitions_are_months_wherever_the_session_believes_to_be() {
     }
 }
 
-/// As a database's default privileges may have given it.
+/// As default privileges of a database may have granted them.
 #[tokio::test]
-async fn what_the_application_may_do_with_the_sequence_is_taken_from_it() {
+async fn the_applications_privileges_on_the_sequence_are_revoked() {
     let guarded = Guarded::new().await;
     let app = &guarded.app;
     guarded

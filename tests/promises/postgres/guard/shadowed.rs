@@ -1,14 +1,14 @@
-//! Operators, functions and types that somebody planted before those of Postgres: no function of
-//! the audit schema runs any of them.
+//! Operators, functions and types that an attacker planted to shadow those of Postgres: no function
+//! of the audit schema uses any of them.
 
 use platform_audit::Audit;
 
 use super::Who::{App, Owner, Superuser};
 use super::{Guarded, RECORD, refusal, run};
 
-/// Plants a namesake of every operator and function of Postgres that has arguments of plain types,
-/// and of the types that may be named without their schema. Each namesake takes a number of the
-/// sequence `planted`, which no roll-back gives back, and fails.
+/// Plants an object with the name of every operator and function of Postgres whose arguments have
+/// plain types, and of the types that can be named without their schema. Each planted object
+/// increments the sequence `planted`, which is not rolled back, and fails.
 const PLANT: &str = r#"
     CREATE SEQUENCE public.planted;
     GRANT ALL ON SEQUENCE public.planted TO PUBLIC;
@@ -44,7 +44,7 @@ const PLANT: &str = r#"
 const SHADOWED: &str = "SET search_path = public, pg_catalog";
 const MANY: &str = "INSERT INTO entry SELECT i, i FROM pg_catalog.generate_series(100, 30000) AS i";
 
-/// What calls or provokes each function of the audit schema, and what that is refused with.
+/// Statements that call or trigger each function of the audit schema, and the expected SQLSTATE.
 const AS_APP: &[(&str, &str)] = &[
     ("INSERT INTO entry VALUES (3, 30)", "AU002"),
     ("SELECT ledger_audit.transaction_ended()", "AU003"),
@@ -84,7 +84,7 @@ const AS_OWNER: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn no_function_of_the_audit_schema_runs_what_others_planted() {
+async fn no_function_of_the_audit_schema_calls_planted_functions() {
     let mut guarded = Guarded::new().await;
     let planter = guarded.database.role("planter", "NOLOGIN").await;
     let reader = guarded.database.role("reader", "NOLOGIN").await;
@@ -115,7 +115,7 @@ async fn no_function_of_the_audit_schema_runs_what_others_planted() {
             assert!(!ran, "planted code ran: {step}");
         }
     }
-    // What was planted is there.
+    // The planted objects exist and work.
     let mut connection = guarded.connect(App).await;
     run(&mut connection, SHADOWED).await.unwrap();
     for statement in ["SELECT 1 = 1", "SELECT now()", "SELECT ''::text"] {
@@ -134,8 +134,8 @@ async fn no_function_of_the_audit_schema_runs_what_others_planted() {
     }
 }
 
-/// Whoever adds a function pins its search path, or names the schema of all that it uses and adds
-/// what provokes it to the test above.
+/// A new function must pin its search path, or qualify every name that it uses. In the second case,
+/// add a statement that triggers it to the test above.
 #[tokio::test]
 async fn every_function_of_the_audit_schema_pins_its_search_path_or_needs_none() {
     let mut guarded = Guarded::new().await;

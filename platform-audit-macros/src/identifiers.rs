@@ -1,21 +1,24 @@
+//! Finds the identifiers that code mentions.
+
 use proc_macro2::{TokenStream, TokenTree};
 use std::collections::HashSet;
 
-/// Which names some code may use, those captured by `format!("{id}")` included.
+/// The identifiers that some code may use, including those captured by `format!("{id}")`.
 #[derive(Debug, Default)]
-pub(crate) struct Words {
+pub(crate) struct Identifiers {
     identifiers: HashSet<String>,
     literals: Vec<String>,
 }
 
-impl Words {
-    pub(crate) fn of(tokens: TokenStream) -> Self {
-        let mut words = Self::default();
-        words.collect(tokens);
-        words
+impl Identifiers {
+    pub(crate) fn from_tokens(tokens: TokenStream) -> Self {
+        let mut found = Self::default();
+        found.collect(tokens);
+        found
     }
 
-    pub(crate) fn mention(&self, name: &str) -> bool {
+    /// Returns whether the code may use `name`.
+    pub(crate) fn may_contain(&self, name: &str) -> bool {
         self.identifiers.contains(name)
             || self.literals.iter().any(|literal| literal.contains(name))
     }
@@ -39,10 +42,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_captured_name_is_a_mention() {
-        let words = Words::of("format!(\"{org}/{}\", user.id)".parse().expect("tokens"));
-        assert!(words.mention("org"));
-        assert!(words.mention("user"));
-        assert!(!words.mention("entry"));
+    fn names_captured_by_a_format_string_are_found() {
+        let identifiers =
+            Identifiers::from_tokens("format!(\"{org}/{}\", user.id)".parse().expect("tokens"));
+        assert!(identifiers.may_contain("org"));
+        assert!(identifiers.may_contain("user"));
+        assert!(!identifiers.may_contain("entry"));
     }
 }

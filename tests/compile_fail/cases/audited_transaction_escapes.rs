@@ -1,4 +1,4 @@
-// Nothing can hold the transaction at commit.
+// The transaction cannot outlive the handler, so it is not borrowed at commit.
 #![allow(unused_variables)]
 
 use axum::http::StatusCode;

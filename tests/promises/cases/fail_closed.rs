@@ -1,11 +1,11 @@
-//! It fails closed: no record, no commit; no commit, no 2xx.
+//! Auditing fails closed: without a record there is no commit, and without a commit no 2xx.
 
 use axum::middleware::{from_fn, map_response};
 
 use super::*;
 
 impl Service {
-    /// Makes every further record fail in the database.
+    /// Makes every insert of a record fail from now on.
     pub(super) async fn break_records(&self) {
         let statement = format!("ALTER TABLE {WRITTEN} RENAME TO gone");
         sqlx::raw_sql(AssertSqlSafe(statement))
@@ -14,8 +14,8 @@ impl Service {
             .unwrap();
     }
 
-    /// Takes it back.
-    pub(super) async fn mend_records(&self) {
+    /// Undoes [`break_records`](Self::break_records).
+    pub(super) async fn restore_records(&self) {
         let (schema, name) = WRITTEN.rsplit_once('.').unwrap_or(("main", WRITTEN));
         let statement = format!("ALTER TABLE {schema}.gone RENAME TO {name}");
         sqlx::raw_sql(AssertSqlSafe(statement))
@@ -26,13 +26,16 @@ impl Service {
 }
 
 #[tokio::test]
-async fn without_its_record_no_change_is_committed() {
+async fn a_change_is_not_committed_without_its_record() {
     let service = Service::start().await;
     service.break_records().await;
-    let answer = service.send("/entries", &Entry::new(1)).await;
-    assert_eq!(answer.status(), 500);
-    assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    let body = answer.text().await.unwrap();
+    let response = service.send("/entries", &Entry::new(1)).await;
+    assert_eq!(response.status(), 500);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let body = response.text().await.unwrap();
     assert!(body.contains("nothing was changed"), "{body}");
     assert!(
         !body.contains("ledger_audit") && !body.contains("gone"),
@@ -43,22 +46,22 @@ async fn without_its_record_no_change_is_committed() {
 }
 
 #[tokio::test]
-async fn what_was_read_is_withheld_without_its_record() {
+async fn a_sensitive_read_returns_no_data_without_its_record() {
     let service = Service::start().await;
     let entry = Entry::new(1);
     service.send("/entries", &entry).await;
     service.break_records().await;
     let events = platform_harness::events::capture();
-    let answer = service
+    let response = service
         .request(reqwest::Method::GET, &format!("/entries/{}", entry.id))
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 500);
-    // The attempt is lost too, and loud, with all that is known of it.
+    assert_eq!(response.status(), 500);
+    // The record of the attempt is lost too, and logged in full.
     assert_eq!(service.audit.status().lost_attempts, 1);
-    let id = record_id(&answer).to_string();
-    assert!(!answer.text().await.unwrap().contains(IBAN));
+    let id = record_id(&response).to_string();
+    assert!(!response.text().await.unwrap().contains(IBAN));
     let events = events.text();
     let record = events
         .lines()
@@ -67,7 +70,7 @@ async fn what_was_read_is_withheld_without_its_record() {
 }
 
 #[tokio::test]
-async fn of_work_that_ended_its_transaction_nobody_says_that_nothing_was_changed() {
+async fn the_response_does_not_deny_a_change_that_a_handler_committed_itself() {
     #[audited(action = "entry.cheat")]
     async fn cheat(tx: &mut Tx) -> Result<StatusCode, Failure> {
         insert(tx, &Entry::new(1)).await?;
@@ -75,10 +78,10 @@ async fn of_work_that_ended_its_transaction_nobody_says_that_nothing_was_changed
         Ok(StatusCode::CREATED)
     }
     let service = Service::with(|b| b, |router| router.route("/cheat", routing::post(cheat))).await;
-    let answer = service.post("/cheat").send().await.unwrap();
-    assert_eq!(answer.status(), 500);
-    assert_eq!(service.entries().await, 1, "it did change something");
-    let body = answer.text().await.unwrap();
+    let response = service.post("/cheat").send().await.unwrap();
+    assert_eq!(response.status(), 500);
+    assert_eq!(service.entries().await, 1, "the change was committed");
+    let body = response.text().await.unwrap();
     assert!(!body.contains("nothing was changed"), "{body}");
     assert_eq!(service.audit.status().violations, 1);
     let record = service.only_record().await;
@@ -86,9 +89,9 @@ async fn of_work_that_ended_its_transaction_nobody_says_that_nothing_was_changed
 }
 
 #[tokio::test]
-async fn work_that_ends_its_transaction_itself_gets_no_record() {
+async fn an_operation_that_ends_its_own_transaction_gets_no_success_record() {
     let statements = ["COMMIT", "ROLLBACK", "ROLLBACK; BEGIN"];
-    // One record and several are written by statements of their own.
+    // Different statements insert one record and several.
     for (statement, count) in statements.into_iter().flat_map(|it| [(it, 1), (it, 3)]) {
         let service = Service::start().await;
         let ended = service
@@ -114,13 +117,13 @@ async fn work_that_ends_its_transaction_itself_gets_no_record() {
                 .all(|record| record.outcome == Outcome::Failed),
             "{statement}: {records:#?}"
         );
-        // The connection it left behind is not used again.
+        // The connection is not used again.
         assert_eq!(service.send("/entries", &Entry::new(2)).await.status(), 201);
     }
 }
 
 #[tokio::test]
-async fn a_savepoint_left_open_gets_no_record() {
+async fn an_unfinished_savepoint_gets_no_success_record() {
     let service = Service::start().await;
     let ended = service
         .audit
@@ -136,17 +139,20 @@ async fn a_savepoint_left_open_gets_no_record() {
     assert_eq!(service.send("/entries", &Entry::new(2)).await.status(), 201);
 }
 
-fn with_forgotten(router: Router<Shared>) -> Router<Shared> {
+fn with_unaudited_route(router: Router<Shared>) -> Router<Shared> {
     router.merge_axum(axum::Router::new().route("/forgotten", axum::routing::post(forgotten)))
 }
 
 #[tokio::test]
-async fn going_round_the_typed_router_is_refused_and_counted() {
-    let service = Service::with(|b| b, with_forgotten).await;
+async fn an_unaudited_handler_that_bypasses_the_typed_router_gets_500_and_is_counted() {
+    let service = Service::with(|b| b, with_unaudited_route).await;
     let events = platform_harness::events::capture();
-    let answer = service.send("/forgotten", &Entry::new(1)).await;
-    assert_eq!(answer.status(), 500);
-    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let response = service.send("/forgotten", &Entry::new(1)).await;
+    assert_eq!(response.status(), 500);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
     assert_eq!(service.audit.status().violations, 1);
     let events = events.text();
     assert!(
@@ -160,69 +166,72 @@ async fn going_round_the_typed_router_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn only_observing_reports_and_lets_pass() {
-    let service = Service::with(AuditBuilder::observe_only, with_forgotten).await;
+async fn observe_only_reports_violations_without_replacing_responses() {
+    let service = Service::with(AuditBuilder::observe_only, with_unaudited_route).await;
     assert_eq!(
         service.send("/forgotten", &Entry::new(1)).await.status(),
         201
     );
     assert_eq!(service.audit.status().violations, 1);
     let url = format!("http://{}/entries", service.address);
-    let nobody = service
+    let anonymous = service
         .client
         .post(&url)
         .json(&Entry::new(1))
         .send()
         .await
         .unwrap();
-    assert_eq!(nobody.status(), 201);
-    assert_eq!(service.record_of(&nobody).await.actor, Actor::anonymous());
+    assert_eq!(anonymous.status(), 201);
+    assert_eq!(
+        service.record_of(&anonymous).await.actor,
+        Actor::anonymous()
+    );
 }
 
 #[tokio::test]
-async fn without_the_guard_the_same_handler_is_not_refused() {
-    // The guard taken away: what the test above relies on is the guard and nothing else.
+async fn the_same_handler_succeeds_without_the_audit_layer() {
+    // So the refusal in the test above comes from the audit layer and nothing else.
     let service = Service::start().await;
-    let app: axum::Router = with_forgotten(Router::new())
+    let app: axum::Router = with_unaudited_route(Router::new())
         .with_state(Shared {
             pool: service.pool.clone(),
         })
         .into();
     let address = serve(app).await;
     let url = format!("http://{address}/forgotten");
-    let answer = service
+    let response = service
         .client
         .post(url)
         .json(&Entry::new(1))
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 201);
+    assert_eq!(response.status(), 201);
     assert_eq!((service.entries().await, service.records().await), (1, 0));
 }
 
 #[tokio::test]
-async fn an_exempt_handler_passes_the_guard() {
+async fn an_exempt_handler_passes_the_audit_layer() {
     let service = Service::start().await;
-    let answer = service.send("/preview", &Entry::new(4)).await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.text().await.unwrap(), "8");
+    let response = service.send("/preview", &Entry::new(4)).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.text().await.unwrap(), "8");
     assert_eq!(service.records().await, 0);
 }
 
 #[tokio::test]
-async fn an_exempt_route_passes_also_when_a_layer_answers_for_it() {
-    async fn answer(_: axum::extract::Request, _: axum::middleware::Next) -> StatusCode {
+async fn an_exempt_route_passes_the_audit_layer_if_another_layer_responds_for_it() {
+    async fn respond(_: axum::extract::Request, _: axum::middleware::Next) -> StatusCode {
         StatusCode::OK
     }
-    let service = Service::with(|b| b, |router| router.layer(from_fn(answer))).await;
-    let answer = service.send("/preview", &Entry::new(4)).await;
-    assert_eq!(answer.status(), 200);
+    let service = Service::with(|b| b, |router| router.layer(from_fn(respond))).await;
+    let response = service.send("/preview", &Entry::new(4)).await;
+    assert_eq!(response.status(), 200);
     assert_eq!(service.audit.status().violations, 0);
 }
 
 #[tokio::test]
-async fn an_audited_handler_without_the_guard_is_refused() {
+async fn an_audited_handler_without_the_audit_layer_gets_500() {
     let service = Service::start().await;
     let app: axum::Router = routes()
         .with_state(Shared {
@@ -231,42 +240,46 @@ async fn an_audited_handler_without_the_guard_is_refused() {
         .into();
     let address = serve(app).await;
     let url = format!("http://{address}/entries");
-    let answer = service
+    let response = service
         .client
         .post(url)
         .json(&Entry::new(1))
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 500);
+    assert_eq!(response.status(), 500);
     assert_eq!(service.entries().await, 0);
 }
 
 #[tokio::test]
-async fn a_failure_dressed_up_as_success_is_refused() {
-    async fn dress_up(mut response: Response) -> Response {
+async fn a_failure_whose_status_a_layer_changed_to_success_gets_500() {
+    async fn change_to_success(mut response: Response) -> Response {
         *response.status_mut() = StatusCode::OK;
         response
     }
-    let service = Service::with(|b| b, |router| router.layer(map_response(dress_up))).await;
-    let answer = service.send("/fail/409", &Entry::new(1)).await;
-    assert_eq!(answer.status(), 500);
+    let service = Service::with(
+        |b| b,
+        |router| router.layer(map_response(change_to_success)),
+    )
+    .await;
+    let response = service.send("/fail/409", &Entry::new(1)).await;
+    assert_eq!(response.status(), 500);
     assert_eq!(service.audit.status().violations, 1);
     assert_eq!(service.only_record().await.status, Some(409));
 }
 
 #[tokio::test]
-async fn a_layer_that_answers_success_in_place_of_the_handler_is_refused() {
-    async fn answer(_: axum::extract::Request, _: axum::middleware::Next) -> StatusCode {
+async fn a_layer_that_responds_with_success_in_place_of_the_handler_gets_500() {
+    async fn respond(_: axum::extract::Request, _: axum::middleware::Next) -> StatusCode {
         StatusCode::OK
     }
-    let service = Service::with(|b| b, |router| router.layer(from_fn(answer))).await;
+    let service = Service::with(|b| b, |router| router.layer(from_fn(respond))).await;
     assert_eq!(service.send("/entries", &Entry::new(1)).await.status(), 500);
     assert_eq!(service.audit.status().violations, 1);
 }
 
 #[tokio::test]
-async fn two_guards_judge_once() {
+async fn two_audit_layers_write_one_record() {
     let service = Service::start().await;
     let audit = service.audit.clone();
     let app: axum::Router = routes()
@@ -278,7 +291,7 @@ async fn two_guards_judge_once() {
         .into();
     let address = serve(app).await;
     let url = format!("http://{address}/entries");
-    let answer = service
+    let response = service
         .client
         .post(url)
         .header("x-user", "ada")
@@ -286,14 +299,14 @@ async fn two_guards_judge_once() {
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 201);
+    assert_eq!(response.status(), 201);
     assert_eq!(service.records().await, 1);
     assert_eq!(service.audit.status().violations, 0);
 }
 
-/// Two services in one: each with a store of its own, and the guard of one around all.
+/// Two services in one process, each with its own store, and the audit layer of one around both.
 #[tokio::test]
-async fn what_is_inside_of_another_guard_is_that_ones_to_judge() {
+async fn an_inner_audit_layer_is_responsible_for_its_own_routes() {
     let service = Service::start().await;
     let other = platform_audit::Audit::builder(service.pool.clone(), "other")
         .actor_from(who)
@@ -304,7 +317,7 @@ async fn what_is_inside_of_another_guard_is_that_ones_to_judge() {
     let shared = || Shared {
         pool: service.pool.clone(),
     };
-    let inner = with_forgotten(routes())
+    let inner = with_unaudited_route(routes())
         .layer(other.layer())
         .with_state(shared());
     let outer = routes().with_state(shared()).nest("/other", inner);
@@ -314,9 +327,9 @@ async fn what_is_inside_of_another_guard_is_that_ones_to_judge() {
         let sent = service.client.post(url).header("x-user", "ada");
         sent.json(&Entry::new(1)).send().await.unwrap()
     };
-    let answer = send("/other/entries").await;
-    assert_eq!(answer.status(), 201);
-    let record = other.record(record_id(&answer)).await.unwrap().unwrap();
+    let response = send("/other/entries").await;
+    assert_eq!(response.status(), 201);
+    let record = other.record(record_id(&response)).await.unwrap().unwrap();
     assert_eq!(
         (&*record.service, &*record.action),
         ("other", "entry.create")
@@ -329,19 +342,19 @@ async fn what_is_inside_of_another_guard_is_that_ones_to_judge() {
     assert_eq!(service.audit.status().violations, 0);
 }
 
-/// axum lets a handler of any method and one for a method of the same path stand side by side.
+/// axum accepts a handler for any method and one for a specific method of the same path.
 #[tokio::test]
-async fn an_exempt_handler_of_any_method_exempts_no_other() {
+async fn an_exempt_any_handler_does_not_exempt_other_methods() {
     let service = Service::with(
         |b| b,
-        |router| with_forgotten(router.route("/forgotten", routing::any(super::preview))),
+        |router| with_unaudited_route(router.route("/forgotten", routing::any(super::preview))),
     )
     .await;
-    let answer = service.send("/forgotten", &Entry::new(1)).await;
-    assert_eq!(answer.status(), 500);
+    let response = service.send("/forgotten", &Entry::new(1)).await;
+    assert_eq!(response.status(), 500);
     assert_eq!(service.audit.status().violations, 1);
     let put = service.request(reqwest::Method::PUT, "/forgotten");
-    let answer = put.json(&Entry::new(2)).send().await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "4", "the exempt one");
+    let response = put.json(&Entry::new(2)).send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "4", "the exempt one");
     assert_eq!(service.audit.status().violations, 1);
 }

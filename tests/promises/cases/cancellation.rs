@@ -1,4 +1,4 @@
-//! A request that is cut off leaves both the change and its record, or neither.
+//! A cancelled request leaves both the change and its record, or neither.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use tokio::io::AsyncWriteExt;
 use super::*;
 
 impl Service {
-    /// Sends `entry` to `path`, hangs up once the handler is inside, and waits until the server
-    /// has noticed.
-    async fn hang_up(&self, path: &str, entry: &Entry) {
+    /// Sends `entry` to `path`, closes the connection once the handler is running, and waits until
+    /// the server has noticed.
+    async fn disconnect(&self, path: &str, entry: &Entry) {
         let body = serde_json::to_string(entry).unwrap();
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: test\r\nx-user: ada\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -27,39 +27,39 @@ impl Service {
 async fn a_cancelled_request_leaves_both_or_neither() {
     let service = Service::start().await;
     let entry = Entry::new(1);
-    service.hang_up("/wait", &entry).await;
+    service.disconnect("/wait", &entry).await;
     service.gates.go_on.notify_one();
     service.wait_for_records(1).await;
     let record = service.only_record().await;
     assert_eq!(
         record.outcome,
         Outcome::Success,
-        "work that had begun is finished"
+        "a handler that has begun is finished"
     );
     assert_eq!(record.resource_id, Some(entry.id));
     assert_eq!(service.entries().await, 1);
 }
 
 #[tokio::test]
-async fn an_abandoned_handler_that_never_ends_is_rolled_back() {
+async fn a_handler_that_never_ends_is_rolled_back_after_its_client_disconnected() {
     let service = Service::with(
         |builder| builder.abandoned_after(Duration::from_millis(100)),
         |r| r,
     )
     .await;
-    service.hang_up("/wait", &Entry::new(1)).await;
+    service.disconnect("/wait", &Entry::new(1)).await;
     service.wait_for_records(1).await;
     let record = service.only_record().await;
     assert_eq!(record.outcome, Outcome::TimedOut);
     assert_eq!(record.error_type.as_deref(), Some("client_disconnected"));
     assert_eq!(record.status, None);
     assert_eq!(service.entries().await, 0);
-    // And its connection is free again.
+    // Its database connection is released.
     assert_eq!(service.send("/entries", &Entry::new(2)).await.status(), 201);
 }
 
 #[tokio::test]
-async fn work_whose_future_is_dropped_is_rolled_back_and_recorded() {
+async fn a_cancelled_transaction_is_rolled_back_and_recorded() {
     let service = Service::start().await;
     let (inside, reached) = tokio::sync::oneshot::channel();
     let audit = service.audit.clone();
@@ -86,7 +86,7 @@ async fn work_whose_future_is_dropped_is_rolled_back_and_recorded() {
 }
 
 #[tokio::test]
-async fn work_that_is_dropped_before_it_began_is_recorded_and_costs_no_connection() {
+async fn a_transaction_cancelled_before_begin_is_recorded_and_leaks_no_connection() {
     let service = Service::with(|builder| builder.max_connections(1), |router| router).await;
     let held = service.post("/wait").json(&Entry::new(1)).send();
     let dropped = async {
@@ -116,7 +116,7 @@ async fn work_that_is_dropped_before_it_began_is_recorded_and_costs_no_connectio
 }
 
 #[tokio::test]
-async fn work_that_panics_is_recorded_and_panics_on() {
+async fn a_panic_in_a_transaction_is_recorded_and_propagated() {
     let service = Service::start().await;
     let audit = service.audit.clone();
     let work = tokio::spawn(async move {
@@ -126,7 +126,7 @@ async fn work_that_panics_is_recorded_and_panics_on() {
                 if tx.record_id().is_nil() {
                     Ok::<_, Failure>(())
                 } else {
-                    panic!("as the test wants")
+                    panic!("expected by the test")
                 }
             })
             .await
@@ -137,27 +137,28 @@ async fn work_that_panics_is_recorded_and_panics_on() {
 }
 
 #[tokio::test]
-async fn a_full_pool_does_not_wait_for_itself_to_record_an_attempt() {
+async fn recording_attempts_with_an_exhausted_pool_does_not_deadlock() {
     let service = Service::with(|builder| builder.max_connections(1), |router| router).await;
     let attempts = (0..8).map(|n| {
         let path = if n % 2 == 0 { "/fail/409" } else { "/panic" };
         service.post(path).json(&Entry::new(n)).send()
     });
-    let answers = futures_util::future::join_all(attempts).await;
-    let status = |answer: &Result<reqwest::Response, _>| answer.as_ref().unwrap().status().as_u16();
+    let responses = futures_util::future::join_all(attempts).await;
+    let status =
+        |response: &Result<reqwest::Response, _>| response.as_ref().unwrap().status().as_u16();
     assert!(
-        answers
+        responses
             .iter()
-            .all(|answer| matches!(status(answer), 409 | 500))
+            .all(|response| matches!(status(response), 409 | 500))
     );
     assert_eq!(service.records().await, 8);
     assert_eq!(service.audit.status().lost_attempts, 0);
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_the_work_of_clients_who_hung_up() {
+async fn a_shutdown_waits_for_the_handlers_of_disconnected_clients() {
     let service = Service::start().await;
-    service.hang_up("/wait", &Entry::new(1)).await;
+    service.disconnect("/wait", &Entry::new(1)).await;
     let audit = service.audit.clone();
     let mut shutdown = tokio::spawn(async move { audit.shutdown().await });
     let early = tokio::time::timeout(Duration::from_millis(100), &mut shutdown).await;

@@ -1,4 +1,4 @@
-//! A flood of attempts is counted, and does not fill the table.
+//! A flood of attempts is counted in summaries and does not fill the table.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -22,40 +22,41 @@ fn client_at(address: &str) -> reqwest::Client {
     client.build().unwrap()
 }
 
-/// Posts to `path` as often as that, 20 at a time, as nobody.
+/// Sends `times` anonymous requests to `path`, 20 at a time.
 async fn flood(
     service: &Service,
     client: &reqwest::Client,
     path: &str,
     times: usize,
 ) -> Vec<reqwest::Response> {
-    let mut answers = Vec::new();
-    while answers.len() < times {
-        let batch = (times - answers.len()).min(20);
+    let mut responses = Vec::new();
+    while responses.len() < times {
+        let batch = (times - responses.len()).min(20);
         let posts = (0..batch).map(|_| {
             let post = client.post(format!("http://{}{path}", service.address));
             post.json(&Entry::new(1)).send()
         });
-        for answer in join_all(posts).await {
-            answers.push(answer.expect("the service answers"));
+        for response in join_all(posts).await {
+            responses.push(response.expect("the service responds"));
         }
     }
-    answers
+    responses
 }
 
-fn named(answers: &[reqwest::Response]) -> Vec<Uuid> {
-    let named = answers.iter();
-    let named = named.filter(|answer| answer.headers().contains_key("audit-record-id"));
+/// The record ids in the responses.
+fn named(responses: &[reqwest::Response]) -> Vec<Uuid> {
+    let named = responses.iter();
+    let named = named.filter(|response| response.headers().contains_key("audit-record-id"));
     named.map(record_id).collect()
 }
 
-/// What may be recorded one by one at `per_minute` since `start`.
+/// The maximum number of records since `start` at `per_minute`.
 fn allowed(per_minute: u32, start: Instant) -> usize {
     let refilled = start.elapsed().as_secs_f64() * f64::from(per_minute) / 60.0;
     per_minute as usize + refilled.ceil() as usize
 }
 
-/// All records after the shutdown: those of the attempts, and the summaries.
+/// Shuts auditing down and returns the records of attempts and the summaries.
 async fn recorded(service: &Service) -> (Vec<AuditRecord>, Vec<AuditRecord>) {
     service.audit.shutdown().await;
     let records = service.all_records().await;
@@ -64,7 +65,7 @@ async fn recorded(service: &Service) -> (Vec<AuditRecord>, Vec<AuditRecord>) {
         .partition(|record| record.action != SUMMARY)
 }
 
-/// The sum of a number in the details of every summary; one each minute.
+/// The sum of a number in the details of the summaries, of which there is one per minute.
 fn sum(summaries: &[AuditRecord], pointer: &str) -> u64 {
     let numbers = summaries.iter().filter_map(|summary| {
         let details = serde_json::Value::Object(summary.details.clone());
@@ -74,17 +75,17 @@ fn sum(summaries: &[AuditRecord], pointer: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_flood_by_nobody_is_counted_and_does_not_fill_the_table() {
+async fn a_flood_of_anonymous_attempts_is_counted_and_does_not_fill_the_table() {
     let service = Service::start().await;
     let start = Instant::now();
-    let answers = flood(&service, &service.client, "/entries", 200).await;
+    let responses = flood(&service, &service.client, "/entries", 200).await;
     let allowed = allowed(30, start);
-    assert!(answers.iter().all(|answer| answer.status() == 401));
+    assert!(responses.iter().all(|response| response.status() == 401));
 
     let (attempts, summaries) = recorded(&service).await;
     assert!(
         (30..=allowed).contains(&attempts.len()),
-        "{} attempts were recorded one by one",
+        "{} attempts were recorded individually",
         attempts.len()
     );
     assert!(
@@ -101,12 +102,12 @@ async fn a_flood_by_nobody_is_counted_and_does_not_fill_the_table() {
     assert_eq!(status.suppressed_attempts, suppressed);
     assert_eq!(status.lost_attempts, 0);
 
-    let mut named = named(&answers);
+    let mut named = named(&responses);
     named.sort_unstable();
     let ids: Vec<_> = attempts.iter().map(|record| record.id).collect();
     assert_eq!(
         named, ids,
-        "the answers name the records there are, and no others"
+        "the responses name exactly the existing records"
     );
 
     let summary = &summaries[0];
@@ -120,19 +121,19 @@ async fn a_flood_by_nobody_is_counted_and_does_not_fill_the_table() {
     let (since, until): (jiff::Timestamp, jiff::Timestamp) = (time("since"), time("until"));
     assert!(since <= until && until <= summary.occurred_at);
 
-    // What was summarised is not summarised again.
+    // The same attempts are not summarised again.
     let records = service.records().await;
     service.audit.shutdown().await;
     assert_eq!(service.records().await, records);
 }
 
 #[tokio::test]
-async fn attempts_of_the_known_are_all_recorded() {
+async fn attempts_of_authenticated_actors_are_all_recorded() {
     let service = Service::with(limit(1), |router| router).await;
     for _ in 0..40 {
-        let answer = service.send("/fail/403", &Entry::new(1)).await;
-        assert_eq!(answer.status(), 403);
-        service.record_of(&answer).await;
+        let response = service.send("/fail/403", &Entry::new(1)).await;
+        assert_eq!(response.status(), 403);
+        service.record_of(&response).await;
     }
     let (attempts, summaries) = recorded(&service).await;
     assert_eq!((attempts.len(), summaries.len()), (40, 0));
@@ -140,17 +141,17 @@ async fn attempts_of_the_known_are_all_recorded() {
 }
 
 #[tokio::test]
-async fn successes_of_nobody_are_all_recorded() {
+async fn anonymous_successes_are_all_recorded() {
     let service = Service::with(limit(1), |router| router).await;
-    let answers = flood(&service, &service.client, "/sign-up", 40).await;
-    assert!(answers.iter().all(|answer| answer.status() == 201));
-    assert_eq!(named(&answers).len(), 40);
+    let responses = flood(&service, &service.client, "/sign-up", 40).await;
+    assert!(responses.iter().all(|response| response.status() == 201));
+    assert_eq!(named(&responses).len(), 40);
     let (records, summaries) = recorded(&service).await;
     assert_eq!((records.len(), summaries.len()), (40, 0));
 }
 
 #[tokio::test]
-async fn each_action_and_each_address_has_a_limit_of_its_own() {
+async fn each_action_and_address_has_its_own_rate_limit() {
     let service = Service::with(limit(2), |router| router).await;
     let start = Instant::now();
     let other = client_at("127.0.0.2");
@@ -160,8 +161,8 @@ async fn each_action_and_each_address_has_a_limit_of_its_own() {
         (&other, "/entries", "127.0.0.2", "entry.create"),
     ];
     for (client, path, ..) in floods {
-        let answers = flood(&service, client, path, 20).await;
-        let named = named(&answers).len();
+        let responses = flood(&service, client, path, 20).await;
+        let named = named(&responses).len();
         assert!((2..=allowed(2, start)).contains(&named), "{named}");
     }
     let allowed = allowed(2, start);
@@ -185,9 +186,9 @@ async fn each_action_and_each_address_has_a_limit_of_its_own() {
     );
 }
 
-/// Its answer names the record before the record is written.
+/// The response is sent before the record is written.
 #[tokio::test]
-async fn an_attempt_cut_off_by_a_time_out_names_only_a_record_that_comes() {
+async fn a_timeout_response_names_a_record_only_if_it_will_be_written() {
     #[audited(action = "entry.hang", actor = "optional")]
     async fn hang(tx: &mut Tx, Json(entry): Json<Entry>) -> Result<StatusCode, Failure> {
         insert(tx, &entry).await?;
@@ -199,9 +200,9 @@ async fn an_attempt_cut_off_by_a_time_out_names_only_a_record_that_comes() {
         router.route("/hang", routing::post(hang)).layer(timeout)
     })
     .await;
-    let answers = flood(&service, &service.client, "/hang", 10).await;
-    assert!(answers.iter().all(|answer| answer.status() == 503));
-    let mut named = named(&answers);
+    let responses = flood(&service, &service.client, "/hang", 10).await;
+    assert!(responses.iter().all(|response| response.status() == 503));
+    let mut named = named(&responses);
     named.sort_unstable();
 
     let (attempts, summaries) = recorded(&service).await;
@@ -213,24 +214,24 @@ async fn an_attempt_cut_off_by_a_time_out_names_only_a_record_that_comes() {
 }
 
 #[tokio::test]
-async fn a_panic_over_the_limit_is_answered_without_a_record() {
+async fn the_response_to_a_panic_over_the_rate_limit_names_no_record() {
     #[audited(action = "entry.burst", actor = "optional")]
     async fn burst(_tx: &mut Tx) -> StatusCode {
-        panic!("as the test wants");
+        panic!("expected by the test");
     }
     let service = Service::with(limit(1), |router| {
         router.route("/burst", routing::post(burst))
     })
     .await;
-    let answers = flood(&service, &service.client, "/burst", 10).await;
-    let named = named(&answers).len();
-    let mut told = 0;
-    for answer in answers {
-        assert_eq!(answer.status(), 500);
-        let body = answer.text().await.unwrap();
-        told += usize::from(body.contains("audit_record_id"));
+    let responses = flood(&service, &service.client, "/burst", 10).await;
+    let named = named(&responses).len();
+    let mut bodies_with_id = 0;
+    for response in responses {
+        assert_eq!(response.status(), 500);
+        let body = response.text().await.unwrap();
+        bodies_with_id += usize::from(body.contains("audit_record_id"));
     }
-    assert_eq!(told, named, "header and body agree");
+    assert_eq!(bodies_with_id, named, "header and body agree");
     let (attempts, summaries) = recorded(&service).await;
     assert!(named < 10);
     assert_eq!(attempts.len(), named);
@@ -238,7 +239,7 @@ async fn a_panic_over_the_limit_is_answered_without_a_record() {
 }
 
 #[tokio::test]
-async fn losing_the_last_summary_is_loud() {
+async fn a_lost_last_summary_is_logged() {
     let service = Service::with(limit(1), |router| router).await;
     let events = platform_harness::events::capture();
     flood(&service, &service.client, "/entries", 10).await;
@@ -248,17 +249,17 @@ async fn losing_the_last_summary_is_loud() {
     service.audit.shutdown().await;
     assert_eq!(service.audit.status().lost_attempts, 1);
     let events = events.text();
-    let loud = events
+    let event = events
         .lines()
         .find(|line| line.contains("ERROR") && line.contains(SUMMARY));
-    let loud = loud.unwrap_or_else(|| panic!("no ERROR event holds the summary: {events}"));
+    let event = event.unwrap_or_else(|| panic!("no ERROR event contains the summary: {events}"));
     assert!(
-        loud.contains("all that is left") && loud.contains("by_action"),
-        "{loud}"
+        event.contains("only copy") && event.contains("by_action"),
+        "{event}"
     );
 }
 
-/// Lets a minute pass for all that waits.
+/// Advances the clock by a minute.
 async fn a_minute_passes() {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(61)).await;
@@ -283,7 +284,7 @@ async fn suppressed_attempts_are_summarised_each_minute() {
 }
 
 #[tokio::test]
-async fn a_summary_that_could_not_be_written_is_part_of_the_next() {
+async fn a_summary_that_could_not_be_written_is_retried_with_the_next() {
     let service = Service::with(limit(1), |router| router).await;
     let events = platform_harness::events::capture();
     flood(&service, &service.client, "/entries", 10).await;
@@ -291,7 +292,7 @@ async fn a_summary_that_could_not_be_written_is_part_of_the_next() {
     service.break_records().await;
     a_minute_passes().await;
     wait_until(|| async { events.text().contains("could not be written") }).await;
-    service.mend_records().await;
+    service.restore_records().await;
     flood(&service, &service.client, "/import", 10).await;
     let (all_attempts, summaries) = recorded(&service).await;
     assert_eq!(summaries.len(), 1, "{summaries:#?}");
@@ -307,7 +308,7 @@ async fn a_summary_that_could_not_be_written_is_part_of_the_next() {
 }
 
 #[tokio::test]
-async fn counts_that_no_summary_took_are_reported_when_auditing_is_dropped() {
+async fn counts_without_a_summary_are_logged_when_auditing_is_dropped() {
     let service = Service::start().await;
     let events = platform_harness::events::capture();
     let builder = Audit::builder(service.pool.clone(), "ledger").development(true);
@@ -327,7 +328,7 @@ async fn counts_that_no_summary_took_are_reported_when_auditing_is_dropped() {
     wait_until(|| async { reported() }).await;
 }
 
-/// Posts to `path` as often as that, 20 at a time, as `user`.
+/// Sends `times` requests of `user` to `path`, 20 at a time.
 async fn flood_as(service: &Service, user: &str, path: &str, times: usize) {
     for _ in 0..times / 20 {
         let posts = (0..20).map(|_| {
@@ -336,10 +337,10 @@ async fn flood_as(service: &Service, user: &str, path: &str, times: usize) {
                 .post(format!("http://{}{path}", service.address));
             post.header("x-user", user).json(&Entry::new(1)).send()
         });
-        for answer in join_all(posts).await {
+        for response in join_all(posts).await {
             assert!(
-                answer
-                    .expect("the service answers")
+                response
+                    .expect("the service responds")
                     .status()
                     .is_client_error()
             );
@@ -348,12 +349,12 @@ async fn flood_as(service: &Service, user: &str, path: &str, times: usize) {
 }
 
 #[tokio::test]
-async fn a_flood_by_a_known_actor_is_counted_where_the_service_limits_it() {
+async fn a_flood_by_an_authenticated_actor_is_counted_if_the_service_limits_it() {
     let per_minute = NonZeroU32::new(5).unwrap();
     let service = Service::with(|it| it.actor_attempts(per_minute), |router| router).await;
     let start = Instant::now();
     flood_as(&service, "eve", "/fail/403", 100).await;
-    // Each actor and each action has a limit of its own, and nobody's is another.
+    // Each actor and action has its own limit, and anonymous clients have another.
     flood_as(&service, "zoe", "/fail/403", 20).await;
     flood_as(&service, "eve", "/import", 20).await;
     flood(&service, &service.client, "/fail/403", 20).await;
@@ -386,7 +387,7 @@ async fn a_flood_by_a_known_actor_is_counted_where_the_service_limits_it() {
     assert_eq!(
         of("anonymous", "entry.fail"),
         20,
-        "the limit on nobody known is its own"
+        "anonymous clients have their own limit"
     );
     let eve = of("eve", "entry.fail") + of("eve", "entry.import");
     let zoe = of("zoe", "entry.fail");

@@ -1,4 +1,4 @@
-// A mistake in the options is one mistake: the router does not complain of an unaudited handler.
+// An error in the options is one error: the router does not also report an unaudited handler.
 #![allow(unused_variables)]
 
 use axum::http::StatusCode;
