@@ -45,7 +45,7 @@ async fn nothing_is_changed_until_a_change_without_a_record_is_recorded() {
     }
     assert_eq!(guarded.content().await, before);
     // The log can be read meanwhile, which hides nothing.
-    let reader = audit.reader().asked_by(Actor::user("grace"));
+    let reader = audit.reader().read_as(Actor::user("grace"));
     let page = reader.page(&AuditQuery::new(), None).await.unwrap();
     assert!(!page.records.is_empty());
 
