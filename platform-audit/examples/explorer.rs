@@ -71,8 +71,9 @@ async fn main() -> Result<(), Failure> {
         .await?;
     seed(&audit).await?;
     // A real service asks who it is.
-    let everybody =
-        |_: &Parts| Ok::<_, Refusal>(Visitor::new(Actor::user("officer")).because("a look around"));
+    let everybody = |_: &Parts| {
+        Ok::<_, Refusal>(Visitor::new(Actor::user("officer")).with_reason("a look around"))
+    };
     let explorer = audit
         .explorer(everybody)
         .trace_url("https://traces.example.com/{trace_id}");

@@ -78,7 +78,7 @@ impl<DB: AuditDatabase> Audit<DB> {
     /// pool, with the privileges of its role.
     pub fn reader(&self) -> AuditReader<DB> {
         let Committer { core, store } = &self.committer;
-        AuditReader::of(self.pool.clone(), store.dialect(), core, store.name())
+        AuditReader::for_service(self.pool.clone(), store.dialect(), core, store.name())
     }
 
     /// The page that shows this service's records, for a router of its own; see

@@ -1,4 +1,5 @@
-//! One body for both stores: `Db`, `database()` and `insert()` come from the module around.
+//! Query tests that run on both stores: the including module provides `Db`, `database()` and
+//! `insert()`.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +12,11 @@ use uuid::Uuid;
 
 use super::{Db, database, insert};
 
-/// A log with the records of a test.
+/// An audit log with test records.
 pub(super) struct Log {
     pub(super) pool: Pool<Db>,
     pub(super) reading: Reading<Db>,
-    #[allow(
-        dead_code,
-        reason = "it is dropped with the test, which need not ask it"
-    )]
+    #[allow(dead_code, reason = "keeps the database until the end of the test")]
     pub(super) database: TestDatabase,
 }
 
@@ -33,7 +31,7 @@ impl Log {
         let reader = AuditReader::new(pool.clone(), "ledger").unwrap();
         Self {
             pool,
-            reading: reader.asked_by(Actor::user("grace")).because("a test"),
+            reading: reader.read_as(Actor::user("grace")).with_reason("a test"),
             database,
         }
     }
@@ -48,14 +46,14 @@ impl Log {
 
     async fn page(&self, query: &AuditQuery) -> Vec<AuditRecord> {
         let mut query = query.clone();
-        // The readings themselves are of today.
+        // Excludes the records of the reads themselves, which are from today.
         query
             .until
             .get_or_insert("2026-01-01T00:00:00Z".parse().unwrap());
         self.reading.page(&query, None).await.unwrap().records
     }
 
-    /// The ids of what `query` asks for, as numbers of the test.
+    /// The ids of the records that match `query`, as test numbers.
     async fn found(&self, query: &AuditQuery) -> Vec<u128> {
         self.page(query).await.iter().map(number).collect()
     }
@@ -65,7 +63,7 @@ fn number(record: &AuditRecord) -> u128 {
     record.id.as_u128()
 }
 
-/// The `n`th record of a test, of the `n`th second of 2025.
+/// Record number `n`, written in the `n`th second of 2025.
 pub(super) fn record(n: u32) -> Value {
     let at = jiff::Timestamp::from_second(1_735_689_600 + i64::from(n)).unwrap();
     json!({
@@ -77,14 +75,14 @@ pub(super) fn record(n: u32) -> Value {
     })
 }
 
-pub(super) fn but(n: u32, field: &str, value: impl Into<Value>) -> Value {
+pub(super) fn record_with(n: u32, field: &str, value: impl Into<Value>) -> Value {
     let mut record = record(n);
     record[field] = value.into();
     record
 }
 
 #[tokio::test]
-async fn a_period_that_nothing_can_be_in_is_refused() {
+async fn an_empty_period_is_refused() {
     let log = Log::with(&[record(1)]).await;
     let begin: jiff::Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
     for end in [begin, "2026-10-01T00:00:00Z".parse().unwrap()] {
@@ -99,34 +97,34 @@ async fn a_period_that_nothing_can_be_in_is_refused() {
 }
 
 #[tokio::test]
-async fn each_condition_finds_what_matches_and_nothing_else() {
+async fn each_filter_finds_matching_records_only() {
     let at = |second: u32| -> jiff::Timestamp {
         jiff::Timestamp::from_second(1_735_689_600 + i64::from(second)).unwrap()
     };
     let all = AuditQuery::new;
     let cases: [(Value, Value, AuditQuery); 24] = [
         (
-            but(1, "actor_id", "bob"),
-            but(2, "actor_id", "Ada"),
+            record_with(1, "actor_id", "bob"),
+            record_with(2, "actor_id", "Ada"),
             all().actor("ada").actor("bob"),
         ),
         (
-            but(1, "action", "patient.read"),
-            but(2, "action", "patient.reads"),
+            record_with(1, "action", "patient.read"),
+            record_with(2, "action", "patient.reads"),
             all().action("entry.update").action("patient.read"),
         ),
         (
-            but(1, "action", "entry.update"),
-            but(2, "action", "patient.reads"),
+            record_with(1, "action", "entry.update"),
+            record_with(2, "action", "patient.reads"),
             all().action("entry.*").action("patient.read"),
         ),
         (
-            but(1, "changes", json!({"amount": {"after": 5}})),
-            but(2, "changes", json!({"note": {"after": "amount"}})),
+            record_with(1, "changes", json!({"amount": {"after": 5}})),
+            record_with(2, "changes", json!({"note": {"after": "amount"}})),
             all().changed("iban").changed("amount"),
         ),
         (
-            but(1, "actor_kind", "system"),
+            record_with(1, "actor_kind", "system"),
             record(2),
             all()
                 .actor_kind(ActorKind::Service)
@@ -134,85 +132,97 @@ async fn each_condition_finds_what_matches_and_nothing_else() {
         ),
         (record(2), record(1), all().since(at(2))),
         (record(1), record(2), all().until(at(2))),
-        (record(1), but(2, "actor_id", "Ada"), all().actor("ada")),
         (
-            but(1, "actor_kind", "service"),
+            record(1),
+            record_with(2, "actor_id", "Ada"),
+            all().actor("ada"),
+        ),
+        (
+            record_with(1, "actor_kind", "service"),
             record(2),
             all().actor_kind(ActorKind::Service),
         ),
         (
             record(1),
-            but(2, "action", "entry.created"),
+            record_with(2, "action", "entry.created"),
             all().action("entry.create"),
         ),
         (
             record(1),
-            but(2, "action", "entries.create"),
+            record_with(2, "action", "entries.create"),
             all().action("entry.*"),
         ),
         (
             {
-                let mut it = but(1, "resource_type", "entry");
+                let mut it = record_with(1, "resource_type", "entry");
                 it["resource_id"] = "7".into();
                 it
             },
             {
-                let mut it = but(2, "resource_type", "entry");
+                let mut it = record_with(2, "resource_type", "entry");
                 it["resource_id"] = "70".into();
                 it
             },
             all().resource("entry", "7"),
         ),
         (
-            but(1, "resource_type", "entry"),
+            record_with(1, "resource_type", "entry"),
             record(2),
             all().resource_type("entry"),
         ),
         (
-            but(1, "outcome", "denied"),
-            but(2, "outcome", "failed"),
+            record_with(1, "outcome", "denied"),
+            record_with(2, "outcome", "failed"),
             all().outcome(Outcome::Denied),
         ),
         (
-            but(1, "outcome", "timed_out"),
+            record_with(1, "outcome", "timed_out"),
             record(2),
             all().outcome(Outcome::Denied).outcome(Outcome::TimedOut),
         ),
-        (but(1, "actor_tenant", "a"), record(2), all().tenant("a")),
         (
-            but(1, "service", "other"),
+            record_with(1, "actor_tenant", "a"),
+            record(2),
+            all().tenant("a"),
+        ),
+        (
+            record_with(1, "service", "other"),
             record(2),
             all().service("other"),
         ),
         (
-            but(1, "client_address", "10.0.0.1"),
-            but(2, "client_address", "10.0.0.11"),
+            record_with(1, "client_address", "10.0.0.1"),
+            record_with(2, "client_address", "10.0.0.11"),
             all().client_address("10.0.0.1"),
         ),
-        (but(1, "method", "PUT"), record(2), all().method("PUT")),
         (
-            but(1, "route", "/entries/{id}"),
-            but(2, "route", "/entries"),
+            record_with(1, "method", "PUT"),
+            record(2),
+            all().method("PUT"),
+        ),
+        (
+            record_with(1, "route", "/entries/{id}"),
+            record_with(2, "route", "/entries"),
             all().route("/entries/{id}"),
         ),
         (
-            but(1, "request_id", "r-1"),
-            but(2, "request_id", "r-2"),
+            record_with(1, "request_id", "r-1"),
+            record_with(2, "request_id", "r-2"),
             all().request_id("r-1"),
         ),
         (
-            but(1, "trace_id", "0af7651916cd43dd8448eb211c80319c"),
+            record_with(1, "trace_id", "0af7651916cd43dd8448eb211c80319c"),
             record(2),
             all().trace_id("0af7651916cd43dd8448eb211c80319c"),
         ),
         (
-            but(1, "changes", json!({"amount": {"after": 5}})),
-            but(2, "changes", json!({"note": {"after": "amount"}})),
+            record_with(1, "changes", json!({"amount": {"after": 5}})),
+            record_with(2, "changes", json!({"note": {"after": "amount"}})),
             all().changed("amount"),
         ),
         (
-            but(1, "reason", "Ticket 1234, as asked"),
-            but(2, "reason", "ticket 123"),
+            record_with(1, "reason", "Ticket 1234, as asked"),
+            record_with(2, "reason", "ticket 123"),
             all().reason("TICKET 1234"),
         ),
     ];
@@ -228,7 +238,7 @@ async fn each_condition_finds_what_matches_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn every_element_sorts_both_ways_and_pages_hold_each_record_once() {
+async fn every_column_sorts_both_ways_and_pagination_returns_each_record_once() {
     use SortBy as By;
     let fields = [
         (By::RecordedAt, None),
@@ -254,26 +264,26 @@ async fn every_element_sorts_both_ways_and_pages_hold_each_record_once() {
                 let word = ["a", "b", "c"][n as usize % 3];
                 match field {
                     None => record(n),
-                    // Some have none.
+                    // Some have no value.
                     Some(field)
                         if n % 4 == 0
                             && !matches!(field, "actor_id" | "action" | "outcome" | "service") =>
                     {
-                        but(n, field, Value::Null)
+                        record_with(n, field, Value::Null)
                     }
-                    Some("outcome") => but(
+                    Some("outcome") => record_with(
                         n,
                         "outcome",
                         ["denied", "failed", "invalid"][n as usize % 3],
                     ),
-                    Some("action") => but(n, "action", format!("entry.{word}")),
+                    Some("action") => record_with(n, "action", format!("entry.{word}")),
                     Some("status") => {
-                        let mut record = but(n, "status", 400 + n % 3);
+                        let mut record = record_with(n, "status", 400 + n % 3);
                         record["outcome"] = "invalid".into();
                         record
                     }
-                    Some("trace_id") => but(n, "trace_id", word.repeat(32)),
-                    Some(field) => but(n, field, word),
+                    Some("trace_id") => record_with(n, "trace_id", word.repeat(32)),
+                    Some(field) => record_with(n, field, word),
                 }
             })
             .collect();
@@ -308,12 +318,12 @@ async fn every_element_sorts_both_ways_and_pages_hold_each_record_once() {
     }
 }
 
-/// What has many records is read by its own index, in the order of time.
+/// Request and trace have indexes of their own, in time order.
 #[tokio::test]
-async fn the_records_of_a_request_or_a_trace_are_paged_through_both_ways() {
+async fn pagination_of_one_request_or_trace_works_both_ways() {
     let records: Vec<Value> = (1..=23_u32)
         .map(|n| {
-            let mut record = but(n, "request_id", ["r1", "r2", "r"][n as usize % 3]);
+            let mut record = record_with(n, "request_id", ["r1", "r2", "r"][n as usize % 3]);
             record["trace_id"] = ["a", "b"][n as usize % 2].repeat(32).into();
             record
         })
@@ -358,23 +368,26 @@ async fn the_records_of_a_request_or_a_trace_are_paged_through_both_ways() {
     }
 }
 
-/// All pages to the last, and then back to the first.
+/// Pages forward to the last page, then back to the first.
 async fn walk(log: &Log, query: &AuditQuery) -> (Vec<u128>, Vec<u128>) {
     let mut forward = Vec::new();
     let mut page = log.reading.page(query, None).await.unwrap();
-    assert!(page.previous.is_none(), "nothing is before the first page");
+    assert!(
+        page.previous.is_none(),
+        "the first page has no previous page"
+    );
     loop {
         forward.extend(page.records.iter().map(number));
-        assert!(forward.len() < 1000, "the pages have no end");
+        assert!(forward.len() < 1000, "pagination does not end");
         let Some(next) = &page.next else { break };
-        // As a URL carries it.
+        // Round trip through the URL form.
         let next: Cursor = next.to_string().parse().unwrap();
         page = log.reading.page(query, Some(&next)).await.unwrap();
     }
     let mut back: Vec<Vec<u128>> = Vec::new();
     loop {
         back.push(page.records.iter().map(number).collect());
-        assert!(back.len() < 1000, "the pages have no beginning");
+        assert!(back.len() < 1000, "backward pagination does not end");
         let Some(previous) = &page.previous else {
             break;
         };
@@ -384,7 +397,7 @@ async fn walk(log: &Log, query: &AuditQuery) -> (Vec<u128>, Vec<u128>) {
 }
 
 #[tokio::test]
-async fn what_is_written_meanwhile_moves_no_page() {
+async fn concurrent_writes_do_not_shift_pages() {
     let records: Vec<Value> = (1..=1000).map(record).collect();
     let log = Log::with(&records).await;
     let query = AuditQuery::new()
@@ -393,7 +406,7 @@ async fn what_is_written_meanwhile_moves_no_page() {
     let mut seen = Vec::new();
     let mut cursor = None;
     for round in 1.. {
-        // One is newer than all, which the pages have passed, and one older than all, which comes.
+        // One new record is newer than all pages read so far, one is older than all of them.
         insert(&log.pool, &record(2000 + round)).await;
         let page: Page = log.reading.page(&query, cursor.as_ref()).await.unwrap();
         seen.extend(page.records.iter().map(number));
@@ -402,13 +415,16 @@ async fn what_is_written_meanwhile_moves_no_page() {
             break;
         }
     }
-    assert!(seen.is_sorted_by(|a, b| a > b), "no record is there twice");
+    assert!(
+        seen.is_sorted_by(|a, b| a > b),
+        "no record is returned twice"
+    );
     let old = seen.iter().filter(|n| **n <= 1000).count();
-    assert_eq!(old, 1000, "and none that was there is missed");
+    assert_eq!(old, 1000, "and no existing record is skipped");
 }
 
 #[tokio::test]
-async fn what_comes_from_outside_stays_a_value() {
+async fn sql_injection_in_a_filter_value_is_only_compared() {
     let hostile = [
         "'; DROP TABLE ledger_audit.record; --",
         "\\' OR true --",
@@ -420,7 +436,7 @@ async fn what_comes_from_outside_stays_a_value() {
         "🦀\"<script>",
     ];
     for text in hostile {
-        let log = Log::with(&[but(1, "actor_id", text), record(2)]).await;
+        let log = Log::with(&[record_with(1, "actor_id", text), record(2)]).await;
         assert_eq!(
             log.found(&AuditQuery::new().actor(text)).await,
             [1],
@@ -445,11 +461,15 @@ async fn what_comes_from_outside_stays_a_value() {
     }
     let log = Log::with(&[record(1), record(2)]).await;
     let all = AuditQuery::new().action("*");
-    assert_eq!(log.found(&all).await.len(), 2, "a prefix of nothing is all");
+    assert_eq!(
+        log.found(&all).await.len(),
+        2,
+        "an empty prefix matches all"
+    );
 }
 
 #[tokio::test]
-async fn a_cursor_that_is_not_of_the_query_is_refused() {
+async fn a_cursor_of_another_sort_order_or_a_malformed_one_is_refused() {
     let log = Log::with(&[record(1), record(2), record(3)]).await;
     let query = AuditQuery::new().limit(1);
     let cursor = log.reading.page(&query, None).await.unwrap().next.unwrap();

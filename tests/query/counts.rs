@@ -1,22 +1,22 @@
-//! Records that are counted, on both stores.
+//! Counts and summaries, on both stores.
 
 use platform_audit::query::{AuditQuery, GroupBy};
 
-use super::cases::{Log, but, record};
+use super::cases::{Log, record, record_with};
 
 #[tokio::test]
-async fn what_is_counted_can_be_asked_for() {
+async fn each_value_of_a_summary_can_be_queried_with_the_same_count() {
     let log = Log::with(&[
         record(1),
-        but(2, "actor_id", "bob"),
-        but(3, "outcome", "denied"),
-        but(4, "resource_type", "entry"),
+        record_with(2, "actor_id", "bob"),
+        record_with(3, "outcome", "denied"),
+        record_with(4, "resource_type", "entry"),
         record(86_400 * 4),
         record(86_400 * 5),
         record(86_400 * 5 + 7_200),
     ])
     .await;
-    // The first and the last lie in the same periods as others, and not in the query's.
+    // The first and last records share periods with others, but are outside the query.
     let query = AuditQuery::new()
         .since("2025-01-01T00:00:02Z".parse().unwrap())
         .until("2025-01-06T01:00:00Z".parse().unwrap());
@@ -34,7 +34,7 @@ async fn what_is_counted_can_be_asked_for() {
         let all: u64 = counts.iter().map(|it| it.records).sum();
         assert_eq!(all, 5, "{group:?}");
         for count in counts {
-            let Some(only) = group.only(&query, &count.value) else {
+            let Some(only) = group.narrow(&query, &count.value) else {
                 assert_eq!(count.value, "", "{group:?}");
                 continue;
             };
@@ -50,17 +50,17 @@ async fn what_is_counted_can_be_asked_for() {
         (GroupBy::Outcome, "fine"),
         (GroupBy::Actor, ""),
     ] {
-        assert_eq!(group.only(&query, wrong), None, "{group:?}");
+        assert_eq!(group.narrow(&query, wrong), None, "{group:?}");
     }
 }
 
 #[tokio::test]
-async fn records_are_counted_by_what_they_have_in_common() {
+async fn a_summary_counts_records_by_each_attribute_and_period() {
     let log = Log::with(&[
         record(1),
-        but(2, "actor_id", "bob"),
-        but(3, "outcome", "denied"),
-        but(86_400, "action", "entry.delete"),
+        record_with(2, "actor_id", "bob"),
+        record_with(3, "outcome", "denied"),
+        record_with(86_400, "action", "entry.delete"),
     ])
     .await;
     let query = AuditQuery::new().until("2026-01-01T00:00:00Z".parse().unwrap());
@@ -91,7 +91,7 @@ async fn records_are_counted_by_what_they_have_in_common() {
         pairs(&[("2025-01-01", 3), ("2025-01-02", 1)])
     );
     assert_eq!(by(GroupBy::Month).await, pairs(&[("2025-01", 4)]));
-    // The Monday of the first of January, a Wednesday.
+    // The Monday of the week of 1 January 2025, a Wednesday.
     assert_eq!(by(GroupBy::Week).await, pairs(&[("2024-12-30", 4)]));
     assert_eq!(
         by(GroupBy::Hour).await,

@@ -1,4 +1,4 @@
-//! A tail beside writers whose transactions take long and end in another order than they began.
+//! Tails and exports beside long transactions that commit out of order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use super::cases::Log;
 
 const WRITERS: usize = 16;
 const RECORDS: usize = 40;
-/// Another test's transaction on this server may hold a tail up for a while.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+/// A transaction of another test on the same server may hold back the tail.
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
 
 #[tokio::test]
-async fn beside_sixteen_writers_each_record_is_told_exactly_once() {
+async fn a_tail_delivers_each_record_exactly_once_beside_sixteen_writers() {
     let log = Log::empty().await;
     let reading = AuditReader::new(log.pool.clone(), "ledger")
         .unwrap()
-        .asked_by(Actor::user("grace"));
+        .read_as(Actor::user("grace"));
     let query = AuditQuery::new().action("entry.write");
     let mut tail = reading.tail(&query).await.unwrap();
     let pool = sqlx::postgres::PgPoolOptions::new()
@@ -40,7 +40,7 @@ async fn beside_sixteen_writers_each_record_is_told_exactly_once() {
                         .execute(&mut *tx)
                         .await
                         .unwrap();
-                    // Some stay open long after others that began later were committed.
+                    // Some stay open after later transactions have committed.
                     if (writer + n) % 5 == 0 {
                         let long = "SELECT pg_sleep(0.05)";
                         sqlx::query(long).execute(&mut *tx).await.unwrap();
@@ -51,17 +51,17 @@ async fn beside_sixteen_writers_each_record_is_told_exactly_once() {
             })
         })
         .collect();
-    let mut told = BTreeMap::new();
-    let began = std::time::Instant::now();
-    while began.elapsed() < PATIENCE {
+    let mut delivered = BTreeMap::new();
+    let started = std::time::Instant::now();
+    while started.elapsed() < TIMEOUT {
         let finished = done.load(Ordering::SeqCst) == WRITERS;
-        for record in tail.look().await.unwrap().records {
-            *told
+        for record in tail.next_batch().await.unwrap().records {
+            *delivered
                 .entry((record.actor.id, record.resource_id))
                 .or_insert(0) += 1;
         }
-        // Another database's transaction may hold the horizon for a while.
-        if finished && told.len() == WRITERS * RECORDS {
+        // A transaction in another database may hold back the snapshot horizon.
+        if finished && delivered.len() == WRITERS * RECORDS {
             break;
         }
         tokio::task::yield_now().await;
@@ -69,12 +69,12 @@ async fn beside_sixteen_writers_each_record_is_told_exactly_once() {
     for writer in writers {
         writer.await.unwrap();
     }
-    assert_eq!(told.len(), WRITERS * RECORDS);
-    assert!(told.values().all(|times| *times == 1), "{told:?}");
+    assert_eq!(delivered.len(), WRITERS * RECORDS);
+    assert!(delivered.values().all(|times| *times == 1), "{delivered:?}");
 }
 
 #[tokio::test]
-async fn what_was_committed_before_is_not_told_though_an_older_transaction_goes_on() {
+async fn a_tail_skips_records_committed_before_it_started_while_an_older_transaction_is_open() {
     let log = Log::empty().await;
     let write = async |entry: &str| {
         sqlx::query("SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.write', reason => 'a test', resource_type => 'entry', resource_id => $1)")
@@ -91,26 +91,27 @@ async fn what_was_committed_before_is_not_told_though_an_older_transaction_goes_
     write("before").await;
     let reading = AuditReader::new(log.pool.clone(), "ledger")
         .unwrap()
-        .asked_by(Actor::user("grace"));
+        .read_as(Actor::user("grace"));
     let query = AuditQuery::new().action("entry.write");
     let mut tail = reading.tail(&query).await.unwrap();
     write("after").await;
     older.rollback().await.unwrap();
-    let mut told = Vec::new();
-    let began = std::time::Instant::now();
-    while !told.iter().any(|entry| entry == "after") {
-        assert!(began.elapsed() < PATIENCE, "it is not told");
-        let records = tail.look().await.unwrap().records;
-        told.extend(records.into_iter().filter_map(|it| it.resource_id));
+    let mut delivered = Vec::new();
+    let started = std::time::Instant::now();
+    while !delivered.iter().any(|entry| entry == "after") {
+        assert!(started.elapsed() < TIMEOUT, "the record is not delivered");
+        let records = tail.next_batch().await.unwrap().records;
+        delivered.extend(records.into_iter().filter_map(|it| it.resource_id));
     }
-    assert_eq!(told, ["after"]);
+    assert_eq!(delivered, ["after"]);
 }
 
-/// A restored record bears a number that this server has yet to reach, and is not new then.
+/// A restored record has a transaction id that this server has not reached yet; it is not new once
+/// the server does.
 #[tokio::test]
-async fn after_a_restore_a_tail_tells_no_old_record() {
+async fn a_tail_skips_records_restored_from_a_backup() {
     let log = Log::empty().await;
-    // As a dump of a server that counted further leaves them.
+    // As restored from a dump of a server with higher transaction ids.
     let restore = "INSERT INTO ledger_audit.record (id, xid, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome)
          SELECT gen_random_uuid(), (pg_current_xact_id()::text::bigint + i)::text::xid8, now() - interval '1 hour', now(), 'ledger', 'user', 'ada', 'entry.write', 'success'
          FROM generate_series(1, 200) AS i RETURNING xid::text";
@@ -139,20 +140,23 @@ async fn after_a_restore_a_tail_tells_no_old_record() {
     while write(&written.to_string()).await <= last {
         written += 1;
     }
-    let mut told = Vec::new();
-    let began = std::time::Instant::now();
-    while told.len() <= written {
-        assert!(began.elapsed() < PATIENCE, "not all are told: {told:?}");
-        told.extend(tail.look().await.unwrap().records);
+    let mut delivered = Vec::new();
+    let started = std::time::Instant::now();
+    while delivered.len() <= written {
+        assert!(
+            started.elapsed() < TIMEOUT,
+            "records are missing: {delivered:?}"
+        );
+        delivered.extend(tail.next_batch().await.unwrap().records);
     }
-    let told: Vec<_> = told.into_iter().map(|it| it.resource_id).collect();
+    let delivered: Vec<_> = delivered.into_iter().map(|it| it.resource_id).collect();
     let expected: Vec<_> = (0..=written).map(|n| Some(n.to_string())).collect();
-    assert_eq!(told, expected);
+    assert_eq!(delivered, expected);
 }
 
-/// What is committed late lies in a period that an export of it has not seen.
+/// A transaction that commits late adds records to a period that was already exported.
 #[tokio::test]
-async fn an_export_waits_for_the_transactions_of_its_period_and_says_if_they_go_on() {
+async fn an_export_waits_for_open_transactions_of_its_period_and_reports_if_they_stay_open() {
     let log = Log::empty().await;
     let pool = sqlx::PgPool::connect(log.database.url()).await.unwrap();
     let mut late = pool.begin().await.unwrap();
@@ -166,7 +170,7 @@ async fn an_export_waits_for_the_transactions_of_its_period_and_says_if_they_go_
     let mut export = log.reading.export(&query, None).await.unwrap();
     assert!(!export.is_settled());
     assert!(export.next_page().await.unwrap().unwrap().is_empty());
-    export.end(true).await.unwrap();
+    export.finish(true).await.unwrap();
 
     let committed = async {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
@@ -175,5 +179,5 @@ async fn an_export_waits_for_the_transactions_of_its_period_and_says_if_they_go_
     let (export, ()) = tokio::join!(log.reading.export(&query, None), committed);
     let mut export = export.unwrap();
     assert_eq!(export.next_page().await.unwrap().unwrap().len(), 1);
-    export.end(true).await.unwrap();
+    export.finish(true).await.unwrap();
 }

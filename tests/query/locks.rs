@@ -1,4 +1,4 @@
-//! Locks that somebody else holds.
+//! Behaviour while other sessions hold locks.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use sqlx::{Connection, PgConnection};
 
 use super::cases::{Log, record};
 
-/// The key of the lock that sqlx would take for a migration: a checksum of the database's name.
-fn key_of_sqlx(database: &str) -> i64 {
+/// The advisory lock key that sqlx uses for migrations: a checksum of the database name.
+fn sqlx_migration_lock_key(database: &str) -> i64 {
     let mut crc = u32::MAX;
     for byte in database.bytes() {
         crc ^= u32::from(byte);
@@ -21,7 +21,7 @@ fn key_of_sqlx(database: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn no_advisory_lock_keeps_a_schema_from_being_migrated() {
+async fn a_foreign_advisory_lock_does_not_block_migration() {
     let mut database = super::database().await;
     let stranger = database.role("stranger", "LOGIN").await;
     let mut stranger = PgConnection::connect(&database.url_as(&stranger))
@@ -31,7 +31,7 @@ async fn no_advisory_lock_keeps_a_schema_from_being_migrated() {
     let schema: &str = "SELECT pg_advisory_lock(hashtextextended('ledger_audit.record', 0))";
     sqlx::query(schema).execute(&mut stranger).await.unwrap();
     sqlx::query("SELECT pg_advisory_lock($1)")
-        .bind(key_of_sqlx(name))
+        .bind(sqlx_migration_lock_key(name))
         .execute(&mut stranger)
         .await
         .unwrap();
@@ -39,13 +39,15 @@ async fn no_advisory_lock_keeps_a_schema_from_being_migrated() {
     let audit = Audit::builder(pool, "ledger");
     for _ in 0..2 {
         let migrated = tokio::time::timeout(Duration::from_secs(60), audit.migrate()).await;
-        migrated.expect("a stranger's lock is waited for").unwrap();
+        migrated
+            .expect("timed out waiting for the foreign lock")
+            .unwrap();
     }
 }
 
-/// The application may make partitions, and its transaction may stay open then.
+/// The application may create partitions and leave its transaction open.
 #[tokio::test]
-async fn whoever_keeps_readers_waiting_is_named() {
+async fn the_error_of_a_blocked_read_names_the_blocking_session() {
     let log = Log::with(&[record(1)]).await;
     let mut holder = PgConnection::connect(log.database.url()).await.unwrap();
     let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
@@ -57,14 +59,14 @@ async fn whoever_keeps_readers_waiting_is_named() {
     let query = AuditQuery::new();
     let reading = log.reading.page(&query, None);
     let reading = tokio::time::timeout(Duration::from_secs(60), reading).await;
-    let refused = reading.expect("it waits without end").unwrap_err();
+    let refused = reading.expect("timed out").unwrap_err();
     assert!(matches!(refused, Error::Locked { .. }), "{refused}");
-    let said = refused.to_string();
+    let message = refused.to_string();
     assert!(
-        said.contains(&format!(
+        message.contains(&format!(
             "pid {pid} (role postgres, idle in transaction, in a transaction for 00:00:0"
         )),
-        "{said}"
+        "{message}"
     );
     sqlx::raw_sql("ROLLBACK")
         .execute(&mut holder)
@@ -75,21 +77,21 @@ async fn whoever_keeps_readers_waiting_is_named() {
 }
 
 #[tokio::test]
-async fn a_migration_that_has_to_wait_names_whom_it_waits_for() {
+async fn the_error_of_a_blocked_migration_names_the_blocking_session() {
     let log = Log::empty().await;
     let mut holder = PgConnection::connect(log.database.url()).await.unwrap();
     let lock = "BEGIN; LOCK TABLE ledger_audit.migration IN SHARE UPDATE EXCLUSIVE MODE";
     sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
     let audit = Audit::builder(log.pool.clone(), "ledger");
     let refused = tokio::time::timeout(Duration::from_secs(60), audit.migrate()).await;
-    let refused = refused.expect("it waits without end").unwrap_err();
+    let refused = refused.expect("timed out").unwrap_err();
     assert!(matches!(refused, Error::Locked { .. }), "{refused}");
     assert!(refused.to_string().contains("role postgres"), "{refused}");
 }
 
-/// A partition that is missing costs time, and waiting for it would cost more.
+/// A missing partition is a performance problem; waiting for the lock would be worse.
 #[tokio::test]
-async fn a_reader_that_keeps_partitions_from_being_made_is_named_and_nothing_else_fails() {
+async fn a_reader_that_blocks_partition_creation_is_logged_and_the_service_starts() {
     let log = Log::empty().await;
     let last = "DO $$ BEGIN EXECUTE format('DROP TABLE ledger_audit.record_%s', to_char((now() AT TIME ZONE 'UTC') + interval '3 months', 'YYYY_MM')); END $$";
     sqlx::raw_sql(last).execute(&log.pool).await.unwrap();
@@ -111,7 +113,7 @@ async fn a_reader_that_keeps_partitions_from_being_made_is_named_and_nothing_els
 }
 
 #[tokio::test]
-async fn who_makes_partitions_does_not_stay_in_the_transaction() {
+async fn creating_partitions_sets_an_idle_transaction_timeout() {
     let log = Log::empty().await;
     let mut holder = PgConnection::connect(log.database.url()).await.unwrap();
     let make = "BEGIN; SELECT ledger_audit.maintain(4)";

@@ -1,10 +1,10 @@
-//! What compliance asks of the records, over both stores.
+//! The query API, on both stores.
 #![allow(
     clippy::duplicate_mod,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "one body runs over both stores, and what goes wrong fails the test"
+    reason = "the same tests run on both stores, and a panic fails the test"
 )]
 
 mod postgres;

@@ -1,16 +1,16 @@
-//! Over Postgres, and what only Postgres has.
+//! The query tests on Postgres, including those that only Postgres supports.
 
 use serde_json::Value;
 use sqlx::{PgPool, Postgres as Db};
 
-/// Whether a tail is told at most 1,000 records at once.
-const BIT_BY_BIT: bool = true;
+/// Whether a tail limits its batches to 1,000 records.
+const BATCHES_ARE_LIMITED: bool = true;
 
 async fn database() -> platform_harness::database::TestDatabase {
     platform_harness::database::TestDatabase::postgres().await
 }
 
-/// Writes a record as it is, its times and its transaction too.
+/// Inserts a record unchanged, including its timestamps and transaction id.
 async fn insert(pool: &PgPool, record: &Value) {
     sqlx::query("INSERT INTO ledger_audit.record SELECT * FROM jsonb_populate_record(NULL::ledger_audit.record, $1::text::jsonb)")
         .bind(record.to_string())
@@ -27,8 +27,6 @@ mod counts;
 mod late_commits;
 #[path = "locks.rs"]
 mod locks;
-#[path = "odd_records.rs"]
-mod odd_records;
 #[path = "plans.rs"]
 mod plans;
 #[path = "reader_role.rs"]
@@ -39,3 +37,5 @@ mod readings;
 mod tail;
 #[path = "unite.rs"]
 mod unite;
+#[path = "unreadable_records.rs"]
+mod unreadable_records;

@@ -1,4 +1,4 @@
-//! What the reader role may, and may not.
+//! Rights of the reader role.
 
 use platform_audit::query::{AuditQuery, AuditReader};
 use platform_audit::{Actor, Audit};
@@ -8,7 +8,7 @@ use super::cases::{Log, record};
 use super::insert;
 
 #[tokio::test]
-async fn the_reader_role_reads_the_views_and_writes_its_readings_alone() {
+async fn the_reader_role_can_only_read_the_views_and_record_its_reads() {
     let mut log = Log::empty().await;
     insert(&log.pool, &record(1)).await;
     let role = log.database.role("compliance", "LOGIN").await;
@@ -19,13 +19,13 @@ async fn the_reader_role_reads_the_views_and_writes_its_readings_alone() {
     let pool = PgPool::connect(&log.database.url_as(&role)).await.unwrap();
     let reading = AuditReader::new(pool.clone(), "ledger")
         .unwrap()
-        .asked_by(Actor::user("grace"));
+        .read_as(Actor::user("grace"));
     let page = reading.page(&AuditQuery::new(), None).await.unwrap();
     assert_eq!(page.records.len(), 1);
     let readings = AuditQuery::new().action("audit.read");
-    let told = reading.page(&readings, None).await.unwrap().records;
-    assert_eq!(told[0].actor.id, "grace");
-    assert_eq!(told[0].details["database_user"], role);
+    let recorded = reading.page(&readings, None).await.unwrap().records;
+    assert_eq!(recorded[0].actor.id, "grace");
+    assert_eq!(recorded[0].details["database_user"], role);
 
     let run = async |statement: &str| {
         let statement = AssertSqlSafe(statement.to_owned());
@@ -35,13 +35,14 @@ async fn the_reader_role_reads_the_views_and_writes_its_readings_alone() {
         run(&format!("SELECT * FROM ledger_audit.{view}"))
             .await
             .unwrap();
-        // As `\d+` shows it to whoever asks with psql.
-        let said = format!("SELECT obj_description('ledger_audit.{view}'::regclass, 'pg_class')");
-        let said: Option<String> = sqlx::query_scalar(AssertSqlSafe(said))
+        // The comment that `\d+` shows in psql.
+        let comment =
+            format!("SELECT obj_description('ledger_audit.{view}'::regclass, 'pg_class')");
+        let comment: Option<String> = sqlx::query_scalar(AssertSqlSafe(comment))
             .fetch_one(&pool)
             .await
             .unwrap();
-        assert!(said.is_some(), "{view} says not what it shows");
+        assert!(comment.is_some(), "{view} has no comment");
     }
     let (answer, records, complete): (String, i64, Option<bool>) = sqlx::query_as(
         "SELECT answer, records, complete FROM ledger_audit.readings ORDER BY recorded_at LIMIT 1",
@@ -63,7 +64,7 @@ async fn the_reader_role_reads_the_views_and_writes_its_readings_alone() {
         let code = refused.as_database_error().unwrap().code().unwrap();
         assert!(["42501", "55000"].contains(&&*code), "{statement}: {code}");
     }
-    // Nothing that it claims breaks the view for the others.
+    // Malformed details in a recorded read do not break the view for others.
     let claim = |members: serde_json::Value| {
         let mut claim =
             serde_json::json!({"service": "ledger", "actor_kind": "user", "actor_id": "eve"});
@@ -75,19 +76,18 @@ async fn the_reader_role_reads_the_views_and_writes_its_readings_alone() {
         .await
         .unwrap();
     run("SELECT * FROM ledger_audit.readings").await.unwrap();
-    for odd in [
+    for malformed in [
         serde_json::json!({"details": [1]}),
         serde_json::json!({"details": null, "cut": {"a": 1}}),
         serde_json::json!({"cut": [1]}),
     ] {
-        let refused = run(&claim(odd)).await.unwrap_err();
+        let refused = run(&claim(malformed)).await.unwrap_err();
         assert_eq!(
             refused.as_database_error().unwrap().code().unwrap(),
             "22023"
         );
     }
-    // Of what it claims in a reading, what makes another record does not count, and neither does
-    // what would let it pass for one, or hide one.
+    // Attributes that would make it another kind of record, or hide another record, are ignored.
     let forged = claim(serde_json::json!({
         "id": uuid::Uuid::from_u128(1), "occurred_at": "infinity", "action": "entry.create", "outcome": "denied",
         "resource_type": "entry", "changes": {"amount": {"after": 1}}, "reason": "forged",
@@ -114,7 +114,7 @@ async fn the_reader_role_reads_the_views_and_writes_its_readings_alone() {
 }
 
 #[tokio::test]
-async fn nothing_is_handed_out_if_the_reading_cannot_be_recorded() {
+async fn nothing_is_returned_if_the_read_cannot_be_recorded() {
     let log = Log::empty().await;
     insert(&log.pool, &record(1)).await;
     sqlx::raw_sql("DROP FUNCTION ledger_audit.record_read")
@@ -123,7 +123,7 @@ async fn nothing_is_handed_out_if_the_reading_cannot_be_recorded() {
         .unwrap();
     let reading = AuditReader::new(log.pool.clone(), "ledger")
         .unwrap()
-        .asked_by(Actor::user("grace"));
+        .read_as(Actor::user("grace"));
     let refused = reading.page(&AuditQuery::new(), None).await.unwrap_err();
     assert!(
         matches!(refused, platform_audit::Error::ReadNotRecorded(_)),
@@ -132,7 +132,7 @@ async fn nothing_is_handed_out_if_the_reading_cannot_be_recorded() {
 }
 
 #[tokio::test]
-async fn whoever_was_shown_records_is_not_told_that_nothing_is_shown() {
+async fn the_error_of_an_export_that_cannot_be_recorded_says_that_records_were_handed_out() {
     let log = Log::with(&[record(1)]).await;
     let query = AuditQuery::new().actor("ada");
     let mut export = log.reading.export(&query, None).await.unwrap();
@@ -141,7 +141,7 @@ async fn whoever_was_shown_records_is_not_told_that_nothing_is_shown() {
         .execute(&log.pool)
         .await
         .unwrap();
-    let error = export.end(true).await.unwrap_err();
+    let error = export.finish(true).await.unwrap_err();
     assert!(
         matches!(error, platform_audit::Error::ReadCountNotRecorded(_)),
         "{error}"
@@ -153,7 +153,7 @@ async fn whoever_was_shown_records_is_not_told_that_nothing_is_shown() {
 }
 
 #[tokio::test]
-async fn an_id_that_was_written_in_two_months_is_shown_twice_and_in_one_month_is_refused() {
+async fn a_duplicate_id_is_returned_twice_across_months_and_refused_within_a_month() {
     let log = Log::with(&[record(1)]).await;
     let id = uuid::Uuid::from_u128(1);
     let again = "INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome) SELECT id, $1::timestamptz, occurred_at, service, actor_kind, 'eve', action, outcome FROM ledger_audit.record WHERE actor_id = 'ada'";
@@ -169,9 +169,9 @@ async fn an_id_that_was_written_in_two_months_is_shown_twice_and_in_one_month_is
         .execute(&log.pool)
         .await
         .unwrap();
-    let found = log.reading.records(id).await.unwrap();
+    let found = log.reading.find_all(id).await.unwrap();
     let actors: Vec<_> = found.iter().map(|it| it.actor.id.as_str()).collect();
-    assert_eq!(actors, ["ada", "eve"], "the first one first");
+    assert_eq!(actors, ["ada", "eve"], "oldest first");
     let found = log.reading.find(id).await.unwrap();
     assert_eq!(found.unwrap().actor.id, "ada");
     let audit = Audit::builder(log.pool.clone(), "ledger").development(true);
@@ -183,9 +183,9 @@ async fn an_id_that_was_written_in_two_months_is_shown_twice_and_in_one_month_is
     assert!(events.contains("more than one audit record"), "{events}");
 }
 
-/// Ways to fill the log for whoever may only read it.
+/// A role with only read access could otherwise fill the log.
 #[tokio::test]
-async fn a_reader_has_a_limited_number_of_readings_a_minute_recorded() {
+async fn the_reads_that_a_reader_can_record_are_rate_limited() {
     let mut log = Log::empty().await;
     let role = log.database.role("compliance", "LOGIN").await;
     let audit = Audit::builder(log.pool.clone(), "ledger");
@@ -206,20 +206,20 @@ async fn a_reader_has_a_limited_number_of_readings_a_minute_recorded() {
     let code = refused.as_database_error().unwrap().code().unwrap();
     assert_eq!(code, "AU004");
     let reading = AuditReader::new(pool, "ledger").unwrap();
-    let refused = reading.asked_by(Actor::user("eve"));
+    let refused = reading.read_as(Actor::user("eve"));
     let refused = refused.page(&AuditQuery::new(), None).await.unwrap_err();
     assert!(
         matches!(refused, platform_audit::Error::ReadNotRecorded(_)),
-        "what is not recorded is not handed out: {refused}"
+        "a read that is not recorded returns nothing: {refused}"
     );
     assert!(refused.to_string().contains("wait a minute"), "{refused}");
-    // Nobody else is refused for it.
+    // Other roles are not affected.
     let page = log.reading.page(&AuditQuery::new(), None).await;
     assert_eq!(page.unwrap().records.len(), 100);
 }
 
 #[tokio::test]
-async fn a_reading_claims_nothing_that_is_no_fact_of_a_request() {
+async fn a_recorded_read_with_invalid_request_facts_is_refused() {
     let mut log = Log::empty().await;
     let role = log.database.role("compliance", "LOGIN").await;
     let audit = Audit::builder(log.pool.clone(), "ledger");

@@ -1,4 +1,4 @@
-//! What the records of readings say, on both stores.
+//! The records of reads, on both stores.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::cases::{Log, record};
 
 #[tokio::test]
-async fn each_reading_leaves_a_record_of_who_asked_what_and_how_many_came_back() {
+async fn each_read_is_recorded_with_its_actor_query_and_number_of_results() {
     let log = Log::with(&[record(1), record(2)]).await;
     let query = AuditQuery::new().actor("ada");
     log.reading.page(&query, None).await.unwrap();
@@ -18,21 +18,21 @@ async fn each_reading_leaves_a_record_of_who_asked_what_and_how_many_came_back()
     log.reading.history("entry", "7", None).await.unwrap();
     log.reading.count(&query).await.unwrap();
     log.reading.summary(&query, GroupBy::Actor).await.unwrap();
-    let mut taken = 0;
+    let mut count = 0;
     let exported = log
         .reading
-        .each(&query, |_| {
-            taken += 1;
+        .for_each(&query, |_| {
+            count += 1;
             Ok::<_, Error>(())
         })
         .await
         .unwrap();
-    assert_eq!((exported, taken), (2, 2));
+    assert_eq!((exported, count), (2, 2));
     let readings = AuditQuery::new()
         .action("audit.read")
         .sort(SortBy::RecordedAt, Direction::Ascending);
     let readings = log.reading.page(&readings, None).await.unwrap().records;
-    let told: Vec<_> = readings
+    let recorded: Vec<_> = readings
         .iter()
         .map(|it| {
             (
@@ -42,7 +42,7 @@ async fn each_reading_leaves_a_record_of_who_asked_what_and_how_many_came_back()
         })
         .collect();
     assert_eq!(
-        told.iter().collect::<BTreeSet<_>>(),
+        recorded.iter().collect::<BTreeSet<_>>(),
         BTreeSet::from([
             &("page", 2),
             &("page", 1),
@@ -67,7 +67,7 @@ async fn each_reading_leaves_a_record_of_who_asked_what_and_how_many_came_back()
 #[tokio::test]
 async fn a_query_that_is_too_long_to_be_recorded_is_refused() {
     let log = Log::with(&[record(1), record(2)]).await;
-    // Saying the same again says nothing.
+    // Duplicate values are dropped.
     let mut query = AuditQuery::new().actor("ada");
     for _ in 0..2_500 {
         query = query.outcome(Outcome::Success);
@@ -89,7 +89,7 @@ async fn a_query_that_is_too_long_to_be_recorded_is_refused() {
 }
 
 #[tokio::test]
-async fn a_reading_says_beside_which_record_it_began() {
+async fn a_recorded_read_contains_its_cursor_position() {
     let log = Log::with(&[record(1), record(2), record(3)]).await;
     let query = AuditQuery::new()
         .actor("ada")
@@ -103,23 +103,23 @@ async fn a_reading_says_beside_which_record_it_began() {
         .await
         .unwrap();
     let export = log.reading.export(&query, first.next).await.unwrap();
-    export.end(false).await.unwrap();
+    export.finish(false).await.unwrap();
     let readings = AuditQuery::new()
         .action("audit.read")
         .sort(SortBy::RecordedAt, Direction::Ascending);
     let readings = log.reading.page(&readings, None).await.unwrap().records;
-    let places: Vec<_> = readings
+    let positions: Vec<_> = readings
         .iter()
         .map(|reading| ["after", "before"].map(|name| reading.details.get(name)))
         .collect();
-    let beside = |n: u32| {
+    let position_of = |n: u32| {
         let id = Uuid::from_u128(u128::from(n)).to_string();
         let at = jiff::Timestamp::from_second(1_735_689_600 + i64::from(n)).unwrap();
         serde_json::json!({"key": "", "recorded_at": at, "id": id})
     };
-    let (first, second) = (beside(1), beside(2));
+    let (first, second) = (position_of(1), position_of(2));
     assert_eq!(
-        places,
+        positions,
         [
             [None, None],
             [Some(&first), None],
@@ -131,7 +131,7 @@ async fn a_reading_says_beside_which_record_it_began() {
 }
 
 #[tokio::test]
-async fn an_export_goes_on_in_its_own_log_alone() {
+async fn an_export_cannot_be_resumed_with_a_cursor_of_another_log() {
     let log = Log::with(&[record(1), record(2)]).await;
     let other = Log::with(&[record(3)]).await;
     let query = AuditQuery::new().actor("ada").limit(1);
@@ -141,11 +141,11 @@ async fn an_export_goes_on_in_its_own_log_alone() {
     assert!(error.contains("is not in this log"), "{error}");
     let mut export = log.reading.export(&query, cursor).await.unwrap();
     assert_eq!(export.next_page().await.unwrap().unwrap().len(), 1);
-    export.end(true).await.unwrap();
+    export.finish(true).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_export_is_settled_once_its_period_is_over() {
+async fn an_export_is_settled_once_its_period_has_ended() {
     let log = Log::with(&[record(1)]).await;
     let now = jiff::Timestamp::now();
     let hour = jiff::SignedDuration::from_hours(1);
@@ -154,7 +154,7 @@ async fn an_export_is_settled_once_its_period_is_over() {
         (AuditQuery::new().until(now + hour), false),
         (AuditQuery::new(), false),
     ] {
-        // Another test's transaction on this server may be at work.
+        // A transaction of another test on the same server may be open.
         let mut tries = 0;
         let export = loop {
             let export = log.reading.export(&query, None).await.unwrap();
@@ -164,14 +164,14 @@ async fn an_export_is_settled_once_its_period_is_over() {
             }
         };
         assert_eq!(export.is_settled(), settled);
-        export.end(false).await.unwrap();
+        export.finish(false).await.unwrap();
     }
     let readings = AuditQuery::new().action("audit.read").limit(1);
     let readings = log.reading.page(&readings, None).await.unwrap().records;
     assert_eq!(readings[0].details["settled"], false);
 }
 
-/// What the records of exports say, oldest first: kind, records, `complete` and `continued`.
+/// The records of exports, oldest first: kind, number of records, `complete` and `continued`.
 async fn exports(log: &Log) -> Vec<(String, u64, Option<bool>, bool)> {
     let query = AuditQuery::new()
         .action("audit.read")
@@ -193,49 +193,49 @@ async fn exports(log: &Log) -> Vec<(String, u64, Option<bool>, bool)> {
 }
 
 #[tokio::test]
-async fn an_export_that_breaks_off_leaves_a_record_of_how_far_it_came() {
+async fn an_aborted_export_is_recorded_with_the_number_of_records_handed_out() {
     let records: Vec<Value> = (1..=1_500).map(record).collect();
     let log = Log::with(&records).await;
     let query = AuditQuery::new().actor("ada");
-    let mut taken = 0;
-    let broken = log.reading.each(&query, |_| {
-        taken += 1;
-        if taken == 1_200 {
+    let mut count = 0;
+    let broken = log.reading.for_each(&query, |_| {
+        count += 1;
+        if count == 1_200 {
             return Err(Error::TransactionEnded);
         }
         Ok(())
     });
     assert!(matches!(broken.await, Err(Error::TransactionEnded)));
     let refused = |_| Err(Error::TransactionEnded);
-    log.reading.each(&query, refused).await.unwrap_err();
+    log.reading.for_each(&query, refused).await.unwrap_err();
 
-    // Whoever ends it before the last page has not all of it, whatever they say.
+    // An export that ends before its last page is not complete, even if the caller says so.
     let mut export = log.reading.export(&query, None).await.unwrap();
     let first = export.next_page().await.unwrap().unwrap();
     assert_eq!(first.len(), 1_000);
-    assert_eq!(export.end(true).await.unwrap(), 1_000);
+    assert_eq!(export.finish(true).await.unwrap(), 1_000);
 
     let first = query.clone().limit(1_000);
     let cursor = log.reading.page(&first, None).await.unwrap().next;
     let mut export = log.reading.export(&query, cursor).await.unwrap();
     assert_eq!(export.next_page().await.unwrap().unwrap().len(), 500);
     assert!(export.next_page().await.unwrap().is_none());
-    assert_eq!(export.end(true).await.unwrap(), 500);
+    assert_eq!(export.finish(true).await.unwrap(), 500);
 
-    let began = |continued| ("export".to_owned(), 0, None, continued);
-    let ended =
+    let start = |continued| ("export".to_owned(), 0, None, continued);
+    let end =
         |records, complete, continued| ("exported".to_owned(), records, Some(complete), continued);
     assert_eq!(
         exports(&log).await,
         [
-            began(false),
-            ended(1_500, false, false),
-            began(false),
-            ended(1_000, false, false),
-            began(false),
-            ended(1_000, false, false),
-            began(true),
-            ended(500, true, true),
+            start(false),
+            end(1_500, false, false),
+            start(false),
+            end(1_000, false, false),
+            start(false),
+            end(1_000, false, false),
+            start(true),
+            end(500, true, true),
         ]
     );
 }

@@ -1,16 +1,16 @@
-//! Over SQLite.
+//! The query tests on SQLite.
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Sqlite as Db, SqlitePool};
 
-/// One writer at a time holds nobody up.
-const BIT_BY_BIT: bool = false;
+/// Nothing is held back with a single writer, so batches are not limited.
+const BATCHES_ARE_LIMITED: bool = false;
 
 async fn database() -> platform_harness::database::TestDatabase {
     platform_harness::database::TestDatabase::sqlite()
 }
 
-/// Writes a record as it is, its times and its transaction too.
+/// Inserts a record unchanged, including its timestamps and transaction id.
 async fn insert(pool: &SqlitePool, record: &Value) {
     let fields = record.as_object().unwrap();
     let columns: Vec<&str> = fields.keys().map(String::as_str).collect();

@@ -1,22 +1,22 @@
-//! Records that are followed, on both stores.
+//! Tails, on both stores.
 
 use platform_audit::query::{AuditQuery, Direction, SortBy};
 use platform_audit::{Actor, Audit};
 
-use super::cases::{Log, but, record};
+use super::cases::{Log, record, record_with};
 use super::{Db, insert};
 
-/// Long enough for anything that should happen.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+/// Generous timeout.
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// What writes into the log.
+/// A service that writes to the log.
 async fn service(log: &Log) -> Audit<Db> {
     let audit = Audit::builder(log.pool.clone(), "ledger").development(true);
     audit.start().await.unwrap()
 }
 
 #[tokio::test]
-async fn a_tail_tells_each_new_record_once() {
+async fn a_tail_delivers_each_new_record_once() {
     let log = Log::with(&[record(1)]).await;
     let mut tail = log
         .reading
@@ -24,7 +24,7 @@ async fn a_tail_tells_each_new_record_once() {
         .await
         .unwrap();
     let audit = service(&log).await;
-    assert!(tail.look().await.unwrap().records.is_empty());
+    assert!(tail.next_batch().await.unwrap().records.is_empty());
     let mut seen = Vec::new();
     for round in 0..3 {
         for actor in ["ada", "bob"] {
@@ -36,19 +36,19 @@ async fn a_tail_tells_each_new_record_once() {
                 .await
                 .unwrap();
         }
-        // Later ones wait for whoever has a transaction open on this server, another test perhaps.
-        let began = std::time::Instant::now();
-        while seen.len() <= round && began.elapsed() < PATIENCE {
-            let told = tail.look().await.unwrap().records;
-            seen.extend(told.into_iter().map(|it| it.resource_id.unwrap()));
+        // Records are held back while another test has a transaction open on this server.
+        let started = std::time::Instant::now();
+        while seen.len() <= round && started.elapsed() < TIMEOUT {
+            let delivered = tail.next_batch().await.unwrap().records;
+            seen.extend(delivered.into_iter().map(|it| it.resource_id.unwrap()));
         }
     }
     assert_eq!(seen, ["0", "1", "2"]);
-    assert!(tail.look().await.unwrap().records.is_empty());
+    assert!(tail.next_batch().await.unwrap().records.is_empty());
 }
 
 #[tokio::test]
-async fn a_tail_takes_no_period_and_leaves_a_record_of_what_it_told() {
+async fn a_tail_refuses_a_period_and_records_how_many_records_it_delivered() {
     let log = Log::empty().await;
     let now = jiff::Timestamp::now();
     for (query, name) in [
@@ -75,47 +75,47 @@ async fn a_tail_takes_no_period_and_leaves_a_record_of_what_it_told() {
         Ok::<_, sqlx::Error>(())
     });
     written.await.unwrap();
-    // Each tells of the change, and the first of the other's beginning too.
+    // Each delivers the change; the first also delivers the record of the second tail's start.
     for (tail, expected) in tails.iter_mut().zip([2, 1]) {
-        let began = std::time::Instant::now();
-        let mut told = 0;
-        while told < expected && began.elapsed() < PATIENCE {
-            told += tail.look().await.unwrap().records.len();
+        let started = std::time::Instant::now();
+        let mut delivered = 0;
+        while delivered < expected && started.elapsed() < TIMEOUT {
+            delivered += tail.next_batch().await.unwrap().records.len();
         }
-        assert_eq!(told, expected);
+        assert_eq!(delivered, expected);
     }
     let [mut other, first] = <[_; 2]>::try_from(tails).unwrap();
-    first.end().await.unwrap();
-    // That a tail told something is told, and is no reading of its own.
-    let began = std::time::Instant::now();
-    let mut told = Vec::new();
-    while told.is_empty() && began.elapsed() < PATIENCE {
-        told = other.look().await.unwrap().records;
+    first.finish().await.unwrap();
+    // The count that one tail records is delivered by the other, and not counted again.
+    let started = std::time::Instant::now();
+    let mut delivered = Vec::new();
+    while delivered.is_empty() && started.elapsed() < TIMEOUT {
+        delivered = other.next_batch().await.unwrap().records;
     }
-    assert_eq!(told[0].details["answer"], "tailed");
-    assert_eq!(told[0].details["records"], 1);
-    other.end().await.unwrap();
-    silent.end().await.unwrap();
+    assert_eq!(delivered[0].details["answer"], "tailed");
+    assert_eq!(delivered[0].details["records"], 1);
+    other.finish().await.unwrap();
+    silent.finish().await.unwrap();
     let readings = AuditQuery::new().action("audit.read");
     let readings = log.reading.page(&readings, None).await.unwrap().records;
-    let told: Vec<_> = readings
+    let delivered: Vec<_> = readings
         .iter()
         .filter(|it| it.details["answer"] == "tailed")
         .map(|it| it.details["records"].as_u64().unwrap())
         .collect();
     assert_eq!(
-        told,
+        delivered,
         [2, 1],
-        "newest first, and none of a tail that told nothing"
+        "newest first, and none for the tail that delivered nothing"
     );
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_hides_nothing() {
+async fn a_clock_set_back_hides_no_new_records() {
     let log = Log::empty().await;
     let ahead = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
     let ahead = ahead.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-    insert(&log.pool, &but(1, "recorded_at", ahead)).await;
+    insert(&log.pool, &record_with(1, "recorded_at", ahead)).await;
     let query = AuditQuery::new().actor("ada");
     let mut tail = log.reading.tail(&query).await.unwrap();
     let audit = Audit::builder(log.pool.clone(), "ledger").development(true);
@@ -125,17 +125,17 @@ async fn a_clock_that_was_set_back_hides_nothing() {
         Ok::<_, sqlx::Error>(())
     });
     written.await.unwrap();
-    let began = std::time::Instant::now();
-    let mut told = Vec::new();
-    while told.is_empty() && began.elapsed() < PATIENCE {
-        told = tail.look().await.unwrap().records;
+    let started = std::time::Instant::now();
+    let mut delivered = Vec::new();
+    while delivered.is_empty() && started.elapsed() < TIMEOUT {
+        delivered = tail.next_batch().await.unwrap().records;
     }
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0].resource_id.as_deref(), Some("1"));
+    assert_eq!(delivered.len(), 1, "{delivered:?}");
+    assert_eq!(delivered[0].resource_id.as_deref(), Some("1"));
 }
 
 #[tokio::test]
-async fn however_much_was_held_up_it_is_told_once_and_bit_by_bit() {
+async fn a_large_backlog_is_delivered_once_in_limited_batches() {
     let log = Log::empty().await;
     let mut tail = log
         .reading
@@ -150,18 +150,28 @@ async fn however_much_was_held_up_it_is_told_once_and_bit_by_bit() {
         Ok::<_, sqlx::Error>(())
     });
     written.await.unwrap();
-    let (mut told, mut most) = (std::collections::BTreeSet::new(), 0);
-    let began = std::time::Instant::now();
-    while told.len() < 2_500 && began.elapsed() < PATIENCE {
-        let tailed = tail.look().await.unwrap();
-        most = most.max(tailed.records.len());
-        let full = tailed.records.len() == 1_000;
-        assert_eq!(tailed.more, full && super::BIT_BY_BIT);
-        for record in tailed.records {
-            assert!(told.insert(record.resource_id.unwrap()), "told twice");
+    let (mut delivered, mut most) = (std::collections::BTreeSet::new(), 0);
+    let started = std::time::Instant::now();
+    while delivered.len() < 2_500 && started.elapsed() < TIMEOUT {
+        let batch = tail.next_batch().await.unwrap();
+        most = most.max(batch.records.len());
+        let full = batch.records.len() == 1_000;
+        assert_eq!(batch.more, full && super::BATCHES_ARE_LIMITED);
+        for record in batch.records {
+            assert!(
+                delivered.insert(record.resource_id.unwrap()),
+                "delivered twice"
+            );
         }
     }
-    assert_eq!(told.len(), 2_500);
-    assert_eq!(most, if super::BIT_BY_BIT { 1_000 } else { 2_500 });
-    assert!(tail.look().await.unwrap().records.is_empty());
+    assert_eq!(delivered.len(), 2_500);
+    assert_eq!(
+        most,
+        if super::BATCHES_ARE_LIMITED {
+            1_000
+        } else {
+            2_500
+        }
+    );
+    assert!(tail.next_batch().await.unwrap().records.is_empty());
 }

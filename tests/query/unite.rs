@@ -1,13 +1,13 @@
-//! One view over the logs of many services.
+//! One view over the logs of all services.
 
-use platform_audit::query::unite;
+use platform_audit::query::create_union_view;
 use platform_audit::{Audit, Error};
 use sqlx::PgPool;
 
 use super::cases::Log;
 
 #[tokio::test]
-async fn the_logs_of_all_services_are_one_view_for_the_reader() {
+async fn the_union_view_contains_the_logs_of_all_services() {
     let mut log = Log::empty().await;
     let role = log.database.role("compliance", "LOGIN").await;
     let write = async |service: &str| {
@@ -25,8 +25,8 @@ async fn the_logs_of_all_services_are_one_view_for_the_reader() {
     };
     write("ledger").await;
     write("identity").await;
-    let united = unite(&log.pool, Some(&role)).await.unwrap();
-    assert_eq!(united, ["identity_audit", "ledger_audit"]);
+    let schemas = create_union_view(&log.pool, Some(&role)).await.unwrap();
+    assert_eq!(schemas, ["identity_audit", "ledger_audit"]);
     let reader = PgPool::connect(&log.database.url_as(&role)).await.unwrap();
     let seen = async || -> Vec<(String, String)> {
         sqlx::query_as("SELECT audit_schema, action FROM compliance.audit_records ORDER BY 1, 2")
@@ -40,29 +40,31 @@ async fn the_logs_of_all_services_are_one_view_for_the_reader() {
     assert_eq!(
         seen().await.len(),
         2,
-        "a new service waits for the next call"
+        "a new service is added by the next call"
     );
-    // Who may read it still may, and what is built on it stays.
+    // Existing grants and dependent views are kept.
     let built = "CREATE VIEW public.mine AS SELECT action FROM compliance.audit_records";
     sqlx::raw_sql(built).execute(&log.pool).await.unwrap();
-    unite(&log.pool, None).await.unwrap();
+    create_union_view(&log.pool, None).await.unwrap();
     assert_eq!(seen().await, [of("billing"), of("identity"), of("ledger")]);
-    // A log that is marked and cannot be read would be missing, and nobody would know.
+    // A marked schema without records would be silently missing from the view.
     let broken = "CREATE SCHEMA \"Old audit\"; COMMENT ON SCHEMA \"Old audit\" IS 'platform-audit'";
     sqlx::raw_sql(broken).execute(&log.pool).await.unwrap();
-    let refused = unite(&log.pool, None).await.unwrap_err();
+    let refused = create_union_view(&log.pool, None).await.unwrap_err();
     assert!(matches!(refused, Error::MissingRecordsView(_)), "{refused}");
     assert!(refused.to_string().contains("\"Old audit\""), "{refused}");
     sqlx::raw_sql("COMMENT ON SCHEMA \"Old audit\" IS NULL")
         .execute(&log.pool)
         .await
         .unwrap();
-    assert_eq!(unite(&log.pool, None).await.unwrap().len(), 3);
-    let unknown = unite(&log.pool, Some("nobody\"; DROP")).await.unwrap_err();
+    assert_eq!(create_union_view(&log.pool, None).await.unwrap().len(), 3);
+    let unknown = create_union_view(&log.pool, Some("nobody\"; DROP"))
+        .await
+        .unwrap_err();
     assert!(matches!(unknown, Error::UnknownRole(_)), "{unknown}");
     assert!(
-        unite(&reader, None).await.is_err(),
-        "the reader makes no views"
+        create_union_view(&reader, None).await.is_err(),
+        "the reader role must not create views"
     );
     assert_eq!(seen().await.len(), 3);
 }

@@ -3,32 +3,32 @@ use std::process::ExitCode;
 use clap::Args;
 use platform_audit::query::GroupBy;
 
-use crate::asking::{Asker, Filters};
 use crate::output::{self, Format, escape_controls};
+use crate::reader::{Filters, ReaderOptions};
 
-/// Shows what an actor did: how much of what, and the latest
+/// Shows what an actor did: counts by action, and the latest records
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   platform-audit actor ada --service accounting --since 30d
 
-Exit status: 0 something was found, 1 nothing was, 2 it could not be asked.")]
+Exit status: 0 records found, 1 none found, 2 error.")]
 pub(crate) struct Options {
-    /// The actor's id, or several with commas between
+    /// The actor's id, or several separated by commas
     #[arg(value_name = "ID", conflicts_with = "actor")]
     id: String,
     #[command(flatten)]
-    asker: Asker,
+    reader: ReaderOptions,
     #[command(flatten)]
     filters: Filters,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let query = options.filters.query_of(&[("actor", &options.id)])?;
-    let reading = options.asker.reading().await?;
+    let query = options.filters.query_with(&[("actor", &options.id)])?;
+    let reading = options.reader.reading().await?;
     let page = reading.page(&query, None).await?;
     if options.format == Format::Table {
         let counts = reading.summary(&query, GroupBy::Action).await?;
@@ -37,11 +37,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             table.add_row([escape_controls(&count.value), count.records.to_string()]);
         }
         output::say(format_args!("{}\n", table.trim_fmt()))?;
-        output::all_or_not(&counts);
+        output::warn_if_truncated(&counts);
     }
     output::records(&page.records, options.format)?;
     if page.next.is_some() {
-        output::hint("there are more: platform-audit query --actor pages through them");
+        output::hint("there are more: page through them with platform-audit query --actor");
     }
     Ok(ExitCode::from(u8::from(page.records.is_empty())))
 }

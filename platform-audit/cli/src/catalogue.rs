@@ -3,51 +3,51 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use platform_audit::query::{MOST_VALUES, RecordedAction};
+use platform_audit::query::{MAX_VALUES, RecordedAction};
 use serde::{Deserialize, Serialize};
 
-use crate::asking::{Asker, Filters};
 use crate::output::{self, escape_controls, time};
+use crate::reader::{Filters, ReaderOptions};
 
-/// Lists the actions that were recorded, by route; beside the routes that the service says it has
+/// Lists the recorded actions by route, and compares them with the routes that the service declares
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   platform-audit catalogue --service accounting --since 90d
   platform-audit catalogue --service accounting --routes routes.json
 
-routes.json is what the service's router knows of itself, in Rust:
+routes.json is the catalogue of the service's router, in Rust:
   serde_json::to_string(&router.catalogue())
 
-A handler may record other actions beside its own (RecordBuilder::action): on a route whose own action was
-recorded they count as listed.
+A handler may record actions other than its own (RecordBuilder::action): they count as listed on a
+route whose own action was recorded.
 
-Exit status: 0 each route on which a change was recorded is listed with its action, or no routes
-were given, 1 one is not, 2 it could not be asked.")]
+Exit status: 0 every route with a recorded change is listed with its action, or no routes were given,
+1 a route is not listed, 2 error.")]
 pub(crate) struct Options {
     #[command(flatten)]
-    asker: Asker,
+    reader: ReaderOptions,
     #[command(flatten)]
     filters: Filters,
-    /// The service's routes, as JSON
+    /// The service's route catalogue, as JSON
     #[arg(long, value_name = "FILE")]
     routes: Option<PathBuf>,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people
+    /// A table
     Table,
     /// One JSON document
     Json,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
 }
 
-/// What `Router::catalogue` says of one method of one route.
+/// An entry of `Router::catalogue`.
 #[derive(Debug, Deserialize)]
 struct Route {
     method: String,
@@ -56,9 +56,9 @@ struct Route {
     exempt: Option<String>,
 }
 
-/// A line of the answer.
+/// A line of the output.
 #[derive(Debug, Serialize)]
-struct Line {
+struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,10 +68,11 @@ struct Line {
     records: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<jiff::Timestamp>,
-    /// Why there need be no records.
+    /// Why the route is exempt from auditing.
     #[serde(skip_serializing_if = "Option::is_none")]
     exempt: Option<String>,
-    /// Whether the routes say so, where they are known and it is a change of state on one.
+    /// Whether the catalogue lists this action for its route, if a catalogue was given and the
+    /// route changes state.
     #[serde(skip_serializing_if = "Option::is_none")]
     listed: Option<bool>,
 }
@@ -79,15 +80,15 @@ struct Line {
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let routes = options.routes.as_deref().map(read).transpose()?;
     let query = options.filters.query()?;
-    let reading = options.asker.reading().await?;
+    let reading = options.reader.reading().await?;
     let recorded = reading.actions(&query).await?;
-    let is_cut = recorded.len() >= MOST_VALUES;
-    if is_cut {
+    let is_truncated = recorded.len() >= MAX_VALUES;
+    if is_truncated {
         output::hint(format_args!(
-            "only the first {MOST_VALUES} actions are shown, in the order of their names: there may be more, so name some with --action"
+            "only the first {MAX_VALUES} actions are shown, by name: there may be more, so narrow the list with --action"
         ));
     }
-    let lines = beside(recorded, routes.as_deref());
+    let lines = compare(recorded, routes.as_deref());
     match options.format {
         Format::Table => print(&lines)?,
         Format::Json => output::json(&lines)?,
@@ -98,8 +99,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
     }
     let is_unlisted = lines.iter().any(|line| line.listed == Some(false));
-    if is_cut && !is_unlisted && routes.is_some() {
-        bail!("whether the others are listed was not looked at");
+    if is_truncated && !is_unlisted && routes.is_some() {
+        bail!("the actions that are not shown were not compared with the routes");
     }
     Ok(ExitCode::from(u8::from(is_unlisted)))
 }
@@ -108,26 +109,28 @@ fn read(path: &Path) -> anyhow::Result<Vec<Route>> {
     let file = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("{file} cannot be read"))?;
     serde_json::from_str(&text).with_context(|| {
-        format!("{file} is no catalogue of routes: write serde_json::to_string(&router.catalogue()) into it")
+        format!("{file} is not a route catalogue: write serde_json::to_string(&router.catalogue()) to it")
     })
 }
 
-/// What was recorded, and after it the routes of which nothing was.
-fn beside(recorded: Vec<RecordedAction>, routes: Option<&[Route]>) -> Vec<Line> {
-    let (heard, silent): (Vec<&Route>, Vec<&Route>) = routes
-        .unwrap_or_default()
-        .iter()
-        .partition(|route| recorded.iter().any(|it| route.is_of(it) && route.says(it)));
+/// Recorded actions, followed by the routes without records.
+fn compare(recorded: Vec<RecordedAction>, routes: Option<&[Route]>) -> Vec<Row> {
+    let (with_records, without_records): (Vec<&Route>, Vec<&Route>) =
+        routes.unwrap_or_default().iter().partition(|route| {
+            recorded
+                .iter()
+                .any(|it| route.matches(it) && route.has_action_of(it))
+        });
     let recorded = recorded.into_iter().map(|it| {
-        // A route that is read from changes nothing, so it need not be listed.
+        // Safe methods change nothing, so they need not be listed.
         let is_change = !matches!(
             it.method.as_deref(),
             None | Some("GET" | "HEAD" | "OPTIONS")
         );
         let listed = routes
             .filter(|_| is_change && it.route.is_some())
-            .map(|_| heard.iter().any(|route| route.is_of(&it)));
-        Line {
+            .map(|_| with_records.iter().any(|route| route.matches(&it)));
+        Row {
             action: Some(it.action),
             method: it.method,
             route: it.route,
@@ -137,7 +140,7 @@ fn beside(recorded: Vec<RecordedAction>, routes: Option<&[Route]>) -> Vec<Line> 
             listed,
         }
     });
-    let silent = silent.into_iter().map(|route| Line {
+    let without_records = without_records.into_iter().map(|route| Row {
         action: route.action.clone(),
         method: Some(route.method.clone()),
         route: Some(route.path.clone()),
@@ -146,22 +149,22 @@ fn beside(recorded: Vec<RecordedAction>, routes: Option<&[Route]>) -> Vec<Line> 
         exempt: route.exempt.clone(),
         listed: Some(true),
     });
-    recorded.chain(silent).collect()
+    recorded.chain(without_records).collect()
 }
 
 impl Route {
-    fn is_of(&self, recorded: &RecordedAction) -> bool {
+    fn matches(&self, recorded: &RecordedAction) -> bool {
         let method = recorded.method.as_deref();
         (self.method == "*" || method == Some(self.method.as_str()))
             && recorded.route.as_ref() == Some(&self.path)
     }
 
-    fn says(&self, recorded: &RecordedAction) -> bool {
+    fn has_action_of(&self, recorded: &RecordedAction) -> bool {
         self.action.as_ref() == Some(&recorded.action)
     }
 }
 
-fn print(lines: &[Line]) -> std::io::Result<()> {
+fn print(lines: &[Row]) -> std::io::Result<()> {
     let mut table = output::table(&["action", "method", "route", "records", "last", ""]);
     for line in lines {
         let text = |text: &Option<String>| escape_controls(text.as_deref().unwrap_or_default());

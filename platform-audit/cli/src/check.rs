@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use crate::connection::Target;
 use crate::output;
 
-/// Looks for everything that would let a change go unaudited, or a record be changed
+/// Finds everything that would let a change go unaudited, or a record be changed
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -13,21 +13,21 @@ Examples:
   platform-audit check --service accounting --format json | jq '.findings[].remedy'
   platform-audit check --service accounting --explain
 
-Exit status: 0 nothing was found, 1 something was, 2 the check could not be made.")]
+Exit status: 0 no findings, 1 findings, 2 error.")]
 pub(crate) struct Options {
     #[command(flatten)]
     target: Target,
-    /// The role that the service connects as; by default whoever connects
+    /// The role that the service connects as; by default the connecting role
     #[arg(long, value_name = "ROLE")]
     app_role: Option<String>,
-    /// A schema whose tables all have to be guarded or exempt, in place of the current one and the
+    /// A schema whose tables must all be guarded or exempt, instead of the current schema and the
     /// one named like the service; may be repeated
     #[arg(long, value_name = "SCHEMA")]
     tables_in: Vec<String>,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Print who can still bypass what, and how that is found out
+    /// Print which roles can still bypass auditing, and how that is detected
     #[arg(long)]
     explain: bool,
 }

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use crate::Cli;
 use crate::output::Stdout;
 
-/// Prints what a shell needs to complete this command
+/// Prints a shell completion script
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -18,7 +18,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut command = Cli::command();
-    // Printed afterwards, as it panics where it cannot write.
+    // Generated into a buffer, because `generate` panics if it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut command, "platform-audit", &mut script);
     Stdout::new().write_all(&script)?;

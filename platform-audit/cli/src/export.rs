@@ -11,11 +11,11 @@ use platform_audit::export::{Encoder, ExportFile, Format};
 use platform_audit::query::{AuditQuery, Direction, Export, Reading, SortBy};
 use sqlx::Any;
 
-use crate::asking::{Asker, Filters};
-use crate::interrupted::interrupted;
-use crate::output::{self, Stdout, binary_to_terminal, counter};
+use crate::output::{self, Stdout, counter, refuse_binary_on_terminal};
+use crate::reader::{Filters, ReaderOptions};
+use crate::signals::shutdown_signal;
 
-/// Writes the records that meet all conditions into a file, oldest first, with a manifest beside it
+/// Writes all matching records to a file, oldest first, with a manifest beside it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -25,27 +25,27 @@ Examples:
   platform-audit export --service accounting --actor ada --format jsonl --out - | jq .action
   platform-audit verify-export october.csv --service accounting
 
-The manifest, october.csv.manifest.json, says who asked which service's log for what, how many records
-came, the first and the last of them, and the SHA-256 of the file; its own SHA-256 is in the record of the
-export, with which verify-export compares it. Until the file is whole it is called october.csv.partial; an
-export that broke off goes on from there with --resume.
+The manifest, october.csv.manifest.json, contains the query, the service and the reader, the number of
+records, the first and last of them, and the SHA-256 of the file. Its own SHA-256 is in the record of
+the export, which verify-export compares. Until it is complete, the file is called october.csv.partial;
+--resume continues an interrupted export from there.
 
 Formats: json and jsonl (the records as stored), csv (safe to open in a spreadsheet), parquet (typed
-columns), ocsf (OCSF 1.6 events, one a line), fhir (FHIR R5 AuditEvents, one a line).
+columns), ocsf (OCSF 1.6 events, one per line), fhir (FHIR R5 AuditEvents, one per line).
 
-Exit status: 0 something was found, 1 nothing was, 2 not done.")]
+Exit status: 0 records found, 1 none found, 2 error.")]
 pub(crate) struct Options {
     #[command(flatten)]
-    asker: Asker,
+    reader: ReaderOptions,
     #[command(flatten)]
     filters: Filters,
-    /// json, jsonl, csv, parquet, ocsf or fhir
+    /// Output format: json, jsonl, csv, parquet, ocsf or fhir
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
     format: Format,
-    /// The file, which must not be there yet; - prints them, without a manifest
+    /// The file, which must not exist; - writes to standard output, without a manifest
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Go on with the export to this file that broke off, as it was asked for
+    /// Resume the interrupted export to this file, with its original query and format
     #[arg(long, conflicts_with_all = ["Filters", "format"])]
     resume: bool,
 }
@@ -54,10 +54,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let records = if options.out.as_os_str() != "-" {
         write(&options).await?
     } else if options.resume {
-        bail!("what was printed cannot be continued: --resume needs the file, --out FILE");
+        bail!("an export to standard output cannot be resumed: --resume needs --out FILE");
     } else {
         let query = options.query()?;
-        let reading = options.asker.reading().await?;
+        let reading = options.reader.reading().await?;
         print(&reading, &query, options.format).await?
     };
     Ok(ExitCode::from(u8::from(records == 0)))
@@ -70,17 +70,17 @@ impl Options {
     }
 }
 
-/// Prints all records that `query` asks for, as they come.
+/// Prints all records that match `query`, as they are read.
 pub(crate) async fn print(
     reading: &Reading<Any>,
     query: &AuditQuery,
     format: Format,
 ) -> anyhow::Result<u64> {
     if format == Format::Parquet {
-        binary_to_terminal()?;
+        refuse_binary_on_terminal()?;
     }
     let mut export = reading.export(query, None).await?;
-    let mut stop = interrupted()?;
+    let mut stop = shutdown_signal()?;
     let printed = async {
         let mut encoder = Encoder::new(format, BufWriter::new(Stdout::new()))?;
         while let Some(records) = next_page(&mut export, &mut stop).await? {
@@ -89,26 +89,26 @@ pub(crate) async fn print(
         anyhow::Ok(encoder.finish()?)
     }
     .await;
-    let recorded = export.end(printed.is_ok()).await;
+    let recorded = export.finish(printed.is_ok()).await;
     printed?;
     Ok(recorded?)
 }
 
-/// The next page, unless somebody wants the command to end.
+/// Returns the next page, or an error if the command was interrupted.
 async fn next_page(
     export: &mut Export<Any>,
     stop: &mut (impl Future<Output = ()> + Unpin),
 ) -> anyhow::Result<Option<Vec<AuditRecord>>> {
     tokio::select! {
         biased;
-        () = stop => bail!("the export was interrupted: one into a file goes on with --resume"),
+        () = stop => bail!("the export was interrupted: an export to a file can be continued with --resume"),
         page = export.next_page() => Ok(page?),
     }
 }
 
 async fn write(options: &Options) -> anyhow::Result<u64> {
     let path: &Path = &options.out;
-    let reading = options.asker.reading().await?;
+    let reading = options.reader.reading().await?;
     let (mut file, query, cursor) = if options.resume {
         let (file, query, cursor) = ExportFile::resume(path, &reading.origin())?;
         (file, query, Some(cursor))
@@ -117,35 +117,35 @@ async fn write(options: &Options) -> anyhow::Result<u64> {
         let file = ExportFile::create(path, options.format, &query, reading.origin())?;
         (file, query, None)
     };
-    let shown: ProgressBar = counter();
-    shown.set_position(file.records());
+    let progress: ProgressBar = counter();
+    progress.set_position(file.records());
     let mut export = reading.export(&query, cursor).await?;
     if !options.resume {
-        file.settled(export.is_settled());
+        file.set_settled(export.is_settled());
         if query.until.is_some_and(|until| until < Timestamp::now()) && !export.is_settled() {
             output::hint(
-                "a transaction that was at work in this period has not ended (pg_stat_activity, backend_xid, of the whole server): what it records in it is not here, so export the period again once it has ended",
+                "a transaction that was open in this period has not ended (pg_stat_activity, backend_xid, of the whole server): records that it adds to the period are not in this export, so repeat it once the transaction has ended",
             );
         }
     }
-    let mut stop = interrupted()?;
+    let mut stop = shutdown_signal()?;
     let written = async {
         while let Some(records) = next_page(&mut export, &mut stop).await? {
             for record in &records {
                 file.write(record)?;
-                shown.inc(1);
+                progress.inc(1);
             }
         }
         anyhow::Ok(file.finish()?)
     }
     .await;
     if let Ok(manifest) = &written {
-        export.manifest(&manifest.own_sha256);
+        export.set_manifest_sha256(&manifest.own_sha256);
     }
-    let recorded = export.end(written.is_ok()).await;
+    let recorded = export.finish(written.is_ok()).await;
     let manifest = written?;
     recorded?;
-    shown.finish_and_clear();
+    progress.finish_and_clear();
     output::hint(format_args!(
         "{} records, {} bytes in {}, SHA-256 {}",
         manifest.records,

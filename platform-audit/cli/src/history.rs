@@ -7,27 +7,27 @@ use platform_audit::AuditRecord;
 use platform_audit::export::ExportError;
 use platform_audit::query::{Direction, SortBy};
 
-use crate::asking::{self, Asker};
 use crate::export;
 use crate::output::{self, Format, Stdout, escape_controls};
+use crate::reader::{self, ReaderOptions};
 
-/// Shows what happened to a resource, oldest first, each change with before and after
+/// Shows the history of a resource, oldest first, each change with before and after
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   platform-audit history entry 7 --service accounting
 
-Exit status: 0 something was found, 1 nothing was, 2 it could not be asked.")]
+Exit status: 0 records found, 1 none found, 2 error.")]
 pub(crate) struct Options {
-    /// The kind of resource
+    /// The resource type
     #[arg(value_name = "RESOURCE")]
     resource_type: String,
-    /// Which one, or several with commas between
+    /// The resource id, or several separated by commas
     #[arg(value_name = "ID")]
     resource_id: String,
     #[command(flatten)]
-    asker: Asker,
-    /// How to print it
+    reader: ReaderOptions,
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -37,9 +37,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         ("resource_type", options.resource_type.as_str()),
         ("resource_id", options.resource_id.as_str()),
     ];
-    let query = asking::query(resource.into_iter())?;
+    let query = reader::query(resource.into_iter())?;
     let query = query.sort(SortBy::RecordedAt, Direction::Ascending);
-    let reading = options.asker.reading().await?;
+    let reading = options.reader.reading().await?;
     let found = match options.format.encoded() {
         Some(format) => export::print(&reading, &query, format).await?,
         None => {
@@ -49,12 +49,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
                 print(record)?;
                 if !is_new {
                     output::hint(format_args!(
-                        "the last record has the id {id} of one above, which should be one's own: platform-audit show {id}"
+                        "the last record has the same id {id} as a record above, although ids should be unique: see platform-audit show {id}"
                     ));
                 }
                 Ok(())
             };
-            reading.each::<ExportError>(&query, shown).await?
+            reading.for_each::<ExportError>(&query, shown).await?
         }
     };
     Ok(ExitCode::from(u8::from(found == 0)))

@@ -1,24 +1,24 @@
-//! `platform-audit`: sets the audit schema up, checks that the database holds the promise, and asks
-//! the records.
+//! `platform-audit`: sets up the audit schema, checks that every change is audited, and queries the
+//! records.
 
 mod actor;
-mod asking;
 mod catalogue;
 mod check;
 mod completions;
 mod connection;
 mod export;
-mod harmless;
 mod history;
-mod interrupted;
 mod migrate;
 mod output;
 mod query;
+mod reader;
 mod review;
 mod serve;
 mod show;
+mod signals;
 mod stats;
 mod tail;
+mod terminal;
 mod unite;
 mod verify_export;
 
@@ -27,18 +27,18 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use platform_audit::export::ExportError;
 
-/// The audit log of a service: sets it up, checks that the database holds its promise, and asks it.
+/// Sets up, checks and queries the audit log of a service.
 #[derive(Debug, Parser)]
 #[command(
     version,
     about,
     propagate_version = true,
     after_help = "\
-Exit status, of all commands:
-  0  done; what was asked for was found, and all is as it should be
-  1  asked, and the answer is no: nothing found, a finding, a review not as expected, a file changed
-  2  it could not be done; what is wrong is said on standard error
-  141  whoever read what it printed had enough, as `head` does"
+Exit status of all commands:
+  0  success
+  1  negative result: no records, a finding, a failed review, a changed file
+  2  error; the cause is printed to standard error
+  141  the reader of its output closed the pipe, as `head` does"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -83,38 +83,41 @@ async fn main() -> ExitCode {
         Command::VerifyExport(options) => verify_export::run(options).await,
         Command::Completions(options) => completions::run(&options),
     };
-    if output::has_nobody_left() {
-        return ExitCode::from(AS_BY_SIGPIPE);
+    if output::is_pipe_closed() {
+        return ExitCode::from(EXIT_SIGPIPE);
     }
     done.unwrap_or_else(|error| {
-        output::hint(format_args!("platform-audit: {}", words(&error)));
+        output::hint(format_args!("platform-audit: {}", error_message(&error)));
         ExitCode::from(2)
     })
 }
 
-/// As a shell tells that the signal for a pipe without a reader ended a command.
-const AS_BY_SIGPIPE: u8 = 128 + 13;
+/// The exit status by which shells report that SIGPIPE ended a command.
+const EXIT_SIGPIPE: u8 = 128 + 13;
 
-/// What went wrong, and why. The message of our own error says all, and the driver's own words may
-/// quote data.
-fn words(error: &anyhow::Error) -> String {
-    let mut words: Vec<String> = Vec::new();
+/// The error with its causes. Stops at this project's own errors, whose messages are complete: the
+/// driver's messages below them may quote data.
+fn error_message(error: &anyhow::Error) -> String {
+    let mut messages: Vec<String> = Vec::new();
     for cause in error.chain() {
         let driver = cause
             .downcast_ref::<sqlx::Error>()
             .and_then(sqlx::Error::as_database_error);
-        let said = match driver {
+        let message = match driver {
             Some(database) => database.message().to_owned(),
             None => cause.to_string(),
         };
-        // Some say their own cause too.
-        if !words.last().is_some_and(|before| before.ends_with(&said)) {
-            words.push(said);
+        // Some messages include their cause.
+        if !messages
+            .last()
+            .is_some_and(|before| before.ends_with(&message))
+        {
+            messages.push(message);
         }
         let is_ours = cause.is::<platform_audit::Error>() || cause.is::<ExportError>();
         if is_ours || driver.is_some() {
             break;
         }
     }
-    words.join(": ")
+    messages.join(": ")
 }

@@ -5,27 +5,28 @@ use clap::Args;
 use crate::connection::Target;
 use crate::output;
 
-/// Creates the audit schema or brings it up to date, and gives the roles their rights
+/// Creates or updates the audit schema, and grants the roles their rights
 ///
-/// Run it before the service's own migrations, which call guard(), as the role that shall own
-/// the schema. It can be run again at any time.
+/// Run it before the service's own migrations, which call guard(), with the role that is to own the
+/// schema. It can be repeated at any time.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   platform-audit migrate --database-url postgres://deploy@db/health --service accounting \\
       --owner-role accounting_owner --app-role accounting_app --reader-role compliance
 
-Exit status: 0 done, 2 not done.")]
+Exit status: 0 success, 2 error.")]
 pub(crate) struct Options {
     #[command(flatten)]
     target: Target,
-    /// The role that owns the schema, better NOLOGIN; by default whoever connects
+    /// The role that owns the schema, preferably NOLOGIN; by default the connecting role
     #[arg(long, value_name = "ROLE")]
     owner_role: Option<String>,
-    /// The role that the service connects as: gets what it needs to write records, and no more
+    /// The role that the service connects as: gets only the rights to write records and read them
+    /// back
     #[arg(long, value_name = "ROLE")]
     app_role: Option<String>,
-    /// The role of compliance: may read the views
+    /// The role of compliance: gets the right to read the views
     #[arg(long, value_name = "ROLE")]
     reader_role: Option<String>,
 }

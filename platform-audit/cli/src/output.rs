@@ -1,4 +1,4 @@
-//! Records on a terminal and in a pipe.
+//! Output of records to a terminal or a pipe.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -11,51 +11,51 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use platform_audit::AuditRecord;
 use platform_audit::export::{self, Encoder};
-use platform_audit::query::{Count, MOST_VALUES};
+use platform_audit::query::{Count, MAX_VALUES};
 use serde::Serialize;
 
-use crate::harmless::Harmless;
+use crate::terminal::TerminalFilter;
 pub(crate) use platform_audit::text::escape_controls;
 use platform_audit::text::escape_json;
 
-/// How records are printed.
+/// The output format of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// A table
     Table,
     /// One JSON document
     Json,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
     /// Comma-separated values, safe to open in a spreadsheet
     Csv,
-    /// Apache Parquet, into a file or a pipe
+    /// Apache Parquet, for a file or a pipe
     Parquet,
-    /// One OCSF event a line
+    /// One OCSF event per line
     Ocsf,
-    /// One FHIR R5 AuditEvent a line
+    /// One FHIR R5 AuditEvent per line
     Fhir,
 }
 
-/// The standard output. Where whoever reads it has had enough, as `head` has, the command ends
-/// without a word. On a terminal, whatever is written, no character commands it.
+/// Standard output. If the reader closes the pipe, as `head` does, the command ends silently. On a
+/// terminal, control characters are escaped.
 #[derive(Debug)]
 pub(crate) struct Stdout {
-    terminal: Option<Harmless>,
+    terminal: Option<TerminalFilter>,
 }
 
-static HAS_NOBODY_LEFT: AtomicBool = AtomicBool::new(false);
+static PIPE_CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Whether nobody reads what is printed any more.
-pub(crate) fn has_nobody_left() -> bool {
-    HAS_NOBODY_LEFT.load(Ordering::Relaxed)
+/// Whether the reader has closed the pipe.
+pub(crate) fn is_pipe_closed() -> bool {
+    PIPE_CLOSED.load(Ordering::Relaxed)
 }
 
 impl Stdout {
     pub(crate) fn new() -> Self {
         let is_terminal = io::stdout().is_terminal();
         Self {
-            terminal: is_terminal.then(Harmless::default),
+            terminal: is_terminal.then(TerminalFilter::default),
         }
     }
 }
@@ -64,24 +64,24 @@ impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.terminal {
             None => io::stdout().write(bytes),
-            Some(harmless) => {
-                let text = harmless.pass(bytes);
+            Some(filter) => {
+                let text = filter.filter(bytes);
                 io::stdout()
                     .write_all(text.as_bytes())
                     .map(|()| bytes.len())
             }
         }
-        .inspect_err(is_it_over)
+        .inspect_err(note_closed_pipe)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush().inspect_err(is_it_over)
+        io::stdout().flush().inspect_err(note_closed_pipe)
     }
 }
 
-fn is_it_over(error: &io::Error) {
+fn note_closed_pipe(error: &io::Error) {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        HAS_NOBODY_LEFT.store(true, Ordering::Relaxed);
+        PIPE_CLOSED.store(true, Ordering::Relaxed);
     }
 }
 
@@ -90,24 +90,24 @@ pub(crate) fn say(line: impl Display) -> io::Result<()> {
     writeln!(Stdout::new(), "{line}")
 }
 
-/// Prints lines beside what was asked for, of which none commands the terminal, wherever their
-/// words are from. That nobody reads them is no reason to fail.
+/// Prints lines to standard error, with control characters escaped. A closed standard error is
+/// ignored.
 pub(crate) fn hint(lines: impl Display) {
     for line in lines.to_string().lines() {
-        let _unread = writeln!(io::stderr(), "{}", escape_controls(line));
+        let _ignored = writeln!(io::stderr(), "{}", escape_controls(line));
     }
 }
 
-/// Says so where a summary may have left something out.
-pub(crate) fn all_or_not(counts: &[Count]) {
-    if counts.len() >= MOST_VALUES {
+/// Warns if a summary may be truncated.
+pub(crate) fn warn_if_truncated(counts: &[Count]) {
+    if counts.len() >= MAX_VALUES {
         hint(format_args!(
-            "only {MOST_VALUES} are shown, the most frequent or the last: there may be more, so name a shorter period"
+            "only {MAX_VALUES} are shown, the most frequent or the latest: there may be more, so choose a shorter period"
         ));
     }
 }
 
-/// Counts on a terminal what is done, and is not to be seen elsewhere.
+/// A progress counter, visible on a terminal only.
 pub(crate) fn counter() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}, {elapsed}");
     let bar = ProgressBar::new_spinner();
@@ -117,35 +117,35 @@ pub(crate) fn counter() -> ProgressBar {
     }
 }
 
-/// Refuses to write bytes where a person looks.
-pub(crate) fn binary_to_terminal() -> anyhow::Result<()> {
+/// Fails if binary output would go to a terminal.
+pub(crate) fn refuse_binary_on_terminal() -> anyhow::Result<()> {
     if io::stdout().is_terminal() {
         bail!(
-            "Parquet is not for a terminal: send it into a file or a pipe, as in > records.parquet"
+            "Parquet cannot be printed on a terminal: redirect it to a file or a pipe, as in > records.parquet"
         );
     }
     Ok(())
 }
 
-/// A table without lines, as other tools like to cut it.
+/// A table without borders, easy to split for other tools.
 pub(crate) fn table(columns: &[&str]) -> Table {
-    let mut table = without_lines();
+    let mut table = borderless();
     table.set_header(columns.to_vec());
     table
 }
 
-fn without_lines() -> Table {
+fn borderless() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table
 }
 
-pub(crate) fn time(moment: Timestamp) -> String {
-    moment.strftime("%Y-%m-%dT%H:%M:%S.%3f+00:00").to_string()
+pub(crate) fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3f+00:00").to_string()
 }
 
-/// At most so many characters of it.
-fn short(text: &str, most: usize) -> String {
+/// Truncates text to `most` characters.
+fn truncated(text: &str, most: usize) -> String {
     let mut shown: String = text.chars().take(most).collect();
     if shown.len() < text.len() {
         shown.push('…');
@@ -162,7 +162,7 @@ pub(crate) fn resource(record: &AuditRecord) -> String {
 }
 
 impl Format {
-    /// The format of an export, unless it is for people.
+    /// The export format; `None` for a table.
     pub(crate) fn encoded(self) -> Option<export::Format> {
         match self {
             Self::Table => None,
@@ -176,13 +176,13 @@ impl Format {
     }
 }
 
-/// Prints a list of records.
+/// Prints records.
 pub(crate) fn records(records: &[AuditRecord], format: Format) -> anyhow::Result<()> {
     let Some(encoded) = format.encoded() else {
         return Ok(Rows::default().print(records)?);
     };
     if format == Format::Parquet {
-        binary_to_terminal()?;
+        refuse_binary_on_terminal()?;
     }
     let mut encoder = Encoder::new(encoded, Stdout::new())?;
     for record in records {
@@ -192,7 +192,7 @@ pub(crate) fn records(records: &[AuditRecord], format: Format) -> anyhow::Result
     Ok(())
 }
 
-/// Prints records as they come: rows under one heading, no narrower than those before.
+/// Prints records in batches, as rows under one heading. Columns never get narrower.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     widths: Vec<u16>,
@@ -203,16 +203,16 @@ impl Rows {
         let mut table = if self.widths.is_empty() {
             table(&COLUMNS)
         } else {
-            without_lines()
+            borderless()
         };
         for record in records {
             table.add_row([
                 time(record.recorded_at.unwrap_or(record.occurred_at)),
-                short(&record.actor.id, 40),
+                truncated(&record.actor.id, 40),
                 escape_controls(&record.action),
-                short(&resource(record), 60),
+                truncated(&resource(record), 60),
                 record.outcome.as_str().to_owned(),
-                short(record.client_address.as_deref().unwrap_or_default(), 40),
+                truncated(record.client_address.as_deref().unwrap_or_default(), 40),
                 record.id.to_string(),
             ]);
         }
@@ -239,12 +239,12 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     say(escape_json(serde_json::to_string_pretty(value)?))
 }
 
-/// Prints a JSON document in one line.
+/// Prints a JSON document on one line.
 pub(crate) fn json_line(value: &impl Serialize) -> io::Result<()> {
     say(escape_json(serde_json::to_string(value)?))
 }
 
-/// Prints one record whole, for people.
+/// Prints one record in full, as text.
 pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
     let mut out = Stdout::new();
     let serde_json::Value::Object(fields) = serde_json::to_value(record)? else {
@@ -265,7 +265,7 @@ pub(crate) fn record(record: &AuditRecord) -> io::Result<()> {
     changes(&mut out, record)
 }
 
-/// What changed, a field a line.
+/// Prints the changes, one field per line.
 pub(crate) fn changes(out: &mut impl Write, record: &AuditRecord) -> io::Result<()> {
     for (field, change) in &record.changes {
         let side = |value: &Option<serde_json::Value>| match value {
@@ -291,7 +291,7 @@ mod tests {
     use super::{changes, escape_controls};
 
     #[test]
-    fn what_changed_is_shown_whole() {
+    fn changes_are_not_truncated() {
         let after = "x".repeat(10_000);
         let record: AuditRecord = serde_json::from_value(json!({
             "id": "0197a21c-4220-7df7-8a0c-a0b266c6b31e", "xid": "1",
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_record_commands_the_terminal() {
+    fn control_characters_in_a_record_are_escaped() {
         assert_eq!(
             escape_controls("\x1b[2J\u{202e}a\nb\u{200b}\u{3164}é🦀"),
             "\\u{1b}[2J\\u{202e}a\\u{a}b\\u{200b}\\u{3164}é🦀"

@@ -3,10 +3,10 @@ use std::process::ExitCode;
 use clap::Args;
 use platform_audit::query::{Cursor, Direction, SortBy};
 
-use crate::asking::{Asker, Filters, word};
 use crate::output::{self, Format};
+use crate::reader::{Filters, ReaderOptions, parse_name};
 
-/// Shows the records that meet all conditions, newest first
+/// Shows all matching records, newest first
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -15,36 +15,35 @@ Examples:
   platform-audit query --service accounting --action patient.read,patient.export --since 30d
   platform-audit query --service accounting --changed amount --sort actor --ascending
 
-Exit status: 0 something was found, 1 nothing was, 2 it could not be asked.")]
+Exit status: 0 records found, 1 none found, 2 error.")]
 pub(crate) struct Options {
     #[command(flatten)]
-    asker: Asker,
+    reader: ReaderOptions,
     #[command(flatten)]
     filters: Filters,
-    /// By what to sort: recorded_at, occurred_at, actor, action, resource_type, resource_id,
-    /// outcome, status, tenant, service, client_address, method, route, request_id, trace_id or
-    /// reason
-    #[arg(long, value_name = "ELEMENT", default_value = "recorded_at", value_parser = element)]
+    /// Sort column: recorded_at, occurred_at, actor, action, resource_type, resource_id, outcome,
+    /// status, tenant, service, client_address, method, route, request_id, trace_id or reason
+    #[arg(long, value_name = "ELEMENT", default_value = "recorded_at", value_parser = sort_column)]
     sort: SortBy,
-    /// Oldest, or first in the alphabet, first
+    /// Sort in ascending order: oldest first, or A to Z
     #[arg(long)]
     ascending: bool,
-    /// How many records, 1 to 1000
+    /// Maximum number of records, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// Where to go on, as the page before says
+    /// Continue after this cursor, which the previous page printed
     #[arg(long, value_name = "CURSOR")]
     after: Option<Cursor>,
-    /// Say how many there are in all, which reads them all
+    /// Print the total number of matching records, which scans them all
     #[arg(long)]
     count: bool,
-    /// How to print them
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-fn element(text: &str) -> Result<SortBy, String> {
-    word(text)
+fn sort_column(text: &str) -> Result<SortBy, String> {
+    parse_name(text)
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
@@ -58,14 +57,17 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         .query()?
         .sort(options.sort, direction)
         .limit(options.limit);
-    let reading = options.asker.reading().await?;
+    let reading = options.reader.reading().await?;
     let page = reading.page(&query, options.after.as_ref()).await?;
     match options.format {
         Format::Json => output::json(&page)?,
         format => output::records(&page.records, format)?,
     }
     if options.count {
-        output::hint(format_args!("{} in all", reading.count(&query).await?));
+        output::hint(format_args!(
+            "{} records in total",
+            reading.count(&query).await?
+        ));
     }
     if let Some(next) = &page.next
         && options.format != Format::Json

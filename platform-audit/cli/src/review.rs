@@ -7,17 +7,17 @@ use jiff::Timestamp;
 use platform_audit::query;
 use platform_audit::review::{Breach, Review, Verdict};
 
-use crate::asking::Asker;
 use crate::output::{self, escape_controls};
+use crate::reader::ReaderOptions;
 
-/// Asks the questions of a file and compares the answers with what is expected, for a nightly job
+/// Runs the reviews of a file and compares the counts with their bounds, for a nightly job
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   platform-audit review reviews.toml --service accounting --as nightly
   platform-audit review reviews.toml --service accounting --review erased-outside-office-hours --since 30d
 
-In reviews.toml, a table is a review; its conditions are the filters of `query`, with underscores:
+In reviews.toml, each table is a review; its conditions are the filters of `query`, with underscores:
   [denied-service-accounts]
   description = \"Service accounts are refused nothing\"
   actor_kind = \"service\"
@@ -37,44 +37,45 @@ In reviews.toml, a table is a review; its conditions are the filters of `query`,
   per = \"actor\"                # or action, outcome, resource_type, month, week, day, hour
   at_most = 200
 
-Exit status: 0 all is as expected, 1 something is not, 2 it could not be asked.")]
+Exit status: 0 all reviews passed, 1 a review failed, 2 error.")]
 pub(crate) struct Options {
-    /// The file
+    /// The file of reviews
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
-    asker: Asker,
+    reader: ReaderOptions,
     /// Only this review; may be repeated
     #[arg(long, value_name = "NAME")]
     review: Vec<String>,
-    /// Of all reviews, in place of their own: how long ago, such as 7d, or a time
-    #[arg(long, value_name = "WHEN", value_parser = query::moment)]
+    /// Start of the period for all reviews, instead of their own: a duration in the past, such as
+    /// 7d, or a time
+    #[arg(long, value_name = "WHEN", value_parser = query::parse_time)]
     since: Option<Timestamp>,
-    /// Of all reviews, in place of their own: before then
-    #[arg(long, value_name = "WHEN", value_parser = query::moment)]
+    /// End of the period for all reviews, instead of their own, exclusive
+    #[arg(long, value_name = "WHEN", value_parser = query::parse_time)]
     until: Option<Timestamp>,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people
+    /// Text
     Text,
     /// One JSON document
     Json,
-    /// One verdict a line
+    /// One JSON object per line
     Jsonl,
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let reviews = options.reviews()?;
-    let reading = options.asker.reading().await?;
+    let reading = options.reader.reading().await?;
     let mut verdicts = Vec::new();
     for review in &reviews {
-        let asked = review.run(&reading).await;
-        let verdict = asked.with_context(|| format!("the review `{}`", review.name))?;
+        let result = review.run(&reading).await;
+        let verdict = result.with_context(|| format!("the review `{}`", review.name))?;
         match options.format {
             Format::Text => print(&verdict)?,
             Format::Json => {}
@@ -84,10 +85,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let failed = verdicts.iter().filter(|it| !it.holds).count();
     match options.format {
-        Format::Text => output::say(format_args!(
-            "{} reviews, {failed} not as expected",
-            verdicts.len()
-        ))?,
+        Format::Text => output::say(format_args!("{} reviews, {failed} failed", verdicts.len()))?,
         Format::Json => output::json(&verdicts)?,
         Format::Jsonl => {}
     }
@@ -99,7 +97,7 @@ impl Options {
         let file = self.file.display();
         let text = std::fs::read_to_string(&self.file)
             .with_context(|| format!("{file} cannot be read"))?;
-        let mut reviews = Review::all(&text).with_context(|| file.to_string())?;
+        let mut reviews = Review::parse_all(&text).with_context(|| file.to_string())?;
         for name in &self.review {
             if !reviews.iter().any(|review| review.name == *name) {
                 let names: Vec<_> = reviews.iter().map(|it| it.name.as_str()).collect();
@@ -116,14 +114,14 @@ impl Options {
 }
 
 fn print(verdict: &Verdict) -> anyhow::Result<()> {
-    let word = if verdict.holds { "ok    " } else { "FAILED" };
+    let status = if verdict.holds { "ok    " } else { "FAILED" };
     let (name, found) = (escape_controls(&verdict.name), verdict.found);
     match &verdict.description {
         Some(description) => output::say(format_args!(
-            "{word} {name}: {found} found ({})",
+            "{status} {name}: {found} found ({})",
             escape_controls(description)
         ))?,
-        None => output::say(format_args!("{word} {name}: {found} found"))?,
+        None => output::say(format_args!("{status} {name}: {found} found"))?,
     }
     for breach in &verdict.breaches {
         let Breach {

@@ -10,36 +10,34 @@ use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::asking::Asker;
-use crate::interrupted::interrupted;
 use crate::output;
+use crate::reader::ReaderOptions;
+use crate::signals::shutdown_signal;
 
-/// Shows the records as a page in a browser, until it is interrupted
+/// Serves the records as web pages until it is interrupted
 ///
-/// Whoever looks gives a name, that of --as, and a password. Each view leaves records of its
-/// readings.
+/// Visitors sign in with the name of --as and a password. Each page view is recorded.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   platform-audit serve --service accounting --as grace --because 'ticket 4711'
   platform-audit serve --service accounting --trace-url 'https://app.axiom.co/my-org/trace?traceId={trace_id}'
 
-Exit status: 0 interrupted, 2 it could not be served.")]
+Exit status: 0 interrupted, 2 error.")]
 pub(crate) struct Options {
     #[command(flatten)]
-    asker: Asker,
-    /// Where to listen; port 0 is any that is free
+    reader: ReaderOptions,
+    /// Address to listen on; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8478")]
     listen: SocketAddr,
-    /// A proxy with TLS is before it, so that it may listen on other addresses than this machine's
-    /// own
+    /// Allow addresses other than loopback, because a proxy terminates TLS
     #[arg(long)]
     behind_tls: bool,
-    /// The password is the first line of this file, which only its owner may read; by default a new
-    /// one, in a file that is gone afterwards
+    /// Read the password from the first line of this file, which only its owner may read; by
+    /// default a new password is written to a temporary file
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Where a trace is shown, with {trace_id} in its place
+    /// URL of the tracing UI, with {trace_id} as a placeholder
     #[arg(long, value_name = "URL")]
     trace_url: Option<String>,
 }
@@ -48,42 +46,44 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { listen, .. } = options;
     if !listen.ip().is_loopback() && !options.behind_tls {
         bail!(
-            "{listen} can be reached from other machines, and the page has no TLS of its own: its password and the records could be read on the way. Put a proxy with TLS before it and say --behind-tls, or listen on 127.0.0.1"
+            "{listen} can be reached from other machines, and the page has no TLS of its own: the password and the records could be read in transit. Put it behind a proxy that terminates TLS and use --behind-tls, or listen on 127.0.0.1"
         );
     }
-    // Before there is a password: a signal would else end the process and leave its file behind.
-    let stop = interrupted()?;
-    // Dropped, and so gone, when this ends.
-    let (password, made) = match &options.password_file {
-        Some(file) => (read(file)?, None),
+    // Before the password file is created: otherwise a signal would leave it behind.
+    let stop = shutdown_signal()?;
+    // A generated password file is deleted when this function returns.
+    let (password, temporary) = match &options.password_file {
+        Some(file) => (read_password(file)?, None),
         None => {
-            let (password, file) = make()?;
+            let (password, file) = generate_password()?;
             (password, Some(file))
         }
     };
-    let visitor = options.asker.visitor()?;
+    let visitor = options.reader.visitor()?;
     let name = visitor.actor.id.clone();
     if name.contains(':') {
-        bail!("a browser cannot sign in with a colon in its name: write another --as NAME");
+        bail!(
+            "HTTP basic authentication does not allow a colon in the name: choose another --as NAME"
+        );
     }
     let access = BasicAuth::new(name.clone(), password, visitor);
-    let reader = options.asker.reader().await?;
+    let reader = options.reader.reader().await?;
     reader.check().await?;
     let mut explorer = Explorer::new(reader, access);
     if let Some(template) = options.trace_url {
         explorer = explorer.trace_url(template);
     }
     let listener = TcpListener::bind(listen).await.with_context(|| {
-        format!("cannot listen on {listen}: write --listen 127.0.0.1:0 for any free port")
+        format!("cannot listen on {listen}: use --listen 127.0.0.1:0 for any free port")
     })?;
     output::say(format_args!("http://{}/", listener.local_addr()?))?;
-    let file = made
+    let file = temporary
         .as_ref()
         .map(NamedTempFile::path)
         .or(options.password_file.as_deref());
     if let Some(file) = file {
         output::say(format_args!(
-            "Sign in as {} with the password in {}. Ctrl-C ends it.",
+            "Sign in as {} with the password in {}. Press Ctrl-C to stop.",
             output::escape_controls(&name),
             file.display()
         ))?;
@@ -91,26 +91,27 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let service = explorer
         .router()
         .into_make_service_with_connect_info::<SocketAddr>();
-    // Not waited for: a browser keeps its connections open.
+    // No graceful shutdown: browsers keep their connections open.
     tokio::select! {
-        served = async { axum::serve(listener, service).await } => served.context("the page ended")?,
+        served = async { axum::serve(listener, service).await } => served.context("the server stopped")?,
         () = stop => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A password of 122 random bits, in a file that its owner alone may read.
-fn make() -> anyhow::Result<(String, NamedTempFile)> {
+/// Generates a password of 122 random bits, in a file that only its owner can read.
+fn generate_password() -> anyhow::Result<(String, NamedTempFile)> {
     let password = Uuid::new_v4().simple().to_string();
     let file = tempfile::Builder::new()
         .prefix("platform-audit-password.")
         .tempfile();
-    let mut file = file.context("the password cannot be kept: no temporary file can be made")?;
+    let mut file =
+        file.context("the password cannot be stored: no temporary file can be created")?;
     writeln!(file, "{password}")?;
     Ok((password, file))
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+fn read_password(path: &Path) -> anyhow::Result<String> {
     let file = path.display();
     #[cfg(unix)]
     {
@@ -120,14 +121,14 @@ fn read(path: &Path) -> anyhow::Result<String> {
             .permissions();
         if permissions.mode() & 0o077 != 0 {
             bail!(
-                "{file} can be read by others than its owner: chmod 600 it, and change the password"
+                "{file} can be read by users other than its owner: run chmod 600 on it, and change the password"
             );
         }
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("{file} cannot be read"))?;
     let password = text.lines().next().unwrap_or_default();
     if password.chars().count() < 12 {
-        bail!("the first line of {file} is the password, and has to have 12 characters or more");
+        bail!("the first line of {file} is the password, and must have at least 12 characters");
     }
     Ok(password.to_owned())
 }

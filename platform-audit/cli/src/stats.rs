@@ -3,8 +3,8 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use platform_audit::query::GroupBy;
 
-use crate::asking::{Asker, Filters, word};
 use crate::output::{self, escape_controls};
+use crate::reader::{Filters, ReaderOptions, parse_name};
 
 /// Counts records by action, actor, outcome, resource_type, month, week, day or hour
 #[derive(Debug, Args)]
@@ -13,44 +13,44 @@ Examples:
   platform-audit stats --service accounting --since 30d --by day
   platform-audit stats --service accounting --by actor --outcome denied
 
-Exit status: 0 something was found, 1 nothing was, 2 it could not be asked.")]
+Exit status: 0 records found, 1 none found, 2 error.")]
 pub(crate) struct Options {
     #[command(flatten)]
-    asker: Asker,
+    reader: ReaderOptions,
     #[command(flatten)]
     filters: Filters,
-    /// By what; may be repeated
+    /// Attribute to count by; may be repeated
     #[arg(long, value_name = "ELEMENT", default_values = ["action", "actor", "outcome"], value_parser = group)]
     by: Vec<GroupBy>,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// How counts are printed.
+/// The output format of counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people
+    /// Tables
     Table,
     /// One JSON document
     Json,
-    /// The same in one line
+    /// The same on one line
     Jsonl,
 }
 
 fn group(text: &str) -> Result<GroupBy, String> {
-    word(text)
+    parse_name(text)
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let query = options.filters.query()?;
-    let reading = options.asker.reading().await?;
+    let reading = options.reader.reading().await?;
     let mut found = false;
     let mut document = serde_json::Map::new();
     for by in options.by {
         let counts = reading.summary(&query, by).await?;
         found |= !counts.is_empty();
-        output::all_or_not(&counts);
+        output::warn_if_truncated(&counts);
         let serde_json::Value::String(name) = serde_json::to_value(by)? else {
             continue;
         };

@@ -5,17 +5,18 @@ use clap::{Args, ValueEnum};
 use platform_audit::query::Tail;
 use sqlx::Any;
 
-use crate::asking::{Asker, Filters};
-use crate::interrupted::interrupted;
 use crate::output::{self, Rows};
+use crate::reader::{Filters, ReaderOptions};
+use crate::signals::shutdown_signal;
 
-/// For how long one transaction may hold up the tail before it is said.
+/// How long a transaction may hold back records before a warning is printed.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// Follows the records as they are committed, until it is interrupted
+/// Follows new records as they are committed, until it is interrupted
 ///
 /// No record is missed, however late its transaction commits, unless it was written more than a day
-/// before the tail began; so one that stays open, anywhere on the server, holds up those after it.
+/// before the tail started. A transaction that stays open anywhere on the server holds back later
+/// records.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,38 +24,38 @@ Examples:
   platform-audit tail --service accounting --format jsonl | jq .actor_id
   platform-audit tail --service accounting --format ocsf >> siem.jsonl
 
-It has no period: what is there already is shown by platform-audit query --ascending.
+It takes no period: use platform-audit query --ascending for existing records.
 
-Exit status: 0 interrupted, 2 it could not be asked.")]
+Exit status: 0 interrupted, 2 error.")]
 pub(crate) struct Options {
     #[command(flatten)]
-    asker: Asker,
+    reader: ReaderOptions,
     #[command(flatten)]
     filters: Filters,
-    /// Seconds between two looks, 0.1 to 3600
+    /// Poll interval in seconds, 0.1 to 3600
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = every)]
     every: Duration,
-    /// How to print them
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// How records are printed one after another.
+/// The output format of a stream of records.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// For people
+    /// A table
     Table,
-    /// One JSON object a line
+    /// One JSON object per line
     #[value(alias = "json")]
     Jsonl,
-    /// One OCSF event a line
+    /// One OCSF event per line
     Ocsf,
-    /// One FHIR R5 AuditEvent a line
+    /// One FHIR R5 AuditEvent per line
     Fhir,
 }
 
 impl Format {
-    fn of_records(self) -> output::Format {
+    fn for_records(self) -> output::Format {
         match self {
             Self::Table => output::Format::Table,
             Self::Jsonl => output::Format::Jsonl,
@@ -65,22 +66,22 @@ impl Format {
 }
 
 fn every(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.1..=3600.0).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))
     } else {
-        Err("write a number of seconds from 0.1 to 3600".to_owned())
+        Err("use a number of seconds from 0.1 to 3600".to_owned())
     }
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let query = options.filters.query()?;
-    let reading = options.asker.reading().await?;
+    let reading = options.reader.reading().await?;
     let mut tail = reading.tail(&query).await?;
-    let ended = follow(&mut tail, &options, interrupted()?).await;
-    // Also of a tail that failed: what it told was seen.
-    let recorded = tail.end().await;
-    ended?;
+    let followed = follow(&mut tail, &options, shutdown_signal()?).await;
+    // Recorded even after a failure: its records were delivered.
+    let recorded = tail.finish().await;
+    followed?;
     recorded?;
     Ok(ExitCode::SUCCESS)
 }
@@ -91,32 +92,32 @@ async fn follow(
     mut stop: impl Future<Output = ()> + Unpin,
 ) -> anyhow::Result<()> {
     let mut rows = Rows::default();
-    let (mut waiting_for, mut since, mut said) = (None, Instant::now(), false);
+    let (mut waiting_for, mut since, mut is_warned) = (None, Instant::now(), false);
     loop {
-        let tailed = tail.look().await?;
-        if !tailed.records.is_empty() {
+        let batch = tail.next_batch().await?;
+        if !batch.records.is_empty() {
             match options.format {
-                Format::Table => rows.print(&tailed.records)?,
-                format => output::records(&tailed.records, format.of_records())?,
+                Format::Table => rows.print(&batch.records)?,
+                format => output::records(&batch.records, format.for_records())?,
             }
         }
-        if tailed.waiting_for != waiting_for {
-            (waiting_for, since, said) = (tailed.waiting_for, Instant::now(), false);
+        if batch.waiting_for != waiting_for {
+            (waiting_for, since, is_warned) = (batch.waiting_for, Instant::now(), false);
         } else if let Some(transaction) = &waiting_for
             && since.elapsed() > STALLED
-            && !said
+            && !is_warned
         {
             output::hint(format_args!(
-                "transaction {transaction} has not ended for {} s: either nobody has written since, or it is open, and records that were committed after it began wait for it (pg_stat_activity, backend_xid, of the whole server)",
+                "transaction {transaction} has not ended for {} s: either nothing was written since, or it is still open and holds back records committed after it began (pg_stat_activity, backend_xid, of the whole server)",
                 STALLED.as_secs()
             ));
-            said = true;
+            is_warned = true;
         }
-        let pause = match tailed.more {
+        let pause = match batch.more {
             true => Duration::ZERO,
             false => options.every,
         };
-        // Nowhere else, so that what was told is known.
+        // The only cancellation point, so that the number of delivered records is known.
         tokio::select! {
             biased;
             () = &mut stop => return Ok(()),

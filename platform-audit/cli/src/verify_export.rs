@@ -4,39 +4,38 @@ use anyhow::Context;
 use clap::Args;
 use platform_audit::export::{ExportError, Manifest, verify};
 
-use crate::asking::Asker;
 use crate::connection::Target;
 use crate::output::{self, escape_controls};
+use crate::reader::ReaderOptions;
 
-/// Checks that an exported file is what the manifest beside it says, and the manifest what was
-/// recorded
+/// Checks that an exported file matches its manifest, and the manifest the recorded export
 ///
-/// Whoever can change the file can change its manifest, too. So name the service: the record of the
-/// export has the SHA-256 of the manifest.
+/// Anyone who can change the file can also change its manifest. With --service, the manifest's
+/// SHA-256 is compared with the record of the export.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   platform-audit verify-export october.csv --service accounting    # DATABASE_URL is set
   platform-audit verify-export october.csv                         # only the file and its manifest
 
-Exit status: 0 it is, 1 it is not, 2 it could not be read or asked.")]
+Exit status: 0 they match, 1 they do not match, 2 error.")]
 pub(crate) struct Options {
-    /// The file that was exported
+    /// The exported file
     #[arg(value_name = "FILE")]
     file: std::path::PathBuf,
-    /// The service whose log it is from, to compare the manifest with the record of the export
+    /// The service whose log was exported, to compare the manifest with the record of the export
     #[arg(long, value_name = "NAME", requires = "database_url")]
     service: Option<String>,
-    /// The audit schema (SQLite: the prefix of the tables), if it is not <service>_audit
+    /// The audit schema (on SQLite, the table prefix), if it is not <service>_audit
     #[arg(long, value_name = "NAME", requires = "service")]
     schema: Option<String>,
-    /// The database, as postgres://USER@HOST/NAME or sqlite:FILE
+    /// The database: postgres://USER@HOST/NAME or sqlite:FILE
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
-    /// Who reads, for the record of this reading; by default the user of this machine
+    /// The actor to record for this read; by default the current user
     #[arg(long = "as", value_name = "NAME", env = "AUDIT_READER")]
     name: Option<String>,
-    /// Why, for the same record
+    /// The reason to record for this read
     #[arg(long, value_name = "TEXT")]
     because: Option<String>,
 }
@@ -46,26 +45,26 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let manifest = match verify(&options.file) {
         Ok(manifest) => manifest,
         Err(error @ ExportError::Damaged { .. }) => {
-            // In one line, whatever the manifest holds.
+            // On one line, whatever the manifest contains.
             output::hint(escape_controls(&error.to_string()));
             return Ok(ExitCode::from(1));
         }
         Err(error) => return Err(error.into()),
     };
-    let told = format!(
-        "{file}: {} records, finished {}, as its manifest says",
+    let summary = format!(
+        "{file}: {} records, finished {}, matches its manifest",
         manifest.records, manifest.finished_at
     );
-    let Some(asker) = options.asker() else {
-        output::say(told)?;
+    let Some(reader) = options.reader() else {
+        output::say(summary)?;
         output::hint(
-            "only the file and its manifest were compared, with each other: who changed both is not found out. Name the log with --service and --database-url, and the manifest is compared with the record of the export",
+            "only the file and its manifest were compared with each other, which does not detect a change of both. Use --service and --database-url to compare the manifest with the record of the export",
         );
         return Ok(ExitCode::SUCCESS);
     };
-    match compare(&asker, &manifest).await? {
+    match compare(&reader, &manifest).await? {
         Ok(recorded) => {
-            output::say(format_args!("{told}, and {recorded}"))?;
+            output::say(format_args!("{summary}, and {recorded}"))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(refused) => {
@@ -76,34 +75,40 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 impl Options {
-    /// Who asks which log, if one is named.
-    fn asker(&self) -> Option<Asker> {
+    /// The log to compare with, if one is named.
+    fn reader(&self) -> Option<ReaderOptions> {
         let (service, url) = (self.service.clone()?, self.database_url.clone()?);
         let target = Target::new(url, service, self.schema.clone());
-        Some(Asker::new(target, self.name.clone(), self.because.clone()))
+        Some(ReaderOptions::new(
+            target,
+            self.name.clone(),
+            self.because.clone(),
+        ))
     }
 }
 
-/// What the log says of the export with this manifest, or why the manifest is not to be believed.
-async fn compare(asker: &Asker, manifest: &Manifest) -> anyhow::Result<Result<String, String>> {
-    let reading = asker.reading().await?;
+/// Returns a description of the recorded export with this manifest, or why the manifest cannot be
+/// trusted.
+async fn compare(
+    reader: &ReaderOptions,
+    manifest: &Manifest,
+) -> anyhow::Result<Result<String, String>> {
+    let reading = reader.reading().await?;
     let log = reading.origin();
     if (&log.service, &log.schema) != (&manifest.origin.service, &manifest.origin.schema) {
         return Ok(Err(format!(
-            "its manifest says that it is of the service {} in the audit schema {}, not of {} in {}",
+            "its manifest names the service {} in the audit schema {}, not {} in {}",
             manifest.origin.service, manifest.origin.schema, log.service, log.schema
         )));
     }
-    let recorded = reading.exported(&manifest.own_sha256).await?;
+    let recorded = reading.find_export(&manifest.own_sha256).await?;
     let Some(record) = recorded else {
         return Ok(Err(format!(
-            "no export that {} recorded has this manifest (SHA-256 {}): it was changed since, or the export could not be recorded",
+            "{} has no record of an export with this manifest (SHA-256 {}): the manifest was changed since, or the export could not be recorded",
             log.schema, manifest.own_sha256
         )));
     };
-    let at = record
-        .recorded_at
-        .context("a record was read back without its time")?;
+    let at = record.recorded_at.context("a record has no time")?;
     let user = match record.details.get("database_user") {
         Some(serde_json::Value::String(user)) => {
             format!(" (database user {})", escape_controls(user))

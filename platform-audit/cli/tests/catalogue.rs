@@ -1,9 +1,5 @@
-//! The command's catalogue: what was recorded, beside the routes that a service has.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what goes wrong here fails the test"
-)]
+//! The command `catalogue`: recorded actions compared with the service's routes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::io::Error;
 use std::process::Command;
@@ -49,7 +45,7 @@ fn routes() -> Router {
         .route("/preview", post(preview))
 }
 
-/// Creates twice, and works once without a request.
+/// Writes two entries through requests, and one backup without a request.
 async fn log(database: &TestDatabase) {
     sqlx::any::install_default_drivers();
     let pool = AnyPool::connect(database.url()).await.unwrap();
@@ -64,8 +60,8 @@ async fn log(database: &TestDatabase) {
         ("/preview", StatusCode::OK),
     ] {
         let request = Request::post(path).body(Body::empty()).unwrap();
-        let answer = service.clone().oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), expected, "{path}");
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), expected, "{path}");
     }
     let work = audit.transaction(Actor::system("cron"), "backup.run", async |tx| {
         tx.record("backup", 1);
@@ -84,7 +80,7 @@ fn run(database: &TestDatabase, more: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
-/// The lines, without their times.
+/// The lines, without timestamps.
 fn lines(text: &str) -> Vec<Value> {
     let line = |line| {
         let mut line: Value = serde_json::from_str(line).unwrap();
@@ -94,7 +90,7 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().map(line).collect()
 }
 
-async fn what_was_recorded_is_put_beside_the_routes(database: TestDatabase) {
+async fn recorded_actions_are_compared_with_the_routes(database: TestDatabase) {
     log(&database).await;
     let (status, text) = run(&database, &["--format", "jsonl"]);
     assert_eq!(status, Some(0), "{text}");
@@ -138,13 +134,13 @@ async fn what_was_recorded_is_put_beside_the_routes(database: TestDatabase) {
         "{table}"
     );
 
-    // The route is gone from what the service says of itself, its records are not.
+    // The route is missing from the catalogue, but has records.
     let without: Router = Router::new().route("/entries/{id}", delete(remove));
     write(without.catalogue());
     let (status, table) = run(&database, &["--routes", path]);
     assert_eq!(status, Some(1), "{table}");
     assert_eq!(table.matches("NOT LISTED").count(), 2, "{table}");
-    // Or its own action is one that was never recorded there.
+    // The route's own action was never recorded.
     let other: Router = Router::new().route("/entries", post(renamed));
     write(other.catalogue());
     let (status, table) = run(&database, &["--routes", path]);
@@ -152,23 +148,23 @@ async fn what_was_recorded_is_put_beside_the_routes(database: TestDatabase) {
     assert_eq!(table.matches("NOT LISTED").count(), 2, "{table}");
 
     std::fs::write(&file, "paths: {}").unwrap();
-    let (status, said) = run(&database, &["--routes", path]);
+    let (status, output) = run(&database, &["--routes", path]);
     assert_eq!(status, Some(2));
-    assert!(said.contains("router.catalogue()"), "{said}");
+    assert!(output.contains("router.catalogue()"), "{output}");
 }
 
 #[tokio::test]
-async fn what_was_recorded_is_put_beside_the_routes_on_sqlite() {
-    what_was_recorded_is_put_beside_the_routes(TestDatabase::sqlite()).await;
+async fn recorded_actions_are_compared_with_the_routes_on_sqlite() {
+    recorded_actions_are_compared_with_the_routes(TestDatabase::sqlite()).await;
 }
 
 #[tokio::test]
-async fn what_was_recorded_is_put_beside_the_routes_on_postgres() {
-    what_was_recorded_is_put_beside_the_routes(TestDatabase::postgres().await).await;
+async fn recorded_actions_are_compared_with_the_routes_on_postgres() {
+    recorded_actions_are_compared_with_the_routes(TestDatabase::postgres().await).await;
 }
 
 #[tokio::test]
-async fn where_not_all_actions_were_looked_at_none_are_said_to_be_listed() {
+async fn a_truncated_list_of_actions_fails_instead_of_passing() {
     let database = TestDatabase::sqlite();
     log(&database).await;
     let pool = AnyPool::connect(database.url()).await.unwrap();
@@ -180,9 +176,9 @@ async fn where_not_all_actions_were_looked_at_none_are_said_to_be_listed() {
     let file = folder.path().join("routes.json");
     std::fs::write(&file, serde_json::to_string(routes().catalogue()).unwrap()).unwrap();
     let path = file.to_str().unwrap();
-    let (status, said) = run(&database, &["--routes", path]);
-    assert_eq!(status, Some(2), "{said}");
-    assert!(said.contains("only the first 1000"), "{said}");
-    let (status, said) = run(&database, &["--routes", path, "--action", "entry.*"]);
-    assert_eq!(status, Some(0), "{said}");
+    let (status, output) = run(&database, &["--routes", path]);
+    assert_eq!(status, Some(2), "{output}");
+    assert!(output.contains("only the first 1000"), "{output}");
+    let (status, output) = run(&database, &["--routes", path, "--action", "entry.*"]);
+    assert_eq!(status, Some(0), "{output}");
 }

@@ -1,9 +1,5 @@
 //! The command `platform-audit`, as an operator runs it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what goes wrong here fails the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::process::{Command, Stdio};
 
@@ -39,7 +35,7 @@ async fn execute(url: &str, statements: &str) {
 }
 
 #[tokio::test]
-async fn migrate_makes_schema_functions_and_grants_and_check_tells_by_its_status() {
+async fn migrate_creates_the_schema_and_grants_and_check_reports_findings_by_exit_status() {
     let mut database = TestDatabase::postgres().await;
     let owner = database.role("owner", "NOLOGIN").await;
     let app = database.role("app", "LOGIN").await;
@@ -86,7 +82,7 @@ async fn migrate_makes_schema_functions_and_grants_and_check_tells_by_its_status
     assert_eq!(json["findings"][0]["finding"], "table_unguarded");
     assert_eq!(json["findings"][0]["object"], "public.entry");
 
-    // What the reader may: the view, and not the table.
+    // The reader role can read the view, but not the table.
     let mut reading = PgConnection::connect(&database.url_as(&reader))
         .await
         .unwrap();
@@ -101,20 +97,24 @@ async fn migrate_makes_schema_functions_and_grants_and_check_tells_by_its_status
 
     let explained = run(&url, &format!("{check} --explain"));
     assert_eq!(explained.status, 0);
-    for said in [
+    for expected in [
         "Superusers",
         "postgres",
         &format!("{owner} owns the audit schema accounting_audit"),
         "Detected by",
     ] {
-        assert!(explained.out.contains(said), "{said}: {}", explained.out);
+        assert!(
+            explained.out.contains(expected),
+            "{expected}: {}",
+            explained.out
+        );
     }
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said_with_status_2_and_without_the_password() {
+async fn errors_exit_with_status_2_and_do_not_print_the_password() {
     let database = TestDatabase::postgres().await;
-    for (arguments, said) in [
+    for (arguments, expected) in [
         (
             "check --database-url {} --service Accounting",
             "is not a valid service name",
@@ -129,7 +129,7 @@ async fn what_cannot_be_done_is_said_with_status_2_and_without_the_password() {
         ),
         (
             "migrate --database-url {} --service accounting --owner-role nobody_at_all",
-            "the role given cannot be taken",
+            "the given role cannot be assumed",
         ),
         (
             "check --database-url postgres://me:s3cret@127.0.0.1:1/x --service accounting",
@@ -137,7 +137,7 @@ async fn what_cannot_be_done_is_said_with_status_2_and_without_the_password() {
         ),
         (
             "check --database-url mysql://me:s3cret@127.0.0.1/x --service accounting",
-            "names no database",
+            "is not a database URL",
         ),
         ("check --database-url {}", "--service"),
         (
@@ -171,16 +171,21 @@ async fn what_cannot_be_done_is_said_with_status_2_and_without_the_password() {
     ] {
         let ran = run(database.url(), arguments);
         assert_eq!(ran.status, 2, "{arguments}: {}", ran.out);
-        assert!(ran.err.contains(said), "{arguments}: {}", ran.err);
+        assert!(ran.err.contains(expected), "{arguments}: {}", ran.err);
         assert!(!ran.err.contains("s3cret"), "{}", ran.err);
         let causes: Vec<&str> = ran.err.trim().split(": ").collect();
         let once: std::collections::BTreeSet<_> = causes.iter().collect();
-        assert_eq!(once.len(), causes.len(), "said twice: {}", ran.err);
+        assert_eq!(
+            once.len(),
+            causes.len(),
+            "a cause is printed twice: {}",
+            ran.err
+        );
     }
 }
 
 #[tokio::test]
-async fn the_same_on_sqlite() {
+async fn migrate_and_check_work_on_sqlite() {
     let database = TestDatabase::sqlite();
     let check = "check --database-url {} --service accounting";
     let before = run(database.url(), check);
@@ -201,7 +206,7 @@ async fn the_same_on_sqlite() {
 }
 
 #[tokio::test]
-async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_are_any() {
+async fn queries_are_recorded_and_the_exit_status_reports_whether_records_were_found() {
     for database in [TestDatabase::postgres().await, TestDatabase::sqlite()] {
         let url = database.url().to_owned();
         let ask = |words: &str| {
@@ -217,7 +222,7 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
             run(&url, "migrate --database-url {} --service ledger").status,
             0
         );
-        assert_eq!(ask("query").status, 1, "there is nothing yet");
+        assert_eq!(ask("query").status, 1, "the log is empty");
 
         sqlx::any::install_default_drivers();
         let pool = sqlx::AnyPool::connect(&url).await.unwrap();
@@ -241,7 +246,10 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
         assert_eq!(found.status, 0, "{}", found.err);
         assert!(found.out.contains("ada") && found.out.contains(&id.to_string()));
         assert!(found.out.contains("7\\u{1b}[2J"), "{}", found.out);
-        assert!(!found.out.contains('\u{1b}'), "nothing moves the cursor");
+        assert!(
+            !found.out.contains('\u{1b}'),
+            "control characters are escaped"
+        );
         let lines = ask("query --actor ada --format jsonl");
         let line: serde_json::Value = serde_json::from_str(lines.out.trim()).unwrap();
         assert_eq!(
@@ -279,7 +287,7 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
         }
         assert!(
             ask("stats --by actor").out.contains("grace"),
-            "readings count too"
+            "reads are counted, too"
         );
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("repairs.csv");
@@ -295,11 +303,11 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
                 .contains(&id.to_string())
         );
         assert_eq!(run(&url, &format!("verify-export {file}")).status, 0);
-        // Nothing in a manifest commands the terminal.
+        // Control characters in a manifest are not printed.
         let beside = format!("{file}.manifest.json");
         let text = std::fs::read_to_string(&beside).unwrap();
         let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
-        manifest["sha256"] = "\u{1b}[2K\r\nrepairs.csv: 1 records, as its manifest says".into();
+        manifest["sha256"] = "\u{1b}[2K\r\nrepairs.csv: 1 records, matches its manifest".into();
         std::fs::write(&beside, manifest.to_string()).unwrap();
         let refused = run(&url, &format!("verify-export {file}"));
         assert_eq!(refused.status, 1, "{}", refused.err);
@@ -310,9 +318,9 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
         assert_eq!(
             ask(&format!("export --out {file}")).status,
             2,
-            "it is there already"
+            "the file exists"
         );
-        // Not where in its object a key stands: that is up to a feature of serde_json.
+        // Independent of key order, which depends on a feature of serde_json.
         for (format, part) in [
             ("csv", "id,xid,"),
             ("ocsf", "\"class_uid\":"),
@@ -322,15 +330,15 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
             let asked = ask(&format!("query --actor ada --format {format}"));
             assert!(asked.out.contains(part), "{format}: {}", asked.out);
         }
-        for (wrong, said) in [
-            ("export --resume --out nothing.csv", "begin it again"),
+        for (wrong, expected) in [
+            ("export --resume --out nothing.csv", "start it again"),
             ("export --resume --out nothing.csv --actor ada", "--actor"),
             ("export --format xls --out nothing.xls", "parquet"),
             ("export --resume --out -", "--out FILE"),
         ] {
             let refused = ask(wrong);
             assert_eq!(refused.status, 2, "{wrong}");
-            assert!(refused.err.contains(said), "{wrong}: {}", refused.err);
+            assert!(refused.err.contains(expected), "{wrong}: {}", refused.err);
         }
         let printed = ask("export --action entry.* --out -");
         assert_eq!(printed.out.lines().count(), 1);
@@ -354,7 +362,7 @@ async fn the_records_are_asked_by_who_reads_and_the_status_says_whether_there_ar
 }
 
 #[tokio::test]
-async fn an_export_that_was_killed_goes_on_and_holds_each_record_once() {
+async fn a_killed_export_can_be_resumed_and_contains_each_record_once() {
     use platform_audit::export::{ExportError, ExportFile, Format};
     use platform_audit::query::{AuditQuery, AuditReader, Direction, SortBy};
 
@@ -382,11 +390,11 @@ async fn an_export_that_was_killed_goes_on_and_holds_each_record_once() {
         .action("entry.load")
         .sort(SortBy::RecordedAt, Direction::Ascending);
     let reader = AuditReader::new(pool, "ledger").unwrap();
-    let reading = reader.asked_by(platform_audit::Actor::user("ada"));
+    let reading = reader.read_as(platform_audit::Actor::user("ada"));
     let origin = reading.origin();
     let mut file = ExportFile::create(&path, Format::JsonLines, &query, origin).unwrap();
     let killed = reading
-        .each::<ExportError>(&query, |record| {
+        .for_each::<ExportError>(&query, |record| {
             if file.records() == 4_700 {
                 return Err(ExportError::Exists("killed".to_owned()));
             }
@@ -394,7 +402,7 @@ async fn an_export_that_was_killed_goes_on_and_holds_each_record_once() {
         })
         .await;
     assert!(killed.is_err());
-    // As its process was killed: nothing is flushed that was not, and nobody holds it.
+    // As after a kill: nothing is flushed, and no lock is held.
     std::mem::forget(file);
     let [partial, left] = ["partial", "left"].map(|it| path.with_added_extension(it));
     std::fs::copy(&partial, &left).unwrap();
@@ -426,11 +434,11 @@ async fn an_export_that_was_killed_goes_on_and_holds_each_record_once() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_had_enough_is_no_failure_of_the_command() {
+async fn a_closed_output_pipe_ends_the_command_silently() {
     let database = TestDatabase::sqlite();
     let url = database.url();
     assert_eq!(run(url, "migrate --database-url {} --service a").status, 0);
-    // A pipe whose other end is closed: what `head` leaves, once it has its lines.
+    // A pipe whose reader is closed, as after `head`.
     for arguments in [
         "check --database-url {} --service a --explain",
         "stats --database-url {} --service a --as grace",
@@ -452,7 +460,7 @@ async fn a_reader_that_has_had_enough_is_no_failure_of_the_command() {
         assert_eq!(output.status.code(), Some(141), "{arguments}: {err}");
         assert_eq!(err, "", "{arguments}");
     }
-    // Nobody has what was printed, and the log says so.
+    // Nothing was received, and the log records that.
     let pool = sqlx::SqlitePool::connect(url).await.unwrap();
     let exports = "SELECT details ->> '$.complete' FROM a_audit_record WHERE details ->> '$.answer' = 'exported'";
     let complete: Vec<i64> = sqlx::query_scalar(exports).fetch_all(&pool).await.unwrap();
@@ -460,7 +468,7 @@ async fn a_reader_that_has_had_enough_is_no_failure_of_the_command() {
 }
 
 #[test]
-fn shells_are_told_how_to_complete_it() {
+fn shell_completions_are_generated() {
     let completions = run("", "completions bash");
     assert_eq!(completions.status, 0);
     assert!(completions.out.contains("history"));

@@ -1,9 +1,5 @@
-//! Reviews of a log, on both stores, and by the command.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what goes wrong here fails the test"
-)]
+//! Reviews, on both stores and through the command.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::process::{Command, Output};
 
@@ -14,7 +10,7 @@ use platform_audit::{Actor, Audit, AuditDatabase};
 use platform_harness::database::TestDatabase;
 use sqlx::{Pool, Postgres, Sqlite};
 
-/// Five readings by ada, two by grace, two failed attempts of a robot, one backup.
+/// Five reads by ada, two by grace, two failed attempts by a robot, one backup.
 async fn log<DB: AuditDatabase>(database: &TestDatabase) -> AuditReader<DB> {
     let pool = Pool::<DB>::connect(database.url()).await.unwrap();
     let audit = Audit::builder(pool.clone(), "ledger").development(true);
@@ -43,12 +39,14 @@ async fn log<DB: AuditDatabase>(database: &TestDatabase) -> AuditReader<DB> {
 }
 
 async fn verdict<DB: AuditDatabase>(reader: &AuditReader<DB>, review: &str) -> Verdict {
-    let reviews = Review::all(&format!("[it]\n{review}")).unwrap();
-    let reading = reader.asked_by(Actor::system("nightly"));
+    let reviews = Review::parse_all(&format!("[it]\n{review}")).unwrap();
+    let reading = reader.read_as(Actor::system("nightly"));
     reviews[0].run(&reading).await.unwrap()
 }
 
-async fn what_is_out_of_bounds_is_found_and_shown<DB: AuditDatabase>(database: TestDatabase) {
+async fn counts_out_of_bounds_are_breaches_with_their_records<DB: AuditDatabase>(
+    database: TestDatabase,
+) {
     let reader = log::<DB>(&database).await;
     for (review, found, shown, breaches) in [
         ("outcome = \"failed\"\nat_most = 0", 2, 2, "2 of 0..0"),
@@ -116,7 +114,7 @@ async fn what_is_out_of_bounds_is_found_and_shown<DB: AuditDatabase>(database: T
         ),
     ] {
         let verdict = verdict(&reader, review).await;
-        let said: Vec<String> = verdict
+        let expected: Vec<String> = verdict
             .breaches
             .iter()
             .map(|it| {
@@ -129,7 +127,7 @@ async fn what_is_out_of_bounds_is_found_and_shown<DB: AuditDatabase>(database: T
                 format!("{value}{} of {}..{most}", it.found, it.at_least)
             })
             .collect();
-        assert_eq!(said.join(", "), breaches, "{review}");
+        assert_eq!(expected.join(", "), breaches, "{review}");
         assert_eq!(
             (verdict.found, verdict.records.len()),
             (found, shown),
@@ -139,11 +137,11 @@ async fn what_is_out_of_bounds_is_found_and_shown<DB: AuditDatabase>(database: T
     }
 }
 
-async fn hours_are_counted_from_outside<DB: AuditDatabase>(database: TestDatabase) {
+async fn only_records_outside_office_hours_are_counted<DB: AuditDatabase>(database: TestDatabase) {
     let reader = log::<DB>(&database).await;
     let at = |hours: i64| {
-        let moment = Timestamp::now() + SignedDuration::from_hours(hours);
-        moment.strftime("%H:%M").to_string()
+        let time = Timestamp::now() + SignedDuration::from_hours(hours);
+        time.strftime("%H:%M").to_string()
     };
     let days = "[\"monday\", \"tuesday\", \"wednesday\", \"thursday\", \"friday\", \"saturday\", \"sunday\"]";
     for (from, until, outside) in [(at(-2), at(2), 0), (at(2), at(4), 7), (at(-4), at(-2), 7)] {
@@ -159,7 +157,7 @@ async fn hours_are_counted_from_outside<DB: AuditDatabase>(database: TestDatabas
     }
 }
 
-/// Of ada there are 150 records, of bob 60, and of grace one too few to be in breach.
+/// 150 records by ada, 60 by bob, and 50 by grace, which is just within the bound.
 async fn busy_log<DB: AuditDatabase>(database: &TestDatabase) -> AuditReader<DB> {
     let pool = Pool::<DB>::connect(database.url()).await.unwrap();
     let audit = Audit::builder(pool.clone(), "ledger").development(true);
@@ -176,7 +174,7 @@ async fn busy_log<DB: AuditDatabase>(database: &TestDatabase) -> AuditReader<DB>
     AuditReader::new(pool, "ledger").unwrap()
 }
 
-async fn each_breach_has_its_share_of_what_is_listed<DB: AuditDatabase>(database: TestDatabase) {
+async fn listed_records_are_divided_among_the_breaches<DB: AuditDatabase>(database: TestDatabase) {
     let reader = busy_log::<DB>(&database).await;
     let per_actor = "action = \"patient.read\"\nper = \"actor\"\nat_most = 50";
     let found = verdict(&reader, per_actor).await;
@@ -217,13 +215,13 @@ macro_rules! on_both {
 }
 
 on_both! {
-    what_is_out_of_bounds_is_found_and_shown
-    hours_are_counted_from_outside
-    each_breach_has_its_share_of_what_is_listed
+    counts_out_of_bounds_are_breaches_with_their_records
+    only_records_outside_office_hours_are_counted
+    listed_records_are_divided_among_the_breaches
 }
 
 #[tokio::test]
-async fn the_command_says_how_many_of_how_many_are_listed() {
+async fn the_command_prints_how_many_records_are_listed() {
     let database = TestDatabase::sqlite();
     busy_log::<Sqlite>(&database).await;
     let folder = tempfile::tempdir().unwrap();
@@ -246,17 +244,17 @@ async fn the_command_says_how_many_of_how_many_are_listed() {
         .output()
         .unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
-    for said in [
+    for expected in [
         "ada: 150, expected at most 50; 50 of 150 are listed",
         "bob: 60, expected at most 50; 50 of 60 are listed",
         "expected at most 0; 100 of 260 are listed",
     ] {
-        assert!(out.contains(said), "{said}: {out}");
+        assert!(out.contains(expected), "{expected}: {out}");
     }
 }
 
 #[tokio::test]
-async fn the_command_shows_what_is_not_as_expected_and_tells_it_by_its_status() {
+async fn the_command_prints_breaches_and_fails_with_status_1() {
     let database = TestDatabase::sqlite();
     let reader = log::<Sqlite>(&database).await;
     let folder = tempfile::tempdir().unwrap();
@@ -289,13 +287,13 @@ async fn the_command_shows_what_is_not_as_expected_and_tells_it_by_its_status() 
     };
     let (status, out, err) = run(&[]);
     assert_eq!(status, 1, "{err}");
-    for said in [
+    for expected in [
         "FAILED curious: 7 found (Nobody reads more than four patients a day)",
         "       ada: 5, expected at most 4",
         "ok     backup: 1 found",
-        "2 reviews, 1 not as expected",
+        "2 reviews, 1 failed",
     ] {
-        assert!(out.contains(said), "{said}: {out}");
+        assert!(out.contains(expected), "{expected}: {out}");
     }
     assert_eq!(out.matches("patient.read").count(), 5, "{out}");
     let (status, out, _) = run(&["--review", "backup"]);
@@ -322,12 +320,12 @@ async fn the_command_shows_what_is_not_as_expected_and_tells_it_by_its_status() 
     let (status, _, err) = run(&[]);
     assert_eq!(status, 2);
     assert!(
-        err.contains("reviews.toml: the review `curious`: it expects nothing"),
+        err.contains("reviews.toml: the review `curious`: it has no bound"),
         "{err}"
     );
 
-    // Each reading left its record.
+    // Each read was recorded.
     let asked = platform_audit::query::AuditQuery::new().actor("nightly");
-    let readings = reader.asked_by(Actor::system("test")).count(&asked).await;
+    let readings = reader.read_as(Actor::system("test")).count(&asked).await;
     assert!(readings.unwrap() >= 8);
 }

@@ -1,9 +1,5 @@
-//! The page that `platform-audit serve` shows, over SQLite.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what goes wrong here fails the test"
-)]
+//! The command `serve`, over SQLite.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
@@ -17,7 +13,7 @@ use platform_harness::database::TestDatabase;
 use sqlx::{Sqlite, SqlitePool};
 use thirtyfour::By;
 
-/// A log with one record in it.
+/// A log with one record.
 async fn log() -> (TestDatabase, AuditReader<Sqlite>) {
     let database = TestDatabase::sqlite();
     let pool = SqlitePool::connect(database.url()).await.unwrap();
@@ -40,13 +36,13 @@ fn command(database: &TestDatabase, name: &str) -> Command {
     command
 }
 
-/// The command while it serves.
+/// The running command.
 struct Page {
     process: Child,
     host: String,
     password: String,
     password_file: PathBuf,
-    _said: Lines<BufReader<ChildStdout>>,
+    _stdout: Lines<BufReader<ChildStdout>>,
 }
 
 impl Page {
@@ -56,15 +52,15 @@ impl Page {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
-        let address = said.next().unwrap().unwrap();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
+        let address = stdout.next().unwrap().unwrap();
         let host = address.strip_prefix("http://").unwrap();
         let host = host.strip_suffix('/').unwrap().to_owned();
-        let hint = said.next().unwrap().unwrap();
+        let hint = stdout.next().unwrap().unwrap();
         let (_, file) = hint
             .split_once("Sign in as grace with the password in ")
             .unwrap();
-        let password_file = PathBuf::from(file.split_once(". Ctrl-C").unwrap().0);
+        let password_file = PathBuf::from(file.split_once(". Press Ctrl-C").unwrap().0);
         let password = std::fs::read_to_string(&password_file).unwrap();
         let password = password.trim().to_owned();
         assert!(!hint.contains(&password) && !address.contains(&password));
@@ -73,11 +69,11 @@ impl Page {
             host,
             password,
             password_file,
-            _said: said,
+            _stdout: stdout,
         }
     }
 
-    /// The answer's head and body, to a request with these credentials.
+    /// The response, head and body, to a request with these credentials.
     fn get(&self, path: &str, credentials: Option<&str>) -> String {
         let mut stream = TcpStream::connect(&self.host).unwrap();
         let credentials = credentials.map(|it| format!("authorization: Basic {it}\r\n"));
@@ -87,9 +83,9 @@ impl Page {
             self.host
         );
         stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
     }
 }
 
@@ -97,27 +93,27 @@ impl Drop for Page {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
-        // Which it would have removed itself, had it not been killed.
+        // The command is killed, so it cannot delete the file itself.
         std::fs::remove_file(&self.password_file).ok();
     }
 }
 
 #[tokio::test]
-async fn a_stranger_sees_nothing_and_a_browser_signs_in() {
+async fn wrong_credentials_are_refused_and_a_browser_can_sign_in() {
     let (database, reader) = log().await;
     let page = Page::open(&database);
-    // "grace:wrong", "mallory:" and no base64 at all.
+    // "grace:wrong", "mallory:" and invalid base64.
     for credentials in [
         None,
         Some("Z3JhY2U6d3Jvbmc="),
         Some("bWFsbG9yeTo="),
         Some("?"),
     ] {
-        let answer = page.get("/", credentials);
-        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        let response = page.get("/", credentials);
+        assert!(response.starts_with("HTTP/1.1 401 "), "{response}");
         let challenge = "www-authenticate: Basic realm=\"audit log\"";
-        assert!(answer.contains(challenge), "{answer}");
-        assert!(!answer.contains("ada"), "{answer}");
+        assert!(response.contains(challenge), "{response}");
+        assert!(!response.contains("ada"), "{response}");
     }
     let browser = Browser::start(false).await;
     let address = format!("http://grace:{}@{}/", page.password, page.host);
@@ -131,7 +127,7 @@ async fn a_stranger_sees_nothing_and_a_browser_signs_in() {
     browser.close().await;
 
     let readings = AuditQuery::new().action("audit.read").actor("grace");
-    let test = reader.asked_by(Actor::system("test"));
+    let test = reader.read_as(Actor::system("test"));
     let readings = test.page(&readings, None).await.unwrap().records;
     assert!(!readings.is_empty());
     for reading in readings {
@@ -142,12 +138,11 @@ async fn a_stranger_sees_nothing_and_a_browser_signs_in() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn the_password_is_private_and_gone_afterwards() {
+async fn the_password_file_is_private_and_deleted_on_shutdown_signals() {
     use std::os::unix::fs::PermissionsExt;
 
     let (database, _reader) = log().await;
-    // Each at once, when nothing is waited for yet: Ctrl-C, what an operator sends, a terminal
-    // closed.
+    // Sent immediately after the start: Ctrl-C, a stop by an operator, a closed terminal.
     for signal in ["-INT", "-TERM", "-HUP"] {
         let mut page = Page::open(&database);
         let mode = std::fs::metadata(&page.password_file).unwrap();
@@ -160,7 +155,7 @@ async fn the_password_is_private_and_gone_afterwards() {
     }
 }
 
-/// What the command says that does not serve, for which it has a minute.
+/// Runs a command that must refuse to serve within a minute.
 #[cfg(unix)]
 fn refused(command: &mut Command) -> Output {
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -172,34 +167,34 @@ fn refused(command: &mut Command) -> Output {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     process.kill().unwrap();
-    panic!("it serves");
+    panic!("the command did not exit");
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_would_show_the_records_to_others_is_refused() {
+async fn insecure_listen_addresses_and_password_files_are_refused() {
     use std::os::unix::fs::PermissionsExt;
 
     let (database, _reader) = log().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
-    let said = |arguments: &[&str]| {
+    let stderr_of = |arguments: &[&str]| {
         let output = refused(command(&database, "grace").args(arguments));
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    let err = said(&["--listen", "0.0.0.0:0"]);
+    let err = stderr_of(&["--listen", "0.0.0.0:0"]);
     assert!(err.contains("--behind-tls"), "{err}");
 
     let from_file = ["--password-file", file.to_str().unwrap()];
-    assert!(said(&from_file).contains("cannot be read"));
+    assert!(stderr_of(&from_file).contains("cannot be read"));
     std::fs::write(&file, "correct horse battery staple\n").unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
-    let err = said(&from_file);
+    let err = stderr_of(&from_file);
     assert!(err.contains("chmod 600") && !err.contains("horse"), "{err}");
     std::fs::write(&file, "short\n").unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
-    let err = said(&from_file);
+    let err = stderr_of(&from_file);
     assert!(
         err.contains("12 characters") && !err.contains("short"),
         "{err}"
@@ -207,9 +202,9 @@ async fn what_would_show_the_records_to_others_is_refused() {
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    assert!(said(&["--listen", &taken]).contains("--listen 127.0.0.1:0"));
-    // A page of nothing would be found out by whoever looks first.
-    let err = said(&["--schema", "nowhere"]);
+    assert!(stderr_of(&["--listen", &taken]).contains("--listen 127.0.0.1:0"));
+    // A missing schema is reported at the start, not on the first page view.
+    let err = stderr_of(&["--schema", "nowhere"]);
     assert!(
         err.contains("cannot be read") && err.contains("nowhere"),
         "{err}"

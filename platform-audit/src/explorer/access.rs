@@ -1,4 +1,4 @@
-//! Who may look.
+//! Access control.
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -10,14 +10,12 @@ use subtle::ConstantTimeEq;
 
 use crate::record::Actor;
 
-/// Decides who may look at the records. Asked for every request but the stylesheet's.
-///
-/// A function of the request's [`Parts`] is one too.
+/// Decides who may see the records. Called for every request except the stylesheet's.
 pub trait Access: Send + Sync + 'static {
-    /// Who reads, or why nobody may.
-    fn admit(&self, parts: &Parts) -> impl Future<Output = Result<Visitor, Refusal>> + Send;
+    /// Returns the visitor of an authorized request, or why it is refused.
+    fn authorize(&self, parts: &Parts) -> impl Future<Output = Result<Visitor, Refusal>> + Send;
 
-    /// What a 401 asks for, in `WWW-Authenticate` (RFC 9110, section 11.6.1).
+    /// The challenge of a 401 response, in `WWW-Authenticate` (RFC 9110, section 11.6.1).
     fn challenge(&self) -> HeaderValue {
         HeaderValue::from_static("Bearer")
     }
@@ -27,23 +25,23 @@ impl<F> Access for F
 where
     F: Fn(&Parts) -> Result<Visitor, Refusal> + Send + Sync + 'static,
 {
-    fn admit(&self, parts: &Parts) -> impl Future<Output = Result<Visitor, Refusal>> + Send {
+    fn authorize(&self, parts: &Parts) -> impl Future<Output = Result<Visitor, Refusal>> + Send {
         ready(self(parts))
     }
 }
 
-/// Who reads, which every reading leaves a record of.
+/// An authorized visitor; every recorded read names the actor.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Visitor {
     /// The actor.
     pub actor: Actor,
-    /// Why they read, if that is known.
+    /// The reason for reading, if known.
     pub reason: Option<String>,
 }
 
 impl Visitor {
-    /// Somebody who reads for no stated reason.
+    /// A visitor without a stated reason.
     pub fn new(actor: Actor) -> Self {
         Self {
             actor,
@@ -51,9 +49,9 @@ impl Visitor {
         }
     }
 
-    /// Says why.
+    /// Sets the reason for reading, which is recorded.
     #[must_use]
-    pub fn because(mut self, reason: impl Into<String>) -> Self {
+    pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
         self.reason = Some(reason.into());
         self
     }
@@ -65,29 +63,31 @@ impl From<Actor> for Visitor {
     }
 }
 
-/// Why a request is shown nothing.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Nobody is known to ask: answered 401.
+    /// The request is not authenticated. The response is 401.
     Unauthenticated,
-    /// Whoever asks may not: answered 403.
+    /// The user is authenticated, but may not see the records. The response is 403.
     Forbidden,
 }
 
-/// Admits whoever sends `Authorization: Bearer <token>` (RFC 6750), all as one visitor. For a proxy
-/// that has authenticated its users and holds the token; where the service knows its users itself,
-/// write a function instead, so that the records of the readings name them.
+/// Authorizes requests with one token in `Authorization: Bearer <token>` (RFC 6750), all as the
+/// same visitor.
 ///
-/// The token is compared in constant time, which tells its length at most. An empty one admits
-/// nobody.
+/// Use it behind a proxy that authenticates its users and holds the token. If the service knows its
+/// users itself, write a function instead, so that recorded reads name them.
+///
+/// The token is compared in constant time, which reveals at most its length. An empty token
+/// authorizes no request.
 pub struct BearerToken {
     token: String,
     visitor: Visitor,
 }
 
 impl BearerToken {
-    /// Admits those who send `token` as `visitor`.
+    /// Authorizes requests with `token` as `visitor`.
     pub fn new(token: impl Into<String>, visitor: impl Into<Visitor>) -> Self {
         Self {
             token: token.into(),
@@ -106,19 +106,22 @@ impl fmt::Debug for BearerToken {
 }
 
 impl Access for BearerToken {
-    fn admit(&self, parts: &Parts) -> impl Future<Output = Result<Visitor, Refusal>> + Send {
+    fn authorize(&self, parts: &Parts) -> impl Future<Output = Result<Visitor, Refusal>> + Send {
         let given = parts.headers.typed_get::<Authorization<Bearer>>();
-        let is_it = given.is_some_and(|it| !self.token.is_empty() && same(it.token(), &self.token));
-        ready(admitted(is_it, &self.visitor))
+        let is_match = given
+            .is_some_and(|it| !self.token.is_empty() && constant_time_eq(it.token(), &self.token));
+        ready(visitor_if(is_match, &self.visitor))
     }
 }
 
-/// Admits whoever sends one name and password in `Authorization: Basic` (RFC 7617), which browsers
-/// ask for by themselves. For a page that one person opens; over TLS or on the machine itself only,
-/// as the password is sent with each request.
+/// Authorizes requests with one user name and password in `Authorization: Basic` (RFC 7617), which
+/// browsers prompt for.
 ///
-/// Both are compared in constant time, which tells their lengths at most. An empty password admits
-/// nobody.
+/// For a page that one person opens. Use it only over TLS or on a loopback address: the password is
+/// sent with each request.
+///
+/// Both are compared in constant time, which reveals at most their lengths. An empty password
+/// authorizes no request.
 pub struct BasicAuth {
     name: String,
     password: String,
@@ -126,7 +129,7 @@ pub struct BasicAuth {
 }
 
 impl BasicAuth {
-    /// Admits those who send `name` and `password` as `visitor`.
+    /// Authorizes requests with `name` and `password` as `visitor`.
     pub fn new(
         name: impl Into<String>,
         password: impl Into<String>,
@@ -150,14 +153,15 @@ impl fmt::Debug for BasicAuth {
 }
 
 impl Access for BasicAuth {
-    fn admit(&self, parts: &Parts) -> impl Future<Output = Result<Visitor, Refusal>> + Send {
+    fn authorize(&self, parts: &Parts) -> impl Future<Output = Result<Visitor, Refusal>> + Send {
         let given = parts.headers.typed_get::<Authorization<Basic>>();
-        let is_it = given.is_some_and(|it| {
-            // Both, whatever the first says.
-            same(it.username(), &self.name) & same(it.password(), &self.password)
+        let is_match = given.is_some_and(|it| {
+            // Compares both without short-circuiting.
+            constant_time_eq(it.username(), &self.name)
+                & constant_time_eq(it.password(), &self.password)
         });
-        let is_it = is_it && !self.password.is_empty();
-        ready(admitted(is_it, &self.visitor))
+        let is_match = is_match && !self.password.is_empty();
+        ready(visitor_if(is_match, &self.visitor))
     }
 
     fn challenge(&self) -> HeaderValue {
@@ -165,12 +169,12 @@ impl Access for BasicAuth {
     }
 }
 
-fn same(given: &str, expected: &str) -> bool {
+fn constant_time_eq(given: &str, expected: &str) -> bool {
     bool::from(given.as_bytes().ct_eq(expected.as_bytes()))
 }
 
-fn admitted(is_it: bool, visitor: &Visitor) -> Result<Visitor, Refusal> {
-    if is_it {
+fn visitor_if(is_match: bool, visitor: &Visitor) -> Result<Visitor, Refusal> {
+    if is_match {
         Ok(visitor.clone())
     } else {
         Err(Refusal::Unauthenticated)

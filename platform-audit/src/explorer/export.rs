@@ -1,4 +1,4 @@
-//! All records of a query, in a format.
+//! Export of all records of a query as a download.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,17 +18,17 @@ use super::access::Access;
 use super::filters::query;
 use super::form;
 use super::links::Links;
-use super::visit::{Site, Visit};
+use super::request::{Site, Visit};
 use crate::export::{Encoder, ExportError, Format};
 use crate::query::{Direction, Export, SortBy};
 use crate::store::AuditDatabase;
 
-/// How many pages may wait for a slow reader.
-const WAITING: usize = 2;
+/// Number of encoded pages buffered for a slow client.
+const BUFFERED_PAGES: usize = 2;
 
 type Chunk = Result<Vec<u8>, io::Error>;
 
-/// The links to all formats of what `pairs` ask for.
+/// Links to the export of `pairs` in each format.
 pub(super) fn links(links: &Links, pairs: &[(String, String)]) -> Markup {
     html! {
         "Export all as "
@@ -67,9 +67,9 @@ pub(super) async fn file<DB: AuditDatabase, A: Access>(
         }
     };
     let query = match query(&visit.pairs) {
-        // As in a file that the command writes: oldest first.
+        // Oldest first, like a file that the command writes.
         Ok(query) => query.sort(SortBy::RecordedAt, Direction::Ascending),
-        Err(wrong) => return form::refused(&visit, &wrong),
+        Err(errors) => return form::bad_request(&visit, &errors),
     };
     let name = format!("attachment; filename=\"audit.{}\"", format.extension());
     let headers = [
@@ -83,36 +83,37 @@ pub(super) async fn file<DB: AuditDatabase, A: Access>(
         Ok(export) => export,
         Err(error) => return visit.failed(&error),
     };
-    let (chunks, waiting) = channel(WAITING);
+    let (chunks, receiver) = channel(BUFFERED_PAGES);
     tokio::spawn(async move {
         let sent = send(&mut export, format, &chunks).await;
         let complete = matches!(sent, Ok(true));
-        // Before the answer ends: nobody has the whole of it, and no record says so.
-        let recorded = export.end(complete).await.map_err(ExportError::from);
+        // Recorded before the response ends, so that a complete download always has its record.
+        let recorded = export.finish(complete).await.map_err(ExportError::from);
         if let Err(error) = sent.and(recorded) {
-            tracing::error!(error = %error, "an export broke off");
-            // The answer breaks off, so that nobody takes it for whole.
-            let broken = io::Error::other("the export broke off");
+            tracing::error!(error = %error, "an export was aborted");
+            // The response is aborted, so that the client does not take it for complete.
+            let broken = io::Error::other("the export was aborted");
             chunks.send(Err(broken)).await.ok();
         }
     });
-    let chunks = unfold(waiting, |mut waiting| async {
-        let chunk: Chunk = waiting.recv().await?;
-        Some((chunk, waiting))
+    let chunks = unfold(receiver, |mut receiver| async {
+        let chunk: Chunk = receiver.recv().await?;
+        Some((chunk, receiver))
     });
     (headers, Body::from_stream(chunks)).into_response()
 }
 
-/// Page by page, until the end or until nobody listens; answers whether all was taken.
+/// Sends page by page, until the end or until the client disconnects. Returns whether everything
+/// was received.
 async fn send<DB: AuditDatabase>(
     export: &mut Export<DB>,
     format: Format,
     chunks: &Sender<Chunk>,
 ) -> Result<bool, ExportError> {
-    let encoded = Encoded::default();
-    let mut encoder = Encoder::new(format, encoded.clone())?;
+    let buffer = Buffer::default();
+    let mut encoder = Encoder::new(format, buffer.clone())?;
     while let Some(records) = export.next_page().await? {
-        // A row group of Parquet takes its time.
+        // Encoding a Parquet row group blocks for long.
         encoder = blocking(move || {
             for record in &records {
                 encoder.write(record)?;
@@ -120,14 +121,14 @@ async fn send<DB: AuditDatabase>(
             Ok(encoder)
         })
         .await?;
-        if chunks.send(Ok(encoded.take())).await.is_err() {
+        if chunks.send(Ok(buffer.take())).await.is_err() {
             return Ok(false);
         }
     }
     blocking(move || encoder.finish().map(drop)).await?;
-    let is_heard = chunks.send(Ok(encoded.take())).await.is_ok();
-    // There is room for all once all was taken.
-    Ok(is_heard && chunks.reserve_many(WAITING).await.is_ok())
+    let is_received = chunks.send(Ok(buffer.take())).await.is_ok();
+    // All permits are free again once the client has taken everything.
+    Ok(is_received && chunks.reserve_many(BUFFERED_PAGES).await.is_ok())
 }
 
 async fn blocking<T: Send + 'static>(
@@ -139,17 +140,17 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// What was encoded and not sent yet.
+/// Encoded bytes that have not been sent yet.
 #[derive(Clone, Default)]
-struct Encoded(Arc<Mutex<Vec<u8>>>);
+struct Buffer(Arc<Mutex<Vec<u8>>>);
 
-impl Encoded {
+impl Buffer {
     fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Write for Encoded {
+impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.write(bytes)

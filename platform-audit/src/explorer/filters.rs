@@ -1,4 +1,4 @@
-//! The filters, and the query that their values make.
+//! The filter fields, and parsing of their values into a query.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::fmt;
 use crate::error::Error;
 use crate::query::AuditQuery;
 
-/// Name, label and hint of the fields that take text.
-pub(super) const TEXTS: [(&str, &str, &str); 15] = [
+/// Name, label and placeholder of the text fields.
+pub(super) const TEXT_FIELDS: [(&str, &str, &str); 15] = [
     ("since", "From", "7d or 2026-11-23"),
     ("until", "Before", "2026-11-24"),
     ("actor", "Actor", "its id, exactly"),
@@ -24,9 +24,9 @@ pub(super) const TEXTS: [(&str, &str, &str); 15] = [
     ("trace_id", "Trace id", "32 hexadecimal digits"),
     ("record_id", "Record id", ""),
 ];
-/// How many of them are always shown.
-pub(super) const FIRST: usize = 7;
-/// Name, label and words of the fields that offer a choice. The empty word means any, or the default.
+/// How many of them are always visible.
+pub(super) const VISIBLE_FIELDS: usize = 7;
+/// Name, label and options of the choice fields. The empty option means any value, or the default.
 pub(super) const CHOICES: [(&str, &str, &[&str]); 4] = [
     ("actor_kind", "Kind of actor", &KINDS),
     ("method", "Method", &METHODS),
@@ -63,21 +63,21 @@ pub(super) const OUTCOMES: [&str; 6] = [
     "timed_out",
 ];
 pub(super) const LIMIT: (&str, &str) = ("limit", "Records a page");
-/// The length of the longest value, in bytes: the record of the reading holds no longer one.
-const LONGEST: usize = 4 * 1024;
-/// How many unknown names an error lists, and how many characters of each name or value.
-const NAMES: usize = 10;
-const SHOWN: usize = 120;
+/// Maximum length of a value, in bytes: longer ones would not fit into the record of the read.
+const MAX_VALUE_BYTES: usize = 4 * 1024;
+/// Maximum number of unknown names in an error, and of characters of each name or value.
+const MAX_NAMES: usize = 10;
+const MAX_SHOWN_CHARS: usize = 120;
 
-/// A field whose value is refused, and why.
+/// A field with an invalid value, and the reason.
 #[derive(Debug, PartialEq)]
-pub(super) struct Refused {
-    /// The field's name; empty if no field of the form is to blame.
+pub(super) struct FieldError {
+    /// The field's name; empty if the error belongs to no field of the form.
     pub(super) name: String,
     pub(super) why: String,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match label(&self.name) {
             Some(label) => write!(f, "{label}: {}", self.why),
@@ -86,25 +86,25 @@ impl fmt::Display for Refused {
     }
 }
 
-/// What the form calls the field.
+/// The label of a field.
 pub(super) fn label(name: &str) -> Option<&'static str> {
-    let texts = TEXTS.iter().map(|(name, label, _)| (*name, *label));
+    let texts = TEXT_FIELDS.iter().map(|(name, label, _)| (*name, *label));
     let choices = CHOICES.iter().map(|(name, label, _)| (*name, *label));
     let mut labels = texts.chain(choices).chain([("outcome", "Outcome"), LIMIT]);
     labels.find_map(|(it, label)| (it == name).then_some(label))
 }
 
-/// The filters that take one value; the others take several.
-const SINGLE: [&str; 6] = ["since", "until", "reason", "sort", "direction", "limit"];
+/// The filters that take a single value.
+const SINGLE_VALUED: [&str; 6] = ["since", "until", "reason", "sort", "direction", "limit"];
 
-/// The query that these names and values make, or all that is wrong with them.
-pub(super) fn query(pairs: &[(String, String)]) -> Result<AuditQuery, Vec<Refused>> {
+/// Parses names and values into a query, or returns all errors at once.
+pub(super) fn query(pairs: &[(String, String)]) -> Result<AuditQuery, Vec<FieldError>> {
     let given = pairs
         .iter()
         .map(|(name, value)| (name.as_str(), value.trim()));
     let given = given.filter(|(name, value)| *name != "cursor" && !value.is_empty());
     let given: Vec<_> = given.collect();
-    let mut refused = Vec::new();
+    let mut errors = Vec::new();
     let mut names = BTreeSet::new();
     let mut unknown = BTreeSet::new();
     for &(name, value) in &given {
@@ -112,57 +112,61 @@ pub(super) fn query(pairs: &[(String, String)]) -> Result<AuditQuery, Vec<Refuse
         let why = if label(name).is_none() {
             unknown.insert(name);
             None
-        } else if !is_first && SINGLE.contains(&name) {
-            Some("It is there twice: keep one value.".to_owned())
+        } else if !is_first && SINGLE_VALUED.contains(&name) {
+            Some("It is given twice: keep one value.".to_owned())
         } else {
-            objection(name, value)
+            validate(name, value)
         };
-        // One for each field, however often it is there.
+        // One error for each field, however often it is given.
         if let Some(why) = why
-            && !refused.iter().any(|it: &Refused| it.name == name)
+            && !errors.iter().any(|it: &FieldError| it.name == name)
         {
             let name = name.to_owned();
-            refused.push(Refused { name, why });
+            errors.push(FieldError { name, why });
         }
     }
     if !unknown.is_empty() {
-        let more = if unknown.len() > NAMES { ", …" } else { "" };
-        let unknown: Vec<_> = unknown.into_iter().take(NAMES).map(shortened).collect();
+        let more = if unknown.len() > MAX_NAMES {
+            ", …"
+        } else {
+            ""
+        };
+        let unknown: Vec<_> = unknown.into_iter().take(MAX_NAMES).map(truncated).collect();
         let unknown = unknown.join(", ");
         let why = format!("There is no filter of this name: {unknown}{more}.");
         let name = String::new();
-        refused.push(Refused { name, why });
+        errors.push(FieldError { name, why });
     }
-    if !refused.is_empty() {
-        return Err(refused);
+    if !errors.is_empty() {
+        return Err(errors);
     }
     let query = AuditQuery::from_pairs(given).map_err(|error| {
-        let (name, why) = (String::new(), reason(&error, ""));
-        vec![Refused { name, why }]
+        let (name, why) = (String::new(), message(&error, ""));
+        vec![FieldError { name, why }]
     })?;
     match (query.since, query.until) {
         (Some(since), Some(until)) if since >= until => {
             let name = "until".to_owned();
             let why =
                 format!("{until} is not after {since}: name a time that is later than “From”.");
-            Err(vec![Refused { name, why }])
+            Err(vec![FieldError { name, why }])
         }
         _ => Ok(query),
     }
 }
 
-/// What is wrong with the value of one field, and what to write instead.
-fn objection(name: &str, value: &str) -> Option<String> {
-    if value.len() > LONGEST {
+/// What is wrong with a field's value, and what to write instead.
+fn validate(name: &str, value: &str) -> Option<String> {
+    if value.len() > MAX_VALUE_BYTES {
         let length = value.len();
         return Some(format!(
-            "It has {length} bytes: write at most {LONGEST}, as in “ada”."
+            "It has {length} bytes: write at most {MAX_VALUE_BYTES}, as in “ada”."
         ));
     }
     if value.contains('\0') {
-        return Some("It has a NUL character, which no record has: leave it out.".to_owned());
+        return Some("It has a NUL character, which no record contains: leave it out.".to_owned());
     }
-    let shown = shortened(value);
+    let shown = truncated(value);
     let error = match AuditQuery::from_pairs([(name, value)]) {
         Ok(query) if query.limit.is_none_or(|limit| (1..=1000).contains(&limit)) => return None,
         Ok(_) => None,
@@ -170,8 +174,11 @@ fn objection(name: &str, value: &str) -> Option<String> {
     };
     let one_of = |words: &[&str]| {
         let named = words.iter().filter(|it| !it.is_empty());
-        let named: Vec<_> = named.map(|word| in_plain(word)).collect();
-        format!("“{shown}” is no choice: take one of {}.", named.join(", "))
+        let named: Vec<_> = named.map(|word| readable(word)).collect();
+        format!(
+            "“{shown}” is not one of the options: take one of {}.",
+            named.join(", ")
+        )
     };
     let choice = CHOICES.iter().find(|(it, _, _)| *it == name);
     Some(match (name, choice) {
@@ -184,26 +191,26 @@ fn objection(name: &str, value: &str) -> Option<String> {
         ("outcome", _) => one_of(&OUTCOMES),
         (_, Some((_, _, words))) => one_of(words),
         _ => {
-            let why = error.map_or_else(String::new, |error| reason(&error, name));
+            let why = error.map_or_else(String::new, |error| message(&error, name));
             format!("“{shown}” is not understood: {why}.")
         }
     })
 }
 
-/// A word of the query as the form shows it.
-pub(super) fn in_plain(word: &str) -> String {
+/// An option as the form shows it.
+pub(super) fn readable(word: &str) -> String {
     word.replace('_', " ")
 }
 
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
+fn truncated(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN_CHARS) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }
 }
 
-/// What the query says, without the name that it has for the field.
-fn reason(error: &Error, name: &str) -> String {
+/// The query's error message without the field's name.
+fn message(error: &Error, name: &str) -> String {
     let Error::InvalidQuery(what) = error else {
         return error.to_string();
     };
@@ -211,8 +218,8 @@ fn reason(error: &Error, name: &str) -> String {
     what.strip_prefix(": ").unwrap_or(what).to_owned()
 }
 
-/// The query in the form's words, for a reader who does not see the form.
-pub(super) fn in_words(query: &AuditQuery) -> Vec<(&'static str, String)> {
+/// The query with the form's labels, for the printed page.
+pub(super) fn labelled_values(query: &AuditQuery) -> Vec<(&'static str, String)> {
     let pairs = query.to_pairs().into_iter();
     pairs
         .filter_map(|(name, value)| Some((label(&name)?, value)))
@@ -223,19 +230,19 @@ pub(super) fn in_words(query: &AuditQuery) -> Vec<(&'static str, String)> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{OUTCOMES, in_words, label, query};
+    use super::{OUTCOMES, label, labelled_values, query};
     use crate::query::AuditQuery;
 
-    fn refused(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    fn errors(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         let owned = pairs
             .iter()
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
-        let refused = query(&owned.collect::<Vec<_>>()).unwrap_err();
-        refused.into_iter().map(|it| (it.name, it.why)).collect()
+        let errors = query(&owned.collect::<Vec<_>>()).unwrap_err();
+        errors.into_iter().map(|it| (it.name, it.why)).collect()
     }
 
     #[test]
-    fn all_wrong_fields_are_refused_at_once_with_what_to_write() {
+    fn all_invalid_fields_are_reported_at_once_with_a_remedy() {
         let wrong = [
             ("since", "soon", "7d"),
             ("limit", "99999", "from 1 to 1000: write one, such as 100"),
@@ -248,9 +255,9 @@ mod tests {
             ("tenant", "a\0b", "NUL"),
         ];
         let pairs = wrong.map(|(name, value, _)| (name, value));
-        let refused = refused(&pairs);
-        assert_eq!(refused.len(), wrong.len(), "{refused:?}");
-        for ((name, why), (expected, _, text)) in refused.iter().zip(wrong) {
+        let errors = errors(&pairs);
+        assert_eq!(errors.len(), wrong.len(), "{errors:?}");
+        for ((name, why), (expected, _, text)) in errors.iter().zip(wrong) {
             assert_eq!(name, expected);
             assert!(why.contains(text), "{name}: {why}");
             assert!(!why.contains(name) || *name == "outcome", "{name}: {why}");
@@ -258,34 +265,34 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_the_query_refuses_is_refused_at_its_field() {
+    fn an_invalid_limit_is_reported_at_its_field() {
         for limit in ["0", "1001", "-1", "1e3", "many", "99999"] {
-            let refused = refused(&[("limit", limit)]);
-            assert_eq!(refused[0].0, "limit", "{limit}");
+            let errors = errors(&[("limit", limit)]);
+            assert_eq!(errors[0].0, "limit", "{limit}");
         }
         assert!(query(&[("limit".to_owned(), " 1000 ".to_owned())]).is_ok());
     }
 
     #[test]
-    fn a_period_without_a_moment_is_refused_at_its_end() {
-        let refused = refused(&[("since", "2026-11-02"), ("until", "2026-11-02")]);
-        assert_eq!(refused[0].0, "until");
+    fn an_empty_period_is_reported_at_its_end() {
+        let errors = errors(&[("since", "2026-11-02"), ("until", "2026-11-02")]);
+        assert_eq!(errors[0].0, "until");
     }
 
     #[test]
-    fn many_wrong_names_and_values_make_few_errors() {
+    fn many_invalid_names_and_values_are_reported_once_each() {
         let pairs: Vec<_> = (0..10_000).map(|_| ("limit", "x")).collect();
-        assert_eq!(refused(&pairs).len(), 1);
+        assert_eq!(errors(&pairs).len(), 1);
         let names: Vec<_> = (0..10_000).map(|n| n.to_string()).collect();
         let pairs: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
-        assert_eq!(refused(&pairs).len(), 1);
-        // What the form does not show must not filter.
-        let alias = refused(&[("written_by", "billing")]);
+        assert_eq!(errors(&pairs).len(), 1);
+        // A name that the form does not show must not filter.
+        let alias = errors(&[("written_by", "billing")]);
         assert!(alias[0].1.contains("written_by"), "{alias:?}");
     }
 
     #[test]
-    fn each_field_of_a_query_has_a_label_and_each_outcome_a_box() {
+    fn each_field_of_a_query_has_a_label_and_each_outcome_a_checkbox() {
         let mut query = AuditQuery::new();
         for outcome in OUTCOMES {
             let outcome = serde_json::from_value(Value::from(outcome)).unwrap();
@@ -321,6 +328,6 @@ mod tests {
         for (name, _) in &pairs {
             assert!(label(name).is_some(), "{name}");
         }
-        assert_eq!(in_words(&query).len(), pairs.len());
+        assert_eq!(labelled_values(&query).len(), pairs.len());
     }
 }

@@ -1,4 +1,4 @@
-//! The query as a form, filled in as it was given, with what is refused beside its field.
+//! The filter form, filled in with the given values and with errors beside their fields.
 
 use std::collections::BTreeSet;
 
@@ -6,30 +6,32 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use maud::{Markup, html};
 
-use super::escape::visible;
-use super::filters::{CHOICES, FIRST, LIMIT, OUTCOMES, Refused, TEXTS, in_plain, label};
+use super::filters::{
+    CHOICES, FieldError, LIMIT, OUTCOMES, TEXT_FIELDS, VISIBLE_FIELDS, label, readable,
+};
 use super::html::page;
-use super::visit::Visit;
+use super::request::Visit;
+use super::text::visible;
 use crate::store::AuditDatabase;
 
-/// How many unknown outcomes are shown.
-const OTHERS: usize = 10;
+/// Maximum number of unknown outcomes shown.
+const MAX_UNKNOWN_OUTCOMES: usize = 10;
 
-/// The form, and before it a summary of what is refused, if anything is.
-pub(super) fn form<DB: AuditDatabase>(visit: &Visit<DB>, refused: &[Refused]) -> Markup {
-    let form = Form { visit, refused };
+/// The form, preceded by a summary of the errors, if there are any.
+pub(super) fn form<DB: AuditDatabase>(visit: &Visit<DB>, errors: &[FieldError]) -> Markup {
+    let form = Form { visit, errors };
     html! {
-        @if !refused.is_empty() { (summary(refused)) }
-        (form.whole())
+        @if !errors.is_empty() { (summary(errors)) }
+        (form.render())
     }
 }
 
-fn summary(refused: &[Refused]) -> Markup {
+fn summary(errors: &[FieldError]) -> Markup {
     html! {
         div.problem role="alert" {
-            p { "Nothing was looked up, as the filters are not understood:" }
+            p { "Nothing was looked up, because some filters are invalid:" }
             ul {
-                @for Refused { name, why } in refused {
+                @for FieldError { name, why } in errors {
                     li {
                         @if let Some(label) = label(name) { a href=(format!("#{name}")) { (label) } ": " }
                         (visible(why))
@@ -42,16 +44,16 @@ fn summary(refused: &[Refused]) -> Markup {
 
 struct Form<'a, DB: AuditDatabase> {
     visit: &'a Visit<DB>,
-    refused: &'a [Refused],
+    errors: &'a [FieldError],
 }
 
 impl<DB: AuditDatabase> Form<'_, DB> {
-    fn whole(&self) -> Markup {
-        let (first, more) = TEXTS.split_at(FIRST);
+    fn render(&self) -> Markup {
+        let (first, more) = TEXT_FIELDS.split_at(VISIBLE_FIELDS);
         let hidden = more.iter().map(|(name, _, _)| *name);
         let hidden = hidden.chain(CHOICES.map(|(name, _, _)| name));
         let is_open = hidden.chain([LIMIT.0]).any(|name| {
-            // The links of a page set the order and the limit.
+            // Pagination links set the order and the limit.
             let is_by_links = matches!(name, "sort" | "direction" | "limit");
             self.why(name).is_some() || (!is_by_links && !self.visit.value(name).is_empty())
         });
@@ -85,20 +87,20 @@ impl<DB: AuditDatabase> Form<'_, DB> {
                 label for=(name) { (label) }
                 input id=(name) name=(name) value=(self.given(name)) placeholder=(hint)
                     autocomplete="off" spellcheck="false" inputmode=[(name == LIMIT.0).then_some("numeric")]
-                    aria-invalid=[why.map(|_| "true")] aria-describedby=[why.map(|_| why_id(name))];
-                (beside(name, why))
+                    aria-invalid=[why.map(|_| "true")] aria-describedby=[why.map(|_| error_id(name))];
+                (field_error(name, why))
             }
         }
     }
 
-    /// All values of a filter, as one list.
+    /// All values of a filter, as one comma-separated list.
     fn given(&self, name: &str) -> String {
         let pairs = self.visit.pairs.iter().filter(|(given, _)| given == name);
         let values: Vec<&str> = pairs.map(|(_, value)| value.as_str()).collect();
         values.join(",")
     }
 
-    /// A choice. A value that is none of its words stays selected, so that it can be seen and mended.
+    /// A choice field. An unknown value stays selected, so that the user can see and correct it.
     fn choice(&self, name: &str, label: &str, options: &[&str]) -> Markup {
         let given = self.given(name);
         let given = given.trim();
@@ -112,20 +114,21 @@ impl<DB: AuditDatabase> Form<'_, DB> {
             div {
                 label for=(name) { (label) }
                 select id=(name) name=(name) aria-invalid=[why.map(|_| "true")]
-                    aria-describedby=[why.map(|_| why_id(name))] {
+                    aria-describedby=[why.map(|_| error_id(name))] {
                     @for option in options {
                         option value=(option) selected[*option == given] {
-                            @if option.is_empty() { (none) } @else { (in_plain(option)) }
+                            @if option.is_empty() { (none) } @else { (readable(option)) }
                         }
                     }
                     @if !options.contains(&given) { option value=(given) selected { (given) } }
                 }
-                (beside(name, why))
+                (field_error(name, why))
             }
         }
     }
 
-    /// A box for each outcome, and for each other word that was given, so that it can be taken out.
+    /// A checkbox for each outcome, and for each unknown value given, so that the user can clear
+    /// it.
     fn outcomes(&self) -> Markup {
         let why = self.why("outcome");
         let pairs = self.visit.pairs.iter();
@@ -134,37 +137,37 @@ impl<DB: AuditDatabase> Form<'_, DB> {
         let given: Vec<&str> = given.filter(|it| !it.is_empty()).collect();
         let others: BTreeSet<_> = given.iter().filter(|it| !OUTCOMES.contains(it)).collect();
         html! {
-            fieldset id="outcome" tabindex=[why.map(|_| "-1")] aria-describedby=[why.map(|_| why_id("outcome"))] {
+            fieldset id="outcome" tabindex=[why.map(|_| "-1")] aria-describedby=[why.map(|_| error_id("outcome"))] {
                 legend { "Outcome" }
-                @for outcome in OUTCOMES.iter().chain(others.into_iter().take(OTHERS)) {
+                @for outcome in OUTCOMES.iter().chain(others.into_iter().take(MAX_UNKNOWN_OUTCOMES)) {
                     label.check {
                         input type="checkbox" name="outcome" value=(outcome) checked[given.contains(outcome)];
-                        " " (in_plain(outcome))
+                        " " (readable(outcome))
                     }
                 }
-                (beside("outcome", why))
+                (field_error("outcome", why))
             }
         }
     }
 
     fn why(&self, name: &str) -> Option<&str> {
-        let refused = self.refused.iter().find(|it| it.name == name);
-        refused.map(|it| it.why.as_str())
+        let error = self.errors.iter().find(|it| it.name == name);
+        error.map(|it| it.why.as_str())
     }
 }
 
-fn why_id(name: &str) -> String {
+fn error_id(name: &str) -> String {
     format!("{name}-refused")
 }
 
-/// Why the field is refused.
-fn beside(name: &str, why: Option<&str>) -> Markup {
-    html! { @if let Some(why) = why { p.refused id=(why_id(name)) { (visible(why)) } } }
+/// The error message beside its field.
+fn field_error(name: &str, why: Option<&str>) -> Markup {
+    html! { @if let Some(why) = why { p.refused id=(error_id(name)) { (visible(why)) } } }
 }
 
-/// The form again, with what is wrong beside its fields.
-pub(super) fn refused<DB: AuditDatabase>(visit: &Visit<DB>, wrong: &[Refused]) -> Response {
-    let body = form(visit, wrong);
+/// The form again, with the errors beside their fields.
+pub(super) fn bad_request<DB: AuditDatabase>(visit: &Visit<DB>, errors: &[FieldError]) -> Response {
+    let body = form(visit, errors);
     let page = page(&visit.links, "Records", &body);
     (StatusCode::BAD_REQUEST, page).into_response()
 }

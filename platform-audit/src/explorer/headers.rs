@@ -1,4 +1,4 @@
-//! What every answer says to the browser, and the one stylesheet.
+//! Security headers of every response, and the stylesheet.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{
@@ -9,9 +9,9 @@ use http::header::{
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Nothing may run, be framed, be kept or tell where it came from.
-pub(super) async fn strict(mut answer: Response) -> Response {
-    let headers = answer.headers_mut();
+/// Forbids scripts, framing, caching and referrers.
+pub(super) async fn add_security_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
     for (name, value) in [
         (
             CONTENT_SECURITY_POLICY,
@@ -20,13 +20,13 @@ pub(super) async fn strict(mut answer: Response) -> Response {
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
         (CACHE_CONTROL, "no-store"),
-        // A page that opens this one in a window, or loads it, learns nothing of it.
+        // Isolates the page from pages that open or embed it.
         (OPENER_POLICY, "same-origin"),
         (RESOURCE_POLICY, "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    answer
+    response
 }
 
 pub(super) async fn stylesheet() -> Response {

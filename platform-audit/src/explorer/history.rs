@@ -1,4 +1,4 @@
-//! What happened to a resource, oldest first, each change with its before and after.
+//! The history of one resource, oldest first, each change with its before and after.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use http::request::Parts;
 use maud::{Markup, html};
 
 use super::access::Access;
-use super::escape::{brief, visible};
 use super::filters::query;
 use super::html::{outcome, page, time};
-use super::paper::on_paper;
+use super::print_header::print_header;
 use super::record::changes;
+use super::request::{Site, Visit};
 use super::table::pages;
-use super::visit::{Site, Visit};
+use super::text::{brief, visible};
 use crate::error::Error;
 use crate::store::AuditDatabase;
 
@@ -27,23 +27,23 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
         Ok(visit) => visit,
         Err(refused) => return refused,
     };
-    // The same names and values as the filters', so that what these refuse is not read here either.
+    // Validated like the filters, so that both accept the same values.
     if let Err(refused) = query(&visit.pairs) {
         let why: Vec<_> = refused.iter().map(ToString::to_string).collect();
         return visit.problem(StatusCode::BAD_REQUEST, &why.join(" "));
     }
-    match answer(&visit).await {
+    match render(&visit).await {
         Ok(body) => page(&visit.links, "History of a resource", &body).into_response(),
         Err(error) => visit.failed(&error),
     }
 }
 
-async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
+async fn render<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
     let (kind, id) = (visit.value("resource_type"), visit.value("resource_id"));
     let given = |name: &str| visit.pairs.iter().filter(|(it, _)| it == name).count();
     let is_one = given("resource_type") == 1 && given("resource_id") == 1;
     if kind.is_empty() || id.is_empty() || !is_one {
-        let what = "a history is of one resource: name resource_type and resource_id";
+        let what = "a history shows one resource: give resource_type and resource_id once each";
         return Err(Error::InvalidQuery(what.to_owned()));
     }
     let cursor = visit.cursor()?;
@@ -57,7 +57,7 @@ async fn answer<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
     ];
     let has_more = found.next.is_some() || found.previous.is_some();
     Ok(html! {
-        (on_paper(visit, &asked))
+        (print_header(visit, &asked))
         p { (visible(kind)) " " (visible(id)) }
         @if found.records.is_empty() { p { "No record is about it." } }
         ol.history {

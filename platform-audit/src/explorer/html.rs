@@ -1,4 +1,4 @@
-//! What all pages share.
+//! The layout that all pages share.
 
 use axum::response::Html;
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::links::Links;
 use crate::record::AuditRecord;
 
-/// A whole page with `body` in its main part.
+/// A complete page with `body` in its main element.
 pub(super) fn page(links: &Links, title: &str, body: &Markup) -> Html<String> {
     let page = html! {
         (DOCTYPE)
@@ -26,21 +26,21 @@ pub(super) fn page(links: &Links, title: &str, body: &Markup) -> Html<String> {
                     h1 { (title) }
                     (body)
                 }
-                footer { p { "Times are in UTC. Every look at these records is itself recorded." } }
+                footer { p { "Times are in UTC. Every view of these records is itself recorded." } }
             }
         }
     };
     Html(page.into_string())
 }
 
-/// A moment, to the millisecond.
-pub(super) fn time(moment: Timestamp) -> Markup {
+/// A point in time, to the millisecond.
+pub(super) fn time(at: Timestamp) -> Markup {
     html! {
-        time datetime=(moment) { (moment.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()) }
+        time datetime=(at) { (at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()) }
     }
 }
 
-/// How the operation ended, in words.
+/// The outcome as text.
 pub(super) fn outcome(record: &AuditRecord) -> Markup {
     let word = record.outcome.as_str();
     html! { span.outcome.(word) { (word.replace('_', " ")) } }

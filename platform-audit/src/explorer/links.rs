@@ -1,17 +1,17 @@
-//! The addresses of the pages.
+//! The URLs of the pages.
 
-/// Makes the pages' addresses, wherever the router is mounted.
+/// Builds URLs relative to the path at which the router is mounted.
 pub(super) struct Links {
     base: String,
 }
 
 impl Links {
-    /// `base` is the path at which the router is mounted, without a slash at its end.
+    /// `base` is the path at which the router is mounted, without a trailing slash.
     pub(super) fn new(base: String) -> Self {
         Self { base }
     }
 
-    /// The address of `path`, which begins with `/`, with this query.
+    /// The URL of `path`, which starts with `/`, with these query parameters.
     pub(super) fn to<N: AsRef<str>, V: AsRef<str>>(
         &self,
         path: &str,
@@ -28,7 +28,7 @@ impl Links {
         format!("{}{path}{mark}{query}", self.base)
     }
 
-    /// The address of `path` alone.
+    /// The URL of `path` without a query.
     pub(super) fn at(&self, path: &str) -> String {
         self.to::<&str, &str>(path, [])
     }

@@ -1,4 +1,4 @@
-//! The records that a query asks for; with an actor, what that actor does.
+//! The list of records that match a query; for a single actor, also a summary of their actions.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::access::Access;
-use super::escape::{brief, visible};
 use super::export;
 use super::filters::{self, query};
-use super::form::{form, refused};
+use super::form::{bad_request, form};
 use super::html::page;
-use super::paper::on_paper;
+use super::print_header::print_header;
+use super::request::{Site, Visit, status_and_message};
 use super::table::{pages, table};
-use super::timeline::{DAYS, counted, timeline};
-use super::visit::{Site, Visit, explained};
+use super::text::{brief, visible};
+use super::timeline::{DAYS, timeline, timeline_query};
 use crate::error::Error;
-use crate::query::{AuditQuery, GroupBy, MOST_VALUES};
+use crate::query::{AuditQuery, GroupBy, MAX_VALUES};
 use crate::store::AuditDatabase;
 
 pub(super) async fn show<DB: AuditDatabase, A: Access>(
@@ -33,12 +33,12 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
     };
     let query = match query(&visit.pairs) {
         Ok(query) => query,
-        Err(wrong) => return refused(&visit, &wrong),
+        Err(errors) => return bad_request(&visit, &errors),
     };
-    let (status, body) = match answer(&visit, &query).await {
+    let (status, body) = match render(&visit, &query).await {
         Ok(body) => (StatusCode::OK, body),
         Err(error) => {
-            let (status, what) = explained(&error);
+            let (status, what) = status_and_message(&error);
             (
                 status,
                 html! { p.problem role="alert" { (visible(&what)) } },
@@ -49,17 +49,18 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
     (status, page(&visit.links, "Records", &body)).into_response()
 }
 
-async fn answer<DB: AuditDatabase>(visit: &Visit<DB>, query: &AuditQuery) -> Result<Markup, Error> {
+async fn render<DB: AuditDatabase>(visit: &Visit<DB>, query: &AuditQuery) -> Result<Markup, Error> {
     let cursor = visit.cursor()?;
     let found = visit.reading.page(query, cursor.as_ref()).await?;
     let links = &visit.links;
     let pairs = query.to_pairs();
-    // Counting reads all that it counts, so only the first page counts, and no more than is shown.
-    let counted = counted(query, Timestamp::now());
+    // Counting scans all records it counts, so only the first page has a timeline, limited to what
+    // it shows.
+    let counted = timeline_query(query, Timestamp::now());
     let has_more = found.next.is_some() || found.previous.is_some();
-    let asked = filters::in_words(query);
+    let asked = filters::labelled_values(query);
     Ok(html! {
-        (on_paper(visit, &asked))
+        (print_header(visit, &asked))
         @if cursor.is_none() && !found.records.is_empty() {
             @if query.since.is_none() {
                 p { "The timeline counts the last " (DAYS) " days" @if query.until.is_some() { " of the period" } ". Name a period to count others." }
@@ -83,7 +84,7 @@ async fn answer<DB: AuditDatabase>(visit: &Visit<DB>, query: &AuditQuery) -> Res
     })
 }
 
-/// What the actor does, by action.
+/// The actor's records, counted by action.
 async fn actions<DB: AuditDatabase>(
     visit: &Visit<DB>,
     query: &AuditQuery,
@@ -96,14 +97,14 @@ async fn actions<DB: AuditDatabase>(
             ul.counts {
                 @for count in &counts {
                     li {
-                        @if let Some(only) = GroupBy::Action.only(query, &count.value) {
+                        @if let Some(only) = GroupBy::Action.narrow(query, &count.value) {
                             a href=(visit.links.to("/", only.to_pairs())) { (brief(&count.value)) }
                         }
                         " " (count.records)
                     }
                 }
             }
-            @if counts.len() >= MOST_VALUES { p.note { "These are the " (MOST_VALUES) " most frequent; there may be more." } }
+            @if counts.len() >= MAX_VALUES { p.note { "These are the " (MAX_VALUES) " most frequent; there may be more." } }
         }
     })
 }

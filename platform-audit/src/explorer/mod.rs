@@ -1,8 +1,8 @@
-//! The page that compliance looks at: the records as HTML, over [`query`](crate::query).
+//! The explorer: HTML pages for compliance officers, on top of [`query`](crate::query).
 //!
 //! Feature `explorer`.
 //!
-//! A service mounts its router where it likes, and says who may look:
+//! A service mounts the explorer's router at any path and decides who has access:
 //!
 //! ```
 //! # #[cfg(feature = "postgres")]
@@ -23,14 +23,14 @@
 //! # }
 //! ```
 //!
-//! What has the records, but starts no auditing, makes one with [`Explorer::new`].
+//! A program that only reads records, without starting an [`Audit`](crate::Audit), uses
+//! [`Explorer::new`].
 //!
-//! It answers GET and HEAD only, needs no JavaScript and loads nothing from elsewhere. Each view
-//! leaves records of its readings (action `audit.read`) before anything is shown. What a record
-//! holds is escaped, and characters that cannot be seen are shown as `‹U+202E›`.
+//! The explorer handles only GET and HEAD, needs no JavaScript and loads nothing from other
+//! origins. Each view records its reads (action `audit.read`) before anything is shown. Record text
+//! is escaped, and invisible characters are shown by code point, such as `‹U+202E›`.
 
 mod access;
-mod escape;
 mod export;
 mod filters;
 mod form;
@@ -39,11 +39,12 @@ mod history;
 mod html;
 mod links;
 mod list;
-mod paper;
+mod print_header;
 mod record;
+mod request;
 mod table;
+mod text;
 mod timeline;
-mod visit;
 
 use std::sync::Arc;
 
@@ -59,16 +60,16 @@ pub use access::{Access, BasicAuth, BearerToken, Refusal, Visitor};
 
 use crate::query::AuditReader;
 use crate::store::AuditDatabase;
-use visit::{Site, Visit};
+use request::{Site, Visit};
 
-/// The page over one service's records. See the [module](self).
+/// The explorer of one service's records. See the [module](self).
 #[derive(Debug)]
 pub struct Explorer<DB: AuditDatabase, A> {
     site: Site<DB, A>,
 }
 
 impl<DB: AuditDatabase, A: Access> Explorer<DB, A> {
-    /// Shows what `reader` reads to whom `access` admits.
+    /// Shows the log of `reader` to visitors that `access` authorizes.
     pub fn new(reader: AuditReader<DB>, access: A) -> Self {
         let trace_url = None;
         Self {
@@ -80,16 +81,16 @@ impl<DB: AuditDatabase, A: Access> Explorer<DB, A> {
         }
     }
 
-    /// Where a trace is shown: an address in which `{trace_id}` stands for the trace's id, such as
-    /// `https://traces.example.com/{trace_id}`. Without it a record links no trace elsewhere.
+    /// Sets the URL of the tracing UI, in which `{trace_id}` is replaced by the trace id, such as
+    /// `https://traces.example.com/{trace_id}`. Without it, records do not link to traces.
     #[must_use]
     pub fn trace_url(mut self, template: impl Into<String>) -> Self {
         self.site.trace_url = Some(template.into());
         self
     }
 
-    /// The routes, for [`Router::nest`] at any path or to serve alone: `/`, `/records/{id}`,
-    /// `/history`, `/export/{format}` and `/style.css`.
+    /// Returns the routes, for [`Router::nest`] at any path or to serve alone: `/`,
+    /// `/records/{id}`, `/history`, `/export/{format}` and `/style.css`.
     pub fn router(self) -> Router {
         Router::new()
             .route("/", get(list::show::<DB, A>))
@@ -97,13 +98,13 @@ impl<DB: AuditDatabase, A: Access> Explorer<DB, A> {
             .route("/history", get(history::show::<DB, A>))
             .route("/export/{format}", get(export::file::<DB, A>))
             .route("/style.css", get(headers::stylesheet))
-            .fallback(nothing::<DB, A>)
+            .fallback(not_found::<DB, A>)
             .with_state(Arc::new(self.site))
-            .layer(map_response(headers::strict))
+            .layer(map_response(headers::add_security_headers))
     }
 }
 
-async fn nothing<DB: AuditDatabase, A: Access>(
+async fn not_found<DB: AuditDatabase, A: Access>(
     State(site): State<Arc<Site<DB, A>>>,
     parts: Parts,
 ) -> Response {

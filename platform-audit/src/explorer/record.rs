@@ -1,4 +1,4 @@
-//! One record with all its elements.
+//! The page of one record, with all its attributes.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::access::Access;
-use super::escape::visible;
 use super::html::{outcome, page, time};
 use super::links::Links;
-use super::paper::on_paper;
-use super::visit::{Site, Visit};
-use crate::query::exact;
+use super::print_header::print_header;
+use super::request::{Site, Visit};
+use super::text::visible;
+use crate::query::escape_value;
 use crate::record::AuditRecord;
 use crate::store::AuditDatabase;
 
-/// Under which name the details have the columns that cannot be read.
+/// Key in `details` for columns that could not be read.
 const UNREADABLE: &str = "[unreadable]";
 
 pub(super) async fn show<DB: AuditDatabase, A: Access>(
@@ -33,10 +33,10 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
         Err(refused) => return refused,
     };
     let Ok(id) = id.parse::<Uuid>() else {
-        let what = "What is asked for is no record's id: it has 32 hexadecimal digits.";
+        let what = "This is not a record id: a record id has 32 hexadecimal digits.";
         return visit.problem(StatusCode::BAD_REQUEST, what);
     };
-    let records = match visit.reading.records(id).await {
+    let records = match visit.reading.find_all(id).await {
         Ok(records) if records.is_empty() => {
             return visit.problem(StatusCode::NOT_FOUND, "There is no record of this id.");
         }
@@ -46,22 +46,22 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
     let trace = site.trace_url.as_deref();
     let asked = [("Record id", id.to_string())];
     let body = html! {
-        (on_paper(&visit, &asked))
-        @if records.len() > 1 { (repeated(records.len())) }
+        (print_header(&visit, &asked))
+        @if records.len() > 1 { (duplicate_warning(records.len())) }
         @for record in &records {
-            (beside(&visit.links, record, trace))
+            (related_links(&visit.links, record, trace))
             h2 { "Changes" }
             (changes(record))
             h2 { "Elements" }
-            (elements(record))
+            (attributes(record))
         }
     };
     page(&visit.links, "Record", &body).into_response()
 }
 
-/// An id belongs to one record; only the service's role can write it again, and by other means than
-/// the toolkit.
-fn repeated(records: usize) -> Markup {
+/// A warning that several records share an id: only the service's role can write an id again,
+/// bypassing the toolkit.
+fn duplicate_warning(records: usize) -> Markup {
     html! {
         div.problem {
             p { strong { (records) " records have this id." }
@@ -70,10 +70,11 @@ fn repeated(records: usize) -> Markup {
     }
 }
 
-/// Links to what belongs to the record.
-fn beside(links: &Links, record: &AuditRecord, trace_url: Option<&str>) -> Markup {
-    let all = |name: &str, value: &str| links.to("/", [(name, exact(value))]);
-    // What the filters would read as something else leads nowhere, rather than to what is another's.
+/// Links to related records and to the trace.
+fn related_links(links: &Links, record: &AuditRecord, trace_url: Option<&str>) -> Markup {
+    let all = |name: &str, value: &str| links.to("/", [(name, escape_value(value))]);
+    // A value that the filter would parse differently gets no link, rather than a link to other
+    // records.
     let is_exact = |value: &&String| !value.is_empty() && value.trim() == value.as_str();
     let is_id = |id: &&String| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
     html! {
@@ -100,8 +101,8 @@ fn beside(links: &Links, record: &AuditRecord, trace_url: Option<&str>) -> Marku
     }
 }
 
-/// A column of the record as it is stored, where it cannot be read: whoever writes by hand may store
-/// what is no column of a record, and the reading puts its text under this name in the details.
+/// The stored text of a malformed column. A record written by hand may contain values that no
+/// record of the toolkit has; the reader puts their text under [`UNREADABLE`] in the details.
 fn malformed<'a>(record: &'a AuditRecord, column: &str) -> Option<&'a str> {
     let of_column = |name: &String| name.split('.').next() == Some(column);
     let is_named = record.cut.iter().any(of_column);
@@ -109,12 +110,12 @@ fn malformed<'a>(record: &'a AuditRecord, column: &str) -> Option<&'a str> {
     stored.flatten()
 }
 
-/// Whether any column of the record cannot be read.
+/// Whether any column of the record is malformed.
 pub(super) fn is_malformed(record: &AuditRecord) -> bool {
     record.details.contains_key(UNREADABLE)
 }
 
-/// What changed, field by field.
+/// The changes, field by field.
 pub(super) fn changes(record: &AuditRecord) -> Markup {
     let malformed = malformed(record, "changes");
     if malformed.is_none() && record.changes.is_empty() {
@@ -123,7 +124,7 @@ pub(super) fn changes(record: &AuditRecord) -> Markup {
     html! {
         @if let Some(stored) = malformed {
             div.problem {
-                p { strong { "Malformed changes." } " What is stored is no list of changed fields, so it is shown as it is:" }
+                p { strong { "Malformed changes." } " What is stored is not a list of changed fields, so it is shown unchanged:" }
                 pre { (visible(stored)) }
             }
         }
@@ -160,12 +161,12 @@ fn side(value: Option<&Value>, is_before: bool) -> Markup {
     }
 }
 
-/// JSON as it is, so that text and number are told apart.
+/// Raw JSON, so that strings and numbers can be distinguished.
 fn json(value: &Value) -> Markup {
     visible(&format!("{value:#}").replace('\n', " "))
 }
 
-fn elements(record: &AuditRecord) -> Markup {
+fn attributes(record: &AuditRecord) -> Markup {
     let actor = &record.actor;
     let kind = serde_json::to_value(actor.kind).unwrap_or_default();
     let status = record.status.map(|status| status.to_string());
@@ -212,7 +213,7 @@ fn elements(record: &AuditRecord) -> Markup {
                     None => { dt { "Detail " (visible(name)) } dd { (json(value)) } },
                 }
             }
-            @if !record.cut.is_empty() { dt { "Not as it was: cut or malformed" } dd { (visible(&record.cut.join(", "))) } }
+            @if !record.cut.is_empty() { dt { "Truncated or malformed" } dd { (visible(&record.cut.join(", "))) } }
         }
     }
 }

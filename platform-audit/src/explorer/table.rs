@@ -1,11 +1,11 @@
-//! Records as the rows of a table, and the way from page to page.
+//! The table of records, and the pagination links.
 
 use maud::{Markup, html};
 
-use super::escape::brief;
 use super::html::{outcome, time};
 use super::links::Links;
 use super::record::is_malformed;
+use super::text::brief;
 use crate::query::{AuditQuery, Cursor, Direction, Page, SortBy};
 use crate::record::AuditRecord;
 
@@ -31,7 +31,7 @@ pub(super) fn table(links: &Links, query: &AuditQuery, records: &[AuditRecord]) 
     }
 }
 
-/// A heading that sorts by its column, or turns the order round.
+/// A column heading that sorts by its column, or reverses the order.
 fn heading(links: &Links, query: &AuditQuery, (name, by): (&str, SortBy)) -> Markup {
     let is_sorted = query.sort == by;
     let (order, mark) = match query.direction {
@@ -74,19 +74,19 @@ fn row(links: &Links, record: &AuditRecord) -> Markup {
     }
 }
 
-/// Links to the pages beside this one; `pairs` are the query's.
+/// Links to the previous and next page. `pairs` is the query.
 pub(super) fn pages(links: &Links, path: &str, pairs: &[(String, String)], page: &Page) -> Markup {
-    let beside = |cursor: &Cursor| {
+    let link = |cursor: &Cursor| {
         let cursor = ("cursor".to_owned(), cursor.to_string());
         links.to(path, pairs.iter().cloned().chain([cursor]))
     };
     html! {
         nav.pages aria-label="Pages" {
             @if let Some(previous) = &page.previous {
-                a rel="prev" href=(beside(previous)) { "← Previous page" }
+                a rel="prev" href=(link(previous)) { "← Previous page" }
             }
             @if let Some(next) = &page.next {
-                a rel="next" href=(beside(next)) { "Next page →" }
+                a rel="next" href=(link(next)) { "Next page →" }
             }
         }
     }

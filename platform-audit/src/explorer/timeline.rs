@@ -1,4 +1,4 @@
-//! How many records there are a day, a week or a month, as bars and as text.
+//! The number of records per day, week or month, as a bar chart and as text.
 
 use std::collections::BTreeMap;
 
@@ -10,26 +10,25 @@ use maud::{Markup, html};
 use super::links::Links;
 use crate::query::{AuditQuery, Count, GroupBy};
 
-/// How many days are shown where no beginning is named, and how many bars there are at most, as long
-/// as they are of days or weeks.
+/// Days shown if the query has no start, and the maximum number of bars for days and weeks.
 pub(super) const DAYS: i64 = 60;
-/// The height of the highest bar, in the picture's units.
+/// Height of the highest bar, in SVG units.
 const HEIGHT: u64 = 60;
-/// How wide a bar is with the gap beside it, and for how many there is room at least.
+/// Width of a bar with its gap, in SVG units, and the minimum number of bars there is room for.
 const WIDTH: usize = 10;
-const ROOM: usize = 7;
+const MIN_BARS: usize = 7;
 
-/// What is counted: the same query, of the last days only if it names no beginning; and by what, so
-/// that all of it can be seen.
+/// What the timeline counts: the query, limited to the last days if it has no start; and the period
+/// length, chosen so that the whole range fits.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(super) struct TimelineQuery {
     pub(super) query: AuditQuery,
     pub(super) group: GroupBy,
-    /// The last moment of it, or now.
+    /// The end of the range: that of the query, or now.
     last: Timestamp,
 }
 
-pub(super) fn counted(query: &AuditQuery, now: Timestamp) -> Counted {
+pub(super) fn timeline_query(query: &AuditQuery, now: Timestamp) -> TimelineQuery {
     let end = query.until.map_or(now, |until| until.min(now));
     let days = |days| SignedDuration::from_hours(24 * days);
     let begin = query.since.or_else(|| end.checked_sub(days(DAYS)).ok());
@@ -41,7 +40,7 @@ pub(super) fn counted(query: &AuditQuery, now: Timestamp) -> Counted {
     };
     let since = begin;
     let query = query.clone();
-    Counted {
+    TimelineQuery {
         query: AuditQuery { since, ..query },
         group,
         last: end
@@ -50,8 +49,8 @@ pub(super) fn counted(query: &AuditQuery, now: Timestamp) -> Counted {
     }
 }
 
-pub(super) fn timeline(links: &Links, counted: &Counted, counts: &[Count]) -> Markup {
-    let Counted { query, group, .. } = counted;
+pub(super) fn timeline(links: &Links, counted: &TimelineQuery, counts: &[Count]) -> Markup {
+    let TimelineQuery { query, group, .. } = counted;
     let group = *group;
     let (one, all) = words(group);
     let bars = counted.bars(counts);
@@ -59,7 +58,7 @@ pub(super) fn timeline(links: &Links, counted: &Counted, counts: &[Count]) -> Ma
     let Some(most) = most.filter(|most| *most > 0) else {
         return html! {};
     };
-    let width = WIDTH * bars.len().max(ROOM);
+    let width = WIDTH * bars.len().max(MIN_BARS);
     html! {
         section aria-labelledby="timeline" {
             h2 id="timeline" { "Records a " (one) }
@@ -84,7 +83,7 @@ pub(super) fn timeline(links: &Links, counted: &Counted, counts: &[Count]) -> Ma
                 ul.counts {
                     @for (name, records) in bars.iter().rev() {
                         li {
-                            @if let Some(only) = group.only(query, name) {
+                            @if let Some(only) = group.narrow(query, name) {
                                 a href=(links.to("/", only.to_pairs())) { (name) }
                             } @else { (name) }
                             " " (records)
@@ -104,9 +103,9 @@ fn words(group: GroupBy) -> (&'static str, &'static str) {
     }
 }
 
-impl Counted {
-    /// Each day, week or month from the beginning to the end, also those that have no records. Of months
-    /// there may be many, so they begin with the first that has some.
+impl TimelineQuery {
+    /// Each day, week or month of the range, including those without records. Months start with the
+    /// first that has records.
     fn bars(&self, counts: &[Count]) -> Vec<(String, u64)> {
         let (suffix, format) = match self.group {
             GroupBy::Month => ("-01", "%Y-%m"),
@@ -120,14 +119,15 @@ impl Counted {
             })
             .collect();
         let first = match self.query.since {
-            Some(since) if self.group != GroupBy::Month => Some(self.period(since)),
+            Some(since) if self.group != GroupBy::Month => Some(self.period_start(since)),
             _ => known.keys().next().copied(),
         };
-        // What was written since is counted, too.
-        let last = self.period(self.last);
+        // Records written since `now` are included, too.
+        let last = self.period_start(self.last);
         let last = known.keys().next_back().map_or(last, |day| last.max(*day));
-        let periods =
-            std::iter::successors(first, |day| day.checked_add(self.group.length()?).ok());
+        let periods = std::iter::successors(first, |day| {
+            day.checked_add(self.group.period_length()?).ok()
+        });
         periods
             .take_while(|day| *day <= last)
             .map(|day| {
@@ -137,9 +137,9 @@ impl Counted {
             .collect()
     }
 
-    /// The first day of the period that `moment` is in.
-    fn period(&self, moment: Timestamp) -> Date {
-        let day = TimeZone::UTC.to_datetime(moment).date();
+    /// The first day of the period that contains `time`.
+    fn period_start(&self, time: Timestamp) -> Date {
+        let day = TimeZone::UTC.to_datetime(time).date();
         match self.group {
             GroupBy::Month => day.first_of_month(),
             GroupBy::Week => {
@@ -155,19 +155,19 @@ impl Counted {
 mod tests {
     use jiff::Timestamp;
 
-    use super::{AuditQuery, Count, Counted, GroupBy, counted};
+    use super::{AuditQuery, Count, GroupBy, TimelineQuery, timeline_query};
 
     const NOW: &str = "2026-11-27T12:00:00Z";
 
-    fn asked(since: Option<&str>, until: Option<&str>) -> Counted {
-        let moment = |text: &str| -> Timestamp { format!("{text}T00:00:00Z").parse().unwrap() };
+    fn asked(since: Option<&str>, until: Option<&str>) -> TimelineQuery {
+        let time = |text: &str| -> Timestamp { format!("{text}T00:00:00Z").parse().unwrap() };
         let mut query = AuditQuery::new();
-        query.since = since.map(moment);
-        query.until = until.map(moment);
-        counted(&query, NOW.parse().unwrap())
+        query.since = since.map(time);
+        query.until = until.map(time);
+        timeline_query(&query, NOW.parse().unwrap())
     }
 
-    fn bars(counted: &Counted, counts: &[(&str, u64)]) -> Vec<String> {
+    fn bars(counted: &TimelineQuery, counts: &[(&str, u64)]) -> Vec<String> {
         let counts = counts.iter().map(|(value, records)| Count {
             value: (*value).to_owned(),
             records: *records,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_period_without_records_has_its_place() {
+    fn periods_without_records_have_an_empty_bar() {
         let days = asked(Some("2026-02-26"), Some("2026-03-02"));
         assert_eq!(
             bars(&days, &[("2026-02-27", 3), ("2026-03-01", 1)]),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_since_has_its_place_too() {
+    fn records_written_after_now_have_a_bar() {
         let days = asked(Some("2026-11-27"), None);
         assert_eq!(
             bars(&days, &[("2026-11-27", 3), ("2026-11-28", 1)]),
@@ -210,9 +210,9 @@ mod tests {
     }
 
     #[test]
-    fn all_of_the_period_that_is_named_is_counted() {
+    fn the_whole_period_of_the_query_is_counted() {
         let of = |since: Option<&str>, until: Option<&str>| {
-            let Counted { query, group, .. } = asked(since, until);
+            let TimelineQuery { query, group, .. } = asked(since, until);
             (query.since.unwrap().strftime("%F").to_string(), group)
         };
         let expected = |since: &str, group| (since.to_owned(), group);

@@ -1,6 +1,6 @@
 use crate::record::AuditRecord;
 
-/// What was done, in the words that other schemas have for it.
+/// The kind of activity, as other schemas (OCSF, FHIR) classify it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
     Create,
@@ -11,22 +11,23 @@ pub(super) enum Activity {
 }
 
 impl Activity {
-    /// By what changed; where nothing did, by the action's verb, and failing that by the method.
-    pub(super) fn of(record: &AuditRecord) -> Self {
-        let changed = || {
-            let had = record
+    /// Classifies by the changes; without changes by the action's verb, and failing that by the
+    /// HTTP method.
+    pub(super) fn from_record(record: &AuditRecord) -> Self {
+        let by_changes = || {
+            let has_before = record
                 .changes
                 .values()
                 .any(|change| change.before.is_some());
-            let has = record.changes.values().any(|change| change.after.is_some());
-            match (had, has) {
+            let has_after = record.changes.values().any(|change| change.after.is_some());
+            match (has_before, has_after) {
                 (false, true) => Some(Self::Create),
                 (true, true) => Some(Self::Update),
                 (true, false) => Some(Self::Delete),
                 (false, false) => None,
             }
         };
-        let verb = || {
+        let by_verb = || {
             let verb = record.action.rsplit('.').next()?;
             match verb.split('_').next()? {
                 "create" | "add" | "insert" | "open" | "register" => Some(Self::Create),
@@ -38,15 +39,15 @@ impl Activity {
                 _ => None,
             }
         };
-        let method = || match record.method.as_deref()? {
+        let by_method = || match record.method.as_deref()? {
             "GET" | "HEAD" | "QUERY" => Some(Self::Read),
             "PUT" | "PATCH" => Some(Self::Update),
             "DELETE" => Some(Self::Delete),
             _ => None,
         };
-        changed()
-            .or_else(verb)
-            .or_else(method)
+        by_changes()
+            .or_else(by_verb)
+            .or_else(by_method)
             .unwrap_or(Self::Other)
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::record::AuditRecord;
 use crate::text::escape_json;
 
-/// The columns, in their order: the elements of a record.
+/// The columns, in the order of the file: the attributes of a record.
 pub(super) const COLUMNS: [&str; 29] = [
     "id",
     "xid",
@@ -40,14 +40,17 @@ pub(super) const COLUMNS: [&str; 29] = [
 
 /// The cells of a record, in the order of the columns. `changes`, `details` and `cut` are JSON.
 ///
-/// A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, a tab or a line break for a formula, in
-/// whatever width it is written; and one that was told to, or whose language parts cells by it, begins a
-/// cell after each `;`, tab and line break too. So an apostrophe comes before such a beginning, wherever a
-/// cell may begin, before a quote or an apostrophe there, and for an empty text, to tell it from none. To take one
-/// apostrophe from each such place gives back what was there: [`from_row`] does. JSON has `\u003b` for `;`.
+/// Cells are escaped against formula injection. Spreadsheets treat a cell as a formula if it starts
+/// with `=`, `+`, `-`, `@`, a tab or a line break, also in their full-width forms. Some, depending
+/// on locale and import settings, also start a new cell after each `;`, tab and line break.
 ///
-/// In a cell that is no JSON, control characters stay as they are, since CSV has no escape for them:
-/// do not show a file to a terminal that obeys them.
+/// So an apostrophe is inserted before such a character wherever a cell may start, before a quote
+/// or an apostrophe there, and for an empty text, to distinguish it from a missing one.
+/// [`from_row`] removes exactly these apostrophes. In JSON, `;` is written as `\u003b`.
+///
+/// In cells that are not JSON, control characters are kept, as CSV has no escape for them: do not
+/// print the file to a terminal that interprets them.
+///
 pub fn to_row(record: &AuditRecord) -> Vec<String> {
     let Ok(Value::Object(fields)) = serde_json::to_value(record) else {
         return Vec::new();
@@ -57,14 +60,14 @@ pub fn to_row(record: &AuditRecord) -> Vec<String> {
         .map(|column| match fields.get(*column) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => escape_controls(text),
-            // A `;` of JSON is in a text.
+            // In JSON, a `;` occurs only inside strings.
             Some(other) => escape_json(other.to_string()).replace(';', "\\u003b"),
         })
         .collect()
 }
 
-/// Writes a row as RFC 4180 has it, at once. `csv::Writer` looks, for each 8 KiB of a cell, for the
-/// next quote in all that is left of it, so a long cell takes it quadratic time.
+/// Writes a row as in RFC 4180, in linear time. For each 8 KiB of a cell, `csv::Writer` searches
+/// the rest of the cell for the next quote, which takes quadratic time for a long cell.
 pub(super) fn write_row(
     out: &mut impl Write,
     cells: impl IntoIterator<Item = impl AsRef<str>>,
@@ -87,11 +90,11 @@ pub(super) fn write_row(
     out.write_all(row.as_bytes())
 }
 
-/// The record of a row that [`to_row`] made.
+/// Parses a row that [`to_row`] made.
 ///
 /// # Errors
 ///
-/// When the row is none of a record.
+/// If the row does not represent a record.
 pub fn from_row<'a>(
     row: impl IntoIterator<Item = &'a str>,
 ) -> Result<AuditRecord, serde_json::Error> {
@@ -108,7 +111,7 @@ pub fn from_row<'a>(
     serde_json::from_value(Value::Object(fields))
 }
 
-/// After these a spreadsheet may begin a cell.
+/// Characters after which a spreadsheet may start a new cell.
 const PARTS: [char; 4] = [';', '\t', '\r', '\n'];
 
 fn escape_controls(text: &str) -> String {
@@ -118,7 +121,7 @@ fn escape_controls(text: &str) -> String {
     let mut cell = String::with_capacity(text.len());
     let mut begins = true;
     for it in text.chars() {
-        // A quote, behind which such a spreadsheet would begin anew.
+        // Including quotes, after which a spreadsheet may start a cell.
         let commands = matches!(
             it,
             '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\'' | '"'
@@ -133,7 +136,7 @@ fn escape_controls(text: &str) -> String {
     cell
 }
 
-/// The text that [`escape_controls`] made `cell` of.
+/// Reverses [`escape_controls`].
 fn as_it_was(cell: &str) -> String {
     let mut text = String::with_capacity(cell.len());
     let mut begins = true;

@@ -8,11 +8,11 @@ use super::{ExportError, Format, fhir, ocsf};
 use crate::record::AuditRecord;
 use crate::text::escape_json;
 
-/// After so many records an export of lines could be continued, if it broke off.
+/// Checkpoint interval of the line-based formats, in records.
 const REST: u64 = 4_096;
 
-/// Writes records in a format, one by one. It holds no more than one of them, of Parquet one row
-/// group (32 MiB of text, or 32,768 records).
+/// Encodes records one by one. Buffers at most one record; for Parquet, one row group (32 MiB of
+/// text, or 32,768 records).
 pub struct Encoder<W: Write + Send> {
     format: Format,
     inner: Inner<W>,
@@ -26,11 +26,11 @@ enum Inner<W: Write + Send> {
 }
 
 impl<W: Write + Send> Encoder<W> {
-    /// Begins, with the header where the format has one.
+    /// Creates an encoder, and writes the header if the format has one.
     ///
     /// # Errors
     ///
-    /// When `out` does not take it.
+    /// [`ExportError::Write`] if `out` fails.
     pub fn new(format: Format, out: W) -> Result<Self, ExportError> {
         let mut begun = Self::bare(format, out, 0)?;
         if let Inner::Csv(out) = &mut begun.inner {
@@ -39,7 +39,7 @@ impl<W: Write + Send> Encoder<W> {
         Ok(begun)
     }
 
-    /// Begins with the first `bytes` of `written`, which hold so many records.
+    /// Continues an export: copies the first `bytes` of `written`, which contain `records` records.
     pub(super) fn continued(
         format: Format,
         mut out: W,
@@ -74,7 +74,7 @@ impl<W: Write + Send> Encoder<W> {
     ///
     /// # Errors
     ///
-    /// When what is written to does not take it; what was written is then no whole export.
+    /// [`ExportError::Write`] if the writer fails; the output is then incomplete.
     pub fn write(&mut self, record: &AuditRecord) -> Result<(), ExportError> {
         match &mut self.inner {
             Inner::Lines(out) => {
@@ -99,7 +99,7 @@ impl<W: Write + Send> Encoder<W> {
         Ok(())
     }
 
-    /// Whether this is a place from which the export could be [`continued`](Self::continued).
+    /// Whether this is a checkpoint from which the export could be [`continued`](Self::continued).
     pub(super) fn is_at_rest(&self) -> bool {
         match &self.inner {
             Inner::Parquet(parquet) => parquet.is_at_rest(),
@@ -107,8 +107,8 @@ impl<W: Write + Send> Encoder<W> {
         }
     }
 
-    /// Writes what is held back; answers what would make a whole file of it, where that is more than
-    /// nothing.
+    /// Flushes buffered data, and returns the bytes that would complete the output to a valid file:
+    /// empty except for Parquet.
     pub(super) fn rest(&mut self) -> Result<Vec<u8>, ExportError> {
         match &mut self.inner {
             Inner::Lines(out) | Inner::Csv(out) => out.flush()?,
@@ -124,11 +124,11 @@ impl<W: Write + Send> Encoder<W> {
         }
     }
 
-    /// Ends; answers with what was written to.
+    /// Writes the end of the format, flushes, and returns the writer.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write).
+    /// The same as [`write`](Self::write).
     pub fn finish(self) -> Result<W, ExportError> {
         let mut out = match self.inner {
             Inner::Lines(mut out) => {

@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::activity::Activity;
-use super::sparse::sparse;
+use super::sparse::without_empty;
 use crate::record::{Actor, ActorKind, AuditRecord, Outcome};
 
-/// The resource of a record. What it has no element for is a detail of its entities.
+/// The AuditEvent of a record. Attributes without a FHIR element become details of its entities.
 pub(super) fn audit_event(record: &AuditRecord) -> Value {
-    let (action, interaction) = match Activity::of(record) {
+    let (action, interaction) = match Activity::from_record(record) {
         Activity::Create => ("C", Some("create")),
         Activity::Read => ("R", Some("read")),
         Activity::Update => ("U", Some("update")),
@@ -18,9 +18,13 @@ pub(super) fn audit_event(record: &AuditRecord) -> Value {
     let code = interaction.map(|interaction| {
         json!([{"system": "http://hl7.org/fhir/restful-interaction", "code": interaction}])
     });
-    let entities = [resource(record), request(record), Some(itself(record))];
+    let entities = [
+        resource_entity(record),
+        request_entity(record),
+        Some(record_entity(record)),
+    ];
     let entities: Vec<_> = entities.into_iter().flatten().collect();
-    Value::Object(sparse(json!({
+    Value::Object(without_empty(json!({
         "resourceType": "AuditEvent",
         "id": record.id,
         "category": [{"coding": [{
@@ -28,7 +32,7 @@ pub(super) fn audit_event(record: &AuditRecord) -> Value {
             "code": "110100",
             "display": "Application Activity",
         }]}],
-        "code": sparse(json!({"coding": code, "text": record.action})),
+        "code": without_empty(json!({"coding": code, "text": record.action})),
         "action": action,
         "occurredDateTime": record.occurred_at,
         "recorded": record.recorded_at.unwrap_or(record.occurred_at),
@@ -57,7 +61,7 @@ fn outcome(record: &AuditRecord) -> Map<String, Value> {
         .into_iter()
         .filter_map(concept)
         .collect();
-    sparse(json!({
+    without_empty(json!({
         "code": {
             "system": "http://terminology.hl7.org/CodeSystem/audit-event-outcome",
             "code": code,
@@ -80,55 +84,55 @@ fn agents(record: &AuditRecord) -> Vec<Map<String, Value>> {
         ActorKind::System => "system",
         ActorKind::Anonymous => "anonymous",
     };
-    let acting = sparse(json!({
+    let acting = without_empty(json!({
         "type": {"text": kind},
         "who": who(id),
         "requestor": true,
-        "networkString": record.client_address.as_deref().and_then(text),
+        "networkString": record.client_address.as_deref().and_then(fhir_string),
     }));
-    let behind = on_behalf_of.as_deref().map(|id| {
-        sparse(json!({"type": {"text": "on behalf of"}, "who": who(id), "requestor": false}))
+    let principal = on_behalf_of.as_deref().map(|id| {
+        without_empty(json!({"type": {"text": "on behalf of"}, "who": who(id), "requestor": false}))
     });
-    [Some(acting), behind].into_iter().flatten().collect()
+    [Some(acting), principal].into_iter().flatten().collect()
 }
 
 fn who(id: &str) -> Value {
-    match text(id) {
+    match fhir_string(id) {
         Some(id) => json!({"identifier": {"value": id}}),
         None => json!({"display": "unknown"}),
     }
 }
 
-/// What it was done to, and what changed.
-fn resource(record: &AuditRecord) -> Option<Map<String, Value>> {
-    let kind = record.resource_type.as_deref().and_then(text)?;
-    let id = record.resource_id.as_deref().and_then(text);
+/// The resource acted on, with its changes.
+fn resource_entity(record: &AuditRecord) -> Option<Map<String, Value>> {
+    let kind = record.resource_type.as_deref().and_then(fhir_string)?;
+    let id = record.resource_id.as_deref().and_then(fhir_string);
     let changes = record.changes.iter().map(|(field, change)| {
         let change = serde_json::to_value(change).unwrap_or_default();
         (format!("changes.{field}"), change)
     });
-    let identifier = sparse(json!({"type": {"text": kind}, "value": id}));
+    let identifier = without_empty(json!({"type": {"text": kind}, "value": id}));
     Some(entity(
         json!({"identifier": identifier, "display": kind}),
         changes,
     ))
 }
 
-/// The request that it came by.
-fn request(record: &AuditRecord) -> Option<Map<String, Value>> {
+/// The HTTP request, if there was one.
+fn request_entity(record: &AuditRecord) -> Option<Map<String, Value>> {
     record.method.as_ref()?;
     let facts = json!({
         "method": record.method, "route": record.route, "path": record.path, "status": record.status,
         "user_agent": record.user_agent, "trace_id": record.trace_id, "span_id": record.span_id,
     });
-    let id = record.request_id.as_deref().and_then(text);
+    let id = record.request_id.as_deref().and_then(fhir_string);
     let identifier = id.map(|id| json!({"type": {"text": "request"}, "value": id}));
-    let what = sparse(json!({"identifier": identifier, "display": "request"}));
-    Some(entity(Value::Object(what), sparse(facts)))
+    let what = without_empty(json!({"identifier": identifier, "display": "request"}));
+    Some(entity(Value::Object(what), without_empty(facts)))
 }
 
-/// The record itself, and what else it holds.
-fn itself(record: &AuditRecord) -> Map<String, Value> {
+/// The record itself, with its remaining attributes.
+fn record_entity(record: &AuditRecord) -> Map<String, Value> {
     let details = record.details.iter();
     let details = details.map(|(name, value)| (format!("details.{name}"), value.clone()));
     let facts = json!({
@@ -142,32 +146,32 @@ fn itself(record: &AuditRecord) -> Map<String, Value> {
         "identifier": {"type": {"text": "audit record"}, "value": record.id},
         "display": "audit record",
     });
-    entity(what, details.chain(sparse(facts)))
+    entity(what, details.chain(without_empty(facts)))
 }
 
-/// Its details are texts as they are, and all else as JSON.
+/// An entity. String details are written as they are, other values as JSON.
 fn entity(what: Value, details: impl IntoIterator<Item = (String, Value)>) -> Map<String, Value> {
     let details = details.into_iter().filter_map(|(name, value)| {
         let value = match value {
-            Value::String(value) => text(&value),
-            other => text(&other.to_string()),
+            Value::String(value) => fhir_string(&value),
+            other => fhir_string(&other.to_string()),
         }?;
         Some(json!({"type": concept(Some(&name))?, "valueString": value}))
     });
-    sparse(json!({"what": what, "detail": details.collect::<Vec<_>>()}))
+    without_empty(json!({"what": what, "detail": details.collect::<Vec<_>>()}))
 }
 
-fn concept(words: Option<&str>) -> Option<Value> {
-    Some(json!({"text": text(words?)?}))
+fn concept(value: Option<&str>) -> Option<Value> {
+    Some(json!({"text": fhir_string(value?)?}))
 }
 
-/// FHIR's strings are never blank, and hold no control character but tab and line breaks: others
-/// become their pictures (`U+2400` and on).
-fn text(words: &str) -> Option<String> {
-    let visible = |it: char| match it {
+/// Converts text to a FHIR string, which must not be blank or contain control characters other than
+/// tab and line breaks. Others become their control pictures (from `U+2400`).
+fn fhir_string(value: &str) -> Option<String> {
+    let printable = |it: char| match it {
         '\t' | '\n' | '\r' => it,
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(it)).unwrap_or('\u{fffd}'),
         _ => it,
     };
-    (!words.trim().is_empty()).then(|| words.chars().map(visible).collect())
+    (!value.trim().is_empty()).then(|| value.chars().map(printable).collect())
 }

@@ -10,37 +10,38 @@ use super::{Encoder, ExportError, Format, Manifest};
 use crate::query::{AuditQuery, Cursor, Origin};
 use crate::record::AuditRecord;
 
-/// A file in the making. It has its name once it is whole, and can be read by its owner only.
+/// An export being written to a file. The file gets its final name when it is complete, and only
+/// its owner can read it.
 ///
-/// Until then `<file>.partial` holds what was written, and `<file>.progress.json` from where it can be
-/// continued: every 4,096 records, of Parquet every row group. Both are left where they are when an
-/// export breaks off.
+/// Until then, `<file>.partial` contains the data and `<file>.progress.json` the last checkpoint:
+/// every 4,096 records, for Parquet every row group. Both are left in place if the export is
+/// interrupted.
 #[derive(Debug)]
 pub struct ExportFile {
     path: PathBuf,
-    encoder: Encoder<Hashed>,
+    encoder: Encoder<HashingWriter>,
     manifest: Manifest,
 }
 
-/// From where an export can be continued.
+/// A checkpoint from which an export can be resumed.
 #[derive(Debug, Serialize, Deserialize)]
 struct Progress {
     manifest: Manifest,
-    /// After the last record.
+    /// The position after the last record.
     cursor: Cursor,
-    /// What makes a whole file of what was written, in hexadecimal.
+    /// Bytes, in hexadecimal, that complete the data written so far to a valid file.
     footer: String,
 }
 
-/// Keeps count of what goes into a file.
+/// A file writer that counts and hashes the bytes written.
 #[derive(Debug)]
-struct Hashed {
+struct HashingWriter {
     file: BufWriter<File>,
     bytes: u64,
     digest: Sha256,
 }
 
-impl Hashed {
+impl HashingWriter {
     fn new(file: File) -> Self {
         Self {
             file: BufWriter::new(file),
@@ -50,7 +51,7 @@ impl Hashed {
     }
 }
 
-impl Write for Hashed {
+impl Write for HashingWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.digest.update(&bytes[..written]);
@@ -64,72 +65,55 @@ impl Write for Hashed {
 }
 
 impl ExportFile {
-    /// Begins a file of what `query` asks for, from the log of `origin`. What is left of one that broke
-    /// off is overwritten.
+    /// Starts an export of `query` from the log of `origin`. Leftovers of an interrupted export are
+    /// overwritten.
     ///
     /// # Errors
     ///
-    /// [`ExportError::Exists`] when there is one of that name or its manifest's; [`ExportError::Busy`] when
-    /// somebody else is writing it; [`ExportError::File`] when it cannot be made.
+    /// [`ExportError::Exists`] if the file or its manifest exists; [`ExportError::Busy`] if another
+    /// process is writing it; [`ExportError::File`] if it cannot be created.
     pub fn create(
         path: &Path,
         format: Format,
         query: &AuditQuery,
         origin: Origin,
     ) -> Result<Self, ExportError> {
-        for taken in [path.to_owned(), beside(path, MANIFEST)] {
-            if taken.exists() {
-                return Err(ExportError::Exists(taken.display().to_string()));
+        for target in [path.to_owned(), sibling(path, MANIFEST)] {
+            if target.exists() {
+                return Err(ExportError::Exists(target.display().to_string()));
             }
         }
-        let partial = beside(path, PARTIAL);
-        // Whoever is at work on it holds its lock.
-        let _left = match File::open(&partial) {
-            Ok(left) => Some(locked(left, path)?),
+        let partial = sibling(path, PARTIAL);
+        // A running export holds a lock on its partial file.
+        let _leftover = match File::open(&partial) {
+            Ok(leftover) => Some(locked(leftover, path)?),
             Err(_) => None,
         };
-        remove(&beside(path, PROGRESS))?;
-        let hashed = Hashed::new(locked(private(&partial)?, path)?);
+        remove(&sibling(path, PROGRESS))?;
+        let writer = HashingWriter::new(locked(create_private(&partial)?, path)?);
         Ok(Self {
-            encoder: Encoder::new(format, hashed)?,
+            encoder: Encoder::new(format, writer)?,
             manifest: Manifest::new(path, format, query.clone(), origin),
             path: path.to_owned(),
         })
     }
 
-    /// Continues a file that broke off. Answers also what it asked for, and where to go on.
+    /// Resumes an interrupted export. Also returns its query and the position at which to continue.
     ///
     /// # Errors
     ///
-    /// [`ExportError::NothingToResume`] when none did, or not so much was written that it could be
-    /// continued; [`ExportError::OtherLog`] when it was of another log than that of `origin`;
-    /// [`ExportError::Damaged`] when what is left is not what was written; else as
-    /// [`create`](Self::create).
+    /// [`ExportError::NothingToResume`] if there is no checkpoint; [`ExportError::OtherLog`] if the
+    /// export is from another log than that of `origin`; [`ExportError::Damaged`] if the partial
+    /// file does not match its checkpoint; otherwise the same as [`create`](Self::create).
     pub fn resume(path: &Path, origin: &Origin) -> Result<(Self, AuditQuery, Cursor), ExportError> {
         if path.exists() {
             return Err(ExportError::Exists(path.display().to_string()));
         }
-        let progress_path = beside(path, PROGRESS);
-        let text = match std::fs::read(&progress_path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(ExportError::NothingToResume(path.display().to_string()));
-            }
-            Err(source) => return Err(failed(&progress_path, source)),
-        };
-        let damaged = |path: &Path, what: &str| ExportError::Damaged {
-            path: path.display().to_string(),
-            what: what.to_owned(),
-        };
-        let progress: Progress = serde_json::from_slice(&text)
-            .map_err(|error| damaged(&progress_path, &error.to_string()))?;
-        let footer = hex::decode(&progress.footer)
-            .map_err(|error| damaged(&progress_path, &error.to_string()))?;
         let Progress {
             mut manifest,
             cursor,
-            ..
-        } = progress;
+            footer,
+        } = Progress::load(path)?;
         if (&manifest.origin.service, &manifest.origin.schema) != (&origin.service, &origin.schema)
         {
             return Err(ExportError::OtherLog {
@@ -140,28 +124,14 @@ impl ExportFile {
         }
         manifest.continued_by.push(origin.clone());
 
-        let partial = beside(path, PARTIAL);
-        let in_file = |source| failed(&partial, source);
-        let written = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&partial)
-            .map_err(in_file)?;
-        let mut written = locked(written, path)?;
-        if written.metadata().map_err(in_file)?.len() < manifest.bytes {
-            return Err(damaged(&partial, "it is shorter than its progress says"));
-        }
-        written.set_len(manifest.bytes).map_err(in_file)?;
-        written.seek(SeekFrom::End(0)).map_err(in_file)?;
-        written.write_all(&footer).map_err(in_file)?;
-        written.rewind().map_err(in_file)?;
-
-        // Into a file of its own, so that a second break leaves the first whole.
-        let again = beside(path, AGAIN);
-        let hashed = Hashed::new(locked(private(&again)?, path)?);
+        let written = reopen(path, manifest.bytes, &footer)?;
+        // Copied into a separate file, so that a second interruption leaves the first checkpoint
+        // intact.
+        let resumed = sibling(path, RESUMED);
+        let writer = HashingWriter::new(locked(create_private(&resumed)?, path)?);
         let encoder = Encoder::continued(
             manifest.format,
-            hashed,
+            writer,
             &written,
             manifest.bytes,
             manifest.records,
@@ -173,43 +143,44 @@ impl ExportFile {
             manifest,
         };
         let progress = continued.progress(cursor.clone())?;
-        std::fs::rename(&again, &partial).map_err(in_file)?;
-        progress.keep(path)?;
+        let partial = sibling(path, PARTIAL);
+        std::fs::rename(&resumed, &partial).map_err(|source| io_error(&partial, source))?;
+        progress.save(path)?;
         Ok((continued, query, cursor))
     }
 
-    /// Says in the manifest whether no more records can come of what was asked for, which the
-    /// [export](crate::query::Export::is_settled) knows. Of one that is continued, what was said when it
-    /// began holds.
-    pub fn settled(&mut self, settled: bool) {
+    /// Sets the manifest's `settled` flag, the value of
+    /// [`Export::is_settled`](crate::query::Export::is_settled). A resumed export keeps the value
+    /// from its start.
+    pub fn set_settled(&mut self, settled: bool) {
         self.manifest.settled = settled;
     }
 
-    /// How many records it holds.
+    /// The number of records written.
     pub fn records(&self) -> u64 {
         self.manifest.records
     }
 
-    /// Adds a record.
+    /// Writes a record.
     ///
     /// # Errors
     ///
-    /// [`ExportError::Write`] when the disk does not take it.
+    /// [`ExportError::Write`] or [`ExportError::File`] if writing fails.
     pub fn write(&mut self, record: &AuditRecord) -> Result<(), ExportError> {
         self.encoder.write(record)?;
         self.manifest.add(record);
         if self.encoder.is_at_rest() {
-            let cursor = Cursor::beside(record, &self.manifest.query, false);
-            self.progress(cursor)?.keep(&self.path)?;
+            let cursor = Cursor::at_record(record, &self.manifest.query, false);
+            self.progress(cursor)?.save(&self.path)?;
         }
         Ok(())
     }
 
     fn progress(&mut self, cursor: Cursor) -> Result<Progress, ExportError> {
         let footer = hex::encode(self.encoder.rest()?);
-        let hashed = self.encoder.get_ref();
-        hashed.file.get_ref().sync_data()?;
-        self.manifest.bytes = hashed.bytes;
+        let writer = self.encoder.get_ref();
+        writer.file.get_ref().sync_data()?;
+        self.manifest.bytes = writer.bytes;
         Ok(Progress {
             manifest: self.manifest.clone(),
             cursor,
@@ -217,28 +188,30 @@ impl ExportFile {
         })
     }
 
-    /// Gives the file its name, after its manifest: who finds a file finds what it should be.
+    /// Completes the file and gives it its final name. The manifest is written first, so a file
+    /// with its final name always has one.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write), and [`ExportError::Exists`] when there is a file of that name now.
+    /// The same as [`write`](Self::write), and [`ExportError::Exists`] if a file of that name has
+    /// appeared since.
     pub fn finish(self) -> Result<Manifest, ExportError> {
         let Self {
             path,
             encoder,
             mut manifest,
         } = self;
-        let partial = beside(&path, PARTIAL);
-        let Hashed {
+        let partial = sibling(&path, PARTIAL);
+        let HashingWriter {
             file,
             bytes,
             digest,
         } = encoder.finish()?;
-        let in_file = |source| failed(&partial, source);
+        let file_error = |source| io_error(&partial, source);
         let file = file
             .into_inner()
-            .map_err(|error| in_file(error.into_error()))?;
-        file.sync_all().map_err(in_file)?;
+            .map_err(|error| file_error(error.into_error()))?;
+        file.sync_all().map_err(file_error)?;
         if path.exists() {
             return Err(ExportError::Exists(path.display().to_string()));
         }
@@ -247,74 +220,118 @@ impl ExportFile {
         manifest.finished_at = Timestamp::now();
         let text = manifest.to_text();
         manifest.own_sha256 = hex::encode(Sha256::digest(&text));
-        keep(&beside(&path, MANIFEST), text.as_bytes())?;
-        std::fs::rename(&partial, &path).map_err(|source| failed(&path, source))?;
-        remove(&beside(&path, PROGRESS))?;
+        write_private(&sibling(&path, MANIFEST), text.as_bytes())?;
+        std::fs::rename(&partial, &path).map_err(|source| io_error(&path, source))?;
+        remove(&sibling(&path, PROGRESS))?;
         Ok(manifest)
     }
 }
 
 impl Progress {
-    /// Beside the file, whole or not at all.
-    fn keep(&self, path: &Path) -> Result<(), ExportError> {
+    /// Reads the checkpoint of the export to `path`.
+    fn load(path: &Path) -> Result<Self, ExportError> {
+        let progress_path = sibling(path, PROGRESS);
+        match std::fs::read(&progress_path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map_err(|error| damaged(&progress_path, error.to_string())),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(ExportError::NothingToResume(path.display().to_string()))
+            }
+            Err(source) => Err(io_error(&progress_path, source)),
+        }
+    }
+
+    /// Writes the checkpoint atomically.
+    fn save(&self, path: &Path) -> Result<(), ExportError> {
         let text = serde_json::to_vec(self).unwrap_or_default();
-        let (name, draft) = (beside(path, PROGRESS), beside(path, DRAFT));
-        keep(&draft, &text)?;
-        std::fs::rename(&draft, &name).map_err(|source| failed(&name, source))
+        let (name, temporary) = (sibling(path, PROGRESS), sibling(path, PROGRESS_TEMPORARY));
+        write_private(&temporary, &text)?;
+        std::fs::rename(&temporary, &name).map_err(|source| io_error(&name, source))
     }
 }
 
 pub(super) const MANIFEST: &str = ".manifest.json";
 const PARTIAL: &str = ".partial";
-const AGAIN: &str = ".partial.again";
+const RESUMED: &str = ".partial.again";
 const PROGRESS: &str = ".progress.json";
-const DRAFT: &str = ".progress.json.draft";
+const PROGRESS_TEMPORARY: &str = ".progress.json.draft";
 
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// A new file in the place of one that may be left: whoever left it, whether it was a link and who might
-/// read it.
-fn private(path: &Path) -> Result<File, ExportError> {
+/// Opens the partial file of an interrupted export, truncates it to the checkpoint and completes it
+/// with the footer. Returns the file, locked and rewound.
+fn reopen(path: &Path, bytes: u64, footer: &str) -> Result<File, ExportError> {
+    let footer = hex::decode(footer)
+        .map_err(|error| damaged(&sibling(path, PROGRESS), error.to_string()))?;
+    let partial = sibling(path, PARTIAL);
+    let file_error = |source| io_error(&partial, source);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&partial)
+        .map_err(file_error)?;
+    let mut file = locked(file, path)?;
+    if file.metadata().map_err(file_error)?.len() < bytes {
+        let what = "it is shorter than its checkpoint says";
+        return Err(damaged(&partial, what.to_owned()));
+    }
+    file.set_len(bytes).map_err(file_error)?;
+    file.seek(SeekFrom::End(0)).map_err(file_error)?;
+    file.write_all(&footer).map_err(file_error)?;
+    file.rewind().map_err(file_error)?;
+    Ok(file)
+}
+
+/// Creates a new file that only its owner can read. A leftover file is removed first, whatever its
+/// permissions and even if it is a symbolic link.
+fn create_private(path: &Path) -> Result<File, ExportError> {
     remove(path)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|source| failed(path, source))
+    options.open(path).map_err(|source| io_error(path, source))
 }
 
-/// `file`, a part of the export to `path`, which nobody else writes from now on.
+/// Locks `file`, a part of the export to `path`, against other writers.
 fn locked(file: File, path: &Path) -> Result<File, ExportError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(ExportError::Busy(path.display().to_string())),
-        // Some file systems have no locks.
+        // Some file systems do not support locks.
         Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(file),
-        Err(TryLockError::Error(source)) => Err(failed(path, source)),
+        Err(TryLockError::Error(source)) => Err(io_error(path, source)),
     }
 }
 
-fn keep(path: &Path, text: &[u8]) -> Result<(), ExportError> {
-    let mut file = private(path)?;
+fn write_private(path: &Path, text: &[u8]) -> Result<(), ExportError> {
+    let mut file = create_private(path)?;
     file.write_all(text)
         .and_then(|()| file.sync_all())
-        .map_err(|source| failed(path, source))
+        .map_err(|source| io_error(path, source))
 }
 
 fn remove(path: &Path) -> Result<(), ExportError> {
     match std::fs::remove_file(path) {
-        Err(source) if source.kind() != ErrorKind::NotFound => Err(failed(path, source)),
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(io_error(path, source)),
         _ => Ok(()),
     }
 }
 
-pub(super) fn failed(path: &Path, source: std::io::Error) -> ExportError {
+pub(super) fn io_error(path: &Path, source: std::io::Error) -> ExportError {
     ExportError::File {
         path: path.display().to_string(),
         source,
+    }
+}
+
+pub(super) fn damaged(path: &Path, what: String) -> ExportError {
+    ExportError::Damaged {
+        path: path.display().to_string(),
+        what,
     }
 }

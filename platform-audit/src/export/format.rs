@@ -5,35 +5,35 @@ use serde::{Deserialize, Serialize};
 
 use super::ExportError;
 
-/// In what form records are exported.
+/// The file format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Format {
     /// One JSON array (RFC 8259).
     #[serde(rename = "json")]
     Json,
-    /// One JSON object a line, as the records are stored.
+    /// JSON Lines: one JSON object per line, with the attributes of a stored record.
     #[serde(rename = "jsonl")]
     JsonLines,
-    /// Comma-separated values with a header (RFC 4180), safe to open in a spreadsheet: see
+    /// Comma-separated values with a header (RFC 4180), escaped against formula injection: see
     /// [`to_row`](super::to_row).
     #[serde(rename = "csv")]
     Csv,
-    /// A table of typed columns (Apache Parquet): times in microseconds of UTC, JSON as such, sorted
-    /// row groups, compressed by Zstandard.
+    /// Apache Parquet with typed columns: timestamps in microseconds (UTC), JSON columns, row
+    /// groups in export order, Zstandard compression.
     #[serde(rename = "parquet")]
     Parquet,
-    /// One event of OCSF 1.6 a line: API Activity (6003) where a record came by a request or names no
-    /// resource, else Entity Management (3004).
+    /// One OCSF 1.6 event per line: API Activity (6003) for records of a request or without a
+    /// resource, otherwise Entity Management (3004).
     #[serde(rename = "ocsf")]
     Ocsf,
-    /// One FHIR R5 AuditEvent a line.
+    /// One FHIR R5 AuditEvent per line.
     #[serde(rename = "fhir")]
     Fhir,
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 6] = [
         Self::Json,
         Self::JsonLines,
@@ -43,7 +43,7 @@ impl Format {
         Self::Fhir,
     ];
 
-    /// What HTTP calls it.
+    /// The media type.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -54,7 +54,7 @@ impl Format {
         }
     }
 
-    /// The usual extension of a file, without its dot.
+    /// The usual file extension, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -67,7 +67,7 @@ impl Format {
     }
 }
 
-/// The word of the command line.
+/// The name used on the command line.
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -7,64 +7,65 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::file::{MANIFEST, beside, failed};
-use super::recount::recount;
+use super::contents::count_records;
+use super::file::{MANIFEST, damaged, io_error, sibling};
 use super::{ExportError, Format};
 use crate::query::{AuditQuery, Origin};
 use crate::record::AuditRecord;
 use crate::text::escape_json;
 
-/// What an exported file holds, in `<file>.manifest.json` beside it.
+/// Describes an exported file; stored beside it as `<file>.manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Manifest {
-    /// The file's name, without its folder.
+    /// The file's name, without its directory.
     pub file: String,
     /// Its format.
     pub format: Format,
-    /// Whose log it is from, and who exported it.
+    /// The exported log, and who exported it.
     pub origin: Origin,
-    /// Who continued it after it broke off, in order.
+    /// Who resumed the export after interruptions, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub continued_by: Vec<Origin>,
-    /// What was asked.
+    /// The exported query.
     pub query: AuditQuery,
-    /// Whether the period was over when it began, and so was each transaction that was at work in it:
-    /// then no record can come any more that should be here.
+    /// Whether the result was final at the start: the period had ended, and so had all transactions
+    /// that were open in it. No matching record can appear later.
     #[serde(default)]
     pub settled: bool,
-    /// How many records it holds.
+    /// The number of records.
     pub records: u64,
-    /// The first of them, if there is one.
+    /// The first record, if there is one.
     pub first: Option<RecordRef>,
-    /// The last of them.
+    /// The last record, if there is one.
     pub last: Option<RecordRef>,
-    /// Its size in bytes.
+    /// The file's size in bytes.
     pub bytes: u64,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
-    /// When it was finished.
+    /// When the export finished.
     pub finished_at: Timestamp,
     /// The version of this crate.
     pub tool_version: String,
-    /// SHA-256 of the manifest's own file, in hexadecimal, which it does not hold itself. The record of
-    /// the export keeps it ([`Export::manifest`](crate::query::Export::manifest)).
+    /// SHA-256 of the manifest file itself, in hexadecimal; not part of the file. It is stored in
+    /// the export's final record
+    /// ([`Export::set_manifest_sha256`](crate::query::Export::set_manifest_sha256)).
     #[serde(skip)]
     pub own_sha256: String,
 }
 
-/// A record, as a manifest names it.
+/// A reference to a record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RecordRef {
-    /// Its id.
+    /// The record's id.
     pub id: Uuid,
     /// When it was recorded.
     pub recorded_at: Option<Timestamp>,
 }
 
 impl Manifest {
-    /// Of a file that holds nothing yet.
+    /// The manifest of an empty file.
     pub(super) fn new(path: &Path, format: Format, query: AuditQuery, origin: Origin) -> Self {
         let file = path.file_name().unwrap_or_default();
         Self {
@@ -85,7 +86,7 @@ impl Manifest {
         }
     }
 
-    /// Its file.
+    /// The contents of the manifest file.
     pub(super) fn to_text(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
@@ -93,86 +94,82 @@ impl Manifest {
     }
 
     pub(super) fn add(&mut self, record: &AuditRecord) {
-        let mark = RecordRef {
+        let reference = RecordRef {
             id: record.id,
             recorded_at: record.recorded_at,
         };
         self.records += 1;
-        self.first.get_or_insert_with(|| mark.clone());
-        self.last = Some(mark);
+        self.first.get_or_insert_with(|| reference.clone());
+        self.last = Some(reference);
     }
 }
 
-/// Whether the file at `path` is what the manifest beside it says; answers the manifest. Compared are
-/// the size, the SHA-256, how many records there are, and the first and the last of them.
+/// Verifies the file at `path` against the manifest beside it, and returns the manifest. Compares
+/// the size, the SHA-256, the number of records, and the first and last record.
 ///
-/// Whoever can change the file can change the manifest with it. So compare
-/// [`own_sha256`](Manifest::own_sha256) with what the record of the export keeps, which
-/// [`Reading::exported`](crate::query::Reading::exported) finds.
+/// Anyone who can change the file can also change the manifest. To detect that, look up
+/// [`own_sha256`](Manifest::own_sha256) with
+/// [`Reading::find_export`](crate::query::Reading::find_export).
 ///
 /// # Errors
 ///
-/// [`ExportError::Damaged`] when it is not; [`ExportError::File`] when one of them cannot be read.
+/// [`ExportError::Damaged`] if they differ; [`ExportError::File`] if one of them cannot be read.
 pub fn verify(path: &Path) -> Result<Manifest, ExportError> {
-    let beside_it = beside(path, MANIFEST);
-    let text = std::fs::read(&beside_it).map_err(|source| failed(&beside_it, source))?;
-    let mut manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|error| ExportError::Damaged {
-            path: beside_it.display().to_string(),
-            what: error.to_string(),
-        })?;
+    let manifest_path = sibling(path, MANIFEST);
+    let text = std::fs::read(&manifest_path).map_err(|source| io_error(&manifest_path, source))?;
+    let mut manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|error| damaged(&manifest_path, error.to_string()))?;
     manifest.own_sha256 = hex::encode(Sha256::digest(&text));
-    let mut file = File::open(path).map_err(|source| failed(path, source))?;
-    let mut digest = Sha256::new();
-    let mut bytes = 0;
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = file
-            .read(&mut buffer)
-            .map_err(|source| failed(path, source))?;
-        if read == 0 {
-            break;
-        }
-        digest.update(&buffer[..read]);
-        bytes += read as u64;
-    }
-    let damaged = |what: String| ExportError::Damaged {
-        path: path.display().to_string(),
-        what,
-    };
+    let (bytes, sha256) = size_and_digest(path).map_err(|source| io_error(path, source))?;
+    let damaged = |what| damaged(path, what);
     if bytes != manifest.bytes {
         return Err(damaged(format!(
             "{bytes} bytes instead of {}",
             manifest.bytes
         )));
     }
-    let found = hex::encode(digest.finalize());
-    if found != manifest.sha256 {
+    if sha256 != manifest.sha256 {
         return Err(damaged(format!(
-            "SHA-256 {found} instead of {}",
+            "SHA-256 {sha256} instead of {}",
             manifest.sha256
         )));
     }
-    let held = recount(path, manifest.format)?;
-    if held.records != manifest.records {
+    let contents = count_records(path, manifest.format)?;
+    if contents.records != manifest.records {
         return Err(damaged(format!(
             "{} records instead of {}",
-            held.records, manifest.records
+            contents.records, manifest.records
         )));
     }
-    let id = |mark: &Option<RecordRef>| mark.as_ref().map(|mark| mark.id);
-    for (place, found, said) in [
-        ("first", held.first, id(&manifest.first)),
-        ("last", held.last, id(&manifest.last)),
+    let id = |reference: &Option<RecordRef>| reference.as_ref().map(|reference| reference.id);
+    for (which, found, expected) in [
+        ("first", contents.first, id(&manifest.first)),
+        ("last", contents.last, id(&manifest.last)),
     ] {
-        if found != said {
+        if found != expected {
             let name = |id: Option<Uuid>| id.map_or("none".to_owned(), |id| id.to_string());
             return Err(damaged(format!(
-                "the {place} record is {} instead of {}",
+                "the {which} record is {} instead of {}",
                 name(found),
-                name(said)
+                name(expected)
             )));
         }
     }
     Ok(manifest)
+}
+
+/// The size of a file in bytes, and its SHA-256 in hexadecimal.
+fn size_and_digest(path: &Path) -> std::io::Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let mut digest = Sha256::new();
+    let mut bytes = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((bytes, hex::encode(digest.finalize())));
+        }
+        digest.update(&buffer[..read]);
+        bytes += read as u64;
+    }
 }

@@ -1,13 +1,33 @@
-//! Records in files that others can read and check: JSON, JSON Lines, CSV, Parquet, OCSF events and FHIR
-//! AuditEvents, each with a manifest.
+//! Exports records to files: JSON, JSON Lines, CSV, Parquet, OCSF events and FHIR AuditEvents, each
+//! with a manifest.
 //!
 //! Feature `export`.
 //!
-//! [`Encoder`] writes records one by one, in constant memory; [`ExportFile`] puts them into a file that
-//! is there whole or not at all, beside a [`Manifest`] that says what was asked, what came, and the SHA-256
-//! of it. What broke off can be continued ([`ExportFile::resume`]).
+//! [`Encoder`] writes records one by one, in constant memory. [`ExportFile`] writes them to a file
+//! that appears under its final name only when complete, beside a [`Manifest`] with the query, the
+//! number of records and the file's SHA-256. An interrupted export can be resumed
+//! ([`ExportFile::resume`]), and [`verify`] compares a file with its manifest.
+//!
+//! ```
+//! # #[cfg(feature = "postgres")]
+//! # async fn example(pool: sqlx::PgPool) -> Result<(), platform_audit::export::ExportError> {
+//! use platform_audit::Actor;
+//! use platform_audit::export::{ExportError, ExportFile, Format};
+//! use platform_audit::query::{AuditQuery, AuditReader};
+//!
+//! let reader = AuditReader::new(pool, "accounting")?.read_as(Actor::user("grace"));
+//! let query = AuditQuery::new().action("entry.*");
+//! let path = std::path::Path::new("entries.csv");
+//! let mut file = ExportFile::create(path, Format::Csv, &query, reader.origin())?;
+//! reader.for_each::<ExportError>(&query, |record| file.write(&record)).await?;
+//! let manifest = file.finish()?;
+//! println!("{} records, SHA-256 {}", manifest.records, manifest.sha256);
+//! # Ok(())
+//! # }
+//! ```
 
 mod activity;
+mod contents;
 mod csv;
 mod encoder;
 mod fhir;
@@ -16,7 +36,6 @@ mod format;
 mod manifest;
 mod ocsf;
 mod parquet;
-mod recount;
 mod sparse;
 
 use thiserror::Error;
@@ -27,7 +46,7 @@ pub use file::ExportFile;
 pub use format::Format;
 pub use manifest::{Manifest, RecordRef, verify};
 
-/// Why an export did not succeed.
+/// The error type of exports.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ExportError {
@@ -39,42 +58,44 @@ pub enum ExportError {
     File {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// What is written to could not take it.
+    /// The writer failed.
     #[error("the records could not be written: {0}")]
     Write(#[from] std::io::Error),
-    /// There is a file of that name already.
-    #[error("`{0}` is there already: name another file, or move it away")]
+    /// The file exists already.
+    #[error("`{0}` already exists: choose another file, or move it away")]
     Exists(String),
-    /// Somebody else is writing it.
-    #[error("an export to `{0}` is under way: wait until it has ended, or name another file")]
-    Busy(String),
-    /// There is nothing that could be continued.
-    #[error("no export to `{0}` broke off that could be continued: begin it again")]
-    NothingToResume(String),
-    /// What broke off was the export of another log.
+    /// Another process is writing the same file.
     #[error(
-        "the export to `{path}` that broke off is of the service {service} in the audit schema {schema}: name these, or another file"
+        "an export to `{0}` is already running: wait until it has ended, or choose another file"
+    )]
+    Busy(String),
+    /// There is no interrupted export to resume.
+    #[error("there is no interrupted export to `{0}` that can be resumed: start it again")]
+    NothingToResume(String),
+    /// The interrupted export is from another log.
+    #[error(
+        "the interrupted export to `{path}` is from the service {service} in the audit schema {schema}: use these, or choose another file"
     )]
     OtherLog {
         /// The file.
         path: String,
-        /// The service whose records it holds.
+        /// The service whose records it contains.
         service: String,
         /// Its audit schema.
         schema: String,
     },
-    /// A word that is no format.
-    #[error("`{0}` is no format: write json, jsonl, csv, parquet, ocsf or fhir")]
+    /// The name is not a format.
+    #[error("`{0}` is not a format: use json, jsonl, csv, parquet, ocsf or fhir")]
     UnknownFormat(String),
-    /// A file is not what its manifest says.
-    #[error("`{path}` is not what its manifest says: {what}")]
+    /// The file does not match its manifest or checkpoint.
+    #[error("`{path}` does not match its manifest: {what}")]
     Damaged {
         /// The file, or its manifest.
         path: String,
-        /// In what it differs.
+        /// The difference.
         what: String,
     },
 }

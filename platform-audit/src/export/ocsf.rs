@@ -5,21 +5,21 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 
 use super::activity::Activity;
-use super::sparse::sparse;
+use super::sparse::without_empty;
 use crate::record::{ActorKind, AuditRecord, Outcome};
 
-/// The version of the schema.
+/// The OCSF version.
 const VERSION: &str = "1.6.0";
 
-/// The event of a record: API Activity (6003) where it came by a request, or names no resource;
-/// else Entity Management (3004). What the class has no place for is in `unmapped`, under the names
-/// that the record has for it.
+/// The event of a record: API Activity (6003) for records of a request or without a resource,
+/// otherwise Entity Management (3004). Attributes that the class does not have go into `unmapped`
+/// under their own names.
 pub(super) fn event(record: &AuditRecord) -> Value {
     let entity = record
         .resource_type
         .as_ref()
         .filter(|_| record.method.is_none());
-    let mut event = shared(record, entity.is_some());
+    let mut event = base_event(record, entity.is_some());
     event.extend(match entity {
         Some(kind) => entity_management(record, kind),
         None => api_activity(record),
@@ -27,14 +27,14 @@ pub(super) fn event(record: &AuditRecord) -> Value {
     Value::Object(event)
 }
 
-fn shared(record: &AuditRecord, is_entity: bool) -> Map<String, Value> {
+fn base_event(record: &AuditRecord, is_entity: bool) -> Map<String, Value> {
     let (category, category_name, class, class_name) = if is_entity {
         (3, "Identity & Access Management", 3004, "Entity Management")
     } else {
         (6, "Application Activity", 6003, "API Activity")
     };
     let verb = record.action.rsplit('.').next().unwrap_or_default();
-    let (activity, activity_name) = match Activity::of(record) {
+    let (activity, activity_name) = match Activity::from_record(record) {
         Activity::Create => (1, "Create"),
         Activity::Read => (2, "Read"),
         Activity::Update => (3, "Update"),
@@ -46,7 +46,7 @@ fn shared(record: &AuditRecord, is_entity: bool) -> Map<String, Value> {
         _ => (2, "Failure"),
     };
     let correlation = record.trace_id.as_ref().or(record.request_id.as_ref());
-    sparse(json!({
+    without_empty(json!({
         "activity_id": activity,
         "activity_name": activity_name,
         "actor": actor(record),
@@ -55,7 +55,7 @@ fn shared(record: &AuditRecord, is_entity: bool) -> Map<String, Value> {
         "class_uid": class,
         "class_name": class_name,
         "message": message(record),
-        "metadata": sparse(json!({
+        "metadata": without_empty(json!({
             "version": VERSION,
             "product": {
                 "name": "platform-audit",
@@ -80,7 +80,7 @@ fn shared(record: &AuditRecord, is_entity: bool) -> Map<String, Value> {
         "time": record.occurred_at.as_millisecond(),
         "type_uid": class * 100 + activity,
         "type_name": format!("{class_name}: {activity_name}"),
-        "unmapped": sparse(json!({
+        "unmapped": without_empty(json!({
             "xid": record.xid,
             "actor_on_behalf_of": record.actor.on_behalf_of,
             "outcome": record.outcome,
@@ -97,9 +97,9 @@ fn shared(record: &AuditRecord, is_entity: bool) -> Map<String, Value> {
 
 fn api_activity(record: &AuditRecord) -> Map<String, Value> {
     let request = record.method.as_ref().map(|method| {
-        sparse(json!({
+        without_empty(json!({
             "http_method": method,
-            "url": sparse(json!({"path": record.path})),
+            "url": without_empty(json!({"path": record.path})),
             "user_agent": record.user_agent,
             "uid": record.request_id,
         }))
@@ -108,14 +108,14 @@ fn api_activity(record: &AuditRecord) -> Map<String, Value> {
         let name = record.resource_id.is_none().then_some(kind);
         let resource =
             json!({"type": kind, "uid": record.resource_id, "name": name, "data": record.changes});
-        [sparse(resource)]
+        [without_empty(resource)]
     });
-    sparse(json!({
-        "api": sparse(json!({
+    without_empty(json!({
+        "api": without_empty(json!({
             "operation": record.action,
-            "service": sparse(json!({"name": record.service, "version": record.service_version})),
+            "service": without_empty(json!({"name": record.service, "version": record.service_version})),
             "request": record.request_id.as_ref().map(|id| json!({"uid": id})),
-            "response": record.status.map(|status| sparse(json!({"code": status, "error": record.error_type}))),
+            "response": record.status.map(|status| without_empty(json!({"code": status, "error": record.error_type}))),
         })),
         "http_request": request,
         "http_response": record.status.map(|status| json!({"code": status})),
@@ -127,7 +127,7 @@ fn api_activity(record: &AuditRecord) -> Map<String, Value> {
 fn entity_management(record: &AuditRecord, kind: &str) -> Map<String, Value> {
     let entity = |data: Map<String, Value>| {
         let name = record.resource_id.is_none().then_some(kind);
-        sparse(
+        without_empty(
             json!({"type": kind, "type_id": 99, "uid": record.resource_id, "name": name, "data": data}),
         )
     };
@@ -143,7 +143,7 @@ fn entity_management(record: &AuditRecord, kind: &str) -> Map<String, Value> {
         values.collect::<Map<_, _>>()
     };
     let after = side(false);
-    sparse(json!({
+    without_empty(json!({
         "comment": record.reason,
         "entity": entity(side(true)),
         "entity_result": (!after.is_empty()).then(|| entity(after)),
@@ -159,7 +159,7 @@ fn actor(record: &AuditRecord) -> Map<String, Value> {
         ActorKind::Anonymous => (0, "Unknown"),
     };
     let session = record.actor.session.as_ref();
-    sparse(json!({
+    without_empty(json!({
         "user": {"uid": record.actor.id, "type_id": type_id, "type": kind},
         "session": session.map(|session| json!({"uid": session})),
     }))

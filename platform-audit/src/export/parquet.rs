@@ -21,10 +21,10 @@ use serde_json::Value;
 use super::ExportError;
 use crate::record::AuditRecord;
 
-/// A row group holds as many records as fit into this many bytes of text, in the order they come: sorted
-/// by time, each covers a span of it.
+/// Maximum size of a row group, in bytes of text. Records are written in the order given: if they
+/// are sorted by time, each row group covers a time span.
 const ROW_GROUP_BYTES: usize = 32 << 20;
-/// And at most so many records.
+/// Maximum number of records in a row group.
 const ROW_GROUP_RECORDS: usize = 32_768;
 
 const SCHEMA: &str = "
@@ -59,10 +59,10 @@ message audit_record {
     required binary details (JSON);
     required binary cut (JSON);
 }";
-/// Columns in which few values repeat.
+/// High-cardinality columns, written without a dictionary.
 const DISTINCT: [&str; 6] = ["id", "xid", "request_id", "trace_id", "span_id", "changes"];
 
-/// Writes records in row groups, of which it holds one.
+/// Writes records in row groups, one of which is buffered.
 pub(super) struct ParquetEncoder<W: Write> {
     writer: SerializedFileWriter<W>,
     columns: Vec<Column>,
@@ -70,16 +70,16 @@ pub(super) struct ParquetEncoder<W: Write> {
     bytes: usize,
 }
 
-/// What a column of the row group holds so far.
+/// A column of the buffered row group.
 struct Column {
     name: String,
     values: Values,
-    /// Which records have a value (1) and which have none (0), where it may lack.
+    /// Definition levels of an optional column: 1 for each record with a value, 0 for each without.
     levels: Option<Vec<i16>>,
 }
 
 enum Values {
-    /// All texts, one after another, and where each ends.
+    /// All strings, concatenated, and the end of each.
     Texts {
         bytes: Vec<u8>,
         ends: Vec<usize>,
@@ -109,7 +109,7 @@ impl<W: Write + Send> ParquetEncoder<W> {
         })
     }
 
-    /// Takes over the row groups of such a file, as they are.
+    /// Copies the row groups of another file written by this encoder.
     pub(super) fn append(&mut self, written: &File) -> Result<(), ExportError> {
         let metadata = ParquetMetaDataReader::new();
         let metadata = metadata.parse_and_finish(written).map_err(in_parquet)?;
@@ -148,7 +148,7 @@ impl<W: Write + Send> ParquetEncoder<W> {
         Ok(())
     }
 
-    /// Whether every record is in a row group that was written.
+    /// Whether all records are in row groups that were written.
     pub(super) fn is_at_rest(&self) -> bool {
         self.records == 0
     }
@@ -157,7 +157,7 @@ impl<W: Write + Send> ParquetEncoder<W> {
         self.writer.inner()
     }
 
-    /// What would make a whole file of the row groups that were written.
+    /// The footer that would complete the row groups written so far to a valid file.
     pub(super) fn footer(&self) -> Result<Vec<u8>, ExportError> {
         let groups = self.writer.flushed_row_groups().to_vec();
         let records = groups.iter().map(RowGroupMetaData::num_rows).sum();
@@ -209,7 +209,7 @@ impl Column {
         }
     }
 
-    /// Adds a value or none; answers how many bytes that holds.
+    /// Adds a value or a null, and returns the number of bytes it takes.
     fn push(&mut self, value: Option<Value>) -> usize {
         if let Some(levels) = &mut self.levels {
             levels.push(i16::from(value.is_some()));

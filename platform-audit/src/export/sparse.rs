@@ -1,8 +1,8 @@
 use serde_json::{Map, Value};
 
-/// The members of an object but those that are null or hold nothing, which other schemas do not
-/// take. What is deeper stays as it is.
-pub(super) fn sparse(value: Value) -> Map<String, Value> {
+/// Removes the members of an object that are null or empty, which other schemas do not accept.
+/// Nested objects are not changed.
+pub(super) fn without_empty(value: Value) -> Map<String, Value> {
     let Value::Object(mut fields) = value else {
         return Map::new();
     };

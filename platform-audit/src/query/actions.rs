@@ -4,48 +4,50 @@ use serde::{Deserialize, Serialize};
 use super::AuditQuery;
 use super::reading::Reading;
 use super::statement::Statement;
-use super::summary::MOST_VALUES;
+use super::summary::MAX_VALUES;
 use crate::error::Error;
 use crate::store::{AuditDatabase, Dialect};
 
-/// An action as it was recorded, on one route or on none.
+/// An action that occurs in the log, with the method and route it was recorded on, if any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RecordedAction {
-    /// The action.
+    /// The action, such as `entry.create`.
     pub action: String,
-    /// The request's method, if there was a request.
+    /// The HTTP method of the request; `None` for records made outside a request.
     pub method: Option<String>,
-    /// The request's route, such as `/entries/{id}`, if it had one.
+    /// The route template of the request, such as `/entries/{id}`; `None` outside a request.
     pub route: Option<String>,
-    /// How many records there are.
+    /// The number of matching records.
     pub records: u64,
-    /// When the last one was written.
+    /// When the newest of them was recorded.
     pub last: Timestamp,
 }
 
 impl<DB: AuditDatabase> Reading<DB> {
-    /// Which actions the records of `query` tell of, and on which routes, in the order of their
-    /// names; at most 1,000. Reads all records of the period.
+    /// Lists the actions that occur in the records matching `query`, with their routes, sorted by
+    /// action, route and method. Returns at most [`MAX_VALUES`](super::MAX_VALUES) rows.
+    ///
+    /// Scans all records of the period.
     ///
     /// # Errors
     ///
-    /// As [`summary`](Self::summary).
+    /// The same as [`summary`](Self::summary).
     pub async fn actions(&self, query: &AuditQuery) -> Result<Vec<RecordedAction>, Error> {
         let dialect = self.dialect();
         let (object, cast) = match dialect {
             Dialect::Postgres => ("json_build_object", "::text"),
             Dialect::Sqlite => ("json_object", ""),
         };
-        let by = "record.action, record.route, record.method";
+        let group_by = "record.action, record.route, record.method";
         let columns = format!(
             "{object}('action', record.action, 'method', record.method, 'route', record.route, \
              'records', count(*), 'last', max(record.recorded_at)){cast}"
         );
         let mut statement = Statement::select(dialect, self.schema(), &columns);
         statement.conditions(query)?;
-        let rest = format!(" GROUP BY {by} ORDER BY {by} LIMIT {MOST_VALUES}");
-        statement.text.push_str(&rest);
+        let grouping = format!(" GROUP BY {group_by} ORDER BY {group_by} LIMIT {MAX_VALUES}");
+        statement.text.push_str(&grouping);
         let actions: Vec<RecordedAction> = self.fetch(statement).await?;
         self.record("actions", query, actions.len() as u64).await?;
         Ok(actions)

@@ -10,32 +10,36 @@ use super::{AuditQuery, Direction, SortBy};
 use crate::error::Error;
 use crate::record::{AuditRecord, EARLIEST, LATEST};
 
-/// Where a page begins: beside a record, whatever is written meanwhile. Its text is opaque and fits
-/// into a URL.
+/// A position in the sorted records, for keyset pagination: pages stay stable while records are
+/// being written.
+///
+/// The text form is opaque and URL-safe. A cursor is only valid for a query with the same sort
+/// order as the one it came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Cursor(pub(super) Place);
+pub struct Cursor(pub(super) CursorPosition);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Place {
+pub(super) struct CursorPosition {
     sort: SortBy,
     direction: Direction,
-    /// What the record has in what is sorted by.
+    /// The record's value in the sort column, truncated to [`KEY_LENGTH`].
     pub(super) key: String,
     pub(super) recorded_at: Timestamp,
     pub(super) id: Uuid,
-    /// Whether the page ends there, rather than begins.
+    /// Whether the page ends before this record instead of starting after it.
     pub(super) before: bool,
 }
 
-/// How many characters of a text a cursor holds, which the statement compares by too.
+/// Length of a sort key in characters. The SQL compares the same prefix.
 pub(super) const KEY_LENGTH: usize = 1024;
 
 impl Cursor {
-    /// Beside `record`, which was read back and so knows when it was recorded.
-    pub(crate) fn beside(record: &AuditRecord, query: &AuditQuery, before: bool) -> Self {
-        Self(Place {
+    /// A cursor at `record`, which must have been read from the database so that `recorded_at` is
+    /// set. With `before`, the page ends before the record; otherwise it starts after it.
+    pub(crate) fn at_record(record: &AuditRecord, query: &AuditQuery, before: bool) -> Self {
+        Self(CursorPosition {
             sort: query.sort,
             direction: query.direction,
             key: query.sort.key(record).chars().take(KEY_LENGTH).collect(),
@@ -45,43 +49,43 @@ impl Cursor {
         })
     }
 
-    /// Whether nothing can follow in the order of time: a cursor beside the moment that stands in for
-    /// `infinity` would lead to the same record again.
-    pub(super) fn is_at_the_end(&self) -> bool {
+    /// Whether the cursor sits at the end of the time line, so that nothing can follow. The record
+    /// there has a timestamp that stands in for `infinity`, and the cursor would return it again.
+    pub(super) fn is_at_end_of_time(&self) -> bool {
         let descending = (self.0.direction == Direction::Descending) != self.0.before;
         let end = if descending { EARLIEST } else { LATEST };
         self.0.sort == SortBy::RecordedAt && end.parse().ok() == Some(self.0.recorded_at)
     }
 
-    /// The record that it is beside.
+    /// The id of the record at this position.
     pub(super) fn id(&self) -> Uuid {
         self.0.id
     }
 
-    /// When that was recorded.
+    /// The `recorded_at` of the record at this position.
     pub(super) fn recorded_at(&self) -> Timestamp {
         self.0.recorded_at
     }
 
-    /// Its place, as the record of a reading tells it.
-    pub(super) fn told(&self) -> (&'static str, Value) {
-        let place =
+    /// The position as an entry in the `details` of an `audit.read` record.
+    pub(super) fn as_detail(&self) -> (&'static str, Value) {
+        let position =
             json!({ "key": self.0.key, "recorded_at": self.0.recorded_at, "id": self.0.id });
-        (if self.0.before { "before" } else { "after" }, place)
+        (if self.0.before { "before" } else { "after" }, position)
     }
 
-    /// Whether the page ends there, rather than begins.
+    /// Whether the page ends before this record instead of starting after it.
     pub(super) fn is_before(&self) -> bool {
         self.0.before
     }
 
-    /// Its place, if it is one of `query`'s order.
-    pub(super) fn place(&self, query: &AuditQuery) -> Result<&Place, Error> {
+    /// The position, if the cursor belongs to the sort order of `query`.
+    pub(super) fn position(&self, query: &AuditQuery) -> Result<&CursorPosition, Error> {
         if (self.0.sort, self.0.direction) == (query.sort, query.direction) {
             Ok(&self.0)
         } else {
             Err(Error::InvalidQuery(
-                "the cursor is of another order: ask for the first page again".to_owned(),
+                "the cursor belongs to another sort order: request the first page again".to_owned(),
             ))
         }
     }
@@ -99,9 +103,9 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let bytes = hex::decode(text).ok();
-        let place = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        place.map(Self).ok_or_else(|| {
-            Error::InvalidQuery("the cursor is damaged: ask for the first page again".to_owned())
+        let position = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        position.map(Self).ok_or_else(|| {
+            Error::InvalidQuery("the cursor is malformed: request the first page again".to_owned())
         })
     }
 }
@@ -121,7 +125,7 @@ impl TryFrom<String> for Cursor {
 }
 
 impl SortBy {
-    /// What `record` has in it, as the statement compares it.
+    /// The sort key of `record`, in the form that the SQL compares.
     fn key(self, record: &AuditRecord) -> String {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         match self {

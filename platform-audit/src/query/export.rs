@@ -9,63 +9,64 @@ use crate::error::Error;
 use crate::record::AuditRecord;
 use crate::store::{AuditDatabase, SETTLING};
 
-/// Under which name the record of an export keeps the SHA-256 of its manifest.
+/// Key in the `details` of an `exported` record: SHA-256 of the manifest.
 const MANIFEST: &str = "manifest_sha256";
 
-/// How many records are read at once.
-const PAGE: u16 = 1_000;
+/// Page size, in records.
+const PAGE_SIZE: u16 = 1_000;
 
-/// All records of a query on their way out, page by page. See [`Reading::export`].
+/// A running export: all records that match a query, page by page. See [`Reading::export`].
 #[derive(Debug)]
-#[must_use = "an export has to be ended, which records how many records it handed out"]
+#[must_use = "call `finish` so that the number of exported records is recorded"]
 pub struct Export<DB: AuditDatabase> {
     reading: Reading<DB>,
     query: AuditQuery,
-    place: Place,
-    /// Where it goes on one that broke off, as its records tell it.
-    continued: Option<(&'static str, Value)>,
+    next: NextPage,
+    /// The start position of a resumed export, as an entry in the `details` of its records.
+    resumed_from: Option<(&'static str, Value)>,
     settled: bool,
     records: u64,
-    /// SHA-256 of the manifest of the file that it was written to.
+    /// SHA-256 of the manifest of the exported file, in hexadecimal.
     manifest: Option<String>,
 }
 
-/// Where the next page begins.
+/// The start of the next page.
 #[derive(Debug)]
-enum Place {
+enum NextPage {
     First,
     After(Cursor),
-    Nowhere,
+    Done,
 }
 
 impl<DB: AuditDatabase> Reading<DB> {
-    /// Begins to hand out all records that `query` asks for, in its order: from the first, or after
-    /// `cursor`, where an export broke off.
+    /// Starts an export of all records that match `query`, in its sort order: from the beginning,
+    /// or after `cursor` to resume an interrupted export.
     ///
-    /// That it begins is recorded (`export`), and by [`Export::end`] how it ended (`exported`). A
-    /// beginning without an end is one that was dropped, or whose process was killed.
+    /// The start is recorded (`export`), and [`Export::finish`] records the end (`exported`). A
+    /// start without an end means that the export was dropped or the process was killed.
     ///
-    /// Of a period that is over, it first waits, at most five seconds, until the transactions that were
-    /// at work in it have ended: see [`Export::is_settled`].
+    /// If the period has already ended, this first waits up to five seconds for transactions that
+    /// were open in it: see [`Export::is_settled`].
     ///
     /// # Errors
     ///
-    /// [`Error::ReadNotRecorded`] when that cannot be recorded; [`Error::InvalidQuery`] when the record beside
-    /// which `cursor` is is not in this log, as in that of another database.
+    /// [`Error::ReadNotRecorded`] if the start cannot be recorded; [`Error::InvalidQuery`] if the record at
+    /// `cursor` does not exist in this log, for example because the cursor comes from another
+    /// database.
     pub async fn export(
         &self,
         query: &AuditQuery,
         cursor: Option<Cursor>,
     ) -> Result<Export<DB>, Error> {
-        let query = query.clone().limit(PAGE);
+        let query = query.clone().limit(PAGE_SIZE);
         if let Some(cursor) = &cursor {
-            self.holds(cursor).await?;
+            self.check_cursor(cursor).await?;
         }
         let mut export = Export {
             reading: self.clone(),
             query,
-            continued: cursor.as_ref().map(Cursor::told),
-            place: cursor.map_or(Place::First, Place::After),
+            resumed_from: cursor.as_ref().map(Cursor::as_detail),
+            next: cursor.map_or(NextPage::First, NextPage::After),
             settled: false,
             records: 0,
             manifest: None,
@@ -75,46 +76,47 @@ impl<DB: AuditDatabase> Reading<DB> {
         Ok(export)
     }
 
-    /// The record of the export to a file whose manifest has this SHA-256, in hexadecimal
-    /// (`Manifest::own_sha256`): if there is none, the manifest was changed since, or the export was
-    /// made from another log. Of several, the first.
+    /// Finds the record of the export whose manifest has this SHA-256, in hexadecimal
+    /// (`Manifest::own_sha256`). `None` means that the manifest was changed since or that the
+    /// export was made from another log. If several match, the first is returned.
     ///
-    /// Whoever may read the log may record an export that was none, too; the record says who did.
+    /// Anyone with read access can also record an export that never took place; the record names
+    /// the actor.
     ///
     /// # Errors
     ///
-    /// As [`page`](Self::page).
-    pub async fn exported(&self, manifest_sha256: &str) -> Result<Option<AuditRecord>, Error> {
+    /// The same as [`page`](Self::page).
+    pub async fn find_export(&self, manifest_sha256: &str) -> Result<Option<AuditRecord>, Error> {
         let query = AuditQuery::new().action("audit.read");
         let mut statement = Statement::select(self.dialect(), self.schema(), self.dialect().row());
         statement.conditions(&query)?;
         let sha256 = statement.argument(manifest_sha256, "text");
-        // Both databases read it so.
+        // Valid in both SQL dialects.
         statement.and(&format!(
             "record.details ->> 'answer' = 'exported' AND record.details ->> '{MANIFEST}' = {sha256}"
         ));
         let order = " ORDER BY record.recorded_at, record.id LIMIT 1";
         statement.text.push_str(order);
         let found = self.fetch_records(statement).await?.pop();
-        let asked = [(MANIFEST, Value::from(manifest_sha256))];
+        let details = [(MANIFEST, Value::from(manifest_sha256))];
         let records = u64::from(found.is_some());
-        self.record_with("export_record", &query, records, asked)
+        self.record_with("export_record", &query, records, details)
             .await?;
         Ok(found)
     }
 
-    /// Refuses a cursor of another log.
-    async fn holds(&self, cursor: &Cursor) -> Result<(), Error> {
+    /// Fails if the record at `cursor` is not in this log.
+    async fn check_cursor(&self, cursor: &Cursor) -> Result<(), Error> {
         let count = Statement::count(self.dialect());
         let mut statement = Statement::select(self.dialect(), self.schema(), count);
         let id = statement.argument(cursor.id().to_string(), "uuid");
-        let recorded_at = statement.moment(cursor.recorded_at());
+        let recorded_at = statement.time_argument(cursor.recorded_at());
         statement.and(&format!(
             "record.id = {id} AND record.recorded_at = {recorded_at}"
         ));
         if self.fetch::<u64>(statement).await? == [0] {
             return Err(Error::InvalidQuery(format!(
-                "the record {} of {}, after which to go on, is not in this log: it is another database's, or was removed since",
+                "the record {} of {} at which to resume is not in this log: the cursor comes from another database, or the record was removed since",
                 cursor.id(),
                 cursor.recorded_at()
             )));
@@ -122,8 +124,8 @@ impl<DB: AuditDatabase> Reading<DB> {
         Ok(())
     }
 
-    /// Whether what `query` asks for can have no more records than there are now: its period is over,
-    /// and so are the transactions that were at work in it.
+    /// Whether the result of `query` is final: its period has ended, and so have all transactions
+    /// that were open in it. Polls for up to [`SETTLING`].
     async fn settled(&self, query: &AuditQuery) -> Result<bool, Error> {
         let Some(until) = query.until else {
             return Ok(false);
@@ -132,19 +134,19 @@ impl<DB: AuditDatabase> Reading<DB> {
             return Ok(false);
         }
         let Some((now, ended)) = self.dialect().settled() else {
-            // It has one writer at a time, and that was us, with the record of this export.
+            // SQLite has a single writer, and this export's own record was the last write.
             return Ok(true);
         };
-        let began = Instant::now();
-        let now = Statement::of(self.dialect(), now);
+        let started = Instant::now();
+        let now = Statement::new(self.dialect(), now);
         let now = self.fetch::<u64>(now).await?;
         loop {
-            let mut asked = Statement::of(self.dialect(), ended);
-            asked.arguments.extend(now.iter().map(u64::to_string));
-            if self.fetch::<bool>(asked).await? == [true] {
+            let mut has_ended = Statement::new(self.dialect(), ended);
+            has_ended.arguments.extend(now.iter().map(u64::to_string));
+            if self.fetch::<bool>(has_ended).await? == [true] {
                 break;
             }
-            if began.elapsed() > SETTLING {
+            if started.elapsed() > SETTLING {
                 return Ok(false);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -154,51 +156,57 @@ impl<DB: AuditDatabase> Reading<DB> {
 }
 
 impl<DB: AuditDatabase> Export<DB> {
-    /// Whether the period that was asked for is over, and so is each transaction that was at work in
-    /// it: then the same export has the same records whenever it is made. Otherwise, or without an end
-    /// of the period, a record may still be committed whose time lies before the last one's here.
+    /// Whether the result is final: the period has ended, and so has every transaction that was
+    /// open in it. Repeating the export then yields the same records.
+    ///
+    /// Otherwise, or if the query has no `until`, records may still be committed with a
+    /// `recorded_at` earlier than the last one exported here.
     pub fn is_settled(&self) -> bool {
         self.settled
     }
 
-    /// The next records, at most 1,000; `None` after the last.
+    /// Returns the next page of at most 1,000 records, or `None` after the last.
     ///
     /// # Errors
     ///
-    /// As [`Reading::page`]; the next call goes on from the same place.
+    /// The same as [`Reading::page`]. A failed call can be retried: the position does not change.
     pub async fn next_page(&mut self) -> Result<Option<Vec<AuditRecord>>, Error> {
-        let cursor = match &self.place {
-            Place::First => None,
-            Place::After(cursor) => Some(cursor),
-            Place::Nowhere => return Ok(None),
+        let cursor = match &self.next {
+            NextPage::First => None,
+            NextPage::After(cursor) => Some(cursor),
+            NextPage::Done => return Ok(None),
         };
         let page = self.reading.unrecorded_page(&self.query, cursor).await?;
-        self.place = page.next.map_or(Place::Nowhere, Place::After);
+        self.next = page.next.map_or(NextPage::Done, NextPage::After);
         self.records += page.records.len() as u64;
         Ok(Some(page.records))
     }
 
-    /// Says the SHA-256 of the manifest beside the file that was written, in hexadecimal, for the record
-    /// of how it ended: by it [`Reading::exported`] tells whether the manifest was changed since.
-    pub fn manifest(&mut self, sha256: impl Into<String>) {
+    /// Sets the SHA-256 of the exported file's manifest, in hexadecimal. It is stored in the
+    /// export's final record, where [`Reading::find_export`] looks it up to detect a changed
+    /// manifest.
+    pub fn set_manifest_sha256(&mut self, sha256: impl Into<String>) {
         self.manifest = Some(sha256.into());
     }
 
-    /// Records how it ended: how many records were handed out, those of the last page whether they
-    /// were used or not, and whether whoever asked has all of them. Answers how many.
+    /// Records the end of the export and returns the number of exported records. Records of the
+    /// last page count, whether or not the caller used them.
+    ///
+    /// `complete` states whether the caller has processed everything; the export is recorded as
+    /// complete only if its last page was also reached.
     ///
     /// # Errors
     ///
-    /// [`Error::ReadCountNotRecorded`] when it cannot be recorded.
-    pub async fn end(self, complete: bool) -> Result<u64, Error> {
-        let is_whole = complete && matches!(self.place, Place::Nowhere);
-        let told = self.record("exported", Some(is_whole)).await;
-        told.map_err(Error::after_read)?;
+    /// [`Error::ReadCountNotRecorded`] if the end cannot be recorded.
+    pub async fn finish(self, complete: bool) -> Result<u64, Error> {
+        let is_complete = complete && matches!(self.next, NextPage::Done);
+        let recorded = self.record("exported", Some(is_complete)).await;
+        recorded.map_err(Error::after_read)?;
         Ok(self.records)
     }
 
     async fn record(&self, kind: &str, complete: Option<bool>) -> Result<(), Error> {
-        let continued = ("continued", self.continued.is_some().into());
+        let continued = ("continued", self.resumed_from.is_some().into());
         let ended = complete.map(|complete| {
             [
                 ("complete", complete.into()),
@@ -207,13 +215,13 @@ impl<DB: AuditDatabase> Export<DB> {
         });
         let manifest = self.manifest.clone();
         let manifest = manifest.map(|sha256| (MANIFEST, Value::from(sha256)));
-        let more = [continued]
+        let details = [continued]
             .into_iter()
-            .chain(self.continued.clone())
+            .chain(self.resumed_from.clone())
             .chain(ended.into_iter().flatten())
             .chain(manifest);
         self.reading
-            .record_with(kind, &self.query, self.records, more)
+            .record_with(kind, &self.query, self.records, details)
             .await
     }
 }

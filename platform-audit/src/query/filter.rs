@@ -4,47 +4,47 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::list::Syntax;
-use super::moment;
+use super::parse_time;
 use crate::error::Error;
 use crate::record::{ActorKind, Outcome};
 
-/// Which records, in which order. Empty, it asks for all, newest first.
+/// Filters and sort order for audit records. The default matches all records, newest first.
 ///
-/// Conditions hold together; of a list, any of its values (at most 100), and an empty one is no
-/// condition. Text is compared exactly, upper case and lower case apart, except where it says
-/// otherwise.
+/// Filters are combined with AND. The values of a list are combined with OR; a list has at most 100
+/// values, and an empty list does not filter. Text is compared exactly and case-sensitively, except
+/// where noted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AuditQuery {
-    /// From this moment on (`recorded_at`, the database's clock).
+    /// Inclusive start of the period (`recorded_at`, the database's clock).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Before this moment.
+    /// Exclusive end of the period.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// The actor's id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actor: Vec<String>,
-    /// What kind of actor.
+    /// The kind of actor.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actor_kind: Vec<ActorKind>,
-    /// The action, or with `.*` at its end all that begin so, such as `entry.*`.
+    /// The action. With a trailing `*`, a prefix, such as `entry.*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub action: Vec<String>,
     /// The kind of resource.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resource_type: Vec<String>,
-    /// Which resource.
+    /// The resource's id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resource_id: Vec<String>,
     /// The outcome.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outcome: Vec<Outcome>,
-    /// The tenant that was acted in.
+    /// The tenant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tenant: Vec<String>,
-    /// The service that wrote the record; the command's `--written-by`.
+    /// The service that wrote the record. The command line calls it `--written-by`.
     #[serde(alias = "written_by", skip_serializing_if = "Vec::is_empty")]
     pub service: Vec<String>,
     /// The client's address.
@@ -53,35 +53,35 @@ pub struct AuditQuery {
     /// The request's method.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub method: Vec<String>,
-    /// The route's template.
+    /// The route template, such as `/entries/{id}`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<String>,
     /// The request's id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub request_id: Vec<String>,
-    /// The trace's id: 32 lower-case hexadecimal digits.
+    /// The trace id: 32 lower-case hexadecimal digits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trace_id: Vec<String>,
     /// The record's id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub record_id: Vec<Uuid>,
-    /// A field that was changed.
+    /// The name of a changed field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
-    /// What the reason contains, in upper or lower case: of ASCII letters everywhere, of others on
-    /// Postgres where the database's locale knows them, on SQLite not.
+    /// Substring of the reason, case-insensitive. Postgres folds case by the database's locale,
+    /// SQLite only for ASCII letters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// By what to sort; records that are equal in it, by time and id.
+    /// The sort column. Ties are broken by time, then id.
     pub sort: SortBy,
-    /// Which way.
+    /// The sort direction.
     pub direction: Direction,
-    /// Records a page, 1 to 1,000; by default 100.
+    /// Page size, from 1 to 1,000 records. The default is 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u16>,
 }
 
-/// By what records are sorted. Those that lack it come as if it were empty.
+/// The column to sort by. Missing values sort as if they were empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -89,7 +89,7 @@ pub enum SortBy {
     /// When the record was written.
     #[default]
     RecordedAt,
-    /// When the work began.
+    /// When the operation started.
     OccurredAt,
     /// The actor's id.
     Actor,
@@ -99,7 +99,7 @@ pub enum SortBy {
     ResourceType,
     /// The resource's id.
     ResourceId,
-    /// The outcome's word.
+    /// The outcome, alphabetically.
     Outcome,
     /// The status code.
     Status,
@@ -121,18 +121,18 @@ pub enum SortBy {
     Reason,
 }
 
-/// Which end comes first.
+/// The sort direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// The newest, or last in the alphabet.
+    /// Newest first, or Z to A.
     #[default]
     Descending,
-    /// The oldest, or first in the alphabet.
+    /// Oldest first, or A to Z.
     Ascending,
 }
 
-/// Declares the builder's methods for lists of text.
+/// Declares builder methods that add a value to a list.
 macro_rules! texts {
     ($($(#[doc = $doc:literal])+ $name:ident;)*) => {
         $(
@@ -150,59 +150,60 @@ macro_rules! texts {
 }
 
 impl AuditQuery {
-    /// Asks for all records, newest first.
+    /// A query for all records, newest first.
     pub fn new() -> Self {
         Self::default()
     }
 
-    // Each adds a value to its list.
+    // Repeated calls add values, combined with OR.
     texts! {
-        /// Only by the actor of this id, or another one that is named.
+        /// Matches this actor id. Repeated calls match any of the values.
         actor;
-        /// Only this action, or with `.*` at its end all that begin so, or another one that is named.
+        /// Matches this action, or a prefix with a trailing `*`. Repeated calls match any of the
+        /// values.
         action;
-        /// Only about resources of this kind, or another one that is named.
+        /// Matches this resource type. Repeated calls match any of the values.
         resource_type;
-        /// Only in this tenant, or another one that is named.
+        /// Matches this tenant. Repeated calls match any of the values.
         tenant;
-        /// Only of this service, or another one that is named.
+        /// Matches records written by this service. Repeated calls match any of the values.
         service;
-        /// Only from this address, or another one that is named.
+        /// Matches this client address. Repeated calls match any of the values.
         client_address;
-        /// Only with this method, or another one that is named.
+        /// Matches this HTTP method. Repeated calls match any of the values.
         method;
-        /// Only on this route, or another one that is named.
+        /// Matches this route template. Repeated calls match any of the values.
         route;
-        /// Only of this request, or another one that is named.
+        /// Matches this request id. Repeated calls match any of the values.
         request_id;
-        /// Only of this trace, or another one that is named.
+        /// Matches this trace id. Repeated calls match any of the values.
         trace_id;
-        /// Only where this field was changed, or another one that is named.
+        /// Matches records that changed this field. Repeated calls match any of the values.
         changed;
     }
 
-    /// Only where the reason contains this.
+    /// Matches records whose reason contains `text`, ignoring case.
     #[must_use]
     pub fn reason(mut self, text: impl Into<String>) -> Self {
         self.reason = Some(text.into());
         self
     }
 
-    /// Only from this moment on.
+    /// Matches records recorded at or after `since`.
     #[must_use]
     pub fn since(mut self, since: Timestamp) -> Self {
         self.since = Some(since);
         self
     }
 
-    /// Only before this moment.
+    /// Matches records recorded before `until`.
     #[must_use]
     pub fn until(mut self, until: Timestamp) -> Self {
         self.until = Some(until);
         self
     }
 
-    /// Only by actors of this kind, or another one that is named.
+    /// Matches this kind of actor. Repeated calls match any of the values.
     #[must_use]
     pub fn actor_kind(mut self, kind: ActorKind) -> Self {
         if !self.actor_kind.contains(&kind) {
@@ -211,7 +212,7 @@ impl AuditQuery {
         self
     }
 
-    /// Only about this resource, in place of any that was named.
+    /// Matches this resource only; replaces any that was set before.
     #[must_use]
     pub fn resource(mut self, resource_type: impl Into<String>, id: impl Into<String>) -> Self {
         self.resource_type = vec![resource_type.into()];
@@ -219,7 +220,7 @@ impl AuditQuery {
         self
     }
 
-    /// Only with this outcome, or another one that is named.
+    /// Matches this outcome. Repeated calls match any of the values.
     #[must_use]
     pub fn outcome(mut self, outcome: Outcome) -> Self {
         if !self.outcome.contains(&outcome) {
@@ -228,7 +229,7 @@ impl AuditQuery {
         self
     }
 
-    /// Only the record of this id, or another one that is named.
+    /// Matches the record with this id. Repeated calls match any of the values.
     #[must_use]
     pub fn record_id(mut self, id: Uuid) -> Self {
         if !self.record_id.contains(&id) {
@@ -237,7 +238,7 @@ impl AuditQuery {
         self
     }
 
-    /// Sorts by this element.
+    /// Sets the sort column and direction.
     #[must_use]
     pub fn sort(mut self, by: SortBy, direction: Direction) -> Self {
         self.sort = by;
@@ -245,34 +246,36 @@ impl AuditQuery {
         self
     }
 
-    /// At most so many records a page: 1 to 1,000.
+    /// Sets the page size, from 1 to 1,000 records.
     #[must_use]
     pub fn limit(mut self, records: u16) -> Self {
         self.limit = Some(records);
         self
     }
 
-    /// Reads a query from names and values, such as those of a URL or a form. Empty values count as
-    /// not given. A list may be there several times, or have several values with commas between;
-    /// `\,` is a comma in a value. `since` and `until` are [`moment`](super::moment)s.
+    /// Parses a query from name-value pairs, such as those of a URL or a form. Empty values are
+    /// ignored.
+    ///
+    /// A list may be given as several pairs, as comma-separated values, or both; `\,` is a literal
+    /// comma. `since` and `until` are parsed by [`parse_time`].
     ///
     /// # Errors
     ///
-    /// When a name is no field of the query, a value is not what the field takes, or a field that is
-    /// no list is there twice. When a value has a star that stands for nothing, such as the actor
-    /// `dr.*`, which would be compared exactly and find nothing; `\*` is a star in a value.
+    /// [`Error::InvalidQuery`] if a name is unknown, a value is invalid, or a single-valued field
+    /// is given twice. Also if a value contains a wildcard that the field does not support, such as
+    /// the actor `dr.*`: matched literally, it would silently find nothing. `\*` is a literal star.
     pub fn from_pairs<'a>(
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Error> {
         let mut fields = Map::new();
         for (name, text) in pairs.into_iter().filter(|(_, text)| !text.is_empty()) {
-            let value = value(name, text)?;
-            // Read one by one, so that the error can name the field.
+            let value = parse_value(name, text)?;
+            // Parsed one at a time so that the error can name the field.
             let alone = Map::from_iter([(name.to_owned(), value.clone())]);
-            Self::from_fields(alone).map_err(|error| refused(name, &error))?;
+            Self::from_fields(alone).map_err(|error| field_error(name, &error))?;
             match (fields.get_mut(name), value) {
                 (Some(Value::Array(values)), Value::Array(more)) => values.extend(more),
-                (Some(_), _) => return Err(refused(name, &"it is there twice")),
+                (Some(_), _) => return Err(field_error(name, &"it is given twice")),
                 (None, value) => {
                     fields.insert(name.to_owned(), value);
                 }
@@ -286,27 +289,28 @@ impl AuditQuery {
         serde_json::from_value(Value::Object(fields))
     }
 
-    /// The names and values from which [`from_pairs`](Self::from_pairs) makes this query again.
+    /// Returns the name-value pairs that [`from_pairs`](Self::from_pairs) parses back into this
+    /// query. Fields with default values are omitted.
     pub fn to_pairs(&self) -> Vec<(String, String)> {
         let Ok(Value::Object(fields)) = serde_json::to_value(self) else {
             return Vec::new();
         };
         let mut pairs = Vec::new();
         for (name, value) in fields {
-            let syntax = Syntax::of(&name);
+            let syntax = Syntax::for_field(&name);
             match value {
-                Value::String(text) => pairs.push((name, syntax.write(&text))),
+                Value::String(text) => pairs.push((name, syntax.escape(&text))),
                 Value::Array(values) => {
                     let texts = values.iter().filter_map(Value::as_str);
-                    pairs.extend(texts.map(|text| (name.clone(), syntax.write(text))));
+                    pairs.extend(texts.map(|text| (name.clone(), syntax.escape(text))));
                 }
                 other => pairs.push((name, other.to_string())),
             }
         }
-        let ordinary = Self::default();
+        let default = Self::default();
         pairs.retain(|(name, _)| match name.as_str() {
-            "sort" => self.sort != ordinary.sort,
-            "direction" => self.direction != ordinary.direction,
+            "sort" => self.sort != default.sort,
+            "direction" => self.direction != default.direction,
             _ => true,
         });
         pairs
@@ -317,25 +321,27 @@ impl AuditQuery {
             None => Ok(100),
             Some(limit @ 1..=1000) => Ok(usize::from(limit)),
             Some(limit) => Err(Error::InvalidQuery(format!(
-                "limit is {limit}: write a number from 1 to 1000, and ask for the next page"
+                "limit is {limit}: use a number from 1 to 1000, and page through the rest"
             ))),
         }
     }
 }
 
-/// The value of the field `name`, as JSON.
-fn value(name: &str, text: &str) -> Result<Value, Error> {
+/// Parses the value of the field `name` into JSON.
+fn parse_value(name: &str, text: &str) -> Result<Value, Error> {
     Ok(match name {
-        "since" | "until" => match moment(text) {
-            Ok(moment) => Value::from(moment.to_string()),
-            Err(Error::InvalidQuery(what)) => return Err(refused(name, &what)),
+        "since" | "until" => match parse_time(text) {
+            Ok(time) => Value::from(time.to_string()),
+            Err(Error::InvalidQuery(what)) => return Err(field_error(name, &what)),
             Err(other) => return Err(other),
         },
         "limit" => text.parse::<u16>().map_or(Value::from(text), Value::from),
         "sort" | "direction" => Value::from(text),
         _ => {
-            let syntax = Syntax::of(name);
-            let values = syntax.read(text).map_err(|what| refused(name, &what))?;
+            let syntax = Syntax::for_field(name);
+            let values = syntax
+                .parse(text)
+                .map_err(|what| field_error(name, &what))?;
             match (syntax, values.into_iter().map(Value::from)) {
                 (Syntax::Single, mut values) => values.next().unwrap_or_default(),
                 (_, values) => values.collect(),
@@ -344,13 +350,13 @@ fn value(name: &str, text: &str) -> Result<Value, Error> {
     })
 }
 
-/// The text of a list that [`AuditQuery::from_pairs`] reads as `value` alone.
+/// Escapes `value` so that [`AuditQuery::from_pairs`] parses it back as a single list value.
 #[cfg(feature = "explorer")]
-pub(crate) fn exact(value: &str) -> String {
-    Syntax::List.write(value)
+pub(crate) fn escape_value(value: &str) -> String {
+    Syntax::List.escape(value)
 }
 
-pub(super) fn refused(name: &str, error: &impl std::fmt::Display) -> Error {
+pub(super) fn field_error(name: &str, error: &impl std::fmt::Display) -> Error {
     Error::InvalidQuery(format!("{name}: {error}"))
 }
 
@@ -360,7 +366,7 @@ mod tests {
     use crate::record::{ActorKind, Outcome};
 
     #[test]
-    fn a_list_is_read_from_commas_or_from_several_pairs() {
+    fn a_list_is_parsed_from_commas_or_from_repeated_pairs() {
         let expected = AuditQuery::new()
             .action("patient.read")
             .action("patient.export")
@@ -380,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_survives_its_pairs() {
+    fn a_query_round_trips_through_pairs() {
         let query = AuditQuery::new()
             .since("2026-10-01T00:00:00Z".parse().unwrap())
             .actor("ada & co, of *")
@@ -401,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_query_is_refused_by_name() {
+    fn an_invalid_field_is_refused_and_the_error_names_it() {
         for (name, value) in [
             ("actr", "ada"),
             ("since", "yesterday"),
@@ -425,7 +431,7 @@ mod tests {
         );
         let twice = [("sort", "actor"), ("sort", "action")];
         let error = AuditQuery::from_pairs(twice).unwrap_err().to_string();
-        assert!(error.contains("sort: it is there twice"), "{error}");
+        assert!(error.contains("sort: it is given twice"), "{error}");
         assert!(AuditQuery::new().limit(0).page_size().is_err());
         assert!(AuditQuery::new().limit(1001).page_size().is_err());
     }

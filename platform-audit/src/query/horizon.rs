@@ -6,14 +6,14 @@ use super::statement::Statement;
 use crate::error::Error;
 use crate::store::{AuditDatabase, Dialect};
 
-/// How far the log can be seen, by the database's clock and its transactions.
+/// The database's clock and transaction snapshot: which records are certain to be visible.
 #[derive(Debug, Deserialize)]
 pub(super) struct Horizon {
     pub(super) now: Timestamp,
-    /// The oldest transaction that is still at work, anywhere on the server. On SQLite 0.
+    /// The oldest transaction still running anywhere on the server; 0 on SQLite.
     pub(super) xmin: u64,
     pub(super) snapshot: String,
-    /// The first transaction that had not begun. On SQLite 0.
+    /// The next transaction id to be assigned; 0 on SQLite.
     pub(super) xmax: u64,
 }
 
@@ -27,7 +27,7 @@ impl<DB: AuditDatabase> Reading<DB> {
                 "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', 0, 'snapshot', '', 'xmax', 0)"
             }
         };
-        let statement = Statement::of(self.dialect(), text);
+        let statement = Statement::new(self.dialect(), text);
         let mut rows = self.fetch::<Horizon>(statement).await?;
         rows.pop()
             .ok_or_else(|| Error::Store(sqlx::Error::RowNotFound))

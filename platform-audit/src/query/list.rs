@@ -1,22 +1,22 @@
-//! Several values in one text, as people write them.
+//! Parsing and escaping of filter values that people type, such as comma-separated lists.
 
-/// Which characters have a meaning in the text of a filter. In every syntax `\*` is a star of the
-/// value, and where commas separate values, `\,` is a comma of one.
+/// Which characters are special in a filter's text. In every syntax `\*` is a literal star; in
+/// comma-separated ones `\,` is a literal comma.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Syntax {
-    /// Commas separate values.
+    /// Comma-separated values.
     List,
-    /// Commas separate values, and a star at the end of one stands for whatever follows.
+    /// Comma-separated values; a trailing star in a value makes it a prefix.
     Prefixes,
-    /// Commas separate values, and `{*name}` is part of one, as in the routes of axum.
+    /// Comma-separated routes; `{*name}` is axum's wildcard segment and is kept literally.
     Routes,
-    /// One value.
+    /// A single value.
     Single,
 }
 
 impl Syntax {
-    /// The syntax of the filter `name`.
-    pub(super) fn of(name: &str) -> Self {
+    /// The syntax of the field `name`.
+    pub(super) fn for_field(name: &str) -> Self {
         match name {
             "action" => Self::Prefixes,
             "route" => Self::Routes,
@@ -25,17 +25,17 @@ impl Syntax {
         }
     }
 
-    /// The values of `text`. Blanks around the values of a list are ignored.
+    /// Parses `text` into values. Whitespace around comma-separated values is trimmed.
     ///
     /// # Errors
     ///
-    /// When a value is a pattern that the filter does not understand: compared exactly it would find
-    /// nothing, which looks like an answer. When there is no value.
-    pub(super) fn read(self, text: &str) -> Result<Vec<String>, String> {
+    /// If a value contains a wildcard that the field does not support: matched literally, it would
+    /// silently find nothing. If there is no value at all.
+    pub(super) fn parse(self, text: &str) -> Result<Vec<String>, String> {
         let pieces = if self == Self::Single {
             vec![text]
         } else {
-            pieces(text)
+            split_commas(text)
         };
         let is_list = pieces.len() > 1;
         let pieces = pieces
@@ -43,16 +43,16 @@ impl Syntax {
             .map(|piece| if is_list { piece.trim() } else { piece })
             .filter(|piece| !piece.is_empty());
         let values: Vec<String> = pieces
-            .map(|piece| self.value(piece))
+            .map(|piece| self.unescape(piece))
             .collect::<Result<_, _>>()?;
         if values.is_empty() {
-            return Err(format!("there is no value in `{text}`"));
+            return Err(format!("`{text}` contains no value"));
         }
         Ok(values)
     }
 
-    /// The text that [`read`](Self::read) reads as `value` alone.
-    pub(super) fn write(self, value: &str) -> String {
+    /// Escapes `value` so that [`parse`](Self::parse) returns it unchanged.
+    pub(super) fn escape(self, value: &str) -> String {
         let mut text = String::with_capacity(value.len());
         for (at, it) in value.char_indices() {
             let is_escaped = match it {
@@ -71,7 +71,7 @@ impl Syntax {
         text
     }
 
-    fn value(self, piece: &str) -> Result<String, String> {
+    fn unescape(self, piece: &str) -> Result<String, String> {
         let mut value = String::with_capacity(piece.len());
         let mut rest = piece.chars();
         while let Some(it) = rest.next() {
@@ -83,8 +83,8 @@ impl Syntax {
                     value.push(next);
                     rest.next();
                 }
-                ('*', _) if !self.understands(&value, rest.as_str()) => {
-                    return Err(self.refusal(piece));
+                ('*', _) if !self.allows_star(&value, rest.as_str()) => {
+                    return Err(self.wildcard_error(piece));
                 }
                 _ => value.push(it),
             }
@@ -92,8 +92,8 @@ impl Syntax {
         Ok(value)
     }
 
-    /// Whether a star between `before` and `after` has a meaning.
-    fn understands(self, before: &str, after: &str) -> bool {
+    /// Whether a star between `before` and `after` is part of the syntax.
+    fn allows_star(self, before: &str, after: &str) -> bool {
         match self {
             Self::Prefixes => after.is_empty(),
             Self::Routes => before.ends_with('{'),
@@ -101,33 +101,33 @@ impl Syntax {
         }
     }
 
-    fn refusal(self, piece: &str) -> String {
-        let star = "write \\* for a star that is part of the value";
+    fn wildcard_error(self, piece: &str) -> String {
+        let star = "write \\* for a literal star";
         match self {
             Self::Prefixes => format!(
-                "`{piece}` has a star that is not at its end, where it stands for whatever follows, such as in entry.*"
+                "`{piece}` has a star that is not at its end: only a trailing star is a wildcard, such as in entry.*"
             ),
             Self::Single => format!(
-                "`{piece}` is a pattern, and the text is searched as it is: leave the star out, or {star}"
+                "`{piece}` is a pattern, but this is a substring search: leave the star out, or {star}"
             ),
             Self::List | Self::Routes => format!(
-                "`{piece}` is a pattern, and only action takes one: name each value, with commas between, or {star}"
+                "`{piece}` is a pattern, which only action supports: list the values, separated by commas, or {star}"
             ),
         }
     }
 }
 
-/// What is between the commas that separate values.
-fn pieces(text: &str) -> Vec<&str> {
+/// Splits at unescaped commas.
+fn split_commas(text: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
-    let mut begin = 0;
+    let mut start = 0;
     for (at, _) in text.match_indices(',') {
         if !text[..at].ends_with('\\') {
-            pieces.push(&text[begin..at]);
-            begin = at + 1;
+            pieces.push(&text[start..at]);
+            start = at + 1;
         }
     }
-    pieces.push(&text[begin..]);
+    pieces.push(&text[start..]);
     pieces
 }
 
@@ -155,18 +155,18 @@ mod tests {
             (" ada ", vec![" ada "]),
             ("\\*", vec!["*"]),
         ] {
-            assert_eq!(Syntax::List.read(text).unwrap(), values, "{text}");
+            assert_eq!(Syntax::List.parse(text).unwrap(), values, "{text}");
         }
         assert_eq!(
-            Syntax::Prefixes.read("entry.*,patient.read").unwrap(),
+            Syntax::Prefixes.parse("entry.*,patient.read").unwrap(),
             ["entry.*", "patient.read"]
         );
-        assert_eq!(Syntax::Routes.read("/{*path}").unwrap(), ["/{*path}"]);
-        assert_eq!(Syntax::Single.read("a, b").unwrap(), ["a, b"]);
+        assert_eq!(Syntax::Routes.parse("/{*path}").unwrap(), ["/{*path}"]);
+        assert_eq!(Syntax::Single.parse("a, b").unwrap(), ["a, b"]);
     }
 
     #[test]
-    fn a_pattern_is_refused_where_none_is_understood() {
+    fn a_wildcard_is_refused_where_the_field_does_not_support_it() {
         for (syntax, text) in [
             (Syntax::List, "dr.*"),
             (Syntax::List, "ada,dr.*"),
@@ -176,20 +176,20 @@ mod tests {
             (Syntax::Routes, "/entries/*"),
             (Syntax::Single, "ticket*"),
         ] {
-            let refused = syntax.read(text).unwrap_err();
+            let refused = syntax.parse(text).unwrap_err();
             assert!(refused.contains('*'), "{text}: {refused}");
         }
         for text in [",", " , "] {
-            assert!(Syntax::List.read(text).is_err(), "{text}");
+            assert!(Syntax::List.parse(text).is_err(), "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn any_value_can_be_written(value in "[a,*\\\\{ ]{1,8}|.{1,8}") {
+        fn any_value_round_trips_through_escaping(value in "[a,*\\\\{ ]{1,8}|.{1,8}") {
             for syntax in ALL {
-                let text = syntax.write(&value);
-                let read = syntax.read(&text).unwrap();
+                let text = syntax.escape(&value);
+                let read = syntax.parse(&text).unwrap();
                 prop_assert_eq!(&read[..], std::slice::from_ref(&value), "{:?} {}", syntax, text);
             }
         }

@@ -1,9 +1,9 @@
-//! What compliance asks of the records: who did what to which resource, when, from where, why and
-//! with what outcome.
+//! Querying audit records: who did what to which resource, when, from where, why, and with what
+//! outcome.
 //!
-//! An [`AuditReader`] answers [`AuditQuery`]s over Postgres and SQLite, page by page; whoever asks
-//! names an actor, and each answer leaves a record of its own (action `audit.read`) before it is
-//! handed out:
+//! An [`AuditReader`] runs [`AuditQuery`]s against Postgres or SQLite, page by page. Each caller
+//! names an actor, and every read is itself recorded (action `audit.read`) before its results are
+//! returned:
 //!
 //! ```
 //! # #[cfg(feature = "postgres")]
@@ -12,7 +12,7 @@
 //! use platform_audit::{Actor, Outcome};
 //!
 //! let reader = AuditReader::new(pool, "accounting")?;
-//! let officer = reader.asked_by(Actor::user("grace")).because("quarterly review");
+//! let officer = reader.read_as(Actor::user("grace")).with_reason("quarterly review");
 //! let denied = AuditQuery::new().outcome(Outcome::Denied).action("entry.*");
 //! let page = officer.page(&denied, None).await?;
 //! for record in &page.records {
@@ -26,20 +26,23 @@
 //! # }
 //! ```
 //!
-//! # What has an index
+//! # Indexes
 //!
-//! On Postgres: period, actor, resource, exact action, outcomes other than success, trace id, request
-//! id and record id, each newest first; of several actors, actions, resources, traces or requests,
-//! each costs as much as one. What else there is (a prefix of an action, tenant, service,
-//! address, route, method, changed field, text of the reason), and every other order, reads all
-//! records of the period, so name a period with them. On SQLite: period, actor, resource and record
-//! id; all else reads all records of the period.
+//! On Postgres, these filters use an index, newest first: period, actor, resource, exact action,
+//! outcomes other than success, trace id, request id and record id. A list of actors, actions,
+//! resources, traces or requests costs one index scan for each value.
 //!
-//! # Who looked
+//! All other filters (action prefix, tenant, service, client address, route, method, changed field,
+//! reason) and all other sort orders scan every record of the period, so combine them with a
+//! period.
 //!
-//! The readings are records like others: `AuditQuery::new().action("audit.read")` finds them, and on
-//! Postgres the view `readings` has them as columns. What was looked at without this module, as with SQL
-//! by hand, leaves none: the database's own log (pgaudit) has to tell of that.
+//! On SQLite, only period, actor, resource and record id use an index.
+//!
+//! # Who has read the log
+//!
+//! Reads are ordinary records: `AuditQuery::new().action("audit.read")` finds them. On Postgres,
+//! the view `readings` has them as columns. Access that bypasses this module, such as SQL by hand,
+//! leaves no record; use the database's own log (pgaudit) for that.
 
 mod actions;
 mod cursor;
@@ -47,24 +50,24 @@ mod export;
 mod filter;
 mod horizon;
 mod list;
-mod moment;
-mod parts;
 mod reader;
 mod reading;
+mod split;
 mod statement;
 mod summary;
 mod tail;
-mod unite;
+mod time;
+mod union_view;
 
 pub use actions::RecordedAction;
 pub use cursor::Cursor;
 pub use export::Export;
 #[cfg(feature = "explorer")]
-pub(crate) use filter::exact;
+pub(crate) use filter::escape_value;
 pub use filter::{AuditQuery, Direction, SortBy};
-pub use moment::moment;
 pub use reader::AuditReader;
 pub use reading::{Origin, Page, Reading};
-pub use summary::{Count, GroupBy, MOST_VALUES};
+pub use summary::{Count, GroupBy, MAX_VALUES};
 pub use tail::{Tail, TailBatch};
-pub use unite::unite;
+pub use time::parse_time;
+pub use union_view::create_union_view;

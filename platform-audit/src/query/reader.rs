@@ -11,16 +11,16 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::store::{AuditDatabase, Dialect, schema_name, sessions};
 
-/// How long a statement may take before it is asked whether it waits for a lock.
-const LOCKED_FOR: Duration = Duration::from_secs(5);
+/// How long a statement may run before the reader checks whether it is blocked by a lock.
+const LOCK_CHECK_AFTER: Duration = Duration::from_secs(5);
 
-/// How long the names of a machine and of its user may be, in bytes.
-const MACHINE: usize = 256;
+/// Maximum length of the host name and the user name, in bytes.
+const MAX_NAME_BYTES: usize = 256;
 
-/// Reads the audit log of a service. Cheap to clone.
+/// A handle for reading a service's audit log. Cheap to clone.
 ///
-/// On Postgres the rights of the reader role suffice, which may read the views and leave records
-/// of its readings, and nothing else.
+/// Reading goes through [`read_as`](Self::read_as), which names the actor. On Postgres the reader
+/// role suffices: it may select from the views and record its own reads, nothing else.
 #[derive(Debug)]
 pub struct AuditReader<DB: AuditDatabase> {
     pub(super) pool: Pool<DB>,
@@ -28,28 +28,30 @@ pub struct AuditReader<DB: AuditDatabase> {
     pub(super) service: String,
     pub(super) schema: String,
     pub(super) client_addresses: Option<ClientAddresses>,
-    /// The user of the operating system and the host, of a program that people run.
+    /// Operating system user and host of an interactive program.
     pub(super) machine: Option<[String; 2]>,
 }
 
 impl<DB: AuditDatabase> AuditReader<DB> {
-    /// Reads what `service` wrote, in its schema `<service>_audit`. Nothing is asked of the database
+    /// Creates a reader for `service` with its default schema `<service>_audit`. Does not connect
     /// yet.
     ///
     /// # Errors
     ///
-    /// When the service's name cannot be a schema's, or the database is neither Postgres nor SQLite.
+    /// [`Error::InvalidService`] if the service name cannot be used as a schema name;
+    /// [`Error::UnsupportedDatabase`] if the database is neither Postgres nor SQLite.
     pub fn new(pool: Pool<DB>, service: impl Into<String>) -> Result<Self, Error> {
         let service = service.into();
         let schema = schema_name(&service, None)?;
         Self::open(pool, service, schema)
     }
 
-    /// The same where the schema (SQLite: the prefix of the tables) has another name.
+    /// Like [`new`](Self::new), with another schema name (on SQLite, table prefix).
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), and when `schema` is no plain identifier.
+    /// The same as [`new`](Self::new), and [`Error::InvalidSchema`] if `schema` is not a plain
+    /// identifier.
     pub fn in_schema(
         pool: Pool<DB>,
         service: impl Into<String>,
@@ -72,8 +74,8 @@ impl<DB: AuditDatabase> AuditReader<DB> {
         })
     }
 
-    /// Of a service that was started.
-    pub(crate) fn of(pool: Pool<DB>, dialect: Dialect, core: &Core, schema: &str) -> Self {
+    /// A reader for a running service.
+    pub(crate) fn for_service(pool: Pool<DB>, dialect: Dialect, core: &Core, schema: &str) -> Self {
         Self {
             pool,
             dialect,
@@ -84,9 +86,10 @@ impl<DB: AuditDatabase> AuditReader<DB> {
         }
     }
 
-    /// Tells the client's address behind proxies, for readings [through](super::Reading::through) a request;
-    /// as [`AuditBuilder::client_address_from`](crate::AuditBuilder::client_address_from), whose own
-    /// [reader](crate::Audit::reader) has it already.
+    /// Sets how to find the client's address behind proxies, for reads made [via a
+    /// request](super::Reading::via_request). Works like
+    /// [`AuditBuilder::client_address_from`](crate::AuditBuilder::client_address_from); the
+    /// [reader](crate::Audit::reader) of a running service already has it.
     #[must_use]
     pub fn client_address_from(
         mut self,
@@ -96,45 +99,45 @@ impl<DB: AuditDatabase> AuditReader<DB> {
         self
     }
 
-    /// Says which user of the operating system runs this program on which host: the records of its
-    /// readings have both in `details`, as `os_user` and `host`, each at most 256 bytes. For a program
-    /// that people run, whose readings no request names the origin of.
+    /// Sets the operating system user and host of an interactive program. They are stored in the
+    /// `details` of its reads as `os_user` and `host`, each truncated to 256 bytes.
     #[must_use]
     pub fn running_as(mut self, os_user: impl Into<String>, host: impl Into<String>) -> Self {
         let bounded = |mut text: String| {
-            text.truncate(text.floor_char_boundary(MACHINE));
+            text.truncate(text.floor_char_boundary(MAX_NAME_BYTES));
             text
         };
         self.machine = Some([bounded(os_user.into()), bounded(host.into())]);
         self
     }
 
-    /// Whether the records can be read. Reads none, so it leaves no record.
+    /// Checks that the records can be read. Returns no data, so it is not recorded.
     ///
     /// # Errors
     ///
-    /// [`Error::NotReadable`] when there is no such log or the connection's user may not read it;
-    /// [`Error::Store`] when the database cannot be asked.
+    /// [`Error::NotReadable`] if there is no such log or the connection's user may not read it;
+    /// [`Error::Store`] if the query fails.
     pub async fn check(&self) -> Result<(), Error> {
         let mut statement = Statement::select(self.dialect, &self.schema, "record.id");
         statement.text.push_str(" LIMIT 0");
-        self.texts(statement).await.map(drop)
+        self.fetch_texts(statement).await.map(drop)
     }
 
-    pub(super) async fn texts(&self, statement: Statement) -> Result<Vec<String>, Error> {
+    pub(super) async fn fetch_texts(&self, statement: Statement) -> Result<Vec<String>, Error> {
         let mut connection = self.pool.acquire().await.map_err(Error::Store)?;
         let Statement {
             text, arguments, ..
         } = statement;
-        let mut asking = DB::fetch_texts(&mut connection, text.into(), arguments);
+        let mut query = DB::fetch_texts(&mut connection, text.into(), arguments);
         loop {
-            // Not lock_timeout: to set it for a single statement takes a transaction of its own.
-            match tokio::time::timeout(LOCKED_FOR, &mut asking).await {
-                Ok(texts) => return texts.map_err(|error| self.not_read(error)),
+            // Not `lock_timeout`: setting it for a single statement needs a transaction of its own.
+            match tokio::time::timeout(LOCK_CHECK_AFTER, &mut query).await {
+                Ok(texts) => return texts.map_err(|error| self.read_error(error)),
                 Err(_) => {
-                    if let Some(sessions) = self.locked_by().await {
-                        drop(asking);
-                        // Its server process waits on, so it cannot be used for anything else.
+                    if let Some(sessions) = self.blocking_sessions().await {
+                        drop(query);
+                        // Its server process still waits for the lock, so the connection cannot be
+                        // reused.
                         connection.close_on_drop();
                         let schema = self.schema.clone();
                         return Err(Error::Locked { schema, sessions });
@@ -144,20 +147,19 @@ impl<DB: AuditDatabase> AuditReader<DB> {
         }
     }
 
-    /// The sessions that keep all others from reading, if there are any. Without a free connection,
-    /// that is not known.
-    async fn locked_by(&self) -> Option<String> {
+    /// The sessions that block all readers, if any. `None` if no connection is free to find out.
+    async fn blocking_sessions(&self) -> Option<String> {
         let connection = tokio::time::timeout(Duration::from_secs(1), self.pool.acquire()).await;
         let mut connection = connection.ok()?.ok()?;
         let locks = ["AccessExclusiveLock"];
         sessions::<DB>(&mut connection, self.dialect, &self.schema, &locks).await
     }
 
-    fn not_read(&self, error: sqlx::Error) -> Error {
+    fn read_error(&self, error: sqlx::Error) -> Error {
         let code = error
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code);
-        // Undefined table, undefined schema, insufficient privilege; SQLite has no better code.
+        // Undefined table, undefined schema, insufficient privilege. SQLite has no specific code.
         let postgres = ["42P01", "3F000", "42501"];
         let missing = code.as_deref().is_some_and(|code| postgres.contains(&code))
             || (self.dialect == Dialect::Sqlite && error.to_string().contains("no such table"));
@@ -172,7 +174,7 @@ impl<DB: AuditDatabase> AuditReader<DB> {
     }
 }
 
-// Not derived, as the database itself need not be `Clone`.
+// Not derived: that would require `DB: Clone`.
 impl<DB: AuditDatabase> Clone for AuditReader<DB> {
     fn clone(&self) -> Self {
         Self {

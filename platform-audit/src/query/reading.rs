@@ -14,11 +14,11 @@ use crate::operation::{RequestFacts, TraceIds, now};
 use crate::record::{Actor, AuditRecord, Key, Outcome, bound_record};
 use crate::store::{AuditDatabase, Dialect, connection_failed};
 
-/// The audit log as somebody reads it. See [`AuditReader::asked_by`].
+/// Access to the audit log on behalf of one actor. See [`AuditReader::read_as`].
 ///
-/// Each answer leaves a record (`audit.read`) before it is handed out. Its details say what kind of
-/// `answer` it was, the `query`, and in `records` how many came back: of a page or an export the
-/// records, of a summary the values, of a count the number itself.
+/// Every read is recorded (action `audit.read`) before its results are returned. The record's
+/// `details` contain the kind of read (`answer`), the `query`, and in `records` the number of
+/// results: records for a page or an export, values for a summary, the count itself for a count.
 #[derive(Debug)]
 pub struct Reading<DB: AuditDatabase> {
     reader: AuditReader<DB>,
@@ -27,23 +27,23 @@ pub struct Reading<DB: AuditDatabase> {
     request: Option<RequestFacts>,
 }
 
-/// Whose log was read, and by whom.
+/// Which log was read, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Origin {
     /// The service.
     pub service: String,
-    /// Its audit schema (SQLite: the prefix of the tables).
+    /// Its audit schema (on SQLite, the table prefix).
     pub schema: String,
-    /// The id of the actor who read.
+    /// The id of the reading actor.
     pub reader: String,
-    /// Why, if that was said.
+    /// The reason for reading, if one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl Origin {
-    /// The log of `service` in `schema`, read by the actor of this id.
+    /// The log of `service` in `schema`, read by the actor with this id.
     pub fn new(
         service: impl Into<String>,
         schema: impl Into<String>,
@@ -58,21 +58,21 @@ impl Origin {
     }
 }
 
-/// Some of the records that a query asks for, in its order.
+/// One page of the records that match a query, in its sort order.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Page {
-    /// At most as many as the query's limit.
+    /// The records, at most as many as the query's limit.
     pub records: Vec<AuditRecord>,
-    /// Where the next page begins, if there is one.
+    /// Cursor of the next page, if there is one.
     pub next: Option<Cursor>,
-    /// Where the page before this one ends, if this is not the first.
+    /// Cursor of the previous page, unless this is the first.
     pub previous: Option<Cursor>,
 }
 
 impl<DB: AuditDatabase> AuditReader<DB> {
-    /// Says who reads, which every reading leaves a record of.
-    pub fn asked_by(&self, actor: Actor) -> Reading<DB> {
+    /// Returns access on behalf of `actor`, whom each recorded read names.
+    pub fn read_as(&self, actor: Actor) -> Reading<DB> {
         Reading {
             reader: self.clone(),
             actor,
@@ -83,21 +83,22 @@ impl<DB: AuditDatabase> AuditReader<DB> {
 }
 
 impl<DB: AuditDatabase> Reading<DB> {
-    /// Says why.
+    /// Sets the reason for reading, which is recorded.
     #[must_use]
-    pub fn because(mut self, reason: impl Into<String>) -> Self {
+    pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
         self.reason = Some(reason.into());
         self
     }
 
-    /// Says through which request, for a page that shows records: its facts become the reading's.
+    /// Sets the HTTP request on whose behalf records are read. Its method, route, client address
+    /// and other facts are recorded.
     #[must_use]
-    pub fn through(mut self, parts: &Parts) -> Self {
-        self.request = Some(facts(parts, self.reader.client_addresses.as_ref()));
+    pub fn via_request(mut self, parts: &Parts) -> Self {
+        self.request = Some(request_facts(parts, self.reader.client_addresses.as_ref()));
         self
     }
 
-    /// Whose log is read, and by whom, for what is made of it.
+    /// Which log is read, and by whom, for example for the manifest of an export.
     pub fn origin(&self) -> Origin {
         Origin {
             service: self.reader.service.clone(),
@@ -115,20 +116,21 @@ impl<DB: AuditDatabase> Reading<DB> {
         &self.reader.schema
     }
 
-    /// A page of the records that `query` asks for: the first, or the one at `cursor`. Pages are
-    /// stable: whatever is written meanwhile, no record is there twice, and none that was there
-    /// before is missed.
+    /// Returns a page of the records that match `query`: the first, or the one at `cursor`.
+    ///
+    /// This is keyset pagination: while records are being written, no record is returned twice, and
+    /// none that existed before is skipped.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidQuery`] when the limit is out of bounds or the cursor is of another order;
-    /// [`Error::Store`] when the database cannot be asked; [`Error::ReadNotRecorded`] when the reading cannot
-    /// be recorded, and so nothing is handed out.
+    /// [`Error::InvalidQuery`] if the limit is out of bounds or the cursor belongs to another sort
+    /// order; [`Error::Store`] if the query fails; [`Error::ReadNotRecorded`] if the read cannot be
+    /// recorded, in which case nothing is returned.
     pub async fn page(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> Result<Page, Error> {
         let page = self.unrecorded_page(query, cursor).await?;
         let records = page.records.len() as u64;
-        let place = cursor.map(Cursor::told);
-        self.record_with("page", query, records, place).await?;
+        let position = cursor.map(Cursor::as_detail);
+        self.record_with("page", query, records, position).await?;
         Ok(page)
     }
 
@@ -145,9 +147,9 @@ impl<DB: AuditDatabase> Reading<DB> {
         if backwards {
             records.reverse();
         }
-        let beside = |record: Option<&AuditRecord>, before| {
-            let cursor = record.map(|record| Cursor::beside(record, query, before));
-            cursor.filter(|cursor| !cursor.is_at_the_end())
+        let cursor_at = |record: Option<&AuditRecord>, before| {
+            let cursor = record.map(|record| Cursor::at_record(record, query, before));
+            cursor.filter(|cursor| !cursor.is_at_end_of_time())
         };
         let (has_next, has_previous) = if backwards {
             (true, more)
@@ -155,38 +157,40 @@ impl<DB: AuditDatabase> Reading<DB> {
             (more, cursor.is_some())
         };
         Ok(Page {
-            next: beside(records.last().filter(|_| has_next), false),
-            previous: beside(records.first().filter(|_| has_previous), true),
+            next: cursor_at(records.last().filter(|_| has_next), false),
+            previous: cursor_at(records.first().filter(|_| has_previous), true),
             records,
         })
     }
 
-    /// The record of this id; the first, if the service wrote the id again in another month.
+    /// Returns the record with this id. If there are several, the oldest; see
+    /// [`find_all`](Self::find_all).
     ///
     /// # Errors
     ///
-    /// As [`page`](Self::page).
+    /// The same as [`page`](Self::page).
     pub async fn find(&self, id: Uuid) -> Result<Option<AuditRecord>, Error> {
-        Ok(self.records(id).await?.into_iter().next())
+        Ok(self.find_all(id).await?.into_iter().next())
     }
 
-    /// All records of this id, the first one first. There is more than one only if the service wrote
-    /// the id again in another month: Postgres keeps it unique in each month.
+    /// Returns all records with this id, oldest first. There is normally at most one: Postgres
+    /// keeps the id unique within a month, but the service's role can write it again in another
+    /// month.
     ///
     /// # Errors
     ///
-    /// As [`page`](Self::page).
-    pub async fn records(&self, id: Uuid) -> Result<Vec<AuditRecord>, Error> {
+    /// The same as [`page`](Self::page).
+    pub async fn find_all(&self, id: Uuid) -> Result<Vec<AuditRecord>, Error> {
         let query = AuditQuery::new().record_id(id);
         let query = query.sort(SortBy::RecordedAt, Direction::Ascending);
         Ok(self.page(&query, None).await?.records)
     }
 
-    /// What happened to a resource, oldest first: the page at `cursor`, or the first.
+    /// Returns the history of a resource, oldest first: the first page, or the one at `cursor`.
     ///
     /// # Errors
     ///
-    /// As [`page`](Self::page).
+    /// The same as [`page`](Self::page).
     pub async fn history(
         &self,
         resource_type: &str,
@@ -199,37 +203,37 @@ impl<DB: AuditDatabase> Reading<DB> {
         self.page(&query, cursor).await
     }
 
-    /// Hands every record that `query` asks for to `take`, in its order and in constant memory; answers
-    /// how many there were. It is an [export](Self::export) that ends with the last record, or with
-    /// the first error.
+    /// Calls `f` with every record that matches `query`, in its sort order and in constant memory,
+    /// and returns their number. This is an [export](Self::export) that ends after the last record
+    /// or the first error.
     ///
     /// # Errors
     ///
-    /// As [`page`](Self::page), and whatever `take` returns.
-    pub async fn each<E: From<Error>>(
+    /// The same as [`page`](Self::page), and any error that `f` returns.
+    pub async fn for_each<E: From<Error>>(
         &self,
         query: &AuditQuery,
-        mut take: impl FnMut(AuditRecord) -> Result<(), E>,
+        mut f: impl FnMut(AuditRecord) -> Result<(), E>,
     ) -> Result<u64, E> {
         let mut export = self.export(query, None).await?;
         let taken: Result<(), E> = async {
             while let Some(records) = export.next_page().await? {
-                records.into_iter().try_for_each(&mut take)?;
+                records.into_iter().try_for_each(&mut f)?;
             }
             Ok(())
         }
         .await;
-        let recorded = export.end(taken.is_ok()).await;
+        let recorded = export.finish(taken.is_ok()).await;
         taken?;
         Ok(recorded?)
     }
 
-    /// How Postgres gets at a page: the lines of `EXPLAIN (ANALYZE)`, which runs it. They hold
-    /// the values that are asked for. On SQLite there are none.
+    /// Returns the Postgres query plan of a page: the output of `EXPLAIN (ANALYZE)`, which runs the
+    /// query. The plan contains the query's values. Empty on SQLite.
     ///
     /// # Errors
     ///
-    /// As [`page`](Self::page).
+    /// The same as [`page`](Self::page).
     pub async fn explain(
         &self,
         query: &AuditQuery,
@@ -240,69 +244,71 @@ impl<DB: AuditDatabase> Reading<DB> {
         }
         let mut statement = self.statement(query, cursor)?;
         statement.text.insert_str(0, "EXPLAIN (ANALYZE) ");
-        let plan = self.reader.texts(statement).await?;
-        let place = cursor.map(Cursor::told);
-        self.record_with("explain", query, 0, place).await?;
+        let plan = self.reader.fetch_texts(statement).await?;
+        let position = cursor.map(Cursor::as_detail);
+        self.record_with("explain", query, 0, position).await?;
         Ok(plan)
     }
 
-    /// The statement of a page, and one record more, which tells whether there is more.
+    /// The statement of a page. It fetches one extra record to find out whether there is a next
+    /// page.
     fn statement(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> Result<Statement, Error> {
         let size = query.page_size()?;
-        let place = cursor.map(|cursor| cursor.place(query)).transpose()?;
-        Statement::page(self.dialect(), self.schema(), query, place, size + 1)
+        let position = cursor.map(|cursor| cursor.position(query)).transpose()?;
+        Statement::page(self.dialect(), self.schema(), query, position, size + 1)
     }
 
-    /// The rows of a statement that answers JSON.
+    /// Runs a statement that returns one JSON text per row, and decodes the rows.
     pub(super) async fn fetch<T: DeserializeOwned>(
         &self,
         statement: Statement,
     ) -> Result<Vec<T>, Error> {
-        let rows = self.reader.texts(statement).await?;
+        let rows = self.reader.fetch_texts(statement).await?;
         rows.iter()
             .map(|row| serde_json::from_str(row))
             .collect::<Result<_, _>>()
-            .map_err(not_decoded)
+            .map_err(decode_error)
     }
 
-    /// The records of a statement. One that cannot be read hides no other: it is marked.
+    /// Runs a statement that returns records. If a single record cannot be read, it is returned
+    /// marked as unreadable, and the others are still returned.
     pub(super) async fn fetch_records(
         &self,
         statement: Statement,
     ) -> Result<Vec<AuditRecord>, Error> {
         let keys = statement.keys();
-        match self.reader.texts(statement).await {
+        match self.reader.fetch_texts(statement).await {
             Ok(rows) => {
                 let read = rows.iter().map(|row| AuditRecord::from_row(row));
-                read.collect::<Result<_, _>>().map_err(not_decoded)
+                read.collect::<Result<_, _>>().map_err(decode_error)
             }
-            Err(Error::Store(error)) if is_of_a_row(&error) => self.fetch_each(keys).await,
+            Err(Error::Store(error)) if is_row_error(&error) => self.fetch_each(keys).await,
             Err(error) => Err(error),
         }
     }
 
-    /// Reads records one by one, as one of them made the statement for all fail.
+    /// Reads the records one by one after a malformed one made the whole statement fail.
     async fn fetch_each(&self, keys: Statement) -> Result<Vec<AuditRecord>, Error> {
         let mut records = Vec::new();
         for key in self.fetch::<Key>(keys).await? {
             let row = Statement::row(self.dialect(), self.schema(), &key);
-            let record = match self.reader.texts(row).await {
+            let record = match self.reader.fetch_texts(row).await {
                 Ok(rows) => match rows.first() {
                     Some(row) => AuditRecord::from_row(row),
-                    // Retention removed its partition meanwhile.
+                    // Retention dropped its partition in the meantime.
                     None => continue,
                 },
-                Err(Error::Store(error)) if is_of_a_row(&error) => {
+                Err(Error::Store(error)) if is_row_error(&error) => {
                     AuditRecord::unreadable(&key, &kind(&error))
                 }
                 Err(error) => return Err(error),
             };
-            records.push(record.map_err(not_decoded)?);
+            records.push(record.map_err(decode_error)?);
         }
         Ok(records)
     }
 
-    /// Leaves a record of this reading: `kind` of answer, the query and how many rows it has.
+    /// Records this read: its `kind`, the query and the number of rows.
     pub(super) async fn record(
         &self,
         kind: &str,
@@ -312,15 +318,15 @@ impl<DB: AuditDatabase> Reading<DB> {
         self.record_with(kind, query, rows, []).await
     }
 
-    /// The same, and what else there is to say of it.
+    /// Like [`record`](Self::record), with additional `details`.
     pub(super) async fn record_with(
         &self,
         kind: &str,
         query: &AuditQuery,
         rows: u64,
-        more: impl IntoIterator<Item = (&'static str, Value)>,
+        more_details: impl IntoIterator<Item = (&'static str, Value)>,
     ) -> Result<(), Error> {
-        let mut record = self.of_reading();
+        let mut record = self.new_record();
         let query = serde_json::to_value(query).unwrap_or_default();
         let details = &mut record.details;
         details.insert("query".to_owned(), query);
@@ -330,14 +336,14 @@ impl<DB: AuditDatabase> Reading<DB> {
             details.insert("os_user".to_owned(), os_user.as_str().into());
             details.insert("host".to_owned(), host.as_str().into());
         }
-        for (name, value) in more {
+        for (name, value) in more_details {
             details.insert(name.to_owned(), value);
         }
         bound_record(&mut record);
-        // Or else the record would not say what was read.
+        // A truncated query would not show what was read.
         if record.cut.iter().any(|name| name.starts_with("details")) {
             return Err(Error::InvalidQuery(
-                "it is too long to be recorded, as each reading is: at most 4 KiB for each value, and 16 KiB in all".to_owned(),
+                "it is too long to be recorded, as every read is: use at most 4 KiB for each value, and 16 KiB in all".to_owned(),
             ));
         }
         let text = serde_json::to_string(&[&record]).unwrap_or_default();
@@ -356,7 +362,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         Ok(())
     }
 
-    fn of_reading(&self) -> AuditRecord {
+    fn new_record(&self) -> AuditRecord {
         let trace = TraceIds::current();
         let request = self.request.as_ref();
         AuditRecord {
@@ -389,13 +395,13 @@ impl<DB: AuditDatabase> Reading<DB> {
     }
 }
 
-fn not_decoded(error: serde_json::Error) -> Error {
+fn decode_error(error: serde_json::Error) -> Error {
     Error::Store(sqlx::Error::Decode(Box::new(error)))
 }
 
-/// Whether a statement may have failed for what one of its rows holds: too large (54), out of memory
-/// for it (53200), or no such value (22, XX); SQLite has no such classes.
-fn is_of_a_row(error: &sqlx::Error) -> bool {
+/// Whether a statement may have failed because of the contents of one row: too large (class 54),
+/// out of memory for it (53200), or an invalid value (22, XX). SQLite has no such classes.
+fn is_row_error(error: &sqlx::Error) -> bool {
     let Some(refused) = error.as_database_error() else {
         return false;
     };
@@ -408,7 +414,7 @@ fn is_of_a_row(error: &sqlx::Error) -> bool {
     }
 }
 
-fn facts(parts: &Parts, client_addresses: Option<&ClientAddresses>) -> RequestFacts {
+fn request_facts(parts: &Parts, client_addresses: Option<&ClientAddresses>) -> RequestFacts {
     let header = |name: &str| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
     let extensions = &parts.extensions;
     RequestFacts {
@@ -428,7 +434,7 @@ fn facts(parts: &Parts, client_addresses: Option<&ClientAddresses>) -> RequestFa
     }
 }
 
-// Not derived, as the database itself need not be `Clone`.
+// Not derived: that would require `DB: Clone`.
 impl<DB: AuditDatabase> Clone for Reading<DB> {
     fn clone(&self) -> Self {
         Self {

@@ -1,16 +1,15 @@
-//! The SQL of a query: fixed words, and places for arguments. What comes from outside is only ever
-//! an argument.
+//! Builds the SQL of a query. Input only ever becomes a bind argument, never SQL text.
 
 use jiff::Timestamp;
 
 use crate::error::Error;
 
-use super::cursor::{KEY_LENGTH, Place};
+use super::cursor::{CursorPosition, KEY_LENGTH};
 use super::{AuditQuery, Direction, SortBy};
 use crate::record::Key;
 use crate::store::Dialect;
 
-/// The texts that a record is sorted by, all but the reason.
+/// The text columns that records can be sorted by, except the reason.
 const KEY_TEXTS: [&str; 13] = [
     "service",
     "actor_kind",
@@ -27,7 +26,7 @@ const KEY_TEXTS: [&str; 13] = [
     "trace_id",
 ];
 
-/// A statement in the making, with the text of its arguments.
+/// A statement being built, with the text of its bind arguments.
 #[derive(Debug)]
 pub(super) struct Statement {
     dialect: Dialect,
@@ -36,17 +35,17 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// Selects `columns` of the records of `schema`.
+    /// Selects `columns` from the records of `schema`.
     pub(super) fn select(dialect: Dialect, schema: &str, columns: &str) -> Self {
         let records = dialect.records(schema);
-        Self::of(
+        Self::new(
             dialect,
             format!("SELECT {columns} FROM {records} AS record WHERE true"),
         )
     }
 
-    /// One that asks for something else than records.
-    pub(super) fn of(dialect: Dialect, text: impl Into<String>) -> Self {
+    /// A statement that does not select records.
+    pub(super) fn new(dialect: Dialect, text: impl Into<String>) -> Self {
         Self {
             dialect,
             text: text.into(),
@@ -54,7 +53,7 @@ impl Statement {
         }
     }
 
-    /// The record of `key`.
+    /// Selects the record with this `key`.
     pub(super) fn row(dialect: Dialect, schema: &str, key: &Key) -> Self {
         let mut statement = Self::select(dialect, schema, dialect.row());
         let id = statement.argument(key.id.as_str(), "uuid");
@@ -65,8 +64,8 @@ impl Statement {
         statement
     }
 
-    /// The same statement, which asks for the records' keys in place of the records: what identifies
-    /// them, and what they are sorted by.
+    /// The same statement, selecting each record's key (its identity and sort columns) instead of
+    /// the whole record.
     pub(super) fn keys(&self) -> Self {
         let (object, cast) = match self.dialect {
             Dialect::Postgres => ("json_build_object", "::text"),
@@ -85,7 +84,7 @@ impl Statement {
         }
     }
 
-    /// How many there are, as text.
+    /// The expression for the row count, as text.
     pub(super) fn count(dialect: Dialect) -> &'static str {
         match dialect {
             Dialect::Postgres => "count(*)::text",
@@ -93,7 +92,8 @@ impl Statement {
         }
     }
 
-    /// A place for an argument of a type: of Postgres, as SQLite has the types of its values.
+    /// Adds a bind argument and returns its placeholder, cast to `kind` on Postgres. SQLite values
+    /// carry their own type.
     pub(super) fn argument(&mut self, value: impl Into<String>, kind: &str) -> String {
         self.arguments.push(value.into());
         let at = self.arguments.len();
@@ -104,11 +104,11 @@ impl Statement {
         }
     }
 
-    /// A place for a moment, to be compared with `recorded_at`.
-    pub(super) fn moment(&mut self, moment: Timestamp) -> String {
+    /// Adds a bind argument to be compared with `recorded_at`.
+    pub(super) fn time_argument(&mut self, time: Timestamp) -> String {
         let text = match self.dialect {
-            Dialect::Postgres => moment.to_string(),
-            Dialect::Sqlite => in_milliseconds(moment),
+            Dialect::Postgres => time.to_string(),
+            Dialect::Sqlite => in_milliseconds(time),
         };
         self.argument(text, "timestamptz")
     }
@@ -118,7 +118,7 @@ impl Statement {
         self.text.push_str(condition);
     }
 
-    /// Compares `column` with any of `values`, unless there is none.
+    /// Requires `column` to equal one of `values`, unless there are none.
     fn any(&mut self, column: &str, values: &[String]) {
         let arguments: Vec<String> = values.iter().map(|it| self.argument(it, "text")).collect();
         match arguments.as_slice() {
@@ -128,24 +128,18 @@ impl Statement {
         }
     }
 
-    /// The conditions of `query`.
+    /// Adds the conditions of `query`.
     pub(super) fn conditions(&mut self, query: &AuditQuery) -> Result<(), Error> {
         query.check()?;
         if let Some(since) = query.since {
-            let since = self.moment(since);
+            let since = self.time_argument(since);
             self.and(&format!("record.recorded_at >= {since}"));
         }
         if let Some(until) = query.until {
-            let until = self.moment(until);
+            let until = self.time_argument(until);
             self.and(&format!("record.recorded_at < {until}"));
         }
-        let ids = query.record_id.iter();
-        let ids: Vec<String> = ids
-            .map(|id| self.argument(id.to_string(), "uuid"))
-            .collect();
-        if !ids.is_empty() {
-            self.and(&format!("record.id IN ({})", ids.join(", ")));
-        }
+        self.record_ids(query);
         let kinds = query.actor_kind.iter().map(|kind| {
             let word = serde_json::to_value(kind).unwrap_or_default();
             word.as_str().unwrap_or_default().to_owned()
@@ -159,7 +153,37 @@ impl Statement {
         self.any("client_address", &query.client_address);
         self.any("method", &query.method);
         self.any("route", &query.route);
-        let leading = self.leading(query).map(|(column, _)| column);
+        self.request_or_trace(query);
+        self.actions(&query.action);
+        self.outcomes(query);
+        self.changed_fields(query);
+        if let Some(text) = &query.reason {
+            let text = self.argument(text, "text");
+            let position = match self.dialect {
+                Dialect::Postgres => "strpos",
+                Dialect::Sqlite => "instr",
+            };
+            self.and(&format!(
+                "{position}(lower(record.reason), lower({text})) > 0"
+            ));
+        }
+        Ok(())
+    }
+
+    fn record_ids(&mut self, query: &AuditQuery) {
+        let ids = query.record_id.iter();
+        let ids: Vec<String> = ids
+            .map(|id| self.argument(id.to_string(), "uuid"))
+            .collect();
+        if !ids.is_empty() {
+            self.and(&format!("record.id IN ({})", ids.join(", ")));
+        }
+    }
+
+    /// Request and trace ids. The leading column gets a range condition: see
+    /// [`leading_column`](Self::leading_column).
+    fn request_or_trace(&mut self, query: &AuditQuery) {
+        let leading = self.leading_column(query).map(|(column, _)| column);
         for (column, values) in [
             ("request_id", &query.request_id),
             ("trace_id", &query.trace_id),
@@ -174,41 +198,37 @@ impl Statement {
                 values => self.any(column, values),
             }
         }
-        self.actions(&query.action);
-        if !query.outcome.is_empty() {
-            // Words of a closed set, written out so that the index of failures can be used.
-            let words: Vec<_> = query
-                .outcome
-                .iter()
-                .map(|outcome| format!("'{}'", outcome.as_str()))
-                .collect();
-            self.and(&format!("record.outcome IN ({})", words.join(", ")));
-        }
-        let fields = query.changed.iter();
-        let fields: Vec<String> = fields.map(|it| self.argument(it, "text")).collect();
-        if !fields.is_empty() {
-            let fields = fields.join(", ");
-            self.and(&match self.dialect {
-                Dialect::Postgres => format!("jsonb_exists_any(record.changes, ARRAY[{fields}])"),
-                Dialect::Sqlite => format!(
-                    "EXISTS (SELECT 1 FROM json_each(record.changes) WHERE key IN ({fields}))"
-                ),
-            });
-        }
-        if let Some(text) = &query.reason {
-            let text = self.argument(text, "text");
-            let position = match self.dialect {
-                Dialect::Postgres => "strpos",
-                Dialect::Sqlite => "instr",
-            };
-            self.and(&format!(
-                "{position}(lower(record.reason), lower({text})) > 0"
-            ));
-        }
-        Ok(())
     }
 
-    /// Any of these actions; one with a star at its end is the beginning of others.
+    /// Written as literals (the set is closed) so that the partial index of failures applies.
+    fn outcomes(&mut self, query: &AuditQuery) {
+        if query.outcome.is_empty() {
+            return;
+        }
+        let words: Vec<_> = query
+            .outcome
+            .iter()
+            .map(|outcome| format!("'{}'", outcome.as_str()))
+            .collect();
+        self.and(&format!("record.outcome IN ({})", words.join(", ")));
+    }
+
+    fn changed_fields(&mut self, query: &AuditQuery) {
+        let fields = query.changed.iter();
+        let fields: Vec<String> = fields.map(|it| self.argument(it, "text")).collect();
+        if fields.is_empty() {
+            return;
+        }
+        let fields = fields.join(", ");
+        self.and(&match self.dialect {
+            Dialect::Postgres => format!("jsonb_exists_any(record.changes, ARRAY[{fields}])"),
+            Dialect::Sqlite => {
+                format!("EXISTS (SELECT 1 FROM json_each(record.changes) WHERE key IN ({fields}))")
+            }
+        });
+    }
+
+    /// Requires the action to match one of `actions`; a trailing star makes it a prefix.
     fn actions(&mut self, actions: &[String]) {
         let (prefixes, exact): (Vec<_>, Vec<_>) = actions.iter().partition(|it| it.ends_with('*'));
         if prefixes.is_empty() {
@@ -231,30 +251,31 @@ impl Statement {
         self.and(&format!("({})", conditions.join(" OR ")));
     }
 
-    /// The records as JSON: from `place` on, in the order of `query`, or backwards from it; at most
-    /// `limit`.
+    /// Selects a page of records as JSON: from `position` in the order of `query`, or backwards
+    /// from it; at most `limit`.
     pub(super) fn page(
         dialect: Dialect,
         schema: &str,
         query: &AuditQuery,
-        place: Option<&Place>,
+        position: Option<&CursorPosition>,
         limit: usize,
     ) -> Result<Self, Error> {
-        let backwards = place.is_some_and(|place| place.before);
+        let backwards = position.is_some_and(|position| position.before);
         let descending = (query.direction == Direction::Descending) != backwards;
-        let mut page = Self::of(dialect, "");
+        let mut page = Self::new(dialect, "");
         let mut parts = Vec::new();
-        for part in query.parts() {
+        for part in query.split() {
             page.text = Self::select(dialect, schema, "record.*").text;
             page.conditions(&part)?;
             let key = page.key(&part);
-            if let Some(place) = place {
-                page.beyond(&part, place, descending);
+            if let Some(position) = position {
+                page.after_position(&part, position, descending);
             }
             let order = order(key.as_deref(), page.recorded_at(&part), descending);
             parts.push(format!("{} ORDER BY {order} LIMIT {limit}", page.text));
         }
-        // The records are made JSON of once they are chosen: in one go, Postgres may do it for all.
+        // The chosen records are converted to JSON in an outer query; in a single query, Postgres
+        // may convert all candidates.
         let (chosen, order) = match <[String; 1]>::try_from(parts) {
             Ok([part]) => {
                 let key = page.key(query);
@@ -262,7 +283,7 @@ impl Statement {
                 (part, order)
             }
             Err(parts) => {
-                // Of several parts, each has as many records as all may have.
+                // Each part can contribute up to `limit` records.
                 let order = order(None, RECORDED_AT, descending);
                 let parts: Vec<_> = parts
                     .into_iter()
@@ -281,42 +302,43 @@ impl Statement {
         Ok(page)
     }
 
-    /// What is sorted by before the time, if anything is.
+    /// The sort column before the time, if any.
     fn key(&self, query: &AuditQuery) -> Option<String> {
-        match self.leading(query) {
+        match self.leading_column(query) {
             Some((column, _)) => Some(format!("record.{column}")),
             None => self.sort_key(query.sort).map(|(expression, _)| expression),
         }
     }
 
-    /// The time as it is sorted by. Without an index to use, times that cannot be read are compared as
-    /// what stands in for them.
+    /// The time as a sort column. Where no index applies, unreadable timestamps are clamped to
+    /// their stand-ins.
     fn recorded_at(&self, query: &AuditQuery) -> &'static str {
-        let sorts_by_more = self.leading(query).is_none() && self.sort_key(query.sort).is_some();
+        let sorts_by_more =
+            self.leading_column(query).is_none() && self.sort_key(query.sort).is_some();
         match self.dialect {
             Dialect::Postgres if sorts_by_more => READABLE_RECORDED_AT,
             _ => RECORDED_AT,
         }
     }
 
-    /// Leaves only what lies beyond `place`.
-    fn beyond(&mut self, query: &AuditQuery, place: &Place, descending: bool) {
+    /// Restricts the result to records beyond `position`.
+    fn after_position(&mut self, query: &AuditQuery, position: &CursorPosition, descending: bool) {
         let mut columns = Vec::new();
         let mut values = Vec::new();
-        let leading = self.leading(query);
+        let leading = self.leading_column(query);
         let key = match leading {
             Some((column, value)) => Some((format!("record.{column}"), "text", value)),
             None => self
                 .sort_key(query.sort)
-                .map(|(expression, kind)| (expression, kind, &place.key)),
+                .map(|(expression, kind)| (expression, kind, &position.key)),
         };
         if let Some((expression, kind, value)) = key {
             columns.push(expression);
             values.push(self.argument(value, kind));
         }
         columns.extend([self.recorded_at(query), "record.id"].map(ToOwned::to_owned));
-        values.push(self.moment(place.recorded_at));
-        values.push(self.argument(place.id.to_string(), "uuid"));
+        values.push(self.time_argument(position.recorded_at));
+        values.push(self.argument(position.id.to_string(), "uuid"));
         let operator = if descending { "<" } else { ">" };
         self.and(&format!(
             "({}) {operator} ({})",
@@ -325,11 +347,13 @@ impl Statement {
         ));
     }
 
-    /// The column by whose index records are to be read in the order of time, and its value: that
-    /// of one request or trace. Asked for what equals it, Postgres may read by time instead, as it
-    /// does not know that they were all written at once; so it is asked for a range that is sorted
-    /// by the column, too.
-    fn leading<'a>(&self, query: &'a AuditQuery) -> Option<(&'static str, &'a String)> {
+    /// The column, and its value, whose index the records should be read by in time order: a single
+    /// request id or trace id.
+    ///
+    /// With an equality condition, the planner may scan by time instead, because it does not know
+    /// that these records were written close together. A range condition on the column, which is
+    /// also the first sort column, prevents that.
+    fn leading_column<'a>(&self, query: &'a AuditQuery) -> Option<(&'static str, &'a String)> {
         if self.dialect != Dialect::Postgres || query.sort != SortBy::RecordedAt {
             return None;
         }
@@ -340,32 +364,32 @@ impl Statement {
         }
     }
 
-    /// What is compared, and the type of its arguments; `None` if that is the time alone.
+    /// The sort expression and the type of its arguments; `None` if the order is by time alone.
     fn sort_key(&self, sort: SortBy) -> Option<(String, &'static str)> {
         let text = |column: &str| {
             let cast = match self.dialect {
                 Dialect::Postgres => "::text",
                 Dialect::Sqlite => "",
             };
-            // A cursor holds no more of it.
+            // A cursor contains only this prefix.
             let start = format!("substr(COALESCE(record.{column}{cast}, ''), 1, {KEY_LENGTH})");
             Some((start, "text"))
         };
         match sort {
             SortBy::RecordedAt => None,
             SortBy::OccurredAt => match self.dialect {
-                // In place of one that cannot be read, that of the record is shown.
+                // An unreadable `occurred_at` is replaced by `recorded_at`, as it is when shown.
                 Dialect::Postgres => Some((
                     "CASE WHEN isfinite(record.occurred_at) THEN record.occurred_at ELSE record.recorded_at END".to_owned(),
                     "timestamptz",
                 )),
-                // Stored without its last zeros, which a comparison of texts needs.
+                // Stored without trailing zeros, which a text comparison needs.
                 Dialect::Sqlite => Some((
                     "substr(record.occurred_at, 1, 19) || substr(rtrim(substr(record.occurred_at, 20), 'Z') || substr('.000000', max(1, length(record.occurred_at) - 19)), 1, 7) || 'Z'".to_owned(),
                     "text",
                 )),
             },
-            // A negative one cannot be read, and so has no place of its own.
+            // Negative values cannot be read and sort as missing.
             SortBy::Status => Some((
                 "CASE WHEN record.status > 0 THEN record.status ELSE 0 END".to_owned(),
                 "int",
@@ -393,7 +417,7 @@ const RECORDED_AT: &str = "record.recorded_at";
 const READABLE_RECORDED_AT: &str =
     "LEAST(GREATEST(record.recorded_at, '0001-01-01T00:00:00Z'), '9999-12-30T00:00:00Z')";
 
-/// By `key`, if there is one, then by time and id.
+/// Sorts by `key`, if there is one, then by time and id.
 fn order(key: Option<&str>, recorded_at: &str, descending: bool) -> String {
     let direction = if descending { "DESC" } else { "ASC" };
     let columns = key.into_iter().chain([recorded_at, "record.id"]);
@@ -401,10 +425,10 @@ fn order(key: Option<&str>, recorded_at: &str, descending: bool) -> String {
     columns.join(", ")
 }
 
-/// As SQLite stores `recorded_at`: in whole milliseconds, here rounded up, so that what is at or
-/// after the moment stays so.
-fn in_milliseconds(moment: Timestamp) -> String {
-    let milliseconds = -(-moment.as_microsecond()).div_euclid(1000);
-    let moment = Timestamp::from_millisecond(milliseconds).unwrap_or(moment);
-    moment.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+/// Formats a time as SQLite stores `recorded_at`, in whole milliseconds. Rounds up, so that what is
+/// at or after the given time stays so.
+fn in_milliseconds(time: Timestamp) -> String {
+    let milliseconds = -(-time.as_microsecond()).div_euclid(1000);
+    let time = Timestamp::from_millisecond(milliseconds).unwrap_or(time);
+    time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }

@@ -9,7 +9,7 @@ use super::statement::Statement;
 use crate::error::Error;
 use crate::store::{AuditDatabase, Dialect};
 
-/// By what records are counted.
+/// The attribute that records are grouped by when they are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -18,38 +18,39 @@ pub enum GroupBy {
     Action,
     /// The actor's id.
     Actor,
-    /// The outcome's word.
+    /// The outcome.
     Outcome,
     /// The kind of resource.
     ResourceType,
-    /// The month (UTC) in which the record was written, as `2026-11`.
+    /// The month (UTC) the record was written, as `2026-11`.
     Month,
-    /// The week (UTC, ISO 8601) in which the record was written, as the day of its Monday.
+    /// The week (UTC, ISO 8601) the record was written, as the date of its Monday.
     Week,
-    /// The day (UTC) on which the record was written, as `2026-11-23`.
+    /// The day (UTC) the record was written, as `2026-11-23`.
     Day,
-    /// The hour (UTC), as `2026-11-23T17`.
+    /// The hour (UTC) the record was written, as `2026-11-23T17`.
     Hour,
 }
 
 impl GroupBy {
-    /// The query of what a summary of `query` counts as `value`: its conditions, and that one. `None`
-    /// if there is no such value, or it is that of records that have none, which cannot be asked for.
-    pub fn only(self, query: &AuditQuery, value: &str) -> Option<AuditQuery> {
+    /// Narrows `query` to the records that a summary counts under `value`. `None` if there is no
+    /// such value, or if it is the empty value, which stands for records without one and cannot be
+    /// queried.
+    pub fn narrow(self, query: &AuditQuery, value: &str) -> Option<AuditQuery> {
         let query = query.clone();
-        let only = vec![value.to_owned()];
+        let values = vec![value.to_owned()];
         Some(match self {
             _ if value.is_empty() => return None,
             Self::Action => AuditQuery {
-                action: only,
+                action: values,
                 ..query
             },
             Self::Actor => AuditQuery {
-                actor: only,
+                actor: values,
                 ..query
             },
             Self::ResourceType => AuditQuery {
-                resource_type: only,
+                resource_type: values,
                 ..query
             },
             Self::Outcome => {
@@ -67,8 +68,8 @@ impl GroupBy {
         })
     }
 
-    /// How long a period is, if it groups by time.
-    pub(crate) fn length(self) -> Option<Span> {
+    /// The length of a period, if this groups by time.
+    pub(crate) fn period_length(self) -> Option<Span> {
         match self {
             Self::Month => Some(1.month()),
             Self::Week => Some(1.week()),
@@ -78,43 +79,44 @@ impl GroupBy {
         }
     }
 
-    /// The period of that name, as a summary has it.
+    /// The period that a summary calls `value`.
     fn period(self, value: &str) -> Option<(Timestamp, Timestamp)> {
         let begin = match self {
             Self::Month => format!("{value}-01").parse::<Date>().ok()?.at(0, 0, 0, 0),
             Self::Hour => format!("{value}:00:00").parse().ok()?,
             _ => value.parse::<Date>().ok()?.at(0, 0, 0, 0),
         };
-        let end = begin.checked_add(self.length()?).ok()?;
-        let in_utc = |moment| TimeZone::UTC.to_timestamp(moment).ok();
-        Some((in_utc(begin)?, in_utc(end)?))
+        let end = begin.checked_add(self.period_length()?).ok()?;
+        let to_utc = |time| TimeZone::UTC.to_timestamp(time).ok();
+        Some((to_utc(begin)?, to_utc(end)?))
     }
 }
 
-/// Most values that a summary tells of.
-pub const MOST_VALUES: usize = 1_000;
+/// Maximum number of values in a summary or list of actions.
+pub const MAX_VALUES: usize = 1_000;
 
-/// How many records have a value.
+/// The number of records that have a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Count {
-    /// The value; empty for records that have none.
+    /// The value; empty for records without one.
     pub value: String,
-    /// How many.
+    /// The number of records.
     pub records: u64,
 }
 
 impl<DB: AuditDatabase> Reading<DB> {
-    /// Counts the records of `query` by `group`: the most frequent first, at most [`MOST_VALUES`]; the
-    /// last [`MOST_VALUES`] months, weeks, days or hours in their order.
+    /// Counts the records that match `query`, grouped by `group`. Returns at most [`MAX_VALUES`]
+    /// values, most frequent first; periods are returned in chronological order, and the last
+    /// [`MAX_VALUES`] of them.
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] when the database cannot be asked; [`Error::ReadNotRecorded`] when the reading
-    /// cannot be recorded.
+    /// [`Error::InvalidQuery`] if the query is invalid; [`Error::Store`] if it fails;
+    /// [`Error::ReadNotRecorded`] if the read cannot be recorded.
     pub async fn summary(&self, query: &AuditQuery, group: GroupBy) -> Result<Vec<Count>, Error> {
         let dialect = self.dialect();
-        let (value, in_order) = value(dialect, group);
+        let (value, is_chronological) = group_expression(dialect, group);
         let object = match dialect {
             Dialect::Postgres => "json_build_object",
             Dialect::Sqlite => "json_object",
@@ -127,27 +129,27 @@ impl<DB: AuditDatabase> Reading<DB> {
         let columns = format!("{object}('value', {value}, 'records', count(*)){cast}");
         let mut statement = Statement::select(dialect, self.schema(), &columns);
         statement.conditions(query)?;
-        let order = if in_order {
+        let order = if is_chronological {
             format!("{value} DESC")
         } else {
             format!("count(*) DESC, {value}")
         };
         statement.text.push_str(&format!(
-            " GROUP BY {value} ORDER BY {order} LIMIT {MOST_VALUES}"
+            " GROUP BY {value} ORDER BY {order} LIMIT {MAX_VALUES}"
         ));
         let mut counts: Vec<Count> = self.fetch(statement).await?;
-        if in_order {
+        if is_chronological {
             counts.reverse();
         }
         self.record("summary", query, counts.len() as u64).await?;
         Ok(counts)
     }
 
-    /// How many records `query` asks for, exactly.
+    /// Counts the records that match `query`, exactly.
     ///
     /// # Errors
     ///
-    /// As [`summary`](Self::summary).
+    /// The same as [`summary`](Self::summary).
     pub async fn count(&self, query: &AuditQuery) -> Result<u64, Error> {
         let dialect = self.dialect();
         let mut statement = Statement::select(dialect, self.schema(), Statement::count(dialect));
@@ -159,8 +161,8 @@ impl<DB: AuditDatabase> Reading<DB> {
     }
 }
 
-/// The SQL of what is grouped by, and whether it has an order of its own.
-fn value(dialect: Dialect, group: GroupBy) -> (&'static str, bool) {
+/// The SQL expression to group by, and whether groups are returned in chronological order.
+fn group_expression(dialect: Dialect, group: GroupBy) -> (&'static str, bool) {
     match (group, dialect) {
         (GroupBy::Action, _) => ("record.action", false),
         (GroupBy::Actor, _) => ("record.actor_id", false),
@@ -176,7 +178,7 @@ fn value(dialect: Dialect, group: GroupBy) -> (&'static str, bool) {
             "to_char(date_trunc('week', record.recorded_at AT TIME ZONE 'UTC'), 'YYYY-MM-DD')",
             true,
         ),
-        // The Sunday that ends the week, and from it back.
+        // The week's Sunday, and from there back to its Monday.
         (GroupBy::Week, Dialect::Sqlite) => (
             "date(substr(record.recorded_at, 1, 10), 'weekday 0', '-6 days')",
             true,

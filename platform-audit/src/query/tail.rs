@@ -13,82 +13,92 @@ use crate::error::Error;
 use crate::record::AuditRecord;
 use crate::store::{AuditDatabase, Dialect};
 
-/// How much older than the last record seen a new one may be, where the database's clock is all
-/// there is to go by (SQLite).
+/// SQLite: how far back each poll looks before the newest record seen, to tolerate clock steps.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
-/// How old a transaction may be that is still followed on Postgres.
-const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+/// Postgres: maximum age of a transaction whose records are still followed.
+const MAX_TRANSACTION_AGE: SignedDuration = SignedDuration::from_hours(24);
 
-/// How many records a look on Postgres shows: a transaction that stayed open for hours holds up all
-/// that was committed meanwhile.
-const MOST: usize = 1_000;
+/// Postgres: maximum batch size, in records. A transaction that stays open for hours holds back
+/// everything committed after it began.
+const MAX_BATCH: usize = 1_000;
 
-/// What a look found: the records, up to which transaction it went, what is left of it, and when.
-type Seen = (Vec<AuditRecord>, Option<u64>, Option<Rest>, Timestamp);
+/// The result of a poll: records, end of the scanned transaction range, what is left of it, and the
+/// current time.
+type Polled = (
+    Vec<AuditRecord>,
+    Option<u64>,
+    Option<RemainingRange>,
+    Timestamp,
+);
 
-/// How often it is recorded how many records a tail told, as long as it tells any.
-const RECORDED_EVERY: Duration = Duration::from_secs(60);
-/// What its records say of a tail: that it began, and how many records it told since.
-const BEGUN: &str = "tail";
-const TOLD: &str = "tailed";
+/// How often the number of delivered records is recorded, while there are any.
+const RECORD_INTERVAL: Duration = Duration::from_secs(60);
+/// The kinds of read that a tail records: its start, and the number of records delivered since.
+const STARTED: &str = "tail";
+const DELIVERED: &str = "tailed";
 
-/// Follows the records as they are committed. See [`Reading::tail`].
+/// Follows records as they are committed. See [`Reading::tail`].
 #[derive(Debug)]
 pub struct Tail<DB: AuditDatabase> {
     reading: Reading<DB>,
     query: AuditQuery,
-    began: Timestamp,
-    /// Postgres: what was committed before it began.
-    before: String,
-    /// Postgres: the numbers of transactions that were still to come when it began, and that the
-    /// records of another server, restored here, bear all the same; empty without such records.
+    started_at: Timestamp,
+    /// Postgres: the snapshot at the start; everything visible in it is old.
+    start_snapshot: String,
+    /// Postgres: transaction ids that this server had not assigned yet at the start, but that
+    /// appear in records restored from another server. Empty without such records.
     restored: RangeInclusive<u64>,
-    /// Postgres: the first transaction that was not looked at.
+    /// Postgres: the first transaction that has not been scanned.
     next: u64,
-    /// Postgres: a look that is not done, as there was much to see.
-    rest: Option<Rest>,
-    /// SQLite: the last moment that was looked at, and what was seen about then.
+    /// Postgres: the rest of a transaction range too large for one batch.
+    remaining: Option<RemainingRange>,
+    /// SQLite: the newest time seen, and the records seen around it.
     last: Timestamp,
     seen: BTreeSet<(Timestamp, Uuid)>,
-    /// How many records were told since that was recorded last.
-    told: u64,
-    recorded: Instant,
+    /// Records delivered since the last time their number was recorded.
+    delivered: u64,
+    last_recorded: Instant,
 }
 
-/// What is left of a look: from the record after the last that was seen, up to a transaction.
+/// The rest of a transaction range: everything after the last delivered record, up to transaction
+/// `end`.
 #[derive(Clone, Debug)]
-struct Rest {
+struct RemainingRange {
     end: u64,
     xid: String,
     recorded_at: Timestamp,
     id: Uuid,
 }
 
-/// What a look at the end of the log showed.
+/// The records that one poll returned.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TailBatch {
-    /// The records that are new since the last look, transaction by transaction; on Postgres at most
-    /// 1,000. None is told twice, and none is missed, however late its transaction commits (on Postgres
-    /// up to 24 hours after it began).
+    /// The records committed since the last poll, grouped by transaction; on Postgres at most
+    /// 1,000.
+    ///
+    /// Each record is delivered exactly once, however late its transaction commits; on Postgres, up
+    /// to 24 hours after the transaction began.
     pub records: Vec<AuditRecord>,
-    /// The oldest transaction that is still at work, anywhere on the server. Records of it and of
-    /// any later one have to wait until it ends; while it stays the same, nothing new can be seen.
-    /// `None` on SQLite.
+    /// The oldest transaction still running anywhere on the server. Its records, and those of all
+    /// later transactions, are delivered after it ends; until it changes, no new records are
+    /// visible. `None` on SQLite.
     pub waiting_for: Option<String>,
-    /// Whether the next look will find more at once.
+    /// Whether more records are available immediately.
     pub more: bool,
 }
 
 impl<DB: AuditDatabase> Reading<DB> {
-    /// Begins to follow the records that `query` asks for, from those of transactions that are not
-    /// committed yet. That it begins is recorded (`tail`), and once a minute how many records it told
-    /// since (`tailed`); the last of them by [`Tail::end`].
+    /// Starts to follow the records that match `query`, beginning with transactions that have not
+    /// committed yet.
+    ///
+    /// The start is recorded (`tail`), and once a minute the number of records delivered since
+    /// (`tailed`); the last count by [`Tail::finish`].
     ///
     /// # Errors
     ///
-    /// As [`page`](Self::page), and [`Error::InvalidQuery`] for a query with a period, an order or a
-    /// limit, which a tail has not.
+    /// The same as [`page`](Self::page), and [`Error::InvalidQuery`] if the query has a period, a
+    /// sort order or a limit, which a tail does not support.
     pub async fn tail(&self, query: &AuditQuery) -> Result<Tail<DB>, Error> {
         let mut query = query.clone();
         for (name, is_given) in [
@@ -99,12 +109,12 @@ impl<DB: AuditDatabase> Reading<DB> {
         ] {
             if is_given {
                 return Err(Error::InvalidQuery(format!(
-                    "a tail follows what is committed from now on, in that order, and takes no {name}: leave it out, or ask for a page of what is there already"
+                    "a tail follows new records in commit order and takes no {name}: leave it out, or query the existing records instead"
                 )));
             }
         }
         query.direction = Direction::Ascending;
-        self.record(BEGUN, &query, 0).await?;
+        self.record(STARTED, &query, 0).await?;
         let Horizon {
             now,
             xmin,
@@ -114,25 +124,25 @@ impl<DB: AuditDatabase> Reading<DB> {
         let mut tail = Tail {
             reading: self.clone(),
             query,
-            began: now,
-            before: snapshot,
+            started_at: now,
+            start_snapshot: snapshot,
             restored: xmax..=self.last_xid().await?,
             next: xmin,
-            rest: None,
+            remaining: None,
             last: now,
             seen: BTreeSet::new(),
-            told: 0,
-            recorded: Instant::now(),
+            delivered: 0,
+            last_recorded: Instant::now(),
         };
         if self.dialect() == Dialect::Sqlite {
-            // What is there already is not new.
-            let there = tail.on_sqlite().await?;
-            tail.saw(&there, now);
+            // Existing records are not new.
+            let existing = tail.poll_sqlite().await?;
+            tail.mark_seen(&existing, now);
         }
         Ok(tail)
     }
 
-    /// The highest number of a transaction that a record bears.
+    /// The highest transaction id found in a record.
     async fn last_xid(&self) -> Result<u64, Error> {
         if self.dialect() == Dialect::Sqlite {
             return Ok(0);
@@ -144,133 +154,141 @@ impl<DB: AuditDatabase> Reading<DB> {
 }
 
 impl<DB: AuditDatabase> Tail<DB> {
-    /// Looks once. Call it as often as news is wanted, such as each second.
+    /// Polls for new records. Call it at the interval at which news is wanted, such as every
+    /// second.
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] when the database cannot be asked, [`Error::ReadNotRecorded`] when it cannot be
-    /// recorded how many were told; the next look goes on from the same place.
-    pub async fn look(&mut self) -> Result<TailBatch, Error> {
-        let (records, end, rest, now) = match self.reading.dialect() {
-            Dialect::Postgres => self.on_postgres().await?,
+    /// [`Error::Store`] if the query fails; [`Error::ReadNotRecorded`] if the number of delivered records
+    /// cannot be recorded. A failed call can be retried: the position does not change.
+    pub async fn next_batch(&mut self) -> Result<TailBatch, Error> {
+        let (records, end, remaining, now) = match self.reading.dialect() {
+            Dialect::Postgres => self.poll_postgres().await?,
             Dialect::Sqlite => {
                 let Horizon { now, .. } = self.reading.horizon().await?;
-                (self.on_sqlite().await?, None, None, now)
+                (self.poll_sqlite().await?, None, None, now)
             }
         };
-        let told = self.told + records.iter().filter(|it| !is_of_a_tail(it)).count() as u64;
-        if told > 0 && self.recorded.elapsed() >= RECORDED_EVERY {
-            self.record(told).await?;
+        let delivered =
+            self.delivered + records.iter().filter(|it| !is_tail_record(it)).count() as u64;
+        if delivered > 0 && self.last_recorded.elapsed() >= RECORD_INTERVAL {
+            self.record(delivered).await?;
         } else {
-            self.told = told;
+            self.delivered = delivered;
         }
-        self.saw(&records, now);
-        self.rest = rest;
+        self.mark_seen(&records, now);
+        self.remaining = remaining;
         if let Some(end) = end
-            && self.rest.is_none()
+            && self.remaining.is_none()
         {
             self.next = end;
         }
         Ok(TailBatch {
             records,
             waiting_for: end.map(|end| end.to_string()),
-            more: self.rest.is_some(),
+            more: self.remaining.is_some(),
         })
     }
 
-    /// Records how many records were told since that was recorded last.
+    /// Records the number of records delivered since it was last recorded.
     ///
     /// # Errors
     ///
-    /// [`Error::ReadCountNotRecorded`] when it cannot be recorded.
-    pub async fn end(mut self) -> Result<(), Error> {
-        match self.told {
+    /// [`Error::ReadCountNotRecorded`] if it cannot be recorded.
+    pub async fn finish(mut self) -> Result<(), Error> {
+        match self.delivered {
             0 => Ok(()),
-            told => self.record(told).await.map_err(Error::after_read),
+            delivered => self.record(delivered).await.map_err(Error::after_read),
         }
     }
 
-    async fn record(&mut self, told: u64) -> Result<(), Error> {
-        self.reading.record(TOLD, &self.query, told).await?;
-        (self.told, self.recorded) = (0, Instant::now());
+    async fn record(&mut self, delivered: u64) -> Result<(), Error> {
+        self.reading
+            .record(DELIVERED, &self.query, delivered)
+            .await?;
+        (self.delivered, self.last_recorded) = (0, Instant::now());
         Ok(())
     }
 
-    /// Takes the transactions up to the first that is still at work: all below it have ended, so
-    /// no record of theirs can come any more.
-    async fn on_postgres(&self) -> Result<Seen, Error> {
+    /// Scans the transactions below the oldest running one: all of them have ended, so no more
+    /// records of theirs can appear.
+    async fn poll_postgres(&self) -> Result<Polled, Error> {
         let Horizon { xmin, now, .. } = self.reading.horizon().await?;
-        let end = self.rest.as_ref().map_or(xmin, |rest| rest.end);
-        let mut statement = self.statement()?;
-        let since = statement.moment(self.began - LONGEST);
+        let end = self
+            .remaining
+            .as_ref()
+            .map_or(xmin, |remaining| remaining.end);
+        let mut statement = self.select_statement()?;
+        let since = statement.time_argument(self.started_at - MAX_TRANSACTION_AGE);
         let first = statement.argument(self.next.to_string(), "xid8");
-        let before_end = statement.argument(end.to_string(), "xid8");
-        let before = statement.argument(&self.before, "pg_snapshot");
+        let end_argument = statement.argument(end.to_string(), "xid8");
+        let snapshot = statement.argument(&self.start_snapshot, "pg_snapshot");
         statement.and(&format!(
-            "record.recorded_at >= {since} AND record.xid >= {first} AND record.xid < {before_end} AND NOT pg_visible_in_snapshot(record.xid, {before})"
+            "record.recorded_at >= {since} AND record.xid >= {first} AND record.xid < {end_argument} AND NOT pg_visible_in_snapshot(record.xid, {snapshot})"
         ));
         if !self.restored.is_empty() {
             let first = statement.argument(self.restored.start().to_string(), "xid8");
             let last = statement.argument(self.restored.end().to_string(), "xid8");
-            let began = statement.moment(self.began);
+            let started_at = statement.time_argument(self.started_at);
             statement.and(&format!(
-                "NOT (record.xid BETWEEN {first} AND {last} AND record.recorded_at <= {began})"
+                "NOT (record.xid BETWEEN {first} AND {last} AND record.recorded_at <= {started_at})"
             ));
         }
-        if let Some(rest) = &self.rest {
-            let xid = statement.argument(&rest.xid, "xid8");
-            let recorded_at = statement.moment(rest.recorded_at);
-            let id = statement.argument(rest.id.to_string(), "uuid");
+        if let Some(remaining) = &self.remaining {
+            let xid = statement.argument(&remaining.xid, "xid8");
+            let recorded_at = statement.time_argument(remaining.recorded_at);
+            let id = statement.argument(remaining.id.to_string(), "uuid");
             statement.and(&format!(
                 "(record.xid, record.recorded_at, record.id) > ({xid}, {recorded_at}, {id})"
             ));
         }
         statement.text.push_str(&format!(
-            " ORDER BY record.xid, record.recorded_at, record.id LIMIT {MOST}"
+            " ORDER BY record.xid, record.recorded_at, record.id LIMIT {MAX_BATCH}"
         ));
         let records = self.reading.fetch_records(statement).await?;
-        let rest = records
+        let remaining = records
             .last()
-            .filter(|_| records.len() == MOST)
-            .map(|last| Rest {
+            .filter(|_| records.len() == MAX_BATCH)
+            .map(|last| RemainingRange {
                 end,
                 xid: last.xid.clone().unwrap_or_default(),
                 recorded_at: last.recorded_at.unwrap_or_default(),
                 id: last.id,
             });
-        Ok((records, Some(end), rest, now))
+        Ok((records, Some(end), remaining, now))
     }
 
-    /// SQLite has one writer at a time, so records are committed in the order of their times, as
-    /// far as the clock goes.
-    async fn on_sqlite(&self) -> Result<Vec<AuditRecord>, Error> {
-        let mut statement = self.statement()?;
-        let since = statement.moment(self.last - OVERLAP);
+    /// SQLite has a single writer, so records are committed in the order of their timestamps, as
+    /// far as the clock is monotonic.
+    async fn poll_sqlite(&self) -> Result<Vec<AuditRecord>, Error> {
+        let mut statement = self.select_statement()?;
+        let since = statement.time_argument(self.last - OVERLAP);
         statement.and(&format!("record.recorded_at >= {since}"));
         statement
             .text
             .push_str(" ORDER BY record.recorded_at, record.id");
         let mut records = self.reading.fetch_records(statement).await?;
-        records.retain(|record| !self.seen.contains(&place(record)));
+        records.retain(|record| !self.seen.contains(&key(record)));
         Ok(records)
     }
 
-    /// Remembers what was told, as far back as it could come again.
-    fn saw(&mut self, records: &[AuditRecord], now: Timestamp) {
+    /// Remembers delivered records for as long as a poll could return them again.
+    fn mark_seen(&mut self, records: &[AuditRecord], now: Timestamp) {
         if self.reading.dialect() == Dialect::Postgres {
             return;
         }
-        for place in records.iter().map(place) {
-            self.last = self.last.max(place.0);
-            self.seen.insert(place);
+        for key in records.iter().map(key) {
+            self.last = self.last.max(key.0);
+            self.seen.insert(key);
         }
-        // A clock that was ahead and was set back would else hide what is written until then.
+        // Otherwise a clock that was ahead and is set back would hide new records until it catches
+        // up.
         self.last = self.last.min(now);
         let forgotten = self.last - OVERLAP - OVERLAP;
         self.seen = self.seen.split_off(&(forgotten, Uuid::nil()));
     }
 
-    fn statement(&self) -> Result<Statement, Error> {
+    fn select_statement(&self) -> Result<Statement, Error> {
         let reading = &self.reading;
         let dialect = reading.dialect();
         let mut statement = Statement::select(dialect, reading.schema(), dialect.row());
@@ -279,11 +297,16 @@ impl<DB: AuditDatabase> Tail<DB> {
     }
 }
 
-/// Two tails would else tell each other for ever that they told something.
-fn is_of_a_tail(record: &AuditRecord) -> bool {
-    record.action == "audit.read" && record.details.get("answer").is_some_and(|it| it == TOLD)
+/// Whether the record is a tail's own count. Such records are not counted: two tails would
+/// otherwise keep triggering each other.
+fn is_tail_record(record: &AuditRecord) -> bool {
+    record.action == "audit.read"
+        && record
+            .details
+            .get("answer")
+            .is_some_and(|it| it == DELIVERED)
 }
 
-fn place(record: &AuditRecord) -> (Timestamp, Uuid) {
+fn key(record: &AuditRecord) -> (Timestamp, Uuid) {
     (record.recorded_at.unwrap_or_default(), record.id)
 }

@@ -3,19 +3,19 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
-/// When work is done.
+/// The weekly office hours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct OfficeHours {
-    /// From this time of the day on.
+    /// Inclusive start, as a local time.
     pub from: Time,
-    /// Before this time; if that is not after `from`, of the next day.
+    /// Exclusive end, as a local time. If it is not after `from`, it is on the next day.
     pub until: Time,
-    /// On these days, on which the hours begin; by default Monday to Friday.
-    #[serde(default = "Day::of_work")]
+    /// The days on which the hours start; Monday to Friday by default.
+    #[serde(default = "Day::working_days")]
     pub days: Vec<Day>,
-    /// Where, as the IANA Time Zone Database calls it, such as `Europe/Berlin`; by default UTC.
+    /// The IANA time zone, such as `Europe/Berlin`; UTC by default.
     #[serde(default = "utc")]
     pub time_zone: String,
 }
@@ -23,7 +23,7 @@ pub struct OfficeHours {
 /// A day of the week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "their names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum Day {
     Monday,
     Tuesday,
@@ -35,13 +35,13 @@ pub enum Day {
 }
 
 impl Day {
-    fn of_work() -> Vec<Self> {
+    fn working_days() -> Vec<Self> {
         use Day::{Friday, Monday, Thursday, Tuesday, Wednesday};
         vec![Monday, Tuesday, Wednesday, Thursday, Friday]
     }
 
-    fn is(self, day: Weekday) -> bool {
-        // Of both, Monday is the first.
+    fn equals(self, day: Weekday) -> bool {
+        // Both enumerations start with Monday.
         self as i8 == day.to_monday_zero_offset()
     }
 }
@@ -55,17 +55,17 @@ impl OfficeHours {
         TimeZone::get(&self.time_zone)
     }
 
-    /// Whether it is in these hours, in `zone`, which is theirs.
-    pub(super) fn hold(&self, moment: Timestamp, zone: &TimeZone) -> bool {
-        let here = zone.to_datetime(moment);
-        let (time, today) = (here.time(), here.date());
-        let is_of = |day: Weekday| self.days.iter().any(|it| it.is(day));
+    /// Whether `time` is within the hours. `zone` is the result of [`zone`](Self::zone).
+    pub(super) fn contain(&self, time: Timestamp, zone: &TimeZone) -> bool {
+        let local = zone.to_datetime(time);
+        let (time, today) = (local.time(), local.date());
+        let is_listed = |day: Weekday| self.days.iter().any(|it| it.equals(day));
         if self.from < self.until {
-            return is_of(today.weekday()) && self.from <= time && time < self.until;
+            return is_listed(today.weekday()) && self.from <= time && time < self.until;
         }
-        let since_yesterday = today.checked_sub(1.day()).map(jiff::civil::Date::weekday);
-        (is_of(today.weekday()) && self.from <= time)
-            || (since_yesterday.is_ok_and(is_of) && time < self.until)
+        let yesterday = today.checked_sub(1.day()).map(jiff::civil::Date::weekday);
+        (is_listed(today.weekday()) && self.from <= time)
+            || (yesterday.is_ok_and(is_listed) && time < self.until)
     }
 }
 
@@ -73,19 +73,19 @@ impl OfficeHours {
 mod tests {
     use super::{Day, OfficeHours};
 
-    fn hold(hours: &OfficeHours, moment: &str) -> bool {
-        hours.hold(moment.parse().unwrap(), &hours.zone().unwrap())
+    fn contain(hours: &OfficeHours, time: &str) -> bool {
+        hours.contain(time.parse().unwrap(), &hours.zone().unwrap())
     }
 
     #[test]
-    fn hours_are_those_of_the_place_also_when_clocks_change() {
+    fn office_hours_follow_the_local_time_zone_and_daylight_saving() {
         let berlin = OfficeHours {
             from: "08:00".parse().unwrap(),
             until: "18:00".parse().unwrap(),
-            days: Day::of_work(),
+            days: Day::working_days(),
             time_zone: "Europe/Berlin".to_owned(),
         };
-        for (moment, expected) in [
+        for (time, expected) in [
             ("2026-11-24T07:00:00Z", true), // a Tuesday, 08:00 there
             ("2026-11-24T06:59:59Z", false),
             ("2026-11-24T17:00:00Z", false), // 18:00
@@ -94,26 +94,26 @@ mod tests {
             ("2026-11-22T12:00:00Z", false), // a Sunday
             ("2026-11-22T23:30:00Z", false), // Monday there, at half past midnight
         ] {
-            assert_eq!(hold(&berlin, moment), expected, "{moment}");
+            assert_eq!(contain(&berlin, time), expected, "{time}");
         }
     }
 
     #[test]
-    fn a_night_belongs_to_the_day_on_which_it_begins() {
+    fn hours_past_midnight_belong_to_the_day_on_which_they_start() {
         let night = OfficeHours {
             from: "22:00".parse().unwrap(),
             until: "06:00".parse().unwrap(),
             days: vec![Day::Friday],
             time_zone: "UTC".to_owned(),
         };
-        for (moment, expected) in [
+        for (time, expected) in [
             ("2026-11-27T22:00:00Z", true), // Friday
             ("2026-11-28T05:59:59Z", true), // Saturday morning
             ("2026-11-28T06:00:00Z", false),
             ("2026-11-28T22:00:00Z", false),
             ("2026-11-27T05:00:00Z", false), // of Thursday
         ] {
-            assert_eq!(hold(&night, moment), expected, "{moment}");
+            assert_eq!(contain(&night, time), expected, "{time}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reviews: questions with the answer that is expected, which a nightly job asks.
+//! Reviews: queries with an expected number of results, for a nightly job.
 //!
 //! Feature `review`.
 //!
@@ -39,8 +39,8 @@
 //! use platform_audit::review::Review;
 //!
 //! let reader = AuditReader::new(pool, "accounting")?;
-//! for review in Review::all(&std::fs::read_to_string("reviews.toml")?)? {
-//!     let verdict = review.run(&reader.asked_by(Actor::system("nightly"))).await?;
+//! for review in Review::parse_all(&std::fs::read_to_string("reviews.toml")?)? {
+//!     let verdict = review.run(&reader.read_as(Actor::system("nightly"))).await?;
 //!     if !verdict.holds {
 //!         println!("{}: {} records", verdict.name, verdict.found);
 //!     }
@@ -49,8 +49,9 @@
 //! # }
 //! ```
 //!
-//! A table is a review, and its name the review's. Its conditions are those of [`AuditQuery`], each a
-//! text or a list of texts; `since` and `until` take what [`moment`](crate::query::moment) does. Each reading leaves its record, as all do.
+//! Each table is a review, named by its key. Its conditions are those of [`AuditQuery`], each a
+//! string or a list of strings; `since` and `until` are parsed by
+//! [`parse_time`](crate::query::parse_time). Every read is recorded, as always.
 
 mod file;
 mod hours;
@@ -62,22 +63,22 @@ pub use run::{Breach, Verdict};
 
 use crate::query::{AuditQuery, GroupBy};
 
-/// A question with the answer that is expected.
+/// A query with an expected number of results.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Review {
-    /// What it is called.
+    /// The review's name.
     pub name: String,
-    /// What it is for.
+    /// What the review checks, for people.
     pub description: Option<String>,
-    /// Which records are counted.
+    /// The records to count.
     pub query: AuditQuery,
-    /// Of these, only the ones that were recorded outside these hours.
+    /// Counts only records written outside these hours.
     pub outside: Option<OfficeHours>,
-    /// Count for each value of this; the bound is each one's.
+    /// Counts separately for each value of this attribute; the bounds apply to each value.
     pub per: Option<GroupBy>,
-    /// How many there have to be.
+    /// Minimum number of records.
     pub at_least: u64,
-    /// How many there may be.
+    /// Maximum number of records.
     pub at_most: u64,
 }

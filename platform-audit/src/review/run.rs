@@ -2,72 +2,72 @@ use serde::Serialize;
 
 use super::{OfficeHours, Review};
 use crate::error::Error;
-use crate::query::{Count, GroupBy, MOST_VALUES, Reading};
+use crate::query::{Count, GroupBy, MAX_VALUES, Reading};
 use crate::record::AuditRecord;
 use crate::store::AuditDatabase;
 
-/// Most records that a verdict lists; where there are more breaches, one of each.
-const SHOWN: u16 = 100;
+/// Maximum number of records in a verdict, unless there are more breaches: then one of each.
+const MAX_LISTED: u16 = 100;
 
-/// What a review found.
+/// The result of a review.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Verdict {
     /// The review's name.
     pub name: String,
-    /// What it is for.
+    /// What the review checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Whether all is as expected.
+    /// Whether the review passed.
     pub holds: bool,
-    /// How many records there are that the review counts.
+    /// The number of records counted.
     pub found: u64,
-    /// What is not as expected.
+    /// The bounds that were violated.
     pub breaches: Vec<Breach>,
-    /// The records of these, breach by breach, each newest first: of each as many as its `listed` says.
-    /// At most 100 in all, in which each breach has an equal share, but one of each at least.
+    /// The records of the breaches, in the order of `breaches`, each newest first;
+    /// [`Breach::listed`] is the number of each.
+    ///
+    /// At most 100 in total, divided equally among the breaches, but at least one of each.
     pub records: Vec<AuditRecord>,
 }
 
-/// A number that is out of its bounds.
+/// A count that is out of bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Breach {
-    /// Of what, where the review counts for each value.
+    /// The value, if the review counts separately for each value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// How many there are.
+    /// The number of records counted.
     pub found: u64,
-    /// How many of them are listed.
+    /// How many of them [`Verdict::records`] lists.
     pub listed: u64,
-    /// How many there have to be.
+    /// Minimum number of records.
     pub at_least: u64,
-    /// How many there may be, if there is a bound.
+    /// Maximum number of records, if there is a bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_most: Option<u64>,
 }
 
 impl Review {
-    /// Asks, and compares with what is expected.
+    /// Runs the query and compares the result with the bounds.
     ///
     /// # Errors
     ///
-    /// Those of [`Reading::page`].
+    /// The same as [`Reading::page`]; [`Error::InvalidQuery`] also if a review with `per` covers
+    /// more than [`MAX_VALUES`] periods.
     pub async fn run<DB: AuditDatabase>(&self, reading: &Reading<DB>) -> Result<Verdict, Error> {
         match (self.per, &self.outside) {
-            (Some(group), _) => self.each(reading, group).await,
-            (None, Some(hours)) => self.outside(reading, hours).await,
-            (None, None) => self.all_together(reading).await,
+            (Some(group), _) => self.run_per_value(reading, group).await,
+            (None, Some(hours)) => self.run_outside_hours(reading, hours).await,
+            (None, None) => self.run_total(reading).await,
         }
     }
 
-    async fn all_together<DB: AuditDatabase>(
-        &self,
-        reading: &Reading<DB>,
-    ) -> Result<Verdict, Error> {
+    async fn run_total<DB: AuditDatabase>(&self, reading: &Reading<DB>) -> Result<Verdict, Error> {
         let found = reading.count(&self.query).await?;
         let records = if found > self.at_most {
-            let shown = self.query.clone().limit(SHOWN);
+            let shown = self.query.clone().limit(MAX_LISTED);
             reading.page(&shown, None).await?.records
         } else {
             Vec::new()
@@ -76,8 +76,8 @@ impl Review {
         Ok(self.verdict(found, breach.into_iter().collect(), records))
     }
 
-    /// The database does not know the hours, so all records are read.
-    async fn outside<DB: AuditDatabase>(
+    /// Reads all records: the database cannot evaluate the hours.
+    async fn run_outside_hours<DB: AuditDatabase>(
         &self,
         reading: &Reading<DB>,
         hours: &OfficeHours,
@@ -86,17 +86,17 @@ impl Review {
             .zone()
             .map_err(|error| Error::InvalidQuery(error.to_string()))?;
         let (mut found, mut records) = (0, Vec::new());
-        let take = |record: AuditRecord| {
+        let count = |record: AuditRecord| {
             let at = record.recorded_at.unwrap_or(record.occurred_at);
-            if !hours.hold(at, &zone) {
+            if !hours.contain(at, &zone) {
                 found += 1;
-                if records.len() < usize::from(SHOWN) {
+                if records.len() < usize::from(MAX_LISTED) {
                     records.push(record);
                 }
             }
             Ok::<_, Error>(())
         };
-        reading.each(&self.query, take).await?;
+        reading.for_each(&self.query, count).await?;
         if found <= self.at_most {
             records.clear();
         }
@@ -104,45 +104,46 @@ impl Review {
         Ok(self.verdict(found, breach.into_iter().collect(), records))
     }
 
-    async fn each<DB: AuditDatabase>(
+    async fn run_per_value<DB: AuditDatabase>(
         &self,
         reading: &Reading<DB>,
         group: GroupBy,
     ) -> Result<Verdict, Error> {
         let counts = reading.summary(&self.query, group).await?;
-        let is_cut = counts.len() >= MOST_VALUES;
-        if is_cut && group.length().is_some() {
+        let is_truncated = counts.len() >= MAX_VALUES;
+        if is_truncated && group.period_length().is_some() {
             let what = format!(
-                "more than {MOST_VALUES} months, weeks, days or hours cannot be reviewed one by one: name a shorter period with since and until"
+                "a review cannot count more than {MAX_VALUES} months, weeks, days or hours one by one: choose a shorter period with since and until"
             );
             return Err(Error::InvalidQuery(what));
         }
         let is_breach = |count: &&Count| self.breach(None, count.records, &[]).is_some();
         let breaching: Vec<&Count> = counts.iter().filter(is_breach).collect();
-        // So that the first does not hide the others.
-        let share = u16::try_from(breaching.len()).map_or(1, |breaches| SHOWN / breaches.max(1));
+        // Divided equally, so that the first breach does not crowd out the others.
+        let share =
+            u16::try_from(breaching.len()).map_or(1, |breaches| MAX_LISTED / breaches.max(1));
         let (mut breaches, mut records) = (Vec::new(), Vec::new());
         for Count {
             value,
             records: found,
         } in breaching
         {
-            let listed = match group.only(&self.query, value) {
+            let listed = match group.narrow(&self.query, value) {
                 Some(query) => {
                     reading
                         .page(&query.limit(share.max(1)), None)
                         .await?
                         .records
                 }
-                // Of those that have no value, it cannot be asked.
+                // Records without a value cannot be queried.
                 None => Vec::new(),
             };
             breaches.extend(self.breach(Some(value), *found, &listed));
             records.extend(listed);
         }
-        // Of other values the most frequent come first: none that is left out is above the bound
-        // unless a thousand are.
-        let found = if is_cut {
+        // Values other than periods are sorted by count: one that was left out can only exceed the
+        // bound if all [`MAX_VALUES`] returned ones do.
+        let found = if is_truncated {
             reading.count(&self.query).await?
         } else {
             counts.iter().map(|it| it.records).sum()

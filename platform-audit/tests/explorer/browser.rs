@@ -1,4 +1,4 @@
-//! The page in Chromium, as an officer looks at it.
+//! The explorer in Chromium.
 
 use axum::Router;
 use axum::response::{Html, Redirect};
@@ -16,7 +16,7 @@ use thirtyfour::{By, Key, WebElement};
 
 use super::Site;
 
-/// What would run if the page let it, in each place that a browser looks for a script.
+/// Text that would run a script if it were not escaped, in each place where browsers accept one.
 const HOSTILE: &str = "\"'><script>window.ran = 1</script><img src=x onerror=\"window.ran = 1\"><svg onload='window.ran = 1'>\u{202e}</title>";
 
 #[derive(Auditable, Serialize)]
@@ -28,16 +28,16 @@ struct Entry {
     note: String,
 }
 
-/// A page over a database, at an address, and a browser that looks at it.
-struct Look {
+/// A served explorer, and a browser.
+struct BrowserPage {
     site: Site<Postgres>,
     browser: Browser,
     address: String,
     _database: TestDatabase,
 }
 
-impl Look {
-    async fn at(scripts: bool) -> Self {
+impl BrowserPage {
+    async fn open(scripts: bool) -> Self {
         let database = TestDatabase::postgres().await;
         let site = Site::<Postgres>::new(&database).await;
         let everybody = |_: &Parts| Ok::<_, Refusal>(Visitor::new(Actor::user("officer")));
@@ -93,7 +93,7 @@ impl Look {
         answer.json().clone()
     }
 
-    /// An entry that is made and then changed, by `actor`.
+    /// An entry that is created and then changed by `actor`.
     async fn entry(&self, actor: &str, id: u32) {
         let entry = |amount, note: &str| Entry {
             id,
@@ -121,117 +121,117 @@ impl Look {
     }
 }
 
-/// With scripts switched off in the browser, and by the keyboard alone where a form is filled in.
+/// With scripts disabled, and the form filled in by keyboard only.
 #[tokio::test]
-async fn an_officer_filters_opens_a_record_and_follows_its_history() {
-    let look = Look::at(false).await;
+async fn filters_records_and_history_work_without_scripts_and_by_keyboard() {
+    let page = BrowserPage::open(false).await;
     for id in 1..=5 {
-        look.entry(["ada", "grace"][id as usize % 2], id).await;
+        page.entry(["ada", "grace"][id as usize % 2], id).await;
     }
-    look.go("/").await;
-    assert_eq!(look.texts("tbody tr").await.len(), 10);
+    page.go("/").await;
+    assert_eq!(page.texts("tbody tr").await.len(), 10);
 
-    // The first stop of the keyboard leads past the filters.
-    let body = look.one("body").await;
+    // The first tab stop skips the filters.
+    let body = page.one("body").await;
     body.send_keys(Key::Tab + "").await.unwrap();
-    let reached = look.browser.tab.active_element().await.unwrap();
+    let reached = page.browser.tab.active_element().await.unwrap();
     assert_eq!(
         reached.attr("class").await.unwrap().as_deref(),
         Some("skip")
     );
     assert!(reached.is_displayed().await.unwrap());
 
-    let actor = look.one("#actor").await;
+    let actor = page.one("#actor").await;
     actor.send_keys("ada" + Key::Enter).await.unwrap();
-    look.one("input#actor[value=ada]").await;
+    page.one("input#actor[value=ada]").await;
     assert!(
-        look.path().await.contains("actor=ada"),
+        page.path().await.contains("actor=ada"),
         "{}",
-        look.path().await
+        page.path().await
     );
-    assert_eq!(look.texts("tbody tr").await.len(), 4);
-    assert_eq!(look.texts("svg.timeline").await.len(), 1);
+    assert_eq!(page.texts("tbody tr").await.len(), 4);
+    assert_eq!(page.texts("svg.timeline").await.len(), 1);
 
-    look.one("input[value=denied]").await.click().await.unwrap();
-    look.one("button").await.click().await.unwrap();
-    look.one("input[value=denied][checked]").await;
-    assert_eq!(look.texts("section p").await, ["No record matches."]);
-    look.browser.tab.back().await.unwrap();
+    page.one("input[value=denied]").await.click().await.unwrap();
+    page.one("button").await.click().await.unwrap();
+    page.one("input[value=denied][checked]").await;
+    assert_eq!(page.texts("section p").await, ["No record matches."]);
+    page.browser.tab.back().await.unwrap();
 
-    look.one("tbody a[href*='/records/']")
+    page.one("tbody a[href*='/records/']")
         .await
         .click()
         .await
         .unwrap();
-    look.one("table.changes").await;
-    assert_eq!(look.texts("h1").await, ["Record"]);
-    let before: Vec<String> = look.texts("del").await;
-    let after: Vec<String> = look.texts("ins").await;
+    page.one("table.changes").await;
+    assert_eq!(page.texts("h1").await, ["Record"]);
+    let before: Vec<String> = page.texts("del").await;
+    let after: Vec<String> = page.texts("ins").await;
     assert_eq!(before, ["1250", "\"Consultation\""]);
     assert_eq!(after, ["1750", "\"Consultation, twice\""]);
 
-    look.link("History of this resource")
+    page.link("History of this resource")
         .await
         .click()
         .await
         .unwrap();
-    look.one(".history").await;
-    let steps = look.texts(".history > li").await;
+    page.one(".history").await;
+    let steps = page.texts(".history > li").await;
     assert_eq!(steps.len(), 2, "{steps:?}");
     assert!(
         steps[0].contains("entry.create") && steps[1].contains("entry.update"),
         "{steps:?}"
     );
 
-    // No page's script ran.
-    look.go("/careless").await;
-    assert_eq!(look.run("return window.ran ?? null").await, Value::Null);
-    look.browser.close().await;
+    // No script ran.
+    page.go("/careless").await;
+    assert_eq!(page.run("return window.ran ?? null").await, Value::Null);
+    page.browser.close().await;
 }
 
 #[tokio::test]
-async fn pages_turn_back_and_forth() {
-    let look = Look::at(false).await;
+async fn pagination_links_work_in_both_directions() {
+    let page = BrowserPage::open(false).await;
     for id in 1..=125 {
-        look.entry("ada", id).await;
+        page.entry("ada", id).await;
     }
-    look.go("/audit?limit=100&action=entry.*").await;
-    let mut pages = vec![look.texts("tbody tr").await];
+    page.go("/audit?limit=100&action=entry.*").await;
+    let mut pages = vec![page.texts("tbody tr").await];
     for _ in 0..2 {
-        look.one("a[rel=next]").await.click().await.unwrap();
-        look.one("a[rel=prev]").await;
-        pages.push(look.texts("tbody tr").await);
+        page.one("a[rel=next]").await.click().await.unwrap();
+        page.one("a[rel=prev]").await;
+        pages.push(page.texts("tbody tr").await);
     }
     assert_eq!(
         pages.iter().map(Vec::len).collect::<Vec<_>>(),
         [100, 100, 50]
     );
-    assert!(look.texts("a[rel=next]").await.is_empty());
-    // Back by the page's own link, and once more by the browser.
-    look.one("a[rel=prev]").await.click().await.unwrap();
-    look.one("a[rel=next]").await;
-    assert!(look.texts("tbody tr").await == pages[1]);
-    look.browser.tab.back().await.unwrap();
-    assert!(look.texts("tbody tr").await == pages[2]);
+    assert!(page.texts("a[rel=next]").await.is_empty());
+    // Back by the page's link, and once more by the browser's history.
+    page.one("a[rel=prev]").await.click().await.unwrap();
+    page.one("a[rel=next]").await;
+    assert!(page.texts("tbody tr").await == pages[1]);
+    page.browser.tab.back().await.unwrap();
+    assert!(page.texts("tbody tr").await == pages[2]);
 
-    let limit = look.one("summary").await;
+    let limit = page.one("summary").await;
     limit.click().await.unwrap();
-    look.link("Clear").await.click().await.unwrap();
-    look.one("a[rel=next]").await;
-    assert_eq!(look.path().await, "/audit");
-    look.browser.close().await;
+    page.link("Clear").await.click().await.unwrap();
+    page.one("a[rel=next]").await;
+    assert_eq!(page.path().await, "/audit");
+    page.browser.close().await;
 }
 
 #[tokio::test]
-async fn an_export_is_what_the_filters_show() {
-    let look = Look::at(false).await;
+async fn an_export_contains_the_filtered_records() {
+    let page = BrowserPage::open(false).await;
     for id in 1..=5 {
-        look.entry(["ada", "grace"][id as usize % 2], id).await;
+        page.entry(["ada", "grace"][id as usize % 2], id).await;
     }
-    look.go("/audit?actor=grace").await;
+    page.go("/audit?actor=grace").await;
     for (text, file) in [("CSV", "audit.csv"), ("Parquet", "audit.parquet")] {
-        look.link(text).await.click().await.unwrap();
-        let file = look.browser.downloaded(file).await;
+        page.link(text).await.click().await.unwrap();
+        let file = page.browser.downloaded(file).await;
         let bytes = std::fs::read(&file).unwrap();
         if text == "CSV" {
             let rows = csv::Reader::from_reader(bytes.as_slice()).into_records();
@@ -242,16 +242,16 @@ async fn an_export_is_what_the_filters_show() {
             assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
         }
     }
-    look.browser.close().await;
+    page.browser.close().await;
 }
 
 #[tokio::test]
-async fn hostile_text_is_shown_and_does_nothing() {
-    let look = Look::at(true).await;
+async fn hostile_text_is_shown_and_runs_no_script() {
+    let page = BrowserPage::open(true).await;
     let long = format!("{HOSTILE}{}", "x".repeat(1 << 20));
-    look.site.write(HOSTILE, HOSTILE, &long).await;
-    look.entry("ada", 1).await;
-    let id = look.site.only_id().await;
+    page.site.write(HOSTILE, HOSTILE, &long).await;
+    page.entry("ada", 1).await;
+    let id = page.site.only_id().await;
     let encoded: String = url_encoded(HOSTILE);
     for path in [
         "/audit".to_owned(),
@@ -260,43 +260,43 @@ async fn hostile_text_is_shown_and_does_nothing() {
         format!("/audit?actor={encoded}"),
         format!("/audit?trace_id={encoded}&sort={encoded}&since={encoded}"),
     ] {
-        look.go(&path).await;
-        let shown = look.one("main").await.text().await.unwrap();
+        page.go(&path).await;
+        let shown = page.one("main").await.text().await.unwrap();
         assert!(
             path.contains("trace_id") || shown.contains("<script>window.ran = 1</script>"),
             "{path}: {shown}"
         );
         assert!(shown.contains("‹U+202E›"), "{path}: {shown}");
         assert_eq!(
-            look.run("return window.ran ?? null").await,
+            page.run("return window.ran ?? null").await,
             Value::Null,
             "{path}"
         );
-        assert_eq!(look.run("return document.scripts.length + document.images.length + document.querySelectorAll('[onload],[onerror]').length").await, 0, "{path}");
-        // A megabyte widens nothing.
+        assert_eq!(page.run("return document.scripts.length + document.images.length + document.querySelectorAll('[onload],[onerror]').length").await, 0, "{path}");
+        // A megabyte of text does not widen the page.
         assert_eq!(
-            look.run("return document.documentElement.scrollWidth <= innerWidth")
+            page.run("return document.documentElement.scrollWidth <= innerWidth")
                 .await,
             true,
             "{path}"
         );
     }
-    // A page that takes no care is caught at once.
-    look.go("/careless").await;
-    assert_eq!(look.run("return window.ran").await, 1);
-    look.browser.close().await;
+    // Control: a page without escaping is detected.
+    page.go("/careless").await;
+    assert_eq!(page.run("return window.ran").await, 1);
+    page.browser.close().await;
 }
 
 #[tokio::test]
-async fn nothing_bars_the_way_of_people_who_see_or_move_differently() {
-    let look = Look::at(true).await;
-    look.entry("ada", 1).await;
-    look.site.write("ada", "1", "a note").await;
-    let id = look.site.only_id().await;
+async fn pages_have_no_accessibility_violations() {
+    let page = BrowserPage::open(true).await;
+    page.entry("ada", 1).await;
+    page.site.write("ada", "1", "a note").await;
+    let id = page.site.only_id().await;
     let media = "Emulation.setEmulatedMedia";
     for scheme in ["light", "dark"] {
         let features = serde_json::json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        look.browser
+        page.browser
             .tab
             .cdp()
             .send_raw(media, features)
@@ -311,26 +311,26 @@ async fn nothing_bars_the_way_of_people_who_see_or_move_differently() {
             "/audit/history?resource_type=entry&resource_id=1".to_owned(),
             "/audit/nothing".to_owned(),
         ] {
-            look.go(&path).await;
-            let dark = look
+            page.go(&path).await;
+            let dark = page
                 .run("return matchMedia('(prefers-color-scheme: dark)').matches")
                 .await;
             assert_eq!(dark, scheme == "dark");
-            let barriers = look.browser.barriers().await;
+            let barriers = page.browser.barriers().await;
             assert!(barriers.is_empty(), "{path} in {scheme}: {barriers:#?}");
         }
     }
-    // What is wrong is found.
-    look.run(
+    // Control: violations are detected.
+    page.run(
         "document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=x><input>')",
     )
     .await;
-    let barriers = look.browser.barriers().await;
+    let barriers = page.browser.barriers().await;
     assert!(barriers.len() >= 2, "{barriers:#?}");
-    look.browser.close().await;
+    page.browser.close().await;
 }
 
-/// Which words of the page's records are on two lines, though there is no separator in them.
+/// Words in the page's records that are split across two lines without a separator.
 const BROKEN: &str = r"
     const broken = [];
     const texts = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
@@ -348,18 +348,18 @@ const BROKEN: &str = r"
     return broken;";
 
 #[tokio::test]
-async fn no_number_is_broken_and_none_is_cut_off_on_a_narrow_screen() {
-    let look = Look::at(true).await;
+async fn numbers_are_neither_broken_nor_clipped_on_a_narrow_screen() {
+    let page = BrowserPage::open(true).await;
     let long = "2001:db8:85a3:8d3:1319:8a2e:370:7348";
-    look.site
+    page.site
         .write("0198c0de-7a1b-7000-8000-000000000001", long, long)
         .await;
-    look.entry("ada.lovelace@clinic-seven.example.org", 12_345_678)
+    page.entry("ada.lovelace@clinic-seven.example.org", 12_345_678)
         .await;
-    let id = look.site.only_id().await;
+    let id = page.site.only_id().await;
     for width in [1280, 390] {
         let size = serde_json::json!({ "width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false });
-        let cdp = look.browser.tab.cdp();
+        let cdp = page.browser.tab.cdp();
         cdp.send_raw("Emulation.setDeviceMetricsOverride", size)
             .await
             .unwrap();
@@ -369,37 +369,37 @@ async fn no_number_is_broken_and_none_is_cut_off_on_a_narrow_screen() {
             format!("/audit/history?resource_type=entry&resource_id={long}"),
             "/audit/history?resource_type=entry&resource_id=12345678".to_owned(),
         ] {
-            look.go(&path).await;
-            let broken = look.run(BROKEN).await;
+            page.go(&path).await;
+            let broken = page.run(BROKEN).await;
             assert_eq!(broken, serde_json::json!([]), "{path} at {width}");
             let hidden = "return [...document.querySelectorAll('html, .wide')].filter(it => it.scrollWidth > it.clientWidth).length";
-            assert_eq!(look.run(hidden).await, 0, "{path} at {width}");
+            assert_eq!(page.run(hidden).await, 0, "{path} at {width}");
         }
     }
-    // What is broken is found.
-    look.run("const it = document.createElement('p'); it.textContent = '12345678901234567890'; it.style.width = '3rem'; it.style.overflowWrap = 'anywhere'; document.querySelector('main').append(it)").await;
-    assert_eq!(look.run(BROKEN).await[0], "12345678901234567890");
-    look.browser.close().await;
+    // Control: a broken word is detected.
+    page.run("const it = document.createElement('p'); it.textContent = '12345678901234567890'; it.style.width = '3rem'; it.style.overflowWrap = 'anywhere'; document.querySelector('main').append(it)").await;
+    assert_eq!(page.run(BROKEN).await[0], "12345678901234567890");
+    page.browser.close().await;
 }
 
 #[tokio::test]
-async fn paper_has_all_columns_and_who_asked_for_what_and_when() {
-    let look = Look::at(true).await;
+async fn a_printed_page_has_all_columns_and_the_query_reader_and_time() {
+    let page = BrowserPage::open(true).await;
     let long = "2001:db8:85a3:8d3:1319:8a2e:370:7348";
     for reason in ["a reason of some words", long] {
-        look.site.write("ada", long, reason).await;
+        page.site.write("ada", long, reason).await;
     }
-    let id = look.site.only_id().await;
-    // A4 upright without its margins.
+    let id = page.site.only_id().await;
+    // A4 portrait without margins.
     let size = serde_json::json!({ "width": 703, "height": 1000, "deviceScaleFactor": 1, "mobile": false });
-    let cdp = look.browser.tab.cdp();
+    let cdp = page.browser.tab.cdp();
     cdp.send_raw("Emulation.setDeviceMetricsOverride", size)
         .await
         .unwrap();
     let dark = serde_json::json!([{ "name": "prefers-color-scheme", "value": "dark" }]);
     for media in ["print", "screen"] {
         let emulated = serde_json::json!({ "media": media, "features": dark });
-        let cdp = look.browser.tab.cdp();
+        let cdp = page.browser.tab.cdp();
         cdp.send_raw("Emulation.setEmulatedMedia", emulated)
             .await
             .unwrap();
@@ -414,13 +414,13 @@ async fn paper_has_all_columns_and_who_asked_for_what_and_when() {
                 long,
             ),
         ] {
-            look.go(&path).await;
+            page.go(&path).await;
             let is_paper = media == "print";
             let shown = async |css: &str| {
                 let script = format!(
                     "return [...document.querySelectorAll('{css}')].filter(it => it.checkVisibility() && it.getBoundingClientRect().right <= 703).length"
                 );
-                look.run(&script).await.as_u64().unwrap()
+                page.run(&script).await.as_u64().unwrap()
             };
             assert_eq!(shown("dl.paper").await, u64::from(is_paper), "{path}");
             assert_eq!(shown("header").await, u64::from(!is_paper), "{path}");
@@ -432,27 +432,27 @@ async fn paper_has_all_columns_and_who_asked_for_what_and_when() {
                 0,
                 "{path}"
             );
-            let paper = look.one("dl.paper").await.text().await.unwrap();
+            let paper = page.one("dl.paper").await.text().await.unwrap();
             for text in ["ledger", "officer", asked, "UTC"] {
                 assert!(paper.contains(text), "{path}: {paper}");
             }
             let ink = "return getComputedStyle(document.body).color";
-            assert_eq!(look.run(ink).await, "rgb(0, 0, 0)", "{path}");
+            assert_eq!(page.run(ink).await, "rgb(0, 0, 0)", "{path}");
             if path.contains("actor=") {
                 assert_eq!(shown("thead th").await, 8);
-                let table = look.one("table").await.text().await.unwrap();
+                let table = page.one("table").await.text().await.unwrap();
                 assert!(
                     table.contains("Address") && table.contains("Reason"),
                     "{table}"
                 );
-                let rest = look.one("#records + p").await.text().await.unwrap();
+                let rest = page.one("#records + p").await.text().await.unwrap();
                 assert!(rest.contains("and more on others"), "{rest}");
             }
             let fits = "return document.documentElement.scrollWidth <= innerWidth";
-            assert_eq!(look.run(fits).await, true, "{path}");
+            assert_eq!(page.run(fits).await, true, "{path}");
         }
     }
-    look.browser.close().await;
+    page.browser.close().await;
 }
 
 fn url_encoded(text: &str) -> String {

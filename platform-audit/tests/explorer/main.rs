@@ -1,9 +1,5 @@
-//! The page over the records, as a browser asks for it, on both stores.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what goes wrong here fails the test"
-)]
+//! The explorer over HTTP, on both stores.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 macro_rules! on_both {
     ($($name:ident)*) => {
@@ -23,7 +19,7 @@ macro_rules! on_both {
 }
 
 mod browser;
-mod odd;
+mod invalid_input;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -91,7 +87,7 @@ impl<DB: AuditDatabase> Site<DB> {
     }
 
     async fn ask(&self, method: &str, address: &str, token: &str) -> Page {
-        asked(&self.router, method, address, token).await
+        request(&self.router, method, address, token).await
     }
 
     async fn get(&self, path: &str) -> Page {
@@ -99,20 +95,20 @@ impl<DB: AuditDatabase> Site<DB> {
             .await
     }
 
-    /// The records of readings by the page's visitor, oldest first.
+    /// The records of reads by the visitor, oldest first.
     async fn readings(&self) -> Vec<AuditRecord> {
         let query = AuditQuery::new()
             .action("audit.read")
             .actor("officer")
             .limit(1000);
-        let test = self.reader.asked_by(Actor::system("test"));
+        let test = self.reader.read_as(Actor::system("test"));
         let mut records = test.page(&query, None).await.unwrap().records;
         records.reverse();
         records
     }
 
     async fn only_id(&self) -> String {
-        let test = self.reader.asked_by(Actor::system("test"));
+        let test = self.reader.read_as(Actor::system("test"));
         let page = test
             .page(&AuditQuery::new().action("entry.note"), None)
             .await
@@ -121,14 +117,14 @@ impl<DB: AuditDatabase> Site<DB> {
     }
 }
 
-async fn asked(router: &Router, method: &str, address: &str, token: &str) -> Page {
+async fn request(router: &Router, method: &str, address: &str, token: &str) -> Page {
     let request = Request::builder().method(method).uri(address);
     let request = request
         .header("authorization", format!("Bearer {token}"))
         .header("x-client", "203.0.113.9");
     let request = request.body(Body::empty()).unwrap();
-    let answer = router.clone().oneshot(request).await.unwrap();
-    let (parts, body) = answer.into_parts();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Page {
         status: parts.status,
@@ -137,7 +133,7 @@ async fn asked(router: &Router, method: &str, address: &str, token: &str) -> Pag
     }
 }
 
-/// What `href` the link has that `mark` is in.
+/// The `href` of the link that contains `mark`.
 fn link(page: &str, mark: &str) -> Option<String> {
     let tag = page
         .split("<a ")
@@ -147,7 +143,9 @@ fn link(page: &str, mark: &str) -> Option<String> {
     Some(address.replace("&amp;", "&"))
 }
 
-async fn every_page_is_shown_strictly_and_recorded<DB: AuditDatabase>(database: TestDatabase) {
+async fn every_page_has_security_headers_and_is_recorded<DB: AuditDatabase>(
+    database: TestDatabase,
+) {
     let site = Site::<DB>::new(&database).await;
     site.write("ada", "7", "first").await;
     site.write("ada", "7", "second").await;
@@ -156,7 +154,7 @@ async fn every_page_is_shown_strictly_and_recorded<DB: AuditDatabase>(database: 
         ("", 200, "entry.note"),
         ("?actor=ada", 200, "This actor&#39;s actions"),
         ("?actor=ada&since=soon", 400, "value=\"ada\""),
-        ("?cursor=beef", 400, "cursor is damaged"),
+        ("?cursor=beef", 400, "cursor is malformed"),
         (&format!("/records/{id}"), 200, "History of this resource"),
         ("/records/x", 400, "32 hexadecimal"),
         (
@@ -175,11 +173,11 @@ async fn every_page_is_shown_strictly_and_recorded<DB: AuditDatabase>(database: 
         assert_eq!(page.status, status, "{path} {}", page.text);
         let text = text.replace("&#39;", "'");
         assert!(page.text.contains(&text), "{path} {}", page.text);
-        is_strict(&page.headers);
+        assert_security_headers(&page.headers);
     }
     let refused = site.ask("POST", "/ops/audit", "secret").await;
     assert_eq!(refused.status, 405);
-    is_strict(&refused.headers);
+    assert_security_headers(&refused.headers);
 
     let kinds: Vec<_> = site
         .readings()
@@ -206,7 +204,7 @@ async fn every_page_is_shown_strictly_and_recorded<DB: AuditDatabase>(database: 
     let readings = site.readings().await;
     for reading in &readings {
         let address = reading.client_address.as_deref();
-        assert_eq!(address, Some("203.0.113.9"), "as the service tells it");
+        assert_eq!(address, Some("203.0.113.9"), "from client_address_from");
     }
     let paths: BTreeSet<_> = readings.into_iter().filter_map(|it| it.path).collect();
     assert!(
@@ -215,7 +213,7 @@ async fn every_page_is_shown_strictly_and_recorded<DB: AuditDatabase>(database: 
     );
 }
 
-fn is_strict(headers: &HeaderMap) {
+fn assert_security_headers(headers: &HeaderMap) {
     let policy = headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'self';"));
     assert_eq!(headers["x-content-type-options"], "nosniff");
@@ -225,7 +223,9 @@ fn is_strict(headers: &HeaderMap) {
     assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
 }
 
-async fn a_stranger_is_shown_and_reads_nothing<DB: AuditDatabase>(database: TestDatabase) {
+async fn an_unauthenticated_request_is_refused_and_reads_nothing<DB: AuditDatabase>(
+    database: TestDatabase,
+) {
     let site = Site::<DB>::new(&database).await;
     site.write("ada", "7", "first").await;
     let id = site.only_id().await;
@@ -239,15 +239,13 @@ async fn a_stranger_is_shown_and_reads_nothing<DB: AuditDatabase>(database: Test
             let page = site.ask("GET", &format!("/ops/audit{path}"), token).await;
             assert_eq!(page.status, 401, "{path}");
             assert!(!page.text.contains("ada") && !page.text.contains("first"));
-            is_strict(&page.headers);
+            assert_security_headers(&page.headers);
         }
     }
     assert_eq!(site.readings().await.len(), 0);
 }
 
-async fn no_page_of_another_site_reads_in_a_visitors_name<DB: AuditDatabase>(
-    database: TestDatabase,
-) {
+async fn a_cross_site_subrequest_is_refused<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
     site.write("ada", "7", "first").await;
     let none = ("x-nothing", "");
@@ -259,7 +257,7 @@ async fn no_page_of_another_site_reads_in_a_visitors_name<DB: AuditDatabase>(
         ("/export/jsonl", "cross-site", "document", none, 403),
         ("", "same-site", "document", ahead, 403),
         ("", "same-origin", "document", ahead, 200),
-        // A proxy or a client of its own that sends one twice.
+        // Headers repeated by a proxy or a custom client.
         (
             "",
             "same-origin",
@@ -286,44 +284,46 @@ async fn no_page_of_another_site_reads_in_a_visitors_name<DB: AuditDatabase>(
             .header("sec-fetch-dest", into)
             .header(more.0, more.1);
         let request = request.body(Body::empty()).unwrap();
-        let answer = site.router.clone().oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), expected, "{path} {from} {into} {more:?}");
-        answer.into_body().collect().await.unwrap();
+        let response = site.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), expected, "{path} {from} {into} {more:?}");
+        response.into_body().collect().await.unwrap();
         let is_read = site.readings().await.len() > before;
         assert_eq!(is_read, expected == 200, "{path} {from} {into} {more:?}");
     }
 }
 
-async fn a_record_leads_to_nobody_elses<DB: AuditDatabase>(database: TestDatabase) {
+async fn links_of_a_record_match_its_own_actor_only<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
     site.write("ada\u{a0}", "7", "first").await;
     let id = site.only_id().await;
     let page = site.get(&format!("/records/{id}")).await.text;
     assert!(!page.contains("Same actor"), "{page}");
     site.write("ada", "8", "second").await;
-    let test = site.reader.asked_by(Actor::system("test"));
+    let test = site.reader.read_as(Actor::system("test"));
     let whose = AuditQuery::new().action("entry.note").actor("ada");
     let records = test.page(&whose, None).await.unwrap().records;
     let page = site.get(&format!("/records/{}", records[0].id)).await.text;
     assert!(page.contains("Same actor"), "{page}");
-    // None of several is left out: neither of the records nor of the form.
+    // Repeated filters are all kept, in the query and in the form.
     for path in ["?actor=bob&actor=ada", "?actor=bob%2Cada"] {
         let page = site.get(path).await;
         assert_eq!(page.status, 200);
         assert!(page.text.contains("value=\"bob,ada\""), "{}", page.text);
         assert!(page.text.contains("1 on this page"), "{}", page.text);
     }
-    for (path, said) in [
+    for (path, expected) in [
         ("?sort=actor&sort=action", "twice"),
         ("?actor=ad*", "is a pattern"),
     ] {
         let page = site.get(path).await;
         assert_eq!(page.status, 400);
-        assert!(page.text.contains(said), "{}", page.text);
+        assert!(page.text.contains(expected), "{}", page.text);
     }
 }
 
-async fn a_reading_through_a_request_has_its_facts<DB: AuditDatabase>(database: TestDatabase) {
+async fn a_read_via_a_request_records_its_client_address_and_path<DB: AuditDatabase>(
+    database: TestDatabase,
+) {
     let site = Site::<DB>::new(&database).await;
     let request = Request::builder()
         .uri("/inside")
@@ -331,15 +331,19 @@ async fn a_reading_through_a_request_has_its_facts<DB: AuditDatabase>(database: 
     let (mut parts, ()) = request.body(()).unwrap().into_parts();
     let peer: SocketAddr = "[::ffff:192.0.2.7]:4711".parse().unwrap();
     parts.extensions.insert(ConnectInfo(peer));
-    // As below `nest`.
+    // As under `nest`.
     let whole = OriginalUri("/outside/inside".parse().unwrap());
     parts.extensions.insert(whole);
-    let told = |request: &Parts| request.headers.get("x-client")?.to_str().ok()?.parse().ok();
+    let from_header =
+        |request: &Parts| request.headers.get("x-client")?.to_str().ok()?.parse().ok();
     for (reader, address) in [
         (site.reader.clone(), "192.0.2.7"),
-        (site.reader.clone().client_address_from(told), "203.0.113.9"),
+        (
+            site.reader.clone().client_address_from(from_header),
+            "203.0.113.9",
+        ),
     ] {
-        let reading = reader.asked_by(Actor::user("officer")).through(&parts);
+        let reading = reader.read_as(Actor::user("officer")).via_request(&parts);
         reading.page(&AuditQuery::new(), None).await.unwrap();
         let reading = site.readings().await.pop().unwrap();
         assert_eq!(reading.client_address.as_deref(), Some(address));
@@ -347,7 +351,7 @@ async fn a_reading_through_a_request_has_its_facts<DB: AuditDatabase>(database: 
     }
 }
 
-async fn hostile_text_is_inert<DB: AuditDatabase>(database: TestDatabase) {
+async fn hostile_text_is_escaped<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
     let hostile = "\"><script>alert(1)</script>\u{202e}";
     let long = format!("{hostile}{}", "x".repeat(1 << 20));
@@ -370,7 +374,7 @@ async fn hostile_text_is_inert<DB: AuditDatabase>(database: TestDatabase) {
     }
 }
 
-async fn three_hundred_records_are_each_there_once_both_ways<DB: AuditDatabase>(
+async fn pagination_shows_three_hundred_records_once_in_both_directions<DB: AuditDatabase>(
     database: TestDatabase,
 ) {
     let site = Site::<DB>::new(&database).await;
@@ -395,45 +399,45 @@ async fn three_hundred_records_are_each_there_once_both_ways<DB: AuditDatabase>(
     }
 }
 
-async fn who_may_not_look_is_told_so<DB: AuditDatabase>(database: TestDatabase) {
+async fn a_forbidden_visitor_gets_403_and_reads_nothing<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
     site.write("ada", "7", "first").await;
     let nobody = |_: &http::request::Parts| Err::<Visitor, _>(Refusal::Forbidden);
     let router = Explorer::new(site.reader.clone(), nobody).router();
     for path in ["/", "/export/csv", "/nothing"] {
-        let page = asked(&router, "GET", path, "secret").await;
+        let page = request(&router, "GET", path, "secret").await;
         assert_eq!(page.status, 403, "{path}");
-        assert!(page.text.contains("You may not look at this audit log."));
+        assert!(page.text.contains("You may not view this audit log."));
         assert!(!page.headers.contains_key("www-authenticate"));
-        is_strict(&page.headers);
+        assert_security_headers(&page.headers);
     }
     assert_eq!(site.readings().await.len(), 0);
 }
 
-async fn head_is_answered_as_get_without_its_body<DB: AuditDatabase>(database: TestDatabase) {
+async fn head_responds_like_get_without_a_body<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
     site.write("ada", "7", "first").await;
     for path in ["", "/history?resource_type=entry&resource_id=7"] {
         let address = format!("/ops/audit{path}");
         let page = site.ask("HEAD", &address, "secret").await;
         assert_eq!((page.status.as_u16(), page.text.len()), (200, 0), "{path}");
-        is_strict(&page.headers);
+        assert_security_headers(&page.headers);
         assert_eq!(site.ask("HEAD", &address, "").await.status, 401, "{path}");
     }
-    // Of an export nothing is handed out, so nothing is read.
+    // HEAD of an export reads nothing.
     let page = site.ask("HEAD", "/ops/audit/export/csv", "secret").await;
     assert_eq!((page.status.as_u16(), page.text.len()), (200, 0));
-    is_strict(&page.headers);
+    assert_security_headers(&page.headers);
     let readings = site.readings().await;
     assert!(!readings.iter().any(|it| it.details["answer"] == "export"));
 }
 
-async fn each_heading_sorts_and_turns_the_order_round<DB: AuditDatabase>(database: TestDatabase) {
+async fn each_heading_sorts_and_reverses_the_order<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
     for (actor, id) in [("anna", "2"), ("grace", "3"), ("linus", "1")] {
         site.write(actor, id, id).await;
     }
-    // No name that a hexadecimal number may hold.
+    // Names that cannot occur in a hexadecimal number.
     let order = |text: &str| -> Vec<usize> {
         let rows = text.split_once("<tbody>").unwrap().1;
         ["anna", "grace", "linus"]
@@ -451,21 +455,21 @@ async fn each_heading_sorts_and_turns_the_order_round<DB: AuditDatabase>(databas
         ("Reason", "reason"),
         ("Recorded", "recorded_at"),
     ] {
-        for turn in ["ascending", "descending"] {
-            // A heading is a link whose text it is; the newest come first where the time decides.
+        for direction in ["ascending", "descending"] {
+            // Headings are links; ties are sorted by time, newest first.
             let page = site.ask("GET", &address, "secret").await;
             assert_eq!(page.status, 200, "{address}");
             let (_, table) = page.text.split_once("<thead>").unwrap();
             let (before, _) = table.split_once(&format!(">{heading}<")).unwrap();
             let tag = before.rsplit_once("href=\"").unwrap().1;
             address = tag.split('"').next().unwrap().replace("&amp;", "&");
-            let turn = match (sort, turn) {
+            let direction = match (sort, direction) {
                 ("recorded_at", "ascending") => "descending",
                 ("recorded_at", _) => "ascending",
-                (_, turn) => turn,
+                (_, direction) => direction,
             };
             let sorted = site.ask("GET", &address, "secret").await.text;
-            let marked = format!("<th scope=\"col\" aria-sort=\"{turn}\">");
+            let marked = format!("<th scope=\"col\" aria-sort=\"{direction}\">");
             let (_, marked) = sorted.split_once(&marked).unwrap();
             assert!(
                 marked.split_once("</th>").unwrap().0.contains(heading),
@@ -474,19 +478,21 @@ async fn each_heading_sorts_and_turns_the_order_round<DB: AuditDatabase>(databas
             let [anna, grace, linus] = order(&sorted)[..] else {
                 panic!()
             };
-            let is_right = match (heading, turn) {
+            let is_right = match (heading, direction) {
                 ("Actor" | "Recorded", "ascending") => anna < grace && grace < linus,
                 ("Actor" | "Recorded", _) => linus < grace && grace < anna,
                 ("Reason", "ascending") => linus < anna && anna < grace,
                 ("Reason", _) => grace < anna && anna < linus,
-                _ => true, // all are alike
+                _ => true, // all values are equal
             };
             assert!(is_right, "{address}");
         }
     }
 }
 
-async fn a_trace_is_linked_where_it_can_be_seen<DB: AuditDatabase>(database: TestDatabase) {
+async fn a_record_links_to_its_trace_if_a_trace_url_is_set<DB: AuditDatabase>(
+    database: TestDatabase,
+) {
     let site = Site::<DB>::new(&database).await;
     let id = "0af7651916cd43dd8448eb211c80319c";
     let context = SpanContext::new(
@@ -506,10 +512,10 @@ async fn a_trace_is_linked_where_it_can_be_seen<DB: AuditDatabase>(database: Tes
     );
     assert!(page.contains(&format!("href=\"/ops/audit?trace_id={id}\"")));
 
-    // Without a template there is nowhere to go.
+    // Without a URL template there is no link.
     let access = BearerToken::new("secret", Actor::user("officer"));
     let router = Explorer::new(site.reader.clone(), access).router();
-    let page = asked(
+    let page = request(
         &router,
         "GET",
         &format!("/records/{id_of_record}"),
@@ -519,15 +525,15 @@ async fn a_trace_is_linked_where_it_can_be_seen<DB: AuditDatabase>(database: Tes
     assert!(page.text.contains("Same trace") && !page.text.contains("t.example"));
 }
 
-async fn an_export_that_nobody_took_is_not_said_to_be_whole<DB: AuditDatabase>(
+async fn an_export_aborted_by_the_client_is_recorded_as_incomplete<DB: AuditDatabase>(
     database: TestDatabase,
 ) {
     let site = Site::<DB>::new(&database).await;
     for n in 0..5 {
         site.write("ada", &n.to_string(), "first").await;
     }
-    let ended = async |expected: usize| -> Vec<AuditRecord> {
-        // It is told of once the connection is seen to be gone.
+    let finished_exports = async |expected: usize| -> Vec<AuditRecord> {
+        // Recorded once the closed connection is noticed.
         for _ in 0..600 {
             let mut readings = site.readings().await;
             readings.retain(|it| it.details["answer"] == "exported");
@@ -543,26 +549,26 @@ async fn an_export_that_nobody_took_is_not_said_to_be_whole<DB: AuditDatabase>(
         let request = Request::builder().uri(&address);
         let request = request.header("authorization", "Bearer secret");
         let request = request.body(Body::empty()).unwrap();
-        let answer = site.router.clone().oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), 200);
+        let response = site.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
         if format == "csv" {
-            // All of it waits to be taken.
+            // The whole export is buffered.
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
-        drop(answer);
+        drop(response);
     }
-    for reading in ended(3).await {
+    for reading in finished_exports(3).await {
         assert_eq!(reading.details["complete"], false, "{reading:?}");
     }
     let whole = site.get("/export/jsonl?actor=ada").await;
     assert_eq!(whole.text.lines().count(), 5);
-    let readings = ended(4).await;
+    let readings = finished_exports(4).await;
     let last = readings.last().unwrap();
     assert_eq!(last.details["complete"], true, "{last:?}");
     assert_eq!(last.details["records"], 5, "{last:?}");
 }
 
-async fn the_timeline_shows_all_of_the_period<DB: AuditDatabase>(database: TestDatabase) {
+async fn the_timeline_covers_the_whole_period<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
     for n in 0..3 {
         site.write("ada", &n.to_string(), "counted").await;
@@ -576,7 +582,7 @@ async fn the_timeline_shows_all_of_the_period<DB: AuditDatabase>(database: TestD
         let page = site.get(&format!("?actor=ada&{period}")).await.text;
         let (_, timeline) = page.split_once("id=\"timeline\"").unwrap();
         assert!(timeline.contains(heading), "{heading}: {timeline}");
-        // Each bar leads to what it counts.
+        // Each bar links to the records it counts.
         let (_, numbers) = timeline.split_once("<ul class=\"counts\">").unwrap();
         let address = link(numbers, "/ops/audit?").unwrap();
         let bar = site.ask("GET", &address, "secret").await.text;
@@ -584,7 +590,7 @@ async fn the_timeline_shows_all_of_the_period<DB: AuditDatabase>(database: TestD
     }
 }
 
-async fn a_long_history_has_pages_too<DB: AuditDatabase>(database: TestDatabase) {
+async fn a_long_history_is_paginated<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
     for n in 0..250 {
         site.write("ada", "7", &format!("change {n:03}.")).await;
@@ -607,18 +613,18 @@ async fn a_long_history_has_pages_too<DB: AuditDatabase>(database: TestDatabase)
 }
 
 on_both! {
-    every_page_is_shown_strictly_and_recorded
-    a_stranger_is_shown_and_reads_nothing
-    no_page_of_another_site_reads_in_a_visitors_name
-    a_record_leads_to_nobody_elses
-    a_reading_through_a_request_has_its_facts
-    hostile_text_is_inert
-    three_hundred_records_are_each_there_once_both_ways
-    who_may_not_look_is_told_so
-    head_is_answered_as_get_without_its_body
-    each_heading_sorts_and_turns_the_order_round
-    a_trace_is_linked_where_it_can_be_seen
-    a_long_history_has_pages_too
-    an_export_that_nobody_took_is_not_said_to_be_whole
-    the_timeline_shows_all_of_the_period
+    every_page_has_security_headers_and_is_recorded
+    an_unauthenticated_request_is_refused_and_reads_nothing
+    a_cross_site_subrequest_is_refused
+    links_of_a_record_match_its_own_actor_only
+    a_read_via_a_request_records_its_client_address_and_path
+    hostile_text_is_escaped
+    pagination_shows_three_hundred_records_once_in_both_directions
+    a_forbidden_visitor_gets_403_and_reads_nothing
+    head_responds_like_get_without_a_body
+    each_heading_sorts_and_reverses_the_order
+    a_record_links_to_its_trace_if_a_trace_url_is_set
+    a_long_history_is_paginated
+    an_export_aborted_by_the_client_is_recorded_as_incomplete
+    the_timeline_covers_the_whole_period
 }

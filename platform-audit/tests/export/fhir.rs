@@ -1,4 +1,4 @@
-//! What a FHIR library makes of the AuditEvents.
+//! AuditEvents, validated by a FHIR library.
 
 use platform_audit::export::Format;
 use platform_harness::readers;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{each_kind, encoded};
 
 #[test]
-fn a_fhir_library_takes_every_event_and_finds_who_did_what_to_what() {
+fn every_event_is_valid_fhir_with_its_actor_action_and_resource() {
     let records = each_kind();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.fhir.ndjson");
@@ -41,7 +41,7 @@ fn a_fhir_library_takes_every_event_and_finds_who_did_what_to_what() {
         Some("0af7651916cd43dd8448eb211c80319c")
     );
     assert_eq!(detail(first, "actor_tenant").as_deref(), Some("clinic-7"));
-    // FHIR knows no blank text and no control characters.
+    // FHIR strings are never blank and contain no control characters.
     let fourth = &events[3];
     assert_eq!(fourth.get("authorization"), None);
     assert_eq!(

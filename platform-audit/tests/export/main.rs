@@ -1,4 +1,4 @@
-//! Records in files, and back.
+//! Exported files, read back.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 mod fhir;
@@ -25,9 +25,8 @@ fn record(reason: Option<&str>, actor: &str, changes: Value) -> AuditRecord {
     .unwrap()
 }
 
-/// A few records of each kind that the formats tell apart: by a request and without one, with a
-/// resource and without, created, changed, deleted and refused, with and without an actor behind
-/// the actor.
+/// Records of each kind that the formats distinguish: with and without a request, with and without
+/// a resource; created, changed, deleted and denied; with and without `on_behalf_of`.
 fn each_kind() -> Vec<AuditRecord> {
     let base = serde_json::to_value(record(Some("because"), "ada", 5.into())).unwrap();
     let with = |members: Value| {
@@ -74,7 +73,7 @@ fn encoded(format: Format, records: &[AuditRecord]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn csv_back(text: &[u8]) -> Vec<AuditRecord> {
+fn parse_csv(text: &[u8]) -> Vec<AuditRecord> {
     let mut reader = csv::Reader::from_reader(text);
     reader
         .records()
@@ -84,22 +83,22 @@ fn csv_back(text: &[u8]) -> Vec<AuditRecord> {
 
 proptest! {
     #[test]
-    fn whatever_is_in_a_record_comes_back(reason in proptest::option::of(any::<String>()), actor in any::<String>(), number in any::<i64>()) {
+    fn any_record_round_trips_through_json_and_csv(reason in proptest::option::of(any::<String>()), actor in any::<String>(), number in any::<i64>()) {
         let records = [record(reason.as_deref(), &actor, number.into()), record(None, "ada", Value::Null)];
         let lines = encoded(Format::JsonLines, &records);
         let back: Vec<AuditRecord> = String::from_utf8(lines).unwrap().lines().map(|it| serde_json::from_str(it).unwrap()).collect();
         prop_assert_eq!(&back[..], &records[..]);
         let array: Vec<AuditRecord> = serde_json::from_slice(&encoded(Format::Json, &records)).unwrap();
         prop_assert_eq!(&array[..], &records[..]);
-        prop_assert_eq!(&csv_back(&encoded(Format::Csv, &records))[..], &records[..]);
+        prop_assert_eq!(&parse_csv(&encoded(Format::Csv, &records))[..], &records[..]);
     }
 }
 
-/// What begins a formula.
+/// Characters that start a formula in a spreadsheet.
 const COMMANDS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
 #[test]
-fn a_spreadsheet_finds_no_formula() {
+fn csv_is_escaped_against_formula_injection() {
     for text in [
         "=cmd|' /C calc'!A0",
         "+1",
@@ -136,12 +135,12 @@ fn a_spreadsheet_finds_no_formula() {
                 !first.is_some_and(|it| "\t\r\n".contains(it)),
                 "{cell:?} of {text:?}"
             );
-            // Where a spreadsheet parts cells by it.
+            // A spreadsheet may split cells at these characters.
             for part in cell.split([';', '\t', '\r', '\n']) {
                 assert!(!part.starts_with(COMMANDS), "{cell:?} of {text:?}");
             }
         }
-        // As a spreadsheet reads it whose language parts cells so.
+        // As a spreadsheet with another delimiter reads it.
         for delimiter in [b';', b'\t'] {
             let mut options = csv::ReaderBuilder::new();
             let options = options.delimiter(delimiter).flexible(true);
@@ -151,18 +150,18 @@ fn a_spreadsheet_finds_no_formula() {
                 }
             }
         }
-        assert_eq!(csv_back(&file), records, "{text:?}");
+        assert_eq!(parse_csv(&file), records, "{text:?}");
     }
 }
 
-/// Counts what it is given.
+/// Counts writes and bytes.
 #[derive(Default)]
-struct Counted {
+struct CountingWriter {
     writes: usize,
     bytes: usize,
 }
 
-impl std::io::Write for Counted {
+impl std::io::Write for CountingWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.writes += 1;
         self.bytes += bytes.len();
@@ -174,11 +173,11 @@ impl std::io::Write for Counted {
     }
 }
 
-/// A writer that looks through a cell once for each piece of it takes quadratic time.
+/// A writer that rescans the rest of a cell for each piece takes quadratic time.
 #[test]
-fn a_cell_is_written_in_as_many_pieces_however_long_it_is() {
+fn the_number_of_writes_does_not_depend_on_the_length_of_a_cell() {
     let written = |length: usize| {
-        let mut encoder = Encoder::new(Format::Csv, Counted::default()).unwrap();
+        let mut encoder = Encoder::new(Format::Csv, CountingWriter::default()).unwrap();
         let record = record(Some(&"x".repeat(length)), "ada", "y".repeat(length).into());
         encoder.write(&record).unwrap();
         encoder.finish().unwrap()
@@ -189,26 +188,26 @@ fn a_cell_is_written_in_as_many_pieces_however_long_it_is() {
 }
 
 #[test]
-fn none_is_an_empty_file_that_can_be_read() {
+fn an_export_without_records_is_a_valid_file() {
     assert_eq!(encoded(Format::Json, &[]), b"[]\n");
     assert_eq!(encoded(Format::JsonLines, &[]), b"");
-    assert_eq!(csv_back(&encoded(Format::Csv, &[])), []);
+    assert_eq!(parse_csv(&encoded(Format::Csv, &[])), []);
 }
 
 #[test]
-fn a_file_is_there_whole_with_its_manifest_or_not_at_all() {
+fn an_exported_file_appears_complete_with_its_manifest_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("october.csv");
     let records = [record(None, "ada", 5.into()), record(None, "bob", 6.into())];
     let query = AuditQuery::new().actor("ada");
-    let begin = || ExportFile::create(&path, Format::Csv, &query, origin());
-    let mut cut = begin().unwrap();
-    cut.write(&records[0]).unwrap();
-    drop(cut);
-    assert!(!path.exists(), "what was cut off has no name");
+    let create = || ExportFile::create(&path, Format::Csv, &query, origin());
+    let mut interrupted = create().unwrap();
+    interrupted.write(&records[0]).unwrap();
+    drop(interrupted);
+    assert!(!path.exists(), "an interrupted export has no final name");
     assert!(matches!(verify(&path), Err(ExportError::File { .. })));
 
-    let mut file = begin().unwrap();
+    let mut file = create().unwrap();
     for record in &records {
         file.write(record).unwrap();
     }
@@ -218,13 +217,13 @@ fn a_file_is_there_whole_with_its_manifest_or_not_at_all() {
     assert_eq!(manifest.query, query);
     assert_eq!(manifest.origin, origin());
     assert_eq!(verify(&path).unwrap(), manifest);
-    assert_eq!(csv_back(&std::fs::read(&path).unwrap()), records);
-    assert!(matches!(begin().unwrap_err(), ExportError::Exists(_)));
+    assert_eq!(parse_csv(&std::fs::read(&path).unwrap()), records);
+    assert!(matches!(create().unwrap_err(), ExportError::Exists(_)));
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "nobody else may read it");
+        assert_eq!(mode & 0o077, 0, "only the owner can read it");
     }
 
     let mut bytes = std::fs::read(&path).unwrap();
@@ -239,7 +238,7 @@ fn a_file_is_there_whole_with_its_manifest_or_not_at_all() {
 }
 
 #[test]
-fn what_a_manifest_says_of_the_records_is_compared_with_the_file() {
+fn verify_compares_the_record_count_and_the_first_and_last_record() {
     let folder = tempfile::tempdir().unwrap();
     let mut records = vec![record(None, "ada", 5.into()); 3];
     for (record, n) in records.iter_mut().zip(1..) {
@@ -253,23 +252,26 @@ fn what_a_manifest_says_of_the_records_is_compared_with_the_file() {
         }
         let manifest = file.finish().unwrap();
         assert_eq!(verify(&path).unwrap(), manifest, "{format}");
-        let beside = folder.path().join(format!("{format}.manifest.json"));
-        for (member, value, said) in [
+        let manifest_path = folder.path().join(format!("{format}.manifest.json"));
+        for (member, value, expected) in [
             ("records", json!(2), "3 records instead of 2"),
             ("records", json!(4), "3 records instead of 4"),
-            ("first", manifest_mark(9), "the first record is"),
-            ("last", manifest_mark(2), "the last record is"),
+            ("first", record_reference(9), "the first record is"),
+            ("last", record_reference(2), "the last record is"),
             ("last", Value::Null, "instead of none"),
         ] {
             let mut forged = serde_json::to_value(&manifest).unwrap();
             forged[member] = value;
-            std::fs::write(&beside, forged.to_string()).unwrap();
+            std::fs::write(&manifest_path, forged.to_string()).unwrap();
             let damaged = verify(&path).unwrap_err();
             assert!(matches!(damaged, ExportError::Damaged { .. }), "{damaged}");
-            assert!(damaged.to_string().contains(said), "{format}: {damaged}");
+            assert!(
+                damaged.to_string().contains(expected),
+                "{format}: {damaged}"
+            );
         }
     }
-    // None at all is a count too.
+    // Zero records are verified, too.
     for format in Format::ALL {
         let path = folder.path().join(format!("no-{format}"));
         let file = ExportFile::create(&path, format, &AuditQuery::new(), origin()).unwrap();
@@ -278,12 +280,12 @@ fn what_a_manifest_says_of_the_records_is_compared_with_the_file() {
     }
 }
 
-fn manifest_mark(id: u128) -> Value {
+fn record_reference(id: u128) -> Value {
     json!({"id": uuid::Uuid::from_u128(id), "recorded_at": null})
 }
 
 #[test]
-fn a_word_that_is_no_format_is_named() {
+fn the_error_of_an_unknown_format_names_it_and_lists_the_formats() {
     for format in Format::ALL {
         assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
     }
@@ -295,38 +297,38 @@ fn a_word_that_is_no_format_is_named() {
 }
 
 #[test]
-fn two_exports_to_one_file_do_not_mix() {
+fn concurrent_exports_to_the_same_file_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.jsonl");
-    let begin = || ExportFile::create(&path, Format::JsonLines, &AuditQuery::new(), origin());
-    let mut first = begin().unwrap();
+    let create = || ExportFile::create(&path, Format::JsonLines, &AuditQuery::new(), origin());
+    let mut first = create().unwrap();
     for n in 0..5_000 {
         first.write(&record(None, "ada", n.into())).unwrap();
     }
     let busy = |error: ExportError| {
         assert!(matches!(error, ExportError::Busy(_)), "{error}");
     };
-    busy(begin().unwrap_err());
+    busy(create().unwrap_err());
     busy(ExportFile::resume(&path, &origin()).unwrap_err());
     first.finish().unwrap();
     assert_eq!(verify(&path).unwrap().records, 5_000);
-    // Nor does one that was begun before take the place of one that is there.
+    // An export that was started earlier does not replace a file that exists by now.
     std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
     std::fs::remove_file(path.with_added_extension("manifest.json")).unwrap();
-    let second = begin().unwrap();
+    let second = create().unwrap();
     std::fs::write(&path, "of somebody else").unwrap();
     let error = second.finish().unwrap_err();
     assert!(matches!(error, ExportError::Exists(_)), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), b"of somebody else");
-    // What broke off is begun again.
+    // An interrupted export can be started again.
     std::fs::remove_file(&path).unwrap();
-    begin().unwrap().finish().unwrap();
+    create().unwrap().finish().unwrap();
     assert_eq!(verify(&path).unwrap().records, 0);
 }
 
 #[cfg(unix)]
 #[test]
-fn what_stands_ready_in_its_place_gets_no_records() {
+fn a_planted_symlink_or_world_readable_file_gets_no_records() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.jsonl");
@@ -335,7 +337,7 @@ fn what_stands_ready_in_its_place_gets_no_records() {
     for suffix in ["partial", "progress.json.draft", "manifest.json"] {
         let name = path.with_added_extension(suffix);
         match suffix {
-            // Of its name it must not be.
+            // An existing manifest is refused earlier.
             "manifest.json" => continue,
             "partial" => symlink(&elsewhere, name).unwrap(),
             _ => {

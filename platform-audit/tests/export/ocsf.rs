@@ -1,5 +1,5 @@
-//! The events against the requirements that <https://schema.ocsf.io/1.6.0> publishes: what each class and
-//! object must have, of which members it must have one, and what else it may have.
+//! Validates events against <https://schema.ocsf.io/1.6.0>: required attributes, alternatives of
+//! which at least one is required, and known attributes.
 
 use platform_audit::export::Format;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{each_kind, encoded};
 
 struct Rule {
-    /// The class (its number), or a path in the event.
+    /// The class number, or a JSON pointer to an object.
     of: &'static str,
     required: &'static [&'static str],
     one_of: &'static [&'static str],
@@ -172,10 +172,10 @@ const OBJECTS: [Rule; 15] = [
 ];
 
 impl Rule {
-    /// In what the value breaks the rule, which `wider` lets have more.
-    fn broken(&self, value: &Value, wider: Option<&Rule>) -> Option<String> {
+    /// Returns how the value violates the rule. Attributes of `wider` are also allowed.
+    fn violation(&self, value: &Value, wider: Option<&Rule>) -> Option<String> {
         let Some(members) = value.as_object() else {
-            return Some(format!("{} is no object: {value}", self.of));
+            return Some(format!("{} is not an object: {value}", self.of));
         };
         for name in self.required {
             if !members.contains_key(*name) {
@@ -192,7 +192,7 @@ impl Rule {
         };
         for (name, value) in members {
             if !may(self, name) && !wider.is_some_and(|rule| may(rule, name)) {
-                return Some(format!("{} knows no {name}", self.of));
+                return Some(format!("{} has the unknown attribute {name}", self.of));
             }
             if value.is_null() {
                 return Some(format!("{}: {name} is null", self.of));
@@ -202,7 +202,7 @@ impl Rule {
     }
 }
 
-fn broken(event: &Value) -> Option<String> {
+fn violation(event: &Value) -> Option<String> {
     let number = event["class_uid"].to_string();
     let Some(class) = CLASSES.iter().find(|class| class.of == number) else {
         return Some(format!("no class {number}"));
@@ -213,21 +213,21 @@ fn broken(event: &Value) -> Option<String> {
     }
     let numbers = [&event["activity_id"], &event["class_uid"]].map(Value::as_u64);
     let [Some(activity), Some(class_uid)] = numbers else {
-        return Some("activity_id or class_uid is no number".to_owned());
+        return Some("activity_id or class_uid is not a number".to_owned());
     };
     if event["type_uid"].as_u64() != Some(class_uid * 100 + activity) {
-        return Some("type_uid is not of the class and the activity".to_owned());
+        return Some("type_uid does not match class and activity".to_owned());
     }
     if event["category_uid"].as_u64() != Some(class_uid / 1000) {
-        return Some("category_uid is not the class's".to_owned());
+        return Some("category_uid does not match the class".to_owned());
     }
     if !matches!(activity, 0..=4 | 99) || (activity == 99 && event.get("activity_name").is_none()) {
-        return Some("activity_id is none, or has no name".to_owned());
+        return Some("activity_id is unknown, or has no name".to_owned());
     }
-    class.broken(event, Some(&BASE)).or_else(|| {
+    class.violation(event, Some(&BASE)).or_else(|| {
         OBJECTS
             .iter()
-            .find_map(|rule| rule.broken(event.pointer(rule.of)?, None))
+            .find_map(|rule| rule.violation(event.pointer(rule.of)?, None))
     })
 }
 
@@ -239,10 +239,10 @@ fn events() -> Vec<Value> {
 }
 
 #[test]
-fn every_event_has_what_its_class_requires_and_nothing_it_does_not_know() {
+fn every_event_has_all_required_and_no_unknown_attributes() {
     let events = events();
     for event in &events {
-        assert_eq!(broken(event), None, "{event:#}");
+        assert_eq!(violation(event), None, "{event:#}");
     }
     let types: Vec<_> = events.iter().map(|event| &event["type_uid"]).collect();
     assert_eq!(types, [600_301, 300_403, 600_304, 600_399, 600_399]);
@@ -267,7 +267,7 @@ fn every_event_has_what_its_class_requires_and_nothing_it_does_not_know() {
 }
 
 #[test]
-fn an_event_that_lacks_something_is_found() {
+fn missing_and_unknown_attributes_are_detected() {
     for path in [
         "/metadata",
         "/actor",
@@ -283,9 +283,9 @@ fn an_event_that_lacks_something_is_found() {
             .as_object_mut()
             .unwrap()
             .remove(name);
-        assert!(broken(&event).is_some(), "{path}");
+        assert!(violation(&event).is_some(), "{path}");
     }
     let mut event = events().remove(0);
     event["actor"]["nickname"] = "ada".into();
-    assert!(broken(&event).is_some());
+    assert!(violation(&event).is_some());
 }

@@ -1,4 +1,4 @@
-//! What pyarrow finds in a Parquet file.
+//! Parquet files, read by pyarrow.
 
 use platform_audit::export::Format;
 use platform_harness::readers;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{each_kind, encoded};
 
 #[test]
-fn pyarrow_reads_typed_columns_and_what_the_records_hold() {
+fn pyarrow_reads_typed_columns_with_the_values_of_the_records() {
     let records = each_kind();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.parquet");
@@ -45,7 +45,7 @@ fn pyarrow_reads_typed_columns_and_what_the_records_hold() {
 }
 
 #[test]
-fn none_is_a_file_of_no_rows() {
+fn an_export_without_records_has_no_rows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.parquet");
     std::fs::write(&path, encoded(Format::Parquet, &[])).unwrap();
@@ -54,9 +54,9 @@ fn none_is_a_file_of_no_rows() {
     assert_eq!(found["types"].as_object().unwrap().len(), 29);
 }
 
-/// Readers trust what a file says of its order, and records come in any.
+/// Readers trust a declared sort order, and records come in any order.
 #[test]
-fn no_order_is_claimed() {
+fn no_sort_order_is_declared() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.parquet");
     std::fs::write(&path, encoded(Format::Parquet, &each_kind())).unwrap();

@@ -1,4 +1,4 @@
-//! An export that broke off, and goes on.
+//! Resuming interrupted exports.
 
 use std::path::{Path, PathBuf};
 
@@ -30,8 +30,7 @@ fn write(file: &mut ExportFile, records: &[AuditRecord]) {
     }
 }
 
-/// What is left of `file` when its process is killed: nothing is flushed that was not, and nobody
-/// holds it.
+/// Leaves the files as after a kill: nothing is flushed, and no lock is held.
 fn killed(file: ExportFile, path: &Path) {
     std::mem::forget(file);
     let partial = path.with_added_extension("partial");
@@ -40,13 +39,13 @@ fn killed(file: ExportFile, path: &Path) {
     std::fs::rename(&left, &partial).unwrap();
 }
 
-/// Writes `records` whole, and again with breaks at `cuts`, after which it goes on with no less
-/// than `rests` records; answers with both files and their manifests.
-fn whole_and_cut(
+/// Writes `records` once without and once with interruptions. Each of `interruptions` is a number
+/// of records written and the number kept after resuming. Returns both files with their manifests.
+fn whole_and_resumed(
     folder: &Path,
     format: Format,
     records: &[AuditRecord],
-    breaks: [(usize, usize); 2],
+    interruptions: [(usize, usize); 2],
 ) -> [(PathBuf, Manifest); 2] {
     let whole = folder.join("whole");
     let mut file = ExportFile::create(&whole, format, &query(), origin()).unwrap();
@@ -56,15 +55,15 @@ fn whole_and_cut(
     let path = folder.join("cut");
     let mut file = ExportFile::create(&path, format, &query(), origin()).unwrap();
     let mut at = 0;
-    // Twice, so that what went on can go on, too.
-    for (cut, rest) in breaks {
-        write(&mut file, &records[at..cut]);
-        // As when the process is killed: nothing is flushed that was not.
+    // Twice, as a resumed export can be interrupted, too.
+    for (written, kept) in interruptions {
+        write(&mut file, &records[at..written]);
+        // As after a kill: nothing is flushed.
         killed(file, &path);
         let (resumed, asked, _cursor) = ExportFile::resume(&path, &origin()).unwrap();
         assert_eq!(asked, query());
         at = usize::try_from(resumed.records()).unwrap();
-        assert_eq!(at, rest);
+        assert_eq!(at, kept);
         file = resumed;
     }
     write(&mut file, &records[at..]);
@@ -81,34 +80,34 @@ fn whole_and_cut(
 }
 
 #[test]
-fn lines_that_broke_off_become_the_same_file() {
+fn a_resumed_export_of_lines_is_byte_identical() {
     let records = some(10_000, "because");
     for format in Format::ALL {
         if format == Format::Parquet {
             continue;
         }
         let folder = tempfile::tempdir().unwrap();
-        let breaks = [(5_000, 4_096), (9_000, 8_192)];
-        let [whole, cut] = whole_and_cut(folder.path(), format, &records, breaks);
-        assert_eq!(whole.1.sha256, cut.1.sha256, "{format}");
+        let interruptions = [(5_000, 4_096), (9_000, 8_192)];
+        let [whole, resumed] = whole_and_resumed(folder.path(), format, &records, interruptions);
+        assert_eq!(whole.1.sha256, resumed.1.sha256, "{format}");
     }
 }
 
 #[test]
-fn a_table_that_broke_off_holds_the_same_rows() {
+fn a_resumed_parquet_export_has_the_same_rows() {
     // A row group is full at 32 MiB of text.
     let records = some(11_000, &"x".repeat(8192));
     let folder = tempfile::tempdir().unwrap();
-    let breaks = [(5_000, 3_926), (9_000, 7_852)];
-    let files = whole_and_cut(folder.path(), Format::Parquet, &records, breaks);
-    let [whole, cut] = files.map(|(path, _)| readers::read("parquet", &path));
-    assert_eq!(whole, cut);
+    let interruptions = [(5_000, 3_926), (9_000, 7_852)];
+    let files = whole_and_resumed(folder.path(), Format::Parquet, &records, interruptions);
+    let [whole, resumed] = files.map(|(path, _)| readers::read("parquet", &path));
+    assert_eq!(whole, resumed);
     assert_eq!(whole["rows"].as_array().unwrap().len(), 11_000);
     assert_eq!(whole["spans"].as_array().unwrap().len(), 3);
 }
 
 #[test]
-fn what_cannot_go_on_says_so() {
+fn an_export_that_cannot_be_resumed_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("october.jsonl");
     let nothing = ExportFile::resume(&path, &origin()).unwrap_err();
@@ -128,7 +127,7 @@ fn what_cannot_go_on_says_so() {
     assert!(short.to_string().contains("shorter"), "{short}");
     std::fs::write(&partial, &whole).unwrap();
     ExportFile::resume(&path, &origin()).unwrap();
-    // The records of two logs in one file would be neither's.
+    // A file must not mix the records of two logs.
     for other in [
         Origin::new("billing", "ledger_audit", "grace"),
         Origin::new("ledger", "old_audit", "grace"),
@@ -143,7 +142,7 @@ fn what_cannot_go_on_says_so() {
     std::fs::write(folder.path().join("october.jsonl.progress.json"), "{").unwrap();
     let damaged = ExportFile::resume(&path, &origin()).unwrap_err();
     assert!(matches!(damaged, ExportError::Damaged { .. }), "{damaged}");
-    // To begin again is always possible.
+    // Starting again is always possible.
     let again = ExportFile::create(&path, Format::JsonLines, &query(), origin()).unwrap();
     again.finish().unwrap();
     let there = ExportFile::resume(&path, &origin()).unwrap_err();

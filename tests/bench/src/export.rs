@@ -103,11 +103,11 @@ pub(crate) fn one(arguments: &[String]) {
             .sort(SortBy::RecordedAt, Direction::Ascending);
         let reading = AuditReader::new(pool, "ledger")
             .expect("a reader")
-            .asked_by(Actor::system("bench"));
+            .read_as(Actor::system("bench"));
         let mut file = ExportFile::create(Path::new(file), format, &query, reading.origin())
             .expect("a new file");
         reading
-            .each::<ExportError>(&query, |record| file.write(&record))
+            .for_each::<ExportError>(&query, |record| file.write(&record))
             .await
             .expect("all is read and written");
         file.finish().expect("the file is whole")

@@ -230,7 +230,7 @@ impl Log {
         let audit = audit.start().await.expect("it starts");
         let reading = AuditReader::new(pool, "ledger")
             .expect("a reader")
-            .asked_by(Actor::system("bench"));
+            .read_as(Actor::system("bench"));
         Self {
             records,
             audit,

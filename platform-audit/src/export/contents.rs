@@ -1,4 +1,4 @@
-//! What an exported file holds, read back from it.
+//! Reads an exported file back, to compare it with its manifest.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Error, ErrorKind};
@@ -12,18 +12,18 @@ use parquet::schema::types::Type;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::file::failed;
+use super::file::io_error;
 use super::{ExportError, Format};
 
-/// How many records a file holds, and which come first and last.
+/// The number of records in a file, and the first and last of them.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct Contents {
     pub(super) records: u64,
     pub(super) first: Option<Uuid>,
     pub(super) last: Option<Uuid>,
 }
 
-impl Held {
+impl Contents {
     fn add(&mut self, id: Uuid) {
         self.records += 1;
         self.first.get_or_insert(id);
@@ -31,14 +31,14 @@ impl Held {
     }
 }
 
-/// Reads the file whole, a record at a time.
-pub(super) fn recount(path: &Path, format: Format) -> Result<Held, ExportError> {
-    let in_file = |source| failed(path, source);
-    let file = File::open(path).map_err(in_file)?;
+/// Reads the whole file, one record at a time.
+pub(super) fn count_records(path: &Path, format: Format) -> Result<Contents, ExportError> {
+    let file_error = |source| io_error(path, source);
+    let file = File::open(path).map_err(file_error)?;
     let read = match format {
-        Format::Json | Format::JsonLines | Format::Ocsf | Format::Fhir => in_lines(file, format),
-        Format::Csv => in_cells(file),
-        Format::Parquet => in_columns(file).map_err(Error::other),
+        Format::Json | Format::JsonLines | Format::Ocsf | Format::Fhir => read_lines(file, format),
+        Format::Csv => read_csv(file),
+        Format::Parquet => read_parquet(file).map_err(Error::other),
     };
     read.map_err(|error| match error.kind() {
         ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::Other => {
@@ -47,11 +47,11 @@ pub(super) fn recount(path: &Path, format: Format) -> Result<Held, ExportError> 
                 what: error.to_string(),
             }
         }
-        _ => in_file(error),
+        _ => file_error(error),
     })
 }
 
-/// Where the record's id is in a line of the formats of lines.
+/// The record's id in a line of the line-based formats.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
@@ -64,12 +64,12 @@ struct Metadata {
     uid: Uuid,
 }
 
-fn in_lines(file: File, format: Format) -> std::io::Result<Held> {
-    let mut held = Held::default();
+fn read_lines(file: File, format: Format) -> std::io::Result<Contents> {
+    let mut contents = Contents::default();
     for line in BufReader::new(file).lines() {
         let mut line = line?;
         if format == Format::Json {
-            // An array with a member a line.
+            // A JSON array with one element per line.
             if ["[", "]", "[]"].contains(&line.as_str()) {
                 continue;
             }
@@ -78,39 +78,39 @@ fn in_lines(file: File, format: Format) -> std::io::Result<Held> {
             }
         }
         let line: Line = serde_json::from_str(&line)?;
-        held.add(match line {
+        contents.add(match line {
             Line::Ocsf { metadata } => metadata.uid,
             Line::Other { id } => id,
         });
     }
-    Ok(held)
+    Ok(contents)
 }
 
-fn in_cells(file: File) -> std::io::Result<Held> {
-    let mut held = Held::default();
+fn read_csv(file: File) -> std::io::Result<Contents> {
+    let mut contents = Contents::default();
     for row in csv::Reader::from_reader(file).into_records() {
         let id = row?.get(0).and_then(|id| id.parse().ok());
-        held.add(id.ok_or_else(no_id)?);
+        contents.add(id.ok_or_else(missing_id)?);
     }
-    Ok(held)
+    Ok(contents)
 }
 
-fn in_columns(file: File) -> Result<Held, ParquetError> {
-    let mut held = Held::default();
+fn read_parquet(file: File) -> Result<Contents, ParquetError> {
+    let mut contents = Contents::default();
     let reader = SerializedFileReader::new(file)?;
     let schema = reader.metadata().file_metadata().schema();
     let id = schema.get_fields().iter().find(|it| it.name() == "id");
-    let id = id.ok_or_else(|| ParquetError::General("it has no column id".to_owned()))?;
+    let id = id.ok_or_else(|| ParquetError::General("it has no column `id`".to_owned()))?;
     let only = Type::group_type_builder(schema.name())
         .with_fields(vec![Arc::clone(id)])
         .build()?;
     for row in reader.get_row_iter(Some(only))? {
         let id = row?.get_string(0)?.parse().ok();
-        held.add(id.ok_or_else(|| ParquetError::External(Box::new(no_id())))?);
+        contents.add(id.ok_or_else(|| ParquetError::External(Box::new(missing_id())))?);
     }
-    Ok(held)
+    Ok(contents)
 }
 
-fn no_id() -> Error {
-    Error::new(ErrorKind::InvalidData, "a row has no record's id")
+fn missing_id() -> Error {
+    Error::new(ErrorKind::InvalidData, "a row has no record id")
 }

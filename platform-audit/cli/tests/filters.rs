@@ -1,9 +1,5 @@
-//! What the command finds, whom it tells of it, and what it sends to a terminal.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what goes wrong here fails the test"
-)]
+//! Filters of the command, what it records, and what it sends to a terminal.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::process::{Command, Output};
 
@@ -12,17 +8,18 @@ use platform_harness::database::TestDatabase;
 use serde_json::Value;
 use sqlx::{Any, AnyPool};
 
-/// Clears the screen, in seven bits and in eight; sets the title; hides; and erases.
+/// Control sequences: clear the screen (7-bit and 8-bit), set the title, reverse the text
+/// direction, delete.
 const HOSTILE: &str = "7\u{1b}[2J\u{9b}2J\u{9d}0;x\u{9c}\u{7f}\u{8}\u{202e}";
 
-/// The records of a test, of the service `ledger`.
+/// An audit log of the service `ledger`.
 struct Log {
     database: TestDatabase,
     audit: Audit<Any>,
 }
 
 impl Log {
-    async fn of(database: TestDatabase) -> Self {
+    async fn new(database: TestDatabase) -> Self {
         sqlx::any::install_default_drivers();
         let pool = AnyPool::connect(database.url()).await.unwrap();
         Audit::builder(pool.clone(), "ledger")
@@ -49,7 +46,7 @@ impl Log {
         read(&output)
     }
 
-    /// What the last reading left as its record.
+    /// The record of the last read.
     fn last_reading(&self) -> Value {
         let words = ["query", "--action", "audit.read", "--limit", "1"];
         let (_, out, _) = self.ask(&[&words[..], &["--format", "jsonl"]].concat());
@@ -76,9 +73,9 @@ fn read(output: &Output) -> (i32, String, String) {
 }
 
 #[tokio::test]
-async fn a_list_finds_any_of_its_values_and_a_pattern_is_refused_where_none_is_understood() {
+async fn a_list_matches_any_of_its_values_and_an_unsupported_wildcard_is_refused() {
     for database in [TestDatabase::postgres().await, TestDatabase::sqlite()] {
-        let log = Log::of(database).await;
+        let log = Log::new(database).await;
         log.write("ada", "patient.read", "1").await;
         log.write("dr.bob", "patient.export", "2").await;
         log.write("Doe, Jane", "entry.create", "3").await;
@@ -102,7 +99,7 @@ async fn a_list_finds_any_of_its_values_and_a_pattern_is_refused_where_none_is_u
         assert_eq!(out.lines().count(), 2, "{out}");
         let (_, out, _) = log.ask(&["actor", "ada,dr.bob", "--format", "jsonl"]);
         assert_eq!(out.lines().count(), 2, "{out}");
-        for (words, said) in [
+        for (words, expected) in [
             (&["query", "--actor", "dr.*"][..], "`dr.*` is a pattern"),
             (&["query", "--actor", "ada,dr.*"], "`dr.*` is a pattern"),
             (&["query", "--action", "*.read"], "`*.read` has a star"),
@@ -129,21 +126,21 @@ async fn a_list_finds_any_of_its_values_and_a_pattern_is_refused_where_none_is_u
         ] {
             let (status, out, err) = log.ask(words);
             assert_eq!(status, 2, "{words:?}: {out}");
-            assert!(err.contains(said), "{words:?}: {err}");
+            assert!(err.contains(expected), "{words:?}: {err}");
         }
     }
 }
 
-/// Whether a terminal would do something else than show it.
-fn commands_a_terminal(out: &str) -> bool {
+/// Whether the output contains terminal control characters.
+fn has_control_characters(out: &str) -> bool {
     let is_command = |it: char| it.is_control() && !matches!(it, '\n' | '\r' | '\t');
     out.contains(is_command) || out.contains('\u{202e}')
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn no_format_commands_a_terminal() {
-    let log = Log::of(TestDatabase::sqlite()).await;
+async fn control_characters_are_escaped_on_a_terminal_in_every_format() {
+    let log = Log::new(TestDatabase::sqlite()).await;
     log.write(HOSTILE, "entry.create", HOSTILE).await;
     let asks = [
         &["query", "--action", "entry.*"][..],
@@ -165,7 +162,7 @@ async fn no_format_commands_a_terminal() {
                 .chain(command.get_args())
                 .map(quoted)
                 .collect();
-            // From util-linux: it gives the command a terminal, and passes on what that is sent.
+            // From util-linux: runs the command on a pseudo-terminal and captures the output.
             let output = Command::new("script")
                 .args(["-qec", &line.join(" "), "/dev/null"])
                 .env("AUDIT_READER", "grace")
@@ -174,18 +171,18 @@ async fn no_format_commands_a_terminal() {
             let (status, out, _) = read(&output);
             assert_eq!(status, 0, "{words:?}: {out}");
             assert!(out.contains("entry.create"), "{words:?}: {out}");
-            assert!(!commands_a_terminal(&out), "{words:?}: {out:?}");
+            assert!(!has_control_characters(&out), "{words:?}: {out:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn json_commands_no_terminal_wherever_it_goes_and_csv_holds_what_was_recorded() {
-    let log = Log::of(TestDatabase::sqlite()).await;
+async fn json_escapes_control_characters_everywhere_and_csv_keeps_the_recorded_text() {
+    let log = Log::new(TestDatabase::sqlite()).await;
     log.write("ada", "entry.create", HOSTILE).await;
     for format in ["json", "jsonl", "ocsf", "fhir"] {
         let (_, out, _) = log.ask(&["query", "--actor", "ada", "--format", format]);
-        assert!(!commands_a_terminal(&out), "{format}: {out:?}");
+        assert!(!has_control_characters(&out), "{format}: {out:?}");
         let json: Value = serde_json::from_str(&out).unwrap();
         let record = match format {
             "json" => &json["records"][0],
@@ -199,7 +196,7 @@ async fn json_commands_no_terminal_wherever_it_goes_and_csv_holds_what_was_recor
         &["stats", "--by", "resource_type", "--format", "jsonl"][..],
         &["show", "019355d0-7b1d-7e3a-9c55-0242ac120002"],
     ] {
-        assert!(!commands_a_terminal(&log.ask(words).1), "{words:?}");
+        assert!(!has_control_characters(&log.ask(words).1), "{words:?}");
     }
     let (_, out, _) = log.ask(&["query", "--actor", "ada", "--format", "csv"]);
     let mut rows = csv::Reader::from_reader(out.as_bytes());
@@ -207,17 +204,17 @@ async fn json_commands_no_terminal_wherever_it_goes_and_csv_holds_what_was_recor
     let record = platform_audit::export::from_row(row.iter()).unwrap();
     assert_eq!(record.reason.as_deref(), Some(HOSTILE));
     assert!(
-        !commands_a_terminal(&row[27]),
+        !has_control_characters(&row[27]),
         "details are JSON: {:?}",
         &row[27]
     );
 }
 
 #[tokio::test]
-async fn a_reading_by_the_command_says_from_where() {
+async fn a_read_by_the_command_records_its_host_and_user() {
     for database in [TestDatabase::postgres().await, TestDatabase::sqlite()] {
         let is_postgres = database.url().starts_with("postgres");
-        let log = Log::of(database).await;
+        let log = Log::new(database).await;
         log.write("ada", "entry.create", "1").await;
         log.ask(&["query", "--actor", "ada"]);
         let reading = log.last_reading();
@@ -235,9 +232,9 @@ async fn a_reading_by_the_command_says_from_where() {
 }
 
 #[tokio::test]
-async fn an_export_is_what_was_recorded_of_it_or_refused() {
+async fn verify_export_detects_a_changed_file_or_manifest() {
     for database in [TestDatabase::postgres().await, TestDatabase::sqlite()] {
-        let log = Log::of(database).await;
+        let log = Log::new(database).await;
         log.write("ada", "entry.create", "1").await;
         log.write("eve", "entry.create", "2").await;
         let folder = tempfile::tempdir().unwrap();
@@ -259,7 +256,7 @@ async fn an_export_is_what_was_recorded_of_it_or_refused() {
             .map(|it| it["id"].as_str().unwrap().to_owned());
         assert!(out.contains(&ended.collect::<Vec<_>>().join(" ")), "{out}");
 
-        // Without a line, and with a manifest that agrees.
+        // A file without its last line, and a manifest that matches it.
         let whole = std::fs::read_to_string(&path).unwrap();
         let kept = whole.lines().next().unwrap().to_owned() + "\n";
         let elsewhere = tempfile::tempdir().unwrap();
@@ -285,7 +282,7 @@ async fn an_export_is_what_was_recorded_of_it_or_refused() {
         assert_eq!((status, out.as_str()), (1, ""), "{err}");
         assert!(err.contains("was changed since"), "{err}");
 
-        // Nobody can tell without the log, and it is said.
+        // Undetectable without the log, which the command points out.
         let alone = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
             .args(verify)
             .env("DATABASE_URL", log.database.url())
@@ -295,7 +292,7 @@ async fn an_export_is_what_was_recorded_of_it_or_refused() {
         assert!(out.contains("1 records"), "{out}");
         assert!(err.contains("with each other"), "{err}");
 
-        // The log is named by who asks, not by who may have changed the manifest.
+        // The log is chosen by the caller, not by a possibly forged manifest.
         forged["origin"]["service"] = "billing".into();
         std::fs::write(manifest(&path), forged.to_string()).unwrap();
         let (status, _, err) = log.ask(&verify);
@@ -305,7 +302,7 @@ async fn an_export_is_what_was_recorded_of_it_or_refused() {
 }
 
 #[tokio::test]
-async fn who_may_become_an_owner_is_explained() {
+async fn check_explain_lists_roles_that_can_assume_the_owner() {
     let mut database = TestDatabase::postgres().await;
     let mut roles = Vec::new();
     for (name, options) in [

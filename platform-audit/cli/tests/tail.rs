@@ -1,9 +1,5 @@
 //! `platform-audit tail` beside writers, on Postgres.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what goes wrong here fails the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
@@ -15,25 +11,24 @@ use platform_audit::Audit;
 use platform_harness::database::TestDatabase;
 use sqlx::{PgExecutor, PgPool};
 
-/// Long enough for anything that should happen: a transaction that another test has open on the
-/// same server holds up a tail.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Generous: a transaction of another test on the same server holds back the tail.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The command while it follows.
+/// The running command.
 struct Tail {
     process: Child,
     lines: Receiver<String>,
-    told: Vec<String>,
+    delivered: Vec<String>,
 }
 
 impl Tail {
-    /// Follows what `ada` does, and has told of something when this ends.
-    async fn begin(database: &TestDatabase, pool: &PgPool, format: &str) -> Self {
+    /// Starts to follow records of `ada`; returns after the first record was delivered.
+    async fn start(database: &TestDatabase, pool: &PgPool, format: &str) -> Self {
         let command = env!("CARGO_BIN_EXE_platform-audit");
-        Self::begin_by(Command::new(command), database, pool, format).await
+        Self::start_with(Command::new(command), database, pool, format).await
     }
 
-    async fn begin_by(
+    async fn start_with(
         mut command: Command,
         database: &TestDatabase,
         pool: &PgPool,
@@ -47,12 +42,12 @@ impl Tail {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = BufReader::new(process.stdout.take().unwrap());
+        let stdout = BufReader::new(process.stdout.take().unwrap());
         let (line, lines) = channel();
         std::thread::spawn(move || {
-            // Ends, and closes the pipe, once nobody listens.
-            for said in said.lines() {
-                if line.send(said.unwrap()).is_err() {
+            // Ends, and closes the pipe, when the receiver is dropped.
+            for text in stdout.lines() {
+                if line.send(text.unwrap()).is_err() {
                     break;
                 }
             }
@@ -60,36 +55,37 @@ impl Tail {
         let mut tail = Self {
             process,
             lines,
-            told: Vec::new(),
+            delivered: Vec::new(),
         };
-        // What is committed before it begins is not followed.
+        // Records committed before its start are not delivered.
         for n in 0.. {
             write(pool, &format!("first-{n}")).await;
             match tail.lines.recv_timeout(Duration::from_millis(200)) {
                 Ok(line) => {
-                    tail.told.push(line);
+                    tail.delivered.push(line);
                     break;
                 }
-                Err(RecvTimeoutError::Timeout) => assert!(n < 600, "nothing is told"),
-                Err(RecvTimeoutError::Disconnected) => panic!("{}", tail.ended().1),
+                Err(RecvTimeoutError::Timeout) => assert!(n < 600, "nothing is delivered"),
+                Err(RecvTimeoutError::Disconnected) => panic!("{}", tail.wait().1),
             }
         }
         tail
     }
 
-    /// Waits until a line holds `text`.
+    /// Waits until a line contains `text`.
     fn wait_for(&mut self, text: &str) {
-        while !self.told.iter().any(|line| line.contains(text)) {
-            self.told.push(self.lines.recv_timeout(PATIENCE).unwrap());
+        while !self.delivered.iter().any(|line| line.contains(text)) {
+            self.delivered
+                .push(self.lines.recv_timeout(TIMEOUT).unwrap());
         }
     }
 
-    /// Its status, what it complained of, and all that it told.
-    fn ended(mut self) -> (Option<i32>, String, Vec<String>) {
-        self.told.extend(self.lines);
+    /// Returns its exit status, standard error and all delivered lines.
+    fn wait(mut self) -> (Option<i32>, String, Vec<String>) {
+        self.delivered.extend(self.lines);
         let output = self.process.wait_with_output().unwrap();
-        let complaint = String::from_utf8(output.stderr).unwrap();
-        (output.status.code(), complaint, self.told)
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), stderr, self.delivered)
     }
 
     fn signal(&self, signal: &str) {
@@ -115,7 +111,7 @@ async fn log() -> (TestDatabase, PgPool) {
     (database, pool)
 }
 
-/// How many records the log says that tails told.
+/// The number of records that tails have recorded as delivered.
 async fn recorded(pool: &PgPool) -> i64 {
     sqlx::query_scalar("SELECT COALESCE(sum(records), 0)::bigint FROM ledger_audit.readings WHERE answer = 'tailed' AND actor_id = 'grace'")
         .fetch_one(pool)
@@ -124,9 +120,9 @@ async fn recorded(pool: &PgPool) -> i64 {
 }
 
 #[tokio::test]
-async fn what_is_committed_late_is_told_once_and_how_much_was_told_is_recorded() {
+async fn a_late_commit_is_delivered_once_and_the_number_of_delivered_records_is_recorded() {
     let (database, pool) = log().await;
-    let mut tail = Tail::begin(&database, &pool, "jsonl").await;
+    let mut tail = Tail::start(&database, &pool, "jsonl").await;
     let mut late = pool.begin().await.unwrap();
     write(&mut *late, "late-1").await;
     let mut never = pool.begin().await.unwrap();
@@ -140,9 +136,9 @@ async fn what_is_committed_late_is_told_once_and_how_much_was_told_is_recorded()
         tail.wait_for(&format!("\"{entry}\""));
     }
     tail.signal("-INT");
-    let (status, complaint, told) = tail.ended();
-    assert_eq!((status, complaint.as_str()), (Some(0), ""));
-    let mut entries: Vec<String> = told
+    let (status, stderr, delivered) = tail.wait();
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    let mut entries: Vec<String> = delivered
         .iter()
         .map(|line| {
             let record: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -153,13 +149,13 @@ async fn what_is_committed_late_is_told_once_and_how_much_was_told_is_recorded()
     entries.sort();
     let all = entries.len();
     entries.dedup();
-    assert_eq!(entries.len(), all, "each once: {told:?}");
+    assert_eq!(entries.len(), all, "each once: {delivered:?}");
     assert!(!entries.iter().any(|it| it == "never"), "{entries:?}");
 }
 
-/// Of an export that was interrupted, the log says how much was handed out.
+/// The number of exported records is recorded even after an interruption.
 #[tokio::test]
-async fn an_export_that_is_interrupted_says_how_far_it_came() {
+async fn an_interrupted_export_is_recorded_with_the_number_of_records_handed_out() {
     let (database, pool) = log().await;
     for n in 0..3_000 {
         write(&pool, &n.to_string()).await;
@@ -172,17 +168,17 @@ async fn an_export_that_is_interrupted_says_how_far_it_came() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(process.stdout.take().unwrap());
+    let mut stdout = BufReader::new(process.stdout.take().unwrap());
     let mut first = String::new();
-    said.read_line(&mut first).unwrap();
-    // It waits for its pipe now, which holds less than all.
+    stdout.read_line(&mut first).unwrap();
+    // It is now blocked on its pipe, whose buffer is smaller than the export.
     let id = process.id().to_string();
     Command::new("kill").args(["-TERM", &id]).status().unwrap();
-    let lines = std::thread::spawn(move || said.lines().count());
+    let lines = std::thread::spawn(move || stdout.lines().count());
     let output = process.wait_with_output().unwrap();
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{complaint}");
-    assert!(complaint.contains("interrupted"), "{complaint}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("interrupted"), "{stderr}");
     assert!(lines.join().unwrap() < 2_999);
     let (records, complete): (i64, bool) = sqlx::query_as(
         "SELECT records, complete FROM ledger_audit.readings WHERE answer = 'exported'",
@@ -194,66 +190,66 @@ async fn an_export_that_is_interrupted_says_how_far_it_came() {
 }
 
 #[tokio::test]
-async fn a_table_has_one_heading_and_its_columns_stay_where_they_are() {
+async fn a_table_has_one_heading_and_its_columns_stay_aligned() {
     let (database, pool) = log().await;
-    let mut tail = Tail::begin(&database, &pool, "table").await;
+    let mut tail = Tail::start(&database, &pool, "table").await;
     tail.wait_for("first-");
     for entry in ["8", "a-name-that-is-longer-than-the-others", "9"] {
         write(&pool, entry).await;
         tail.wait_for(&format!("entry {entry} "));
     }
     tail.signal("-TERM");
-    let (status, complaint, told) = tail.ended();
-    assert_eq!((status, complaint.as_str()), (Some(0), ""));
-    let headings = told.iter().filter(|line| line.contains("outcome"));
-    assert_eq!(headings.count(), 1, "{told:?}");
-    let place = |entry: &str| {
+    let (status, stderr, delivered) = tail.wait();
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    let headings = delivered.iter().filter(|line| line.contains("outcome"));
+    assert_eq!(headings.count(), 1, "{delivered:?}");
+    let column = |entry: &str| {
         let mark = format!("entry {entry} ");
-        let line = told.iter().find(|line| line.contains(&mark)).unwrap();
+        let line = delivered.iter().find(|line| line.contains(&mark)).unwrap();
         line.find("success").unwrap()
     };
-    let long = place("a-name-that-is-longer-than-the-others");
-    assert!(place("8") < long, "{told:?}");
-    assert_eq!(place("9"), long, "{told:?}");
+    let long = column("a-name-that-is-longer-than-the-others");
+    assert!(column("8") < long, "{delivered:?}");
+    assert_eq!(column("9"), long, "{delivered:?}");
 }
 
 #[tokio::test]
-async fn what_was_told_is_recorded_though_its_reader_has_had_enough() {
+async fn delivered_records_are_recorded_after_the_output_pipe_was_closed() {
     let (database, pool) = log().await;
     let Tail {
         mut process, lines, ..
-    } = Tail::begin(&database, &pool, "jsonl").await;
-    // The pipe is closed with the next line; what follows it finds no reader.
+    } = Tail::start(&database, &pool, "jsonl").await;
+    // The next line closes the pipe; further writes fail.
     drop(lines);
-    let began = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let status = loop {
         write(&pool, "more").await;
         if let Some(status) = process.try_wait().unwrap() {
             break status;
         }
-        assert!(began.elapsed() < PATIENCE, "it goes on");
+        assert!(started.elapsed() < TIMEOUT, "it did not stop");
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     assert_eq!(status.code(), Some(141));
     assert!(recorded(&pool).await > 0);
 }
 
-/// As under `nohup`, when the terminal is closed.
+/// As under `nohup` when the terminal is closed.
 #[tokio::test]
-async fn a_signal_that_is_to_be_ignored_ends_nothing() {
+async fn an_ignored_signal_does_not_stop_the_command() {
     let (database, pool) = log().await;
     let mut ignoring = Command::new("sh");
     ignoring
         .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
         .arg(env!("CARGO_BIN_EXE_platform-audit"));
-    let mut tail = Tail::begin_by(ignoring, &database, &pool, "jsonl").await;
+    let mut tail = Tail::start_with(ignoring, &database, &pool, "jsonl").await;
     tail.signal("-HUP");
     write(&pool, "afterwards").await;
     tail.wait_for("\"afterwards\"");
     tail.signal("-TERM");
-    assert_eq!(tail.ended().0, Some(0));
-    let mut tail = Tail::begin(&database, &pool, "jsonl").await;
+    assert_eq!(tail.wait().0, Some(0));
+    let mut tail = Tail::start(&database, &pool, "jsonl").await;
     tail.signal("-HUP");
-    tail.told.clear();
-    assert_eq!(tail.ended().0, Some(0), "it is not ignored by default");
+    tail.delivered.clear();
+    assert_eq!(tail.wait().0, Some(0), "it is not ignored by default");
 }

@@ -1,19 +1,21 @@
-//! What a query of several values costs, and its bounds.
+//! Bounds on a query's lists, and splitting a query into index-friendly parts.
 
 use std::collections::BTreeSet;
 
-use super::filter::refused;
+use super::filter::field_error;
 use super::{AuditQuery, SortBy};
 use crate::error::Error;
 
-/// Most values of a list, each of which costs a page as much as a query of its own.
-const MOST_LISTED: usize = 100;
+/// Maximum number of values in a list. Each costs a page as much as a query of its own.
+const MAX_LIST_VALUES: usize = 100;
 
 impl AuditQuery {
-    /// Queries that together ask for the same records, and no two for the same one. Sorted by time,
-    /// each is read from the end of an index; of several values of a column, Postgres would read and
-    /// sort all records. So there is one for each value of the first list that has such an index.
-    pub(super) fn parts(&self) -> Vec<Self> {
+    /// Splits the query into disjoint queries that together match the same records, one for each
+    /// value of the first indexed list.
+    ///
+    /// Sorted by time, each part reads from the end of an index. For a condition with several
+    /// values, Postgres would read and sort all matching records instead.
+    pub(super) fn split(&self) -> Vec<Self> {
         let lists: [fn(&mut Self) -> &mut Vec<String>; 5] = [
             |query| &mut query.request_id,
             |query| &mut query.trace_id,
@@ -26,7 +28,7 @@ impl AuditQuery {
                 let mut query = self.clone();
                 let values: BTreeSet<String> =
                     std::mem::take(list(&mut query)).into_iter().collect();
-                // What begins so has no index, and may include another value.
+                // A prefix has no index and may overlap with another value.
                 let is_exact = values.iter().all(|value| !value.ends_with('*'));
                 if values.len() > 1 && is_exact {
                     let only = |value| {
@@ -41,14 +43,14 @@ impl AuditQuery {
         vec![self.clone()]
     }
 
-    /// Refuses a query that nothing can meet, as that nothing was found would be taken for an answer,
-    /// and one whose statement would have no bound.
+    /// Fails if no record can match, so that an empty result is not mistaken for a finding, and if
+    /// a list exceeds its bound.
     pub(super) fn check(&self) -> Result<(), Error> {
         if let (Some(since), Some(until)) = (self.since, self.until)
             && since >= until
         {
             return Err(Error::InvalidQuery(format!(
-                "nothing can be since {since} and before {until}: name a period that ends after it begins"
+                "no record can be since {since} and before {until}: `until` has to be later than `since`"
             )));
         }
         for (name, values) in [
@@ -66,9 +68,11 @@ impl AuditQuery {
             ("record_id", self.record_id.len()),
             ("changed", self.changed.len()),
         ] {
-            if values > MOST_LISTED {
-                let what = format!("{values} values, and {MOST_LISTED} at most: ask several times");
-                return Err(refused(name, &what));
+            if values > MAX_LIST_VALUES {
+                let what = format!(
+                    "{values} values, at most {MAX_LIST_VALUES} are allowed: split the query"
+                );
+                return Err(field_error(name, &what));
             }
         }
         Ok(())
@@ -81,25 +85,29 @@ mod tests {
     use crate::query::{Direction, SortBy};
 
     #[test]
-    fn a_query_is_read_in_parts_that_have_an_index() {
+    fn a_query_with_several_values_is_split_into_parts_that_have_an_index() {
         let actors = || AuditQuery::new().actor("ada").actor("bob");
-        let parts = actors().action("a.b").parts();
+        let parts = actors().action("a.b").split();
         let only = |actor| AuditQuery::new().actor(actor).action("a.b");
         assert_eq!(parts, [only("ada"), only("bob")]);
         let mut twice = actors();
         twice.actor.push("ada".to_owned());
-        assert_eq!(twice.parts().len(), 2, "no record comes twice");
+        assert_eq!(
+            twice.split().len(),
+            2,
+            "duplicate values make no second part"
+        );
         for whole in [
             AuditQuery::new().actor("ada"),
             AuditQuery::new().action("a.b").action("a.*"),
             actors().sort(SortBy::Action, Direction::Ascending),
         ] {
-            assert_eq!(whole.parts(), [whole]);
+            assert_eq!(whole.split(), [whole]);
         }
     }
 
     #[test]
-    fn a_list_has_a_bound() {
+    fn a_list_has_at_most_100_values() {
         let mut query = AuditQuery::new();
         query.actor = (0..101).map(|n| n.to_string()).collect();
         let error = query.check().unwrap_err().to_string();

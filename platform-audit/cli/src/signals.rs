@@ -1,19 +1,19 @@
 use tokio::sync::oneshot;
 
-/// As a shell tells that Ctrl-C ended a command.
-const AS_BY_SIGINT: i32 = 128 + 2;
+/// The exit status by which shells report that SIGINT ended a command.
+const EXIT_SIGINT: i32 = 128 + 2;
 
-/// Until somebody wants the command to end. From this call on, not only when it is waited for, what
-/// asks for that no longer ends the process by itself; asked twice, it ends at once.
-pub(crate) fn interrupted() -> anyhow::Result<impl Future<Output = ()> + Unpin> {
+/// Resolves when the command is asked to stop. Installs its signal handlers immediately, so from
+/// this call on the first signal does not end the process; a second one does.
+pub(crate) fn shutdown_signal() -> anyhow::Result<impl Future<Output = ()> + Unpin> {
     let mut signals = Signals::new()?;
     let (interrupt, interrupted) = oneshot::channel();
     tokio::spawn(async move {
         signals.next().await;
-        let _nobody_waits = interrupt.send(());
-        // It may hang, such as on a pipe that nobody empties.
+        let _receiver_dropped = interrupt.send(());
+        // The command may be blocked, for example on a full pipe.
         signals.next().await;
-        std::process::exit(AS_BY_SIGINT);
+        std::process::exit(EXIT_SIGINT);
     });
     Ok(Box::pin(async {
         interrupted.await.unwrap_or_default();
@@ -32,8 +32,8 @@ impl Signals {
             SignalKind::terminate(),
             SignalKind::hangup(),
         ];
-        let heard = kinds.into_iter().filter(|kind| !is_ignored(*kind));
-        Ok(Self(heard.map(signal).collect::<std::io::Result<_>>()?))
+        let handled = kinds.into_iter().filter(|kind| !is_ignored(*kind));
+        Ok(Self(handled.map(signal).collect::<std::io::Result<_>>()?))
     }
 
     async fn next(&mut self) {
@@ -46,8 +46,7 @@ impl Signals {
     }
 }
 
-/// Whether whoever started the command wants it to go on all the same, as `nohup` does. Known on
-/// Linux, elsewhere taken for not so.
+/// Whether the parent process ignores this signal, as `nohup` does. Detected on Linux only.
 #[cfg(unix)]
 fn is_ignored(signal: tokio::signal::unix::SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

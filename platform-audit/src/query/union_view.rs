@@ -3,24 +3,28 @@ use sqlx::{AssertSqlSafe, Pool, SqlSafeStr};
 use crate::error::Error;
 use crate::store::{AuditDatabase, Dialect};
 
-/// The columns of `records` in every version so far.
+/// The columns of `records` that exist in every version so far.
 const COLUMNS: &str = "id, xid, occurred_at, recorded_at, service, service_version, actor_kind::text, actor_id, actor_session, actor_tenant, \
     actor_on_behalf_of, action, resource_type, resource_id, outcome::text, status, error_type, reason, request_id, method, route, path, \
     client_address, user_agent, trace_id, span_id, changes, details, cut";
 
-/// Makes the view `compliance.audit_records` over the audit schemas of all services in this
-/// database, or makes it anew when services have come or gone; answers their schemas. Each row says in `audit_schema` where it
-/// is from. `reader`, if there is one, may read it. Postgres only.
+/// Creates or replaces the view `compliance.audit_records` over the audit schemas of all services
+/// in this database, and returns their names. Postgres only.
 ///
-/// The schemas are known by the comment that the migrations leave on them. Who calls it must be able
-/// to read them all, and owns the view. What is read through the view, with SQL, leaves no record of a reading.
+/// The column `audit_schema` names each row's schema. If `reader` is given, that role is granted
+/// access. Call it again after a service was added or removed.
+///
+/// Audit schemas are recognised by a comment that the migrations set. The caller needs read access
+/// to all of them and becomes the owner of the view. SQL queries on the view are not recorded as
+/// reads.
 ///
 /// # Errors
 ///
-/// [`Error::NoSchemas`] on SQLite; [`Error::MissingRecordsView`] when a schema that is marked as an
-/// audit log holds none, as the view would leave it out; [`Error::UnknownRole`] when there is no such role; [`Error::Store`] when the database cannot be
-/// asked, or its user may not make the view.
-pub async fn unite<DB: AuditDatabase>(
+/// [`Error::NoSchemas`] on SQLite; [`Error::MissingRecordsView`] if a schema marked as an audit log has no
+/// `records` view, as the view would silently omit it; [`Error::UnknownRole`] if the role does not
+/// exist; [`Error::Store`] if a statement fails, for example because the user may not create the
+/// view.
+pub async fn create_union_view<DB: AuditDatabase>(
     pool: &Pool<DB>,
     reader: Option<&str>,
 ) -> Result<Vec<String>, Error> {
@@ -29,9 +33,9 @@ pub async fn unite<DB: AuditDatabase>(
     }
     let mut connection = pool.acquire().await.map_err(Error::Store)?;
     if let Some(role) = reader {
-        let known = "SELECT rolname::text FROM pg_roles WHERE rolname = $1";
-        let known = DB::fetch_texts(&mut connection, known.into(), vec![role.to_owned()]).await;
-        if known.map_err(Error::Store)?.is_empty() {
+        let find_role = "SELECT rolname::text FROM pg_roles WHERE rolname = $1";
+        let found = DB::fetch_texts(&mut connection, find_role.into(), vec![role.to_owned()]).await;
+        if found.map_err(Error::Store)?.is_empty() {
             return Err(Error::UnknownRole(role.to_owned()));
         }
     }
@@ -46,6 +50,19 @@ pub async fn unite<DB: AuditDatabase>(
     if let Some(schema) = empty.into_iter().next() {
         return Err(Error::MissingRecordsView(schema));
     }
+    let statements = statements(&schemas, reader);
+    let created = DB::run_raw(&mut connection, AssertSqlSafe(statements).into_sql_str()).await;
+    if created.is_err() {
+        // Leaves no transaction open on the pooled connection. A failing rollback adds no
+        // information.
+        let _rolled_back = DB::run_raw(&mut connection, "ROLLBACK".into_sql_str()).await;
+    }
+    created.map_err(Error::Store)?;
+    Ok(schemas)
+}
+
+/// The SQL that replaces the view over `schemas`, which are quoted identifiers.
+fn statements(schemas: &[String], reader: Option<&str>) -> String {
     let parts: Vec<String> = schemas
         .iter()
         .map(|schema| {
@@ -58,7 +75,7 @@ pub async fn unite<DB: AuditDatabase>(
         statements += "DROP VIEW IF EXISTS compliance.audit_records;";
     } else {
         let union = parts.join(" UNION ALL ");
-        // Not dropped, so that who may read it still may.
+        // Replaced rather than dropped, so that existing grants and dependent views are kept.
         statements += &format!("CREATE OR REPLACE VIEW compliance.audit_records AS {union};");
         statements += "COMMENT ON VIEW compliance.audit_records IS 'Who did what, in any service of this database: the records of all audit schemas, as platform-audit unite found them.';";
         if let Some(role) = reader {
@@ -68,12 +85,5 @@ pub async fn unite<DB: AuditDatabase>(
             );
         }
     }
-    statements += "COMMIT";
-    let made = DB::run_raw(&mut connection, AssertSqlSafe(statements).into_sql_str()).await;
-    if made.is_err() {
-        // Nothing is left open on the service's connection; that it fails too is no news.
-        let _rolled_back = DB::run_raw(&mut connection, "ROLLBACK".into_sql_str()).await;
-    }
-    made.map_err(Error::Store)?;
-    Ok(schemas)
+    statements + "COMMIT"
 }

@@ -1,12 +1,12 @@
-//! What the page is asked for and cannot be, and what it shows that is no record.
+//! Invalid requests, and malformed records.
 
 use platform_audit::AuditDatabase;
 use platform_harness::database::TestDatabase;
 use sqlx::{Connection, PgConnection, Postgres, SqliteConnection};
 
-use super::{Site, is_strict};
+use super::{Site, assert_security_headers};
 
-async fn all_wrong_filters_are_refused_at_once_beside_their_fields<DB: AuditDatabase>(
+async fn all_invalid_filters_are_reported_at_once_beside_their_fields<DB: AuditDatabase>(
     database: TestDatabase,
 ) {
     let site = Site::<DB>::new(&database).await;
@@ -15,7 +15,7 @@ async fn all_wrong_filters_are_refused_at_once_beside_their_fields<DB: AuditData
     for path in ["", "/export/csv"] {
         let page = site.get(&format!("{path}{asked}")).await;
         assert_eq!(page.status, 400, "{path}");
-        is_strict(&page.headers);
+        assert_security_headers(&page.headers);
         for (name, label, text) in [
             (
                 "limit",
@@ -34,7 +34,7 @@ async fn all_wrong_filters_are_refused_at_once_beside_their_fields<DB: AuditData
             let beside = beside.split("</p>").next().unwrap().replace("<wbr>", "");
             assert!(beside.contains(text), "{label}: {beside}");
         }
-        // What was typed is there to be mended.
+        // The input is kept for correction.
         for typed in ["ada l", "99999", "soon", "fine", "7", "amount"] {
             let kept = format!("value=\"{typed}\"");
             assert!(page.text.contains(&kept), "{typed}: {}", page.text);
@@ -47,7 +47,7 @@ async fn all_wrong_filters_are_refused_at_once_beside_their_fields<DB: AuditData
     assert_eq!(site.readings().await.len(), before, "nothing was read");
 }
 
-async fn a_period_that_ends_before_it_begins_is_refused_at_its_end<DB: AuditDatabase>(
+async fn a_period_that_ends_before_it_starts_is_reported_at_its_end<DB: AuditDatabase>(
     database: TestDatabase,
 ) {
     let site = Site::<DB>::new(&database).await;
@@ -56,17 +56,17 @@ async fn a_period_that_ends_before_it_begins_is_refused_at_its_end<DB: AuditData
     assert!(page.text.contains("id=\"until-refused\""), "{}", page.text);
 }
 
-async fn no_value_makes_the_page_fail<DB: AuditDatabase>(database: TestDatabase) {
+async fn invalid_values_never_cause_a_server_error<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
     let long = "x".repeat(60_000);
     let many = "a=b&".repeat(15_000);
-    // A cursor that somebody made by hand.
-    let by_hand = |sort: &str, key: &str| {
-        let place = format!(
+    // A forged cursor.
+    let forged_cursor = |sort: &str, key: &str| {
+        let position = format!(
             r#"{{"sort":"{sort}","direction":"ascending","key":"{key}","recorded_at":"2026-11-28T00:00:00Z","id":"01a209e0-85d2-747e-8a80-c87fec65906e","before":false}}"#
         );
-        let place: String = place.bytes().map(|byte| format!("{byte:02x}")).collect();
-        format!("?sort={sort}&direction=ascending&cursor={place}")
+        let position: String = position.bytes().map(|byte| format!("{byte:02x}")).collect();
+        format!("?sort={sort}&direction=ascending&cursor={position}")
     };
     for (path, status) in [
         ("?actor=%00", 400),
@@ -81,7 +81,7 @@ async fn no_value_makes_the_page_fail<DB: AuditDatabase>(database: TestDatabase)
         ("?until=9999-12-30T22:00:00Z", 200),
         ("?since=9999-01-01&until=9999-12-30", 200),
         ("?cursor=7b7d", 400),
-        (&*by_hand("actor", "ada"), 200),
+        (&*forged_cursor("actor", "ada"), 200),
         ("/history?resource_type=a&resource_id=b&resource_id=c", 400),
         ("/history?resource_type=a%00&resource_id=b", 400),
         (
@@ -99,16 +99,16 @@ async fn no_value_makes_the_page_fail<DB: AuditDatabase>(database: TestDatabase)
         let start: String = path.chars().take(60).collect();
         assert_eq!(page.status, status, "{start} {}", page.text);
         assert!(page.text.len() < 200_000, "{start}: {}", page.text.len());
-        is_strict(&page.headers);
+        assert_security_headers(&page.headers);
     }
-    // SQLite compares what Postgres refuses.
+    // Postgres rejects these, SQLite compares them as text.
     for (sort, key) in [
         ("actor", r"\u0000"),
         ("occurred_at", "soon"),
         ("status", "many"),
         ("status", "99999999999999999999"),
     ] {
-        let page = site.get(&by_hand(sort, key)).await;
+        let page = site.get(&forged_cursor(sort, key)).await;
         assert!(
             matches!(page.status.as_u16(), 200 | 400),
             "{sort}: {}",
@@ -117,8 +117,8 @@ async fn no_value_makes_the_page_fail<DB: AuditDatabase>(database: TestDatabase)
     }
 }
 
-/// Writes a record by hand, as who may write records can.
-async fn planted(database: &TestDatabase, changes: &str) {
+/// Inserts a record with SQL, as the service's role can.
+async fn insert_by_hand(database: &TestDatabase, changes: &str) {
     let columns = "id, xid, occurred_at, service, actor_kind, actor_id, action, outcome, resource_type, resource_id, changes";
     let values =
         "'2026-11-28T00:00:00Z', 'ledger', 'user', 'eve', 'entry.note', 'success', 'entry', '7'";
@@ -141,11 +141,9 @@ async fn planted(database: &TestDatabase, changes: &str) {
     }
 }
 
-async fn changes_that_are_malformed_are_shown_as_they_are_stored<DB: AuditDatabase>(
-    database: TestDatabase,
-) {
+async fn malformed_changes_are_shown_as_stored<DB: AuditDatabase>(database: TestDatabase) {
     let site = Site::<DB>::new(&database).await;
-    planted(&database, r#"{"amount": "<b>1</b>"}"#).await;
+    insert_by_hand(&database, r#"{"amount": "<b>1</b>"}"#).await;
     let id = site.only_id().await;
     for path in [
         format!("/records/{id}"),
@@ -153,7 +151,7 @@ async fn changes_that_are_malformed_are_shown_as_they_are_stored<DB: AuditDataba
     ] {
         let page = site.get(&path).await;
         assert_eq!(page.status, 200);
-        // The store may write JSON with other blanks than it was given.
+        // The store may format JSON with different whitespace.
         let text = page.text.replace("<wbr>", "").replace(": ", ":");
         assert!(text.contains("Malformed changes"), "{path}: {text}");
         assert!(
@@ -166,12 +164,12 @@ async fn changes_that_are_malformed_are_shown_as_they_are_stored<DB: AuditDataba
     assert!(list.contains("Malformed record"), "{list}");
 }
 
-/// On SQLite an id is unique.
+/// On SQLite, ids are unique.
 #[tokio::test]
-async fn an_id_that_was_written_twice_is_said_to_be_and_all_its_records_are_shown() {
+async fn a_duplicate_id_shows_a_warning_and_all_its_records() {
     let database = TestDatabase::postgres().await;
     let site = Site::<Postgres>::new(&database).await;
-    planted(&database, r#"{"amount": {"before": 1}}"#).await;
+    insert_by_hand(&database, r#"{"amount": {"before": 1}}"#).await;
     let id = site.only_id().await;
     let page = site.get(&format!("/records/{id}")).await;
     assert!(!page.text.contains("have this id"), "{}", page.text);
@@ -197,8 +195,8 @@ async fn an_id_that_was_written_twice_is_said_to_be_and_all_its_records_are_show
 }
 
 on_both! {
-    all_wrong_filters_are_refused_at_once_beside_their_fields
-    a_period_that_ends_before_it_begins_is_refused_at_its_end
-    no_value_makes_the_page_fail
-    changes_that_are_malformed_are_shown_as_they_are_stored
+    all_invalid_filters_are_reported_at_once_beside_their_fields
+    a_period_that_ends_before_it_starts_is_reported_at_its_end
+    invalid_values_never_cause_a_server_error
+    malformed_changes_are_shown_as_stored
 }

@@ -1,14 +1,17 @@
-//! What a printed page says in place of the form and the links.
+//! The header of a printed page, in place of the form and the links.
 
 use maud::{Markup, html};
 
-use super::escape::visible;
 use super::html::time;
-use super::visit::Visit;
+use super::request::Visit;
+use super::text::visible;
 use crate::store::AuditDatabase;
 
-/// Who asked for what and when, which a printed page has in place of the form and the links.
-pub(super) fn on_paper<DB: AuditDatabase>(visit: &Visit<DB>, asked: &[(&str, String)]) -> Markup {
+/// Who queried what and when.
+pub(super) fn print_header<DB: AuditDatabase>(
+    visit: &Visit<DB>,
+    criteria: &[(&str, String)],
+) -> Markup {
     let origin = visit.reading.origin();
     html! {
         dl.paper {
@@ -16,8 +19,8 @@ pub(super) fn on_paper<DB: AuditDatabase>(visit: &Visit<DB>, asked: &[(&str, Str
             dt { "Asked by" } dd { (visible(&origin.reader)) }
             @if let Some(reason) = &origin.reason { dt { "For the reason" } dd { (visible(reason)) } }
             dt { "Asked at" } dd { (time(visit.asked_at)) " UTC" }
-            @for (name, value) in asked { dt { (name) } dd { (visible(value)) } }
-            @if asked.is_empty() { dt { "Asked for" } dd { "all records" } }
+            @for (name, value) in criteria { dt { (name) } dd { (visible(value)) } }
+            @if criteria.is_empty() { dt { "Asked for" } dd { "all records" } }
         }
     }
 }

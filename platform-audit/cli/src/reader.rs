@@ -1,4 +1,4 @@
-//! Who asks, and of which records.
+//! Command-line options for who reads, and which records.
 
 use anyhow::Context;
 use clap::Args;
@@ -9,20 +9,20 @@ use sqlx::Any;
 
 use crate::connection::Target;
 
-/// Where to ask, and who does: each reading leaves a record.
+/// The audit log and the actor who reads it. Every read is recorded.
 #[derive(Debug, Args)]
-pub(crate) struct Asker {
+pub(crate) struct ReaderOptions {
     #[command(flatten)]
     target: Target,
-    /// Who reads, for the record of this reading; by default the user of this machine
+    /// The actor to record for this read; by default the current user
     #[arg(long = "as", value_name = "NAME", env = "AUDIT_READER")]
     name: Option<String>,
-    /// Why, for the same record
+    /// The reason to record for this read
     #[arg(long, value_name = "TEXT", id = "because")]
     because: Option<String>,
 }
 
-impl Asker {
+impl ReaderOptions {
     pub(crate) fn new(target: Target, name: Option<String>, because: Option<String>) -> Self {
         Self {
             target,
@@ -33,14 +33,14 @@ impl Asker {
 
     pub(crate) async fn reading(&self) -> anyhow::Result<Reading<Any>> {
         let actor = Actor::user(self.name()?);
-        let reading = self.target.reader().await?.asked_by(actor);
+        let reading = self.target.reader().await?.read_as(actor);
         Ok(match &self.because {
-            Some(reason) => reading.because(reason),
+            Some(reason) => reading.with_reason(reason),
             None => reading,
         })
     }
 
-    /// For a page that asks on behalf of who looks.
+    /// A reader for the explorer, which authenticates its visitors itself.
     pub(crate) async fn reader(&self) -> anyhow::Result<AuditReader<Any>> {
         self.target.reader().await
     }
@@ -48,7 +48,7 @@ impl Asker {
     pub(crate) fn visitor(&self) -> anyhow::Result<Visitor> {
         let visitor = Visitor::new(Actor::user(self.name()?));
         Ok(match &self.because {
-            Some(reason) => visitor.because(reason),
+            Some(reason) => visitor.with_reason(reason),
             None => visitor,
         })
     }
@@ -60,77 +60,75 @@ impl Asker {
                 .find_map(|name| std::env::var(name).ok())
         };
         let name = self.name.clone().or_else(user);
-        name.filter(|name| !name.is_empty()).context("nobody is known to read, as this machine names no user: write --as NAME, or set AUDIT_READER")
+        name.filter(|name| !name.is_empty()).context("the reading user is unknown, because this machine sets no user name: use --as NAME, or set AUDIT_READER")
     }
 }
 
-/// Which records. Conditions hold together; commas separate values of which any will do, and \, is
-/// a comma in a value.
+/// Which records. All filters must match; commas separate alternative values, and \, is a literal
+/// comma.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which records")]
 pub(crate) struct Filters {
-    /// From then on: how long ago, such as 7d or 12h, or a time, such as 2026-10-01 or
-    /// 2026-10-01T08:00:00+02:00
+    /// Start of the period: a duration in the past, such as 7d or 12h, or a time, such as
+    /// 2026-10-01 or 2026-10-01T08:00:00+02:00
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
-    /// Before then
+    /// End of the period, exclusive
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
-    /// By this actor, or one of several, such as ada,bob; as all that take several, it may be
-    /// repeated
+    /// Actor ids, such as ada,bob; may be repeated, like all filters that take several values
     #[arg(long, value_name = "ID")]
     actor: Vec<String>,
-    /// By actors of this kind: user, service, system or anonymous, or of one of several
+    /// Kinds of actor: user, service, system or anonymous
     #[arg(long, value_name = "KIND")]
     actor_kind: Vec<String>,
-    /// This action, with .* all that begin so, such as 'entry.*', or one of several, such as
-    /// patient.read,patient.export
+    /// Actions, such as patient.read,patient.export, or prefixes, such as 'entry.*'
     #[arg(long, value_name = "NAME")]
     action: Vec<String>,
-    /// Resources of this kind, or of one of several
+    /// Resource types
     #[arg(long, value_name = "TYPE")]
     resource_type: Vec<String>,
-    /// This resource, or one of several
+    /// Resource ids
     #[arg(long, value_name = "ID")]
     resource_id: Vec<String>,
-    /// With this outcome, or one of several, such as denied,failed
+    /// Outcomes, such as denied,failed
     #[arg(long, value_name = "WORD")]
     outcome: Vec<String>,
-    /// In this tenant, or one of several
+    /// Tenants
     #[arg(long, value_name = "ID")]
     tenant: Vec<String>,
-    /// Written by this service, or one of several, where several write into one audit schema
+    /// Services that wrote the record, if several share an audit schema
     #[arg(long, value_name = "NAME")]
     written_by: Vec<String>,
-    /// From this address, or one of several
+    /// Client addresses
     #[arg(long, value_name = "ADDRESS")]
     client_address: Vec<String>,
-    /// With this method, or one of several
+    /// HTTP methods
     #[arg(long, value_name = "METHOD")]
     method: Vec<String>,
-    /// On this route, such as '/entries/{id}', or one of several
+    /// Route templates, such as '/entries/{id}'
     #[arg(long, value_name = "ROUTE")]
     route: Vec<String>,
-    /// Of this request, or one of several
+    /// Request ids
     #[arg(long, value_name = "ID")]
     request_id: Vec<String>,
-    /// Of this trace, or one of several
+    /// Trace ids
     #[arg(long, value_name = "ID")]
     trace_id: Vec<String>,
-    /// This record, or one of several
+    /// Record ids
     #[arg(long, value_name = "UUID")]
     record_id: Vec<String>,
-    /// That changed this field, or one of several
+    /// Names of changed fields
     #[arg(long, value_name = "FIELD")]
     changed: Vec<String>,
-    /// Whose reason contains this
+    /// Substring of the reason, ignoring case
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
 impl Filters {
-    /// The query, also of these names and values.
-    pub(crate) fn query_of(&self, more: &[(&str, &str)]) -> Result<AuditQuery, Error> {
+    /// The query, with additional names and values.
+    pub(crate) fn query_with(&self, more: &[(&str, &str)]) -> Result<AuditQuery, Error> {
         let words = |texts: &[String]| -> Vec<String> {
             texts.iter().map(|it| it.replace('-', "_")).collect()
         };
@@ -167,25 +165,25 @@ impl Filters {
     }
 
     pub(crate) fn query(&self) -> Result<AuditQuery, Error> {
-        self.query_of(&[])
+        self.query_with(&[])
     }
 }
 
-/// The query of these names and values. An empty one is refused, as of a variable of the shell that
-/// is not set: it would ask for all.
+/// Parses names and values into a query. An empty value is an error: it usually comes from an unset
+/// shell variable, and would match all records.
 pub(crate) fn query<'a>(
     pairs: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Result<AuditQuery, Error> {
     let pairs: Vec<_> = pairs.collect();
     if let Some((name, _)) = pairs.iter().find(|(_, text)| text.is_empty()) {
-        let what = format!("{name}: it is empty: leave it out, or write a value");
+        let what = format!("{name}: it is empty: leave it out, or give a value");
         return Err(Error::InvalidQuery(what));
     }
     AuditQuery::from_pairs(pairs)
 }
 
-/// A word of the query's, such as an element to sort by.
-pub(crate) fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+/// Parses an identifier of the query, such as a sort column.
+pub(crate) fn parse_name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     let word = serde_json::Value::from(text.replace('-', "_"));
     serde_json::from_value(word).map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! One request: who asks, what for, and where the pages are.
+//! One request: its visitor, its query and the links of its page.
 
 use std::sync::Arc;
 
@@ -24,18 +24,18 @@ pub(super) struct Site<DB: AuditDatabase, A> {
     pub(super) trace_url: Option<String>,
 }
 
-/// A request that was admitted.
+/// An authorized request.
 pub(super) struct Visit<DB: AuditDatabase> {
     pub(super) reading: Reading<DB>,
     pub(super) links: Links,
     pub(super) method: Method,
-    /// The query's names and values, as given.
+    /// The names and values of the URL's query, as given.
     pub(super) pairs: Vec<(String, String)>,
     pub(super) asked_at: Timestamp,
 }
 
 impl<DB: AuditDatabase> Visit<DB> {
-    /// Asks whether the request may be shown anything; else answers the page that says no.
+    /// Authorizes the request, or returns the error page.
     pub(super) async fn enter<A: Access>(
         site: &Arc<Site<DB, A>>,
         mut parts: Parts,
@@ -48,17 +48,17 @@ impl<DB: AuditDatabase> Visit<DB> {
         let base = whole.strip_suffix(inside.path()).unwrap_or(whole);
         let base = base.trim_end_matches('/').to_owned();
         let links = Links::new(base);
-        if is_sent_by_another_site(&parts, inside.path()) {
-            let what = "Another site's page asked for this in your name: open it yourself.";
+        if is_cross_site_subrequest(&parts, inside.path()) {
+            let what = "Another site's page requested this on your behalf: open it yourself.";
             return Err(problem(&links, StatusCode::FORBIDDEN, what));
         }
-        let visitor = match site.access.admit(&parts).await {
+        let visitor = match site.access.authorize(&parts).await {
             Ok(visitor) => visitor,
             Err(refusal) => return Err(refused(&links, refusal, site.access.challenge())),
         };
-        let mut reading = site.reader.asked_by(visitor.actor).through(&parts);
+        let mut reading = site.reader.read_as(visitor.actor).via_request(&parts);
         if let Some(reason) = visitor.reason {
-            reading = reading.because(reason);
+            reading = reading.with_reason(reason);
         }
         let query = parts.uri.query().unwrap_or_default();
         let pairs = form_urlencoded::parse(query.as_bytes());
@@ -77,7 +77,7 @@ impl<DB: AuditDatabase> Visit<DB> {
         pair.map_or("", |(_, value)| value)
     }
 
-    /// Where the page begins.
+    /// The cursor of the requested page.
     pub(super) fn cursor(&self) -> Result<Option<Cursor>, Error> {
         match self.value("cursor") {
             "" => Ok(None),
@@ -85,44 +85,46 @@ impl<DB: AuditDatabase> Visit<DB> {
         }
     }
 
-    /// A page that says only what is wrong.
+    /// An error page.
     pub(super) fn problem(&self, status: StatusCode, what: &str) -> Response {
         problem(&self.links, status, what)
     }
 
-    /// The page for an error of the readings.
+    /// The error page for a failed read.
     pub(super) fn failed(&self, error: &Error) -> Response {
-        let (status, what) = explained(error);
+        let (status, what) = status_and_message(error);
         self.problem(status, &what)
     }
 }
 
-/// Whether a page of another site sent for this, by its images, frames or prefetches, say: with the
-/// password that a browser keeps, each reading would name whoever has that page open. To follow a link
-/// to a page is the visitor's own doing. Browsers say so themselves
-/// ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)). Of headers that are there twice, each counts.
-fn is_sent_by_another_site(parts: &Parts, inside: &str) -> bool {
-    let says = |name: &str, what: &[&str]| {
+/// Whether another site's page caused this request, for example through an image, a frame or a
+/// prefetch. With a password that the browser keeps, the recorded read would name a visitor who
+/// never asked for it. Following a link is the visitor's own action.
+///
+/// Browsers state this in [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/) headers. If a
+/// header is repeated, each value counts.
+fn is_cross_site_subrequest(parts: &Parts, inside: &str) -> bool {
+    let has_value = |name: &str, what: &[&str]| {
         let values = parts.headers.get_all(name).iter();
         let mut words = values.filter_map(|it| it.to_str().ok());
         words.any(|it| what.iter().any(|word| it.eq_ignore_ascii_case(word)))
     };
-    let by_another = says("sec-fetch-site", &["cross-site", "same-site"]);
-    let into = parts.headers.get_all("sec-fetch-dest").iter();
-    let mut into = into.map(HeaderValue::as_bytes);
-    let is_page = into.next() == Some(b"document") && into.next().is_none();
-    let is_ahead = parts.headers.contains_key("sec-purpose");
-    let is_opened = is_page && !is_ahead && !inside.starts_with("/export");
-    by_another && !is_opened
+    let is_cross_site = has_value("sec-fetch-site", &["cross-site", "same-site"]);
+    let destinations = parts.headers.get_all("sec-fetch-dest").iter();
+    let mut destinations = destinations.map(HeaderValue::as_bytes);
+    let is_page = destinations.next() == Some(b"document") && destinations.next().is_none();
+    let is_prefetch = parts.headers.contains_key("sec-purpose");
+    let is_navigation = is_page && !is_prefetch && !inside.starts_with("/export");
+    is_cross_site && !is_navigation
 }
 
-/// The status and the words for an error. A query that makes no sense is the asker's, all else the
-/// service's.
-pub(super) fn explained(error: &Error) -> (StatusCode, String) {
+/// The status and the message for an error. An invalid query is a client error, everything else a
+/// server error.
+pub(super) fn status_and_message(error: &Error) -> (StatusCode, String) {
     match error {
         Error::InvalidQuery(_) => (StatusCode::BAD_REQUEST, error.to_string()),
-        Error::Store(source) if is_of_a_value(source) => {
-            let what = "A value of this address is none that the database compares: ask for the first page again.";
+        Error::Store(source) if is_argument_error(source) => {
+            let what = "A value in this address cannot be compared by the database: request the first page again.";
             (StatusCode::BAD_REQUEST, what.to_owned())
         }
         _ => {
@@ -132,9 +134,9 @@ pub(super) fn explained(error: &Error) -> (StatusCode, String) {
     }
 }
 
-/// Whether Postgres refused an argument, such as one of a cursor that was made by hand: no text, no
-/// time, no number, or one that is out of range.
-fn is_of_a_value(error: &sqlx::Error) -> bool {
+/// Whether Postgres rejected an argument, for example from a forged cursor: invalid text, time or
+/// number, or one out of range.
+fn is_argument_error(error: &sqlx::Error) -> bool {
     let database = error.as_database_error();
     let code = database.and_then(sqlx::error::DatabaseError::code);
     let codes = ["22021", "22007", "22008", "22P02", "22003"];
@@ -149,20 +151,20 @@ fn problem(links: &Links, status: StatusCode, what: &str) -> Response {
         StatusCode::FORBIDDEN => "Not allowed",
         _ => "Something went wrong",
     };
-    let body = html! { p.problem role="alert" { (super::escape::visible(what)) } };
+    let body = html! { p.problem role="alert" { (super::text::visible(what)) } };
     (status, page(links, title, &body)).into_response()
 }
 
 fn refused(links: &Links, refusal: Refusal, challenge: HeaderValue) -> Response {
     match refusal {
         Refusal::Unauthenticated => {
-            let what = "The audit log is shown only to people it knows.";
-            let mut answer = problem(links, StatusCode::UNAUTHORIZED, what);
-            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-            answer
+            let what = "You have to sign in to see the audit log.";
+            let mut response = problem(links, StatusCode::UNAUTHORIZED, what);
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            response
         }
         Refusal::Forbidden => {
-            let what = "You may not look at this audit log.";
+            let what = "You may not view this audit log.";
             problem(links, StatusCode::FORBIDDEN, what)
         }
     }

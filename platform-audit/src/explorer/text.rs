@@ -1,25 +1,26 @@
-//! Text of a record, so that all of it is seen, none of it acts, and no number is broken in two.
+//! Rendering of record text: nothing is interpreted as markup, invisible characters are made
+//! visible, and numbers are not broken across lines.
 
 use maud::{Markup, PreEscaped, Render, html};
 
 use crate::text::is_invisible;
 
-/// How many characters a list shows of a value.
-const BRIEF: usize = 120;
-/// A word of at most so many characters, such as an IPv4 address, stays on one line.
-const WHOLE: usize = 16;
-/// What has no separator, such as a trace's id, is broken after so many characters.
-const PIECE: usize = 32;
+/// Lists truncate values after this many characters.
+const BRIEF_CHARS: usize = 120;
+/// Words of at most this many characters, such as an IPv4 address, are never broken.
+const UNBROKEN_CHARS: usize = 16;
+/// Words without separators, such as a trace id, may be broken after this many characters.
+const MAX_PIECE_CHARS: usize = 32;
 
-/// All of `text`: escaped, kept apart from the direction of what is around it, and with characters
-/// that cannot be seen shown by their number.
+/// The whole text: escaped, isolated from the surrounding text direction, with invisible characters
+/// replaced by their code points.
 pub(super) fn visible(text: &str) -> Markup {
-    html! { bdi { (Visible(text)) } }
+    html! { bdi { (VisibleText(text)) } }
 }
 
-/// Its beginning, for a list.
+/// The text, truncated for a list.
 pub(super) fn brief(text: &str) -> Markup {
-    match text.char_indices().nth(BRIEF) {
+    match text.char_indices().nth(BRIEF_CHARS) {
         None => visible(text),
         Some((end, _)) => {
             let (shown, rest) = text.split_at(end);
@@ -31,14 +32,14 @@ pub(super) fn brief(text: &str) -> Markup {
     }
 }
 
-struct Visible<'a>(&'a str);
+struct VisibleText<'a>(&'a str);
 
-impl Render for Visible<'_> {
+impl Render for VisibleText<'_> {
     fn render_to(&self, out: &mut String) {
         let mut text = self.0;
         while let Some((at, hidden)) = text.char_indices().find(|(_, c)| is_invisible(*c)) {
             let (before, rest) = text.split_at(at);
-            words(before, out);
+            escape_words(before, out);
             let number = format!("‹U+{:04X}›", u32::from(hidden));
             html! { span.hidden { (number) } }.render_to(out);
             if hidden == '\n' {
@@ -46,20 +47,20 @@ impl Render for Visible<'_> {
             }
             text = rest.strip_prefix(hidden).unwrap_or_default();
         }
-        words(text, out);
+        escape_words(text, out);
     }
 }
 
-/// Escaped, and with the places where the browser may break a long word.
-fn words(text: &str, out: &mut String) {
+/// Escapes text and marks where the browser may break long words.
+fn escape_words(text: &str, out: &mut String) {
     for word in text.split_inclusive(' ') {
-        if word.chars().nth(WHOLE).is_none() {
+        if word.chars().nth(UNBROKEN_CHARS).is_none() {
             word.render_to(out);
             continue;
         }
         let mut rest = word;
         while !rest.is_empty() {
-            let piece = piece(rest);
+            let piece = piece_length(rest);
             rest[..piece].render_to(out);
             rest = &rest[piece..];
             if !rest.is_empty() {
@@ -69,15 +70,16 @@ fn words(text: &str, out: &mut String) {
     }
 }
 
-/// The length of what stays together: up to and with the first separators. What opens belongs to what
-/// follows, as a sign at the beginning does, and a point or comma before a digit is part of a number.
-fn piece(text: &str) -> usize {
+/// The length of the next unbreakable piece: up to and including the first separators. Opening
+/// brackets and a leading sign belong to what follows; a point or comma before a digit is part of a
+/// number.
+fn piece_length(text: &str) -> usize {
     let mut last = ' ';
     for (count, (at, c)) in text.char_indices().enumerate() {
         let is_number = matches!(last, '.' | ',') && c.is_ascii_digit();
         let is_separator = last.is_ascii_punctuation() && !"<([{\"'".contains(last);
         let is_after = count > 1 && is_separator && !c.is_ascii_punctuation() && !is_number;
-        if count == PIECE || is_after {
+        if count == MAX_PIECE_CHARS || is_after {
             return at;
         }
         last = c;
@@ -90,7 +92,7 @@ mod tests {
     use super::{brief, visible};
 
     #[test]
-    fn what_cannot_be_seen_is_named_and_markup_is_text() {
+    fn invisible_characters_are_shown_and_markup_is_escaped() {
         let shown = visible("a\u{202e}b<script>\"\0\u{e0041}").into_string();
         let plain = shown
             .replace("<span class=\"hidden\">", "")
@@ -102,10 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn a_list_says_how_much_it_left_out() {
+    fn a_truncated_value_shows_how_many_characters_are_missing() {
         assert!(!brief(&"é".repeat(120)).into_string().contains('…'));
-        let cut = brief(&"é".repeat(125)).into_string();
-        assert!(cut.contains("(5 more characters)"), "{cut}");
+        let truncated = brief(&"é".repeat(125)).into_string();
+        assert!(truncated.contains("(5 more characters)"), "{truncated}");
     }
 
     #[test]

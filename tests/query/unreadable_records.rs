@@ -1,4 +1,4 @@
-//! What is no record of the toolkit's: refused where it is written, and readable where it was not.
+//! Malformed records: refused when written, and readable where they exist.
 
 use platform_audit::query::{AuditQuery, Direction, SortBy};
 use platform_audit::{Actor, Audit};
@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use super::cases::{Log, record};
 use super::insert;
 
-/// Inserts a record of which one column is as given.
+/// Inserts a record with one column set to `value`.
 async fn write(pool: &PgPool, n: u32, column: &str, value: &str) -> sqlx::Result<()> {
     let mut values: std::collections::BTreeMap<_, _> = [
         ("recorded_at", format!("'2025-01-01T00:01:{n:02}Z'")),
@@ -52,7 +52,7 @@ const TEXTS: [&str; 19] = [
 ];
 
 #[tokio::test]
-async fn what_no_record_of_the_toolkit_holds_is_refused_where_it_is_written() {
+async fn oversized_and_malformed_values_are_refused_when_written() {
     let log = Log::empty().await;
     let long = "repeat('x', 268435456)";
     let stored = "(SELECT it FROM stored)";
@@ -72,7 +72,7 @@ async fn what_no_record_of_the_toolkit_holds_is_refused_where_it_is_written() {
         ("occurred_at", "'12000-01-01'"),
         ("outcome", "'odd'"),
         ("actor_kind", "'odd'"),
-        // Compressed and out of the row, as a table of the application's may hold it.
+        // Compressed and stored out of line, as in a table of the application.
         ("reason", stored),
     ];
     let table = "CREATE TABLE stored AS SELECT repeat('x', 100000000) AS it";
@@ -87,7 +87,7 @@ async fn what_no_record_of_the_toolkit_holds_is_refused_where_it_is_written() {
 }
 
 #[tokio::test]
-async fn every_partition_bounds_its_texts() {
+async fn text_columns_are_bounded_in_every_partition() {
     let log = Log::empty().await;
     let unbounded = "SELECT count(*) FROM pg_attribute JOIN pg_partition_tree('ledger_audit.record') ON relid = attrelid WHERE atttypid = 'text'::regtype AND attstorage <> 'p'";
     let texts = "SELECT count(*) FROM pg_attribute JOIN pg_partition_tree('ledger_audit.record') ON relid = attrelid WHERE atttypid = 'text'::regtype";
@@ -96,13 +96,13 @@ async fn every_partition_bounds_its_texts() {
         count.fetch_one(&log.pool).await.unwrap()
     };
     assert_eq!(count(unbounded).await, 0);
-    // The whole, the default, and four months.
+    // The parent, the default partition, and four months.
     assert_eq!(count(texts).await, 6 * 19);
 }
 
-/// The bounds of the database leave room for all that the toolkit itself would write.
+/// The database's bounds have room for the largest record that the toolkit writes.
 #[tokio::test]
-async fn the_largest_record_of_the_toolkit_is_written() {
+async fn the_largest_record_of_the_toolkit_is_accepted() {
     let log = Log::empty().await;
     let audit = Audit::builder(log.pool.clone(), "ledger").development(true);
     let audit = audit.start().await.unwrap();
@@ -118,8 +118,8 @@ async fn the_largest_record_of_the_toolkit_is_written() {
     written.await.unwrap();
 }
 
-/// Takes the bounds away and plants what they refuse, as a superuser can.
-async fn odd_log() -> Log {
+/// Removes the bounds and inserts malformed records, as a superuser can.
+async fn malformed_log() -> Log {
     let log = Log::empty().await;
     for n in 1..=3 {
         insert(&log.pool, &record(n)).await;
@@ -136,14 +136,14 @@ async fn odd_log() -> Log {
     );
     let unbound = sqlx::raw_sql(AssertSqlSafe(unbound));
     unbound.execute(&log.pool).await.unwrap();
-    for (n, (column, value)) in ODD.into_iter().enumerate() {
+    for (n, (column, value)) in MALFORMED.into_iter().enumerate() {
         let n = u32::try_from(n).unwrap();
         write(&log.pool, n, column, value).await.expect(column);
     }
     log
 }
 
-const ODD: [(&str, &str); 14] = [
+const MALFORMED: [(&str, &str); 14] = [
     ("changes", "'[]'"),
     (
         "details",
@@ -162,16 +162,16 @@ const ODD: [(&str, &str); 14] = [
     ("occurred_at", "'infinity'"),
     ("recorded_at", "'infinity'"),
     ("recorded_at", "'-infinity'"),
-    // Stands for what makes the statement fail; see below.
+    // Makes the statement fail; see below.
     ("reason", "'a bomb'"),
     ("reason", "'a bomb'"),
 ];
 
 #[tokio::test]
-async fn one_odd_record_hides_no_other() {
-    let log = odd_log().await;
-    let all = 3 + ODD.len();
-    // To make a row's text fail for its size takes a gigabyte.
+async fn a_malformed_record_does_not_hide_others() {
+    let log = malformed_log().await;
+    let all = 3 + MALFORMED.len();
+    // A row fails for its size only above one gigabyte.
     let columns: Vec<String> = sqlx::query_scalar(
         "SELECT attname::text FROM pg_attribute WHERE attrelid = 'ledger_audit.records'::regclass AND attnum > 0 ORDER BY attnum",
     )
@@ -193,7 +193,7 @@ async fn one_odd_record_hides_no_other() {
         .execute(&log.pool)
         .await
         .unwrap();
-    let odd = |record: &platform_audit::AuditRecord| record.id.as_u128() >= 100;
+    let is_malformed = |record: &platform_audit::AuditRecord| record.id.as_u128() >= 100;
     for sort in [
         SortBy::RecordedAt,
         SortBy::OccurredAt,
@@ -224,7 +224,7 @@ async fn one_odd_record_hides_no_other() {
                 "{sort:?} {direction:?}"
             );
             for record in seen {
-                assert_eq!(record.cut.is_empty(), !odd(&record), "{record:?}");
+                assert_eq!(record.cut.is_empty(), !is_malformed(&record), "{record:?}");
                 let written = serde_json::to_string(&record).unwrap();
                 assert!(written.len() < 100_000, "{}", written.len());
             }
@@ -232,7 +232,7 @@ async fn one_odd_record_hides_no_other() {
     }
     let mut exported = 0;
     let query = AuditQuery::new().actor("ada");
-    let each = log.reading.each(&query, |_| {
+    let each = log.reading.for_each(&query, |_| {
         exported += 1;
         Ok::<_, platform_audit::Error>(())
     });
@@ -258,8 +258,8 @@ async fn one_odd_record_hides_no_other() {
 }
 
 #[tokio::test]
-async fn a_tail_tells_an_odd_record_and_goes_on() {
-    let log = odd_log().await;
+async fn a_tail_delivers_a_malformed_record_and_continues() {
+    let log = malformed_log().await;
     let query = AuditQuery::new().actor("ada");
     let mut tail = log.reading.tail(&query).await.unwrap();
     for (n, value) in [(50, "repeat('x', 268435456)"), (51, "'short'")] {
@@ -270,12 +270,12 @@ async fn a_tail_tells_an_odd_record_and_goes_on() {
         .execute(&log.pool)
         .await
         .unwrap_or_else(|error| panic!("{error}"));
-    let began = std::time::Instant::now();
-    let mut told = Vec::new();
-    while told.len() < 2 && began.elapsed() < std::time::Duration::from_secs(120) {
-        told.extend(tail.look().await.unwrap().records);
+    let started = std::time::Instant::now();
+    let mut delivered = Vec::new();
+    while delivered.len() < 2 && started.elapsed() < std::time::Duration::from_secs(120) {
+        delivered.extend(tail.next_batch().await.unwrap().records);
     }
-    let mut cut: Vec<_> = told.into_iter().map(|it| it.cut).collect();
+    let mut cut: Vec<_> = delivered.into_iter().map(|it| it.cut).collect();
     cut.sort();
     assert_eq!(cut, [vec![], vec!["reason".to_owned()]]);
 }
