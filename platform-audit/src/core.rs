@@ -1,6 +1,5 @@
 //! The state that all parts of one service's auditing share, independent of the database.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -46,38 +45,8 @@ impl Core {
         outcome: Outcome,
         status: Option<u16>,
     ) -> AuditRecord {
-        let request = operation.request.as_ref();
-        let trace = operation.trace.as_ref();
-        AuditRecord {
-            id: operation.id,
-            xid: None,
-            occurred_at: operation.occurred_at,
-            recorded_at: None,
-            service: self.service.clone(),
-            service_version: self.service_version.clone(),
-            actor: operation.actor.clone(),
-            action: operation.action.clone().into_owned(),
-            resource_type: operation.resource_type.clone().map(Cow::into_owned),
-            resource_id: operation.resource_id.clone(),
-            outcome,
-            status,
-            error_type: None,
-            reason: operation.reason.clone(),
-            request_id: request.and_then(|request| request.request_id.clone()),
-            method: request.map(|request| request.method.clone()),
-            route: request.and_then(|request| request.route.clone()),
-            path: request.map(|request| request.path.clone()),
-            client_address: request.and_then(|request| request.client_address.clone()),
-            user_agent: request.and_then(|request| request.user_agent.clone()),
-            trace_id: trace.map(|trace| trace.trace.clone()),
-            span_id: trace.map(|trace| trace.span.clone()),
-            changes: std::collections::BTreeMap::new(),
-            details: operation.details.clone(),
-            cut: request.map_or_else(Vec::new, |request| {
-                let repeated = request.repeated.iter();
-                repeated.map(|field| (*field).to_owned()).collect()
-            }),
-        }
+        let version = self.service_version.as_deref();
+        operation.record(&self.service, version, outcome, status)
     }
 
     /// Records an attempt that changed nothing, in a transaction of its own. If this fails, the

@@ -1,14 +1,22 @@
 //! The audited operation: what all records of one request, job or command share.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::extract::{MatchedPath, OriginalUri};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Uri, header};
 use jiff::Timestamp;
 use opentelemetry::trace::TraceContextExt;
 use uuid::Uuid;
 
+use crate::actor_source::{ClientAddresses, client_address};
 use crate::rate_limit::{LimitKey, RateLimiter};
-use crate::record::Actor;
+use crate::record::{Actor, AuditRecord, Outcome};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// One audited operation: the fields that all its records share.
 #[derive(Clone, Debug)]
@@ -28,17 +36,66 @@ pub(crate) struct Operation {
     pub(crate) limit: Option<Arc<LimitKey>>,
 }
 
-/// The fields of a record that describe its HTTP request.
+/// The fields of a record that describe its HTTP request, as parts of the request: these are cheap
+/// to clone, and many requests leave no record.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestFacts {
-    pub(crate) request_id: Option<String>,
-    pub(crate) method: String,
-    pub(crate) route: Option<String>,
-    pub(crate) path: String,
-    pub(crate) client_address: Option<String>,
-    pub(crate) user_agent: Option<String>,
-    /// The fields that contain the first of several headers.
-    pub(crate) repeated: Vec<&'static str>,
+    pub(crate) method: Method,
+    uri: Uri,
+    /// The template of the route, where the request has been matched to one.
+    pub(crate) route: Option<MatchedPath>,
+    pub(crate) client_address: Option<IpAddr>,
+    request_id: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    /// The columns whose header the client sent more than once: a record has the first value only.
+    repeated: Vec<&'static str>,
+}
+
+impl RequestFacts {
+    /// Those of `parts`. `client_addresses` derives the client's address, if the service said how.
+    pub(crate) fn from_parts(parts: &Parts, client_addresses: Option<&ClientAddresses>) -> Self {
+        let Parts {
+            method,
+            uri,
+            headers,
+            extensions,
+            ..
+        } = parts;
+        // A nested router sees only the rest of the path.
+        let original = extensions.get::<OriginalUri>();
+        let columns = [
+            ("request_id", REQUEST_ID),
+            ("user_agent", header::USER_AGENT),
+        ];
+        let repeated = columns
+            .into_iter()
+            .filter(|(_, header)| headers.get_all(header).iter().nth(1).is_some());
+        Self {
+            method: method.clone(),
+            uri: original.map_or(uri, |original| &original.0).clone(),
+            route: extensions.get::<MatchedPath>().cloned(),
+            client_address: client_address(client_addresses, parts),
+            request_id: headers.get(REQUEST_ID).cloned(),
+            user_agent: headers.get(header::USER_AGENT).cloned(),
+            repeated: repeated.map(|(column, _)| column).collect(),
+        }
+    }
+
+    /// Fills in the record's columns. Bytes of a header that are not UTF-8 become U+FFFD.
+    fn describe(&self, record: &mut AuditRecord) {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let route = self.route.as_ref();
+        record.request_id = self.request_id.as_ref().map(text);
+        record.method = Some(self.method.as_str().to_owned());
+        record.route = route.map(|route| route.as_str().to_owned());
+        record.path = Some(self.uri.path().to_owned());
+        record.client_address = self.client_address.map(|address| address.to_string());
+        record.user_agent = self.user_agent.as_ref().map(text);
+        let repeated = self.repeated.iter();
+        record
+            .cut
+            .extend(repeated.map(|column| (*column).to_owned()));
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -70,9 +127,17 @@ pub(crate) fn now() -> Timestamp {
 impl Operation {
     pub(crate) fn new(rate_limiter: &RateLimiter, actor: Actor, action: Cow<'static, str>) -> Self {
         Self {
+            limit: rate_limiter.key(&actor, action.clone(), None),
+            ..Self::unlimited(actor, action)
+        }
+    }
+
+    /// One that no rate limit applies to.
+    pub(crate) fn unlimited(actor: Actor, action: Cow<'static, str>) -> Self {
+        Self {
             id: Uuid::now_v7(),
             occurred_at: now(),
-            limit: rate_limiter.key(&actor, action.clone(), None),
+            limit: None,
             actor,
             action,
             resource_type: None,
@@ -82,5 +147,48 @@ impl Operation {
             request: None,
             trace: TraceIds::current(),
         }
+    }
+
+    /// A record of this operation of `service`, to be completed and
+    /// [bounded](crate::record::bound_record).
+    pub(crate) fn record(
+        &self,
+        service: &str,
+        service_version: Option<&str>,
+        outcome: Outcome,
+        status: Option<u16>,
+    ) -> AuditRecord {
+        let trace = self.trace.as_ref();
+        let mut record = AuditRecord {
+            id: self.id,
+            xid: None,
+            occurred_at: self.occurred_at,
+            recorded_at: None,
+            service: service.to_owned(),
+            service_version: service_version.map(ToOwned::to_owned),
+            actor: self.actor.clone(),
+            action: self.action.clone().into_owned(),
+            resource_type: self.resource_type.clone().map(Cow::into_owned),
+            resource_id: self.resource_id.clone(),
+            outcome,
+            status,
+            error_type: None,
+            reason: self.reason.clone(),
+            request_id: None,
+            method: None,
+            route: None,
+            path: None,
+            client_address: None,
+            user_agent: None,
+            trace_id: trace.map(|trace| trace.trace.clone()),
+            span_id: trace.map(|trace| trace.span.clone()),
+            changes: BTreeMap::new(),
+            details: self.details.clone(),
+            cut: Vec::new(),
+        };
+        if let Some(request) = &self.request {
+            request.describe(&mut record);
+        }
+        record
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use axum::http::{HeaderValue, Request};
 use platform_audit::query::{AuditQuery, Direction, GroupBy, SortBy};
 use platform_audit::{Error, Outcome};
 use serde_json::Value;
@@ -62,6 +63,28 @@ async fn each_read_is_recorded_with_its_actor_query_and_number_of_results() {
         .iter()
         .filter(|it| it.details["query"]["actor"][0] == "ada");
     assert_eq!(asked.count(), 5);
+}
+
+/// As the record of a change through the same request would.
+#[tokio::test]
+async fn a_reading_keeps_headers_that_are_not_utf_8_and_names_those_sent_twice() {
+    let log = Log::empty().await;
+    let request = Request::get("/audit")
+        .header("x-request-id", "first")
+        .header("x-request-id", "second")
+        .header("user-agent", HeaderValue::from_bytes(b"caf\xe9/1").unwrap());
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    let reading = log.reading.clone().via_request(&parts);
+    reading.page(&AuditQuery::new(), None).await.unwrap();
+    let readings = AuditQuery::new().action("audit.read");
+    let readings = log.reading.page(&readings, None).await.unwrap().records;
+    let [reading] = readings.as_slice() else {
+        panic!("{readings:?}");
+    };
+    assert_eq!(reading.request_id.as_deref(), Some("first"));
+    assert_eq!(reading.user_agent.as_deref(), Some("caf\u{fffd}/1"));
+    assert_eq!(reading.cut, ["request_id"]);
+    assert_eq!(reading.method.as_deref(), Some("GET"));
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decis
         State::Elsewhere => return Decision::Now(response),
         State::Untouched(actor) => {
             let exempt = response.extensions().get::<ExemptResponse>().is_some();
-            if request.method.is_safe() || exempt {
+            if request.method().is_safe() || exempt {
                 return Decision::Now(response);
             }
             let nothing_there = matches!(
@@ -171,7 +171,7 @@ fn violation(request: &AuditedRequest, response: Response, untouched: bool) -> R
         "a request received a success response although its audited handler committed nothing"
     };
     tracing::error!(
-        method = %request.method,
+        method = %request.method(),
         route = request.route(),
         status = response.status().as_u16(),
         observe_only = core.observe_only,

@@ -1,4 +1,3 @@
-use axum::extract::{MatchedPath, OriginalUri};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -8,9 +7,8 @@ use uuid::Uuid;
 use super::reader::AuditReader;
 use super::statement::Statement;
 use super::{AuditQuery, Cursor, Direction, SortBy};
-use crate::actor_source::{ClientAddresses, client_address};
 use crate::error::{Error, kind};
-use crate::operation::{RequestFacts, TraceIds, now};
+use crate::operation::{Operation, RequestFacts};
 use crate::record::{Actor, AuditRecord, Key, Outcome, bound_record};
 use crate::store::{AuditDatabase, Dialect, connection_failed};
 
@@ -94,7 +92,8 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// and other facts are recorded.
     #[must_use]
     pub fn via_request(mut self, parts: &Parts) -> Self {
-        self.request = Some(request_facts(parts, self.reader.client_addresses.as_ref()));
+        let client_addresses = self.reader.client_addresses.as_ref();
+        self.request = Some(RequestFacts::from_parts(parts, client_addresses));
         self
     }
 
@@ -363,35 +362,13 @@ impl<DB: AuditDatabase> Reading<DB> {
     }
 
     fn new_record(&self) -> AuditRecord {
-        let trace = TraceIds::current();
-        let request = self.request.as_ref();
-        AuditRecord {
-            id: Uuid::now_v7(),
-            xid: None,
-            occurred_at: now(),
-            recorded_at: None,
-            service: self.reader.service.clone(),
-            service_version: None,
-            actor: self.actor.clone(),
-            action: "audit.read".to_owned(),
-            resource_type: Some("audit_record".to_owned()),
-            resource_id: None,
-            outcome: Outcome::Success,
-            status: None,
-            error_type: None,
+        let operation = Operation {
+            resource_type: Some("audit_record".into()),
             reason: self.reason.clone(),
-            request_id: request.and_then(|request| request.request_id.clone()),
-            method: request.map(|request| request.method.clone()),
-            route: request.and_then(|request| request.route.clone()),
-            path: request.map(|request| request.path.clone()),
-            client_address: request.and_then(|request| request.client_address.clone()),
-            user_agent: request.and_then(|request| request.user_agent.clone()),
-            trace_id: trace.as_ref().map(|trace| trace.trace.clone()),
-            span_id: trace.map(|trace| trace.span),
-            changes: std::collections::BTreeMap::new(),
-            details: serde_json::Map::new(),
-            cut: Vec::new(),
-        }
+            request: self.request.clone(),
+            ..Operation::unlimited(self.actor.clone(), "audit.read".into())
+        };
+        operation.record(&self.reader.service, None, Outcome::Success, None)
     }
 }
 
@@ -411,26 +388,6 @@ fn is_row_error(error: &sqlx::Error) -> bool {
                 && (["54", "22", "XX"].contains(&&code[..2]) || code == "53200")
         }
         _ => refused.message().contains("JSON"),
-    }
-}
-
-fn request_facts(parts: &Parts, client_addresses: Option<&ClientAddresses>) -> RequestFacts {
-    let header = |name: &str| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
-    let extensions = &parts.extensions;
-    RequestFacts {
-        request_id: header("x-request-id"),
-        method: parts.method.to_string(),
-        route: extensions
-            .get::<MatchedPath>()
-            .map(|path| path.as_str().to_owned()),
-        path: extensions
-            .get::<OriginalUri>()
-            .map_or(&parts.uri, |uri| &uri.0)
-            .path()
-            .to_owned(),
-        client_address: client_address(client_addresses, parts).map(|address| address.to_string()),
-        user_agent: header("user-agent"),
-        repeated: Vec::new(),
     }
 }
 

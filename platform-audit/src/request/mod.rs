@@ -3,26 +3,22 @@
 pub(crate) mod problem;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use axum::extract::{MatchedPath, NestedPath, OriginalUri};
+use axum::extract::{MatchedPath, NestedPath};
 use http::request::Parts;
-use http::{Extensions, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{Extensions, Method, Request, StatusCode};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::action::ActionSpec;
 use crate::action::{Catalogue, CatalogueEntry};
-use crate::actor_source::client_address;
 use crate::core::Core;
 use crate::lock::lock;
 use crate::operation::{Operation, RequestFacts, TraceIds, now};
 use crate::rate_limit::LimitKey;
 use crate::record::{Actor, ActorKind};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// One request inside the audit layer. A [`Handle`] to it is in the request's extensions.
 #[derive(Debug)]
@@ -31,17 +27,11 @@ pub(crate) struct AuditedRequest {
     /// The id of the first record of the current call. It is made before anything else happens, so
     /// that every response can name it.
     record_id: Mutex<Uuid>,
-    pub(crate) method: Method,
     occurred_at: Timestamp,
-    uri: Uri,
-    request_id: Option<HeaderValue>,
-    user_agent: Option<HeaderValue>,
-    /// The fields whose header the client sent more than once. The record names them as truncated.
-    repeated: Vec<&'static str>,
-    client_address: Option<IpAddr>,
+    facts: RequestFacts,
     /// The matched route template. The layer knows it if it is inside the router; otherwise the
     /// typed router or the handler sets it.
-    route: OnceLock<String>,
+    route: OnceLock<MatchedPath>,
     /// The catalogue of the innermost typed router that the request reached.
     catalogue: Mutex<Option<MountedCatalogue>>,
     state: Mutex<State>,
@@ -97,37 +87,16 @@ pub(crate) struct Handle(pub(crate) Arc<AuditedRequest>);
 
 impl AuditedRequest {
     pub(crate) fn new(core: Arc<Core>, parts: &Parts) -> Self {
-        let Parts {
-            method,
-            uri,
-            headers,
-            extensions,
-            ..
-        } = parts;
         let request = Self {
-            client_address: client_address(core.client_addresses.as_ref(), parts),
+            facts: RequestFacts::from_parts(parts, core.client_addresses.as_ref()),
             core,
             record_id: Mutex::new(Uuid::now_v7()),
-            method: method.clone(),
             occurred_at: now(),
-            uri: extensions
-                .get::<OriginalUri>()
-                .map_or_else(|| uri.clone(), |uri| uri.0.clone()),
-            request_id: headers.get(REQUEST_ID).cloned(),
-            user_agent: headers.get(header::USER_AGENT).cloned(),
-            repeated: [
-                ("request_id", REQUEST_ID),
-                ("user_agent", header::USER_AGENT),
-            ]
-            .into_iter()
-            .filter(|(_, header)| headers.get_all(header).iter().nth(1).is_some())
-            .map(|(field, _)| field)
-            .collect(),
             route: OnceLock::new(),
             catalogue: Mutex::default(),
             state: Mutex::new(State::Untouched(None)),
         };
-        request.learn_route(extensions);
+        request.learn_route(&parts.extensions);
         request
     }
 
@@ -155,7 +124,7 @@ impl AuditedRequest {
     /// Stores the route and the catalogue if `extensions` contain them.
     pub(crate) fn learn_route(&self, extensions: &Extensions) {
         if let Some(matched) = extensions.get::<MatchedPath>() {
-            self.route.get_or_init(|| matched.as_str().to_owned());
+            self.route.get_or_init(|| matched.clone());
         }
         if let Some(mounted) = extensions.get::<MountedCatalogue>() {
             *lock(&self.catalogue) = Some(mounted.clone());
@@ -184,7 +153,7 @@ impl AuditedRequest {
     /// The typed router's catalogue entry of the route, even if no handler was reached.
     pub(crate) fn catalogued(&self) -> Option<CatalogueEntry> {
         let mounted = lock(&self.catalogue).clone()?;
-        let route = self.route.get()?;
+        let route = self.route.get()?.as_str();
         let outside = mounted.outside.as_ref().map_or("", NestedPath::as_str);
         let path = match route.strip_prefix(outside.trim_end_matches('/')) {
             // A nested `/` matches the prefix itself.
@@ -192,12 +161,16 @@ impl AuditedRequest {
             Some(path) => path,
             None => route,
         };
-        mounted.catalogue.find(&self.method, path).cloned()
+        mounted.catalogue.find(self.method(), path).cloned()
     }
 
     /// The route template, for events. It contains no data of the client.
     pub(crate) fn route(&self) -> &str {
-        self.route.get().map_or("", |route| route)
+        self.route.get().map_or("", MatchedPath::as_str)
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.facts.method
     }
 
     /// An operation of this request.
@@ -211,7 +184,7 @@ impl AuditedRequest {
         Operation {
             id: self.record_id(),
             occurred_at: self.occurred_at,
-            limit: (self.core.rate_limiter).key(&actor, action.clone(), self.client_address),
+            limit: (self.core.rate_limiter).key(&actor, action.clone(), self.facts.client_address),
             actor,
             action,
             resource_type: spec.resource.map(Cow::Borrowed),
@@ -224,16 +197,9 @@ impl AuditedRequest {
     }
 
     fn facts(&self) -> RequestFacts {
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        RequestFacts {
-            request_id: self.request_id.as_ref().map(text),
-            method: self.method.as_str().to_owned(),
-            route: self.route.get().cloned(),
-            path: self.uri.path().to_owned(),
-            client_address: self.client_address.map(|address| address.to_string()),
-            user_agent: self.user_agent.as_ref().map(text),
-            repeated: self.repeated.clone(),
-        }
+        let mut facts = self.facts.clone();
+        facts.route = self.route.get().cloned();
+        facts
     }
 
     /// The actor, from the layer that authenticated the request or from the service's
