@@ -2,41 +2,8 @@ use std::io::Write;
 
 use serde_json::{Map, Value};
 
-use crate::record::AuditRecord;
+use crate::record::{AuditRecord, COLUMNS, ColumnValue, Kind};
 use crate::text::escape_json;
-
-/// The columns, in the order of the file: the attributes of a record.
-pub(super) const COLUMNS: [&str; 29] = [
-    "id",
-    "xid",
-    "occurred_at",
-    "recorded_at",
-    "service",
-    "service_version",
-    "actor_kind",
-    "actor_id",
-    "actor_session",
-    "actor_tenant",
-    "actor_on_behalf_of",
-    "action",
-    "resource_type",
-    "resource_id",
-    "outcome",
-    "status",
-    "error_type",
-    "reason",
-    "request_id",
-    "method",
-    "route",
-    "path",
-    "client_address",
-    "user_agent",
-    "trace_id",
-    "span_id",
-    "changes",
-    "details",
-    "cut",
-];
 
 /// The cells of a record, in the order of the columns. `changes`, `details` and `cut` are JSON.
 ///
@@ -50,19 +17,18 @@ pub(super) const COLUMNS: [&str; 29] = [
 ///
 /// In cells that are not JSON, control characters are kept, as CSV has no escape for them: do not
 /// print the file to a terminal that interprets them.
-///
 pub fn to_row(record: &AuditRecord) -> Vec<String> {
-    let Ok(Value::Object(fields)) = serde_json::to_value(record) else {
-        return Vec::new();
+    let cell = |value: ColumnValue<'_>| {
+        let text = value.text()?;
+        Some(match value {
+            // In JSON, a `;` occurs only inside strings.
+            ColumnValue::Json(_) => escape_json(text.into_owned()).replace(';', "\\u003b"),
+            _ => escape_controls(&text),
+        })
     };
     COLUMNS
         .iter()
-        .map(|column| match fields.get(*column) {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => escape_controls(text),
-            // In JSON, a `;` occurs only inside strings.
-            Some(other) => escape_json(other.to_string()).replace(';', "\\u003b"),
-        })
+        .map(|column| cell((column.value)(record)).unwrap_or_default())
         .collect()
 }
 
@@ -100,13 +66,13 @@ pub fn from_row<'a>(
 ) -> Result<AuditRecord, serde_json::Error> {
     let mut fields = Map::new();
     for (column, cell) in COLUMNS.iter().zip(row) {
-        let value = match *column {
-            "changes" | "details" | "cut" => serde_json::from_str(cell)?,
-            "status" if !cell.is_empty() => serde_json::from_str(cell)?,
+        let value = match column.kind {
+            Kind::Json => serde_json::from_str(cell)?,
             _ if cell.is_empty() => Value::Null,
+            Kind::Status => serde_json::from_str(cell)?,
             _ => Value::from(as_it_was(cell)),
         };
-        fields.insert((*column).to_owned(), value);
+        fields.insert(column.name.to_owned(), value);
     }
     serde_json::from_value(Value::Object(fields))
 }

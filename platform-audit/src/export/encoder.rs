@@ -2,10 +2,10 @@ use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
 
-use super::csv::{COLUMNS, to_row, write_row};
+use super::csv::{to_row, write_row};
 use super::parquet::ParquetEncoder;
 use super::{ExportError, Format, fhir, ocsf};
-use crate::record::AuditRecord;
+use crate::record::{AuditRecord, COLUMNS};
 use crate::text::escape_json;
 
 /// Checkpoint interval of the line-based formats, in records.
@@ -34,7 +34,7 @@ impl<W: Write + Send> Encoder<W> {
     pub fn new(format: Format, out: W) -> Result<Self, ExportError> {
         let mut begun = Self::bare(format, out, 0)?;
         if let Inner::Csv(out) = &mut begun.inner {
-            write_row(out, COLUMNS)?;
+            write_row(out, COLUMNS.iter().map(|column| column.name))?;
         }
         Ok(begun)
     }

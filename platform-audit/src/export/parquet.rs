@@ -16,10 +16,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::TypePtr;
-use serde_json::Value;
 
 use super::ExportError;
-use crate::record::AuditRecord;
+use crate::record::{AuditRecord, COLUMNS, ColumnValue, Kind};
 
 /// Maximum size of a row group, in bytes of text. Records are written in the order given: if they
 /// are sorted by time, each row group covers a time span.
@@ -27,38 +26,6 @@ const ROW_GROUP_BYTES: usize = 32 << 20;
 /// Maximum number of records in a row group.
 const ROW_GROUP_RECORDS: usize = 32_768;
 
-const SCHEMA: &str = "
-message audit_record {
-    required binary id (STRING);
-    optional binary xid (STRING);
-    required int64 occurred_at (TIMESTAMP(MICROS, true));
-    optional int64 recorded_at (TIMESTAMP(MICROS, true));
-    required binary service (STRING);
-    optional binary service_version (STRING);
-    required binary actor_kind (STRING);
-    required binary actor_id (STRING);
-    optional binary actor_session (STRING);
-    optional binary actor_tenant (STRING);
-    optional binary actor_on_behalf_of (STRING);
-    required binary action (STRING);
-    optional binary resource_type (STRING);
-    optional binary resource_id (STRING);
-    required binary outcome (STRING);
-    optional int32 status (INTEGER(16, false));
-    optional binary error_type (STRING);
-    optional binary reason (STRING);
-    optional binary request_id (STRING);
-    optional binary method (STRING);
-    optional binary route (STRING);
-    optional binary path (STRING);
-    optional binary client_address (STRING);
-    optional binary user_agent (STRING);
-    optional binary trace_id (STRING);
-    optional binary span_id (STRING);
-    required binary changes (JSON);
-    required binary details (JSON);
-    required binary cut (JSON);
-}";
 /// High-cardinality columns, written without a dictionary.
 const DISTINCT: [&str; 6] = ["id", "xid", "request_id", "trace_id", "span_id", "changes"];
 
@@ -72,7 +39,6 @@ pub(super) struct ParquetEncoder<W: Write> {
 
 /// A column of the buffered row group.
 struct Column {
-    name: String,
     values: Values,
     /// Definition levels of an optional column: 1 for each record with a value, 0 for each without.
     levels: Option<Vec<i16>>,
@@ -90,7 +56,7 @@ enum Values {
 
 impl<W: Write + Send> ParquetEncoder<W> {
     pub(super) fn new(out: W) -> Result<Self, ExportError> {
-        let schema = Arc::new(parse_message_type(SCHEMA).map_err(in_parquet)?);
+        let schema = Arc::new(parse_message_type(&schema()).map_err(in_parquet)?);
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_created_by(concat!("platform-audit ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -132,14 +98,8 @@ impl<W: Write + Send> ParquetEncoder<W> {
     }
 
     pub(super) fn write(&mut self, record: &AuditRecord) -> Result<(), ExportError> {
-        let fields = serde_json::to_value(record).unwrap_or_default();
-        for column in &mut self.columns {
-            let value = match column.name.as_str() {
-                "occurred_at" => Some(record.occurred_at.as_microsecond().into()),
-                "recorded_at" => record.recorded_at.map(|at| at.as_microsecond().into()),
-                name => fields.get(name).filter(|value| !value.is_null()).cloned(),
-            };
-            self.bytes += column.push(value);
+        for (column, of_record) in self.columns.iter_mut().zip(&COLUMNS) {
+            self.bytes += column.push((of_record.value)(record));
         }
         self.records += 1;
         if self.bytes >= ROW_GROUP_BYTES || self.records >= ROW_GROUP_RECORDS {
@@ -203,40 +163,33 @@ impl Column {
             },
         };
         Self {
-            name: field.name().to_owned(),
             values,
             levels: field.is_optional().then(Vec::new),
         }
     }
 
     /// Adds a value or a null, and returns the number of bytes it takes.
-    fn push(&mut self, value: Option<Value>) -> usize {
-        if let Some(levels) = &mut self.levels {
-            levels.push(i16::from(value.is_some()));
-        }
-        let Some(value) = value else {
-            return size_of::<i16>();
-        };
-        let number = value.as_i64().unwrap_or_default();
-        match &mut self.values {
-            Values::Status(all) => {
-                all.push(i32::try_from(number).unwrap_or_default());
-                size_of::<i32>()
+    fn push(&mut self, value: ColumnValue<'_>) -> usize {
+        let taken = match (&mut self.values, value) {
+            (Values::Status(all), ColumnValue::Status(Some(status))) => {
+                all.push(status.into());
+                Some(size_of::<i32>())
             }
-            Values::Microseconds(all) => {
-                all.push(number);
-                size_of::<i64>()
+            (Values::Microseconds(all), ColumnValue::Moment(Some(at))) => {
+                all.push(at.as_microsecond());
+                Some(size_of::<i64>())
             }
-            Values::Texts { bytes, ends } => {
-                let before = bytes.len();
-                match value {
-                    Value::String(text) => bytes.extend_from_slice(text.as_bytes()),
-                    other => bytes.extend_from_slice(other.to_string().as_bytes()),
-                }
+            (Values::Texts { bytes, ends }, value) => value.text().map(|text| {
+                bytes.extend_from_slice(text.as_bytes());
                 ends.push(bytes.len());
-                bytes.len() - before + size_of::<usize>()
-            }
+                text.len() + size_of::<usize>()
+            }),
+            _ => None,
+        };
+        if let Some(levels) = &mut self.levels {
+            levels.push(i16::from(taken.is_some()));
         }
+        taken.unwrap_or(size_of::<i16>())
     }
 
     fn write(&mut self, mut writer: SerializedColumnWriter<'_>) -> Result<(), ParquetError> {
@@ -266,6 +219,25 @@ impl Column {
         }
         writer.close()
     }
+}
+
+/// The columns as a message type of Parquet's schema language.
+fn schema() -> String {
+    let fields = COLUMNS.iter().map(|column| {
+        let repetition = if column.nullable {
+            "optional"
+        } else {
+            "required"
+        };
+        let (physical, logical) = match column.kind {
+            Kind::Uuid | Kind::TransactionId | Kind::Text | Kind::Word => ("binary", "STRING"),
+            Kind::Moment => ("int64", "TIMESTAMP(MICROS, true)"),
+            Kind::Status => ("int32", "INTEGER(16, false)"),
+            Kind::Json => ("binary", "JSON"),
+        };
+        format!("{repetition} {physical} {} ({logical});\n", column.name)
+    });
+    format!("message audit_record {{\n{}}}", fields.collect::<String>())
 }
 
 fn in_parquet(error: ParquetError) -> ExportError {

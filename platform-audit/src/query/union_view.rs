@@ -1,12 +1,18 @@
 use sqlx::{AssertSqlSafe, Pool, SqlSafeStr};
 
 use crate::error::Error;
+use crate::record::{COLUMNS, Kind};
 use crate::store::{AuditDatabase, Dialect};
 
-/// The columns of `records` that exist in every version so far.
-const COLUMNS: &str = "id, xid, occurred_at, recorded_at, service, service_version, actor_kind::text, actor_id, actor_session, actor_tenant, \
-    actor_on_behalf_of, action, resource_type, resource_id, outcome::text, status, error_type, reason, request_id, method, route, path, \
-    client_address, user_agent, trace_id, span_id, changes, details, cut";
+/// The columns of `records`, of which every audit schema must have all. Words are cast to text, as
+/// each schema has a type of its own for them.
+fn columns() -> String {
+    let columns = COLUMNS.iter().map(|column| match column.kind {
+        Kind::Word => format!("{}::text", column.name),
+        _ => column.name.to_owned(),
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
 
 /// Creates or replaces the view `compliance.audit_records` over the audit schemas of all services
 /// in this database, and returns their names. Postgres only.
@@ -63,11 +69,12 @@ pub async fn create_union_view<DB: AuditDatabase>(
 
 /// The SQL that replaces the view over `schemas`, which are quoted identifiers.
 fn statements(schemas: &[String], reader: Option<&str>) -> String {
+    let columns = columns();
     let parts: Vec<String> = schemas
         .iter()
         .map(|schema| {
             let name = schema.replace('\'', "''");
-            format!("SELECT '{name}'::text AS audit_schema, {COLUMNS} FROM {schema}.records")
+            format!("SELECT '{name}'::text AS audit_schema, {columns} FROM {schema}.records")
         })
         .collect();
     let mut statements = "BEGIN; CREATE SCHEMA IF NOT EXISTS compliance;".to_owned();

@@ -15,7 +15,7 @@ use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::lock::lock;
-use crate::record::{Actor, Limit};
+use crate::record::{ACTOR_LIMIT, Actor};
 
 /// The maximum number of pairs of an action and a client with their own quota; about 1 MB.
 pub(super) const MAX_CLIENTS: usize = 10_000;
@@ -55,7 +55,7 @@ impl Client {
 
     pub(super) fn from_actor(actor: &Actor) -> Self {
         // The same limit as in a record, to bound the memory.
-        let bounded = |text: &String| text[..text.floor_char_boundary(Limit::ACTOR)].to_owned();
+        let bounded = |text: &String| text[..text.floor_char_boundary(ACTOR_LIMIT)].to_owned();
         Self::Actor(Arc::new(ActorKey {
             kind: actor.kind.as_str(),
             id: bounded(&actor.id),
@@ -272,7 +272,7 @@ mod tests {
             assert_ne!(ada, Client::from_actor(&other));
         }
         let long = Client::from_actor(&Actor::user("é".repeat(1_000)));
-        assert_eq!(long.to_string().len(), Limit::ACTOR);
+        assert_eq!(long.to_string().len(), ACTOR_LIMIT);
     }
 
     #[test]

@@ -2,24 +2,15 @@
 
 use serde_json::{Map, Value};
 
-use super::AuditRecord;
+use super::{AuditRecord, COLUMNS};
 
-/// The maximum sizes of fields, in bytes of UTF-8 or of JSON.
-pub(crate) struct Limit;
+/// The maximum sizes inside `changes` and `details`, in bytes of UTF-8 or of JSON. Those of texts are
+/// in [`COLUMNS`].
+struct Limit;
 
 impl Limit {
-    pub(crate) const SERVICE_VERSION: usize = 100;
-    pub(crate) const ACTOR: usize = 256;
-    pub(crate) const RESOURCE_TYPE: usize = 100;
-    pub(crate) const RESOURCE_ID: usize = 256;
-    pub(crate) const ERROR_TYPE: usize = 100;
-    pub(crate) const REASON: usize = 1024;
-    pub(crate) const REQUEST_ID: usize = 128;
-    pub(crate) const METHOD: usize = 32;
-    pub(crate) const ROUTE: usize = 512;
-    pub(crate) const PATH: usize = 1024;
-    pub(crate) const CLIENT_ADDRESS: usize = 64;
-    pub(crate) const USER_AGENT: usize = 512;
+    /// The name of a field or a detail.
+    const NAME: usize = 100;
     /// One string inside `changes` or `details`.
     const STRING: usize = 4 * 1024;
     /// All of `changes`, as JSON.
@@ -37,47 +28,10 @@ const TRUNCATED: &str = "[cut]";
 /// the affected fields in `cut`.
 pub(crate) fn bound_record(record: &mut AuditRecord) {
     let mut cut = std::mem::take(&mut record.cut);
-    let actor = &mut record.actor;
-    let texts: [(&str, Option<&mut String>, usize); 15] = [
-        (
-            "service_version",
-            record.service_version.as_mut(),
-            Limit::SERVICE_VERSION,
-        ),
-        ("actor_id", Some(&mut actor.id), Limit::ACTOR),
-        ("actor_session", actor.session.as_mut(), Limit::ACTOR),
-        ("actor_tenant", actor.tenant.as_mut(), Limit::ACTOR),
-        (
-            "actor_on_behalf_of",
-            actor.on_behalf_of.as_mut(),
-            Limit::ACTOR,
-        ),
-        (
-            "resource_type",
-            record.resource_type.as_mut(),
-            Limit::RESOURCE_TYPE,
-        ),
-        (
-            "resource_id",
-            record.resource_id.as_mut(),
-            Limit::RESOURCE_ID,
-        ),
-        ("error_type", record.error_type.as_mut(), Limit::ERROR_TYPE),
-        ("reason", record.reason.as_mut(), Limit::REASON),
-        ("request_id", record.request_id.as_mut(), Limit::REQUEST_ID),
-        ("method", record.method.as_mut(), Limit::METHOD),
-        ("route", record.route.as_mut(), Limit::ROUTE),
-        ("path", record.path.as_mut(), Limit::PATH),
-        (
-            "client_address",
-            record.client_address.as_mut(),
-            Limit::CLIENT_ADDRESS,
-        ),
-        ("user_agent", record.user_agent.as_mut(), Limit::USER_AGENT),
-    ];
-    for (name, text, limit) in texts {
-        if text.is_some_and(|text| bound_text(text, limit)) {
-            cut.push(name.to_owned());
+    for column in &COLUMNS {
+        let Some(limit) = column.limit else { continue };
+        if (column.text)(record).is_some_and(|text| bound_text(text, limit)) {
+            cut.push(column.name.to_owned());
         }
     }
 
@@ -88,7 +42,7 @@ pub(crate) fn bound_record(record: &mut AuditRecord) {
             cut.push("changes".to_owned());
             break;
         }
-        let mut changed = bound_text(&mut name, Limit::RESOURCE_TYPE);
+        let mut changed = bound_text(&mut name, Limit::NAME);
         budget = budget.saturating_sub(member_name_len(&name) + 2);
         for side in [&mut change.before, &mut change.after]
             .into_iter()
@@ -113,7 +67,7 @@ pub(crate) fn bound_record(record: &mut AuditRecord) {
             cut.push("details".to_owned());
             break;
         }
-        let renamed = bound_text(&mut name, Limit::RESOURCE_TYPE);
+        let renamed = bound_text(&mut name, Limit::NAME);
         budget = budget.saturating_sub(member_name_len(&name));
         if bound_value(&mut value, &mut budget) | renamed {
             cut.push(format!("details.{name}"));
@@ -237,7 +191,7 @@ fn bound_nested(value: &mut Value, budget: &mut usize, depth: usize) -> bool {
                     changed = true;
                     break;
                 }
-                changed |= bound_text(&mut name, Limit::RESOURCE_TYPE);
+                changed |= bound_text(&mut name, Limit::NAME);
                 *budget = budget.saturating_sub(member_name_len(&name));
                 changed |= bound_nested(&mut member, budget, depth - 1);
                 kept.insert(name, member);

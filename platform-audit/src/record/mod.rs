@@ -5,6 +5,7 @@ mod actor;
 mod bounds;
 mod builder;
 mod change;
+mod columns;
 mod outcome;
 mod stored;
 
@@ -18,11 +19,12 @@ use uuid::Uuid;
 pub use action::InvalidAction;
 pub(crate) use action::check as check_action;
 pub use actor::{Actor, ActorKind};
-pub(crate) use bounds::{Limit, bound_record};
+pub(crate) use bounds::bound_record;
 pub use builder::RecordBuilder;
 pub(crate) use builder::as_value;
 pub use change::Change;
 pub(crate) use change::{created, deleted, updated};
+pub(crate) use columns::{ACTOR_LIMIT, COLUMNS, Column, ColumnValue, Kind, Source, columns_from};
 pub use outcome::Outcome;
 pub(crate) use stored::{EARLIEST, Key, LATEST};
 

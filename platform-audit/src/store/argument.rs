@@ -15,7 +15,7 @@ pub enum Argument<'a> {
     /// Text that is JSON.
     Json(&'a str),
     /// With a precision of microseconds.
-    Time(Timestamp),
+    Time(Option<Timestamp>),
     /// An HTTP status code.
     Status(Option<u16>),
 }
@@ -33,7 +33,7 @@ impl<'a> Argument<'a> {
             Self::Text(text) => text.map(Cow::Borrowed),
             Self::Uuid(id) => Some(id.to_string().into()),
             Self::Json(json) => Some(json.into()),
-            Self::Time(time) => Some(time.to_string().into()),
+            Self::Time(time) => time.map(|time| time.to_string().into()),
             Self::Status(status) => status.map(|status| status.to_string().into()),
         }
     }
@@ -80,14 +80,14 @@ mod postgres {
                     buffer.push(1);
                     buffer.extend_from_slice(json.as_bytes());
                 }
-                Self::Time(time) => {
+                Self::Time(Some(time)) => {
                     let since = time.as_microsecond() - EPOCH;
                     buffer.extend_from_slice(&since.to_be_bytes());
                 }
                 Self::Status(Some(status)) => {
                     buffer.extend_from_slice(&i16::try_from(*status)?.to_be_bytes());
                 }
-                Self::Text(None) | Self::Status(None) => return Ok(IsNull::Yes),
+                Self::Text(None) | Self::Time(None) | Self::Status(None) => return Ok(IsNull::Yes),
             }
             Ok(IsNull::No)
         }

@@ -1,75 +1,69 @@
+//! The columns of a record in SQL: lists for the statements beside their SQL, and arguments in the
+//! order in which the statements number them.
+
 use serde::Serialize;
 
 use super::Argument;
-use crate::record::AuditRecord;
+use crate::record::{AuditRecord, Column, ColumnValue, Source, columns_from};
 
-/// Hands over the columns of `record` in the order of `postgres/insert_one.sql`.
+/// The columns that a statement writes: first those that differ between the records of a
+/// transaction, then those that the records share.
+pub(super) fn written() -> impl Iterator<Item = &'static Column> {
+    columns_from(Source::Record).chain(columns_from(Source::Operation))
+}
+
+/// A list of SQL with an item for each column.
+pub(super) fn list<T>(items: impl IntoIterator<Item = T>, sql: impl Fn(T) -> String) -> String {
+    items.into_iter().map(sql).collect::<Vec<_>>().join(", ")
+}
+
+/// The names of `columns`, as a list of SQL.
+pub(super) fn names(columns: impl IntoIterator<Item = &'static Column>) -> String {
+    list(columns, |column| column.name.to_owned())
+}
+
+/// Passes the columns of `record` to `put`.
 pub(super) fn columns(record: &AuditRecord, put: &mut dyn FnMut(Argument<'_>)) {
-    own(record, put);
-    shared(record, put);
-}
-
-/// How many columns are a record's [own].
-const OWN: usize = 7;
-
-/// The columns that may differ between the records of a transaction.
-fn own(record: &AuditRecord, put: &mut dyn FnMut(Argument<'_>)) {
-    put(Argument::Uuid(record.id));
-    put(record.action.as_str().into());
-    put(Argument::Text(record.resource_type.as_deref()));
-    put(Argument::Text(record.resource_id.as_deref()));
-    put(Argument::Json(&json(&record.changes)));
-    put(Argument::Json(&json(&record.details)));
-    put(Argument::Json(&json(&record.cut)));
-}
-
-/// Those that are the same, as they are the request's or the work's.
-fn shared(record: &AuditRecord, put: &mut dyn FnMut(Argument<'_>)) {
-    let actor = &record.actor;
-    put(Argument::Time(record.occurred_at));
-    put(record.service.as_str().into());
-    put(Argument::Text(record.service_version.as_deref()));
-    put(actor.kind.as_str().into());
-    put(actor.id.as_str().into());
-    put(Argument::Text(actor.session.as_deref()));
-    put(Argument::Text(actor.tenant.as_deref()));
-    put(Argument::Text(actor.on_behalf_of.as_deref()));
-    put(record.outcome.as_str().into());
-    put(Argument::Status(record.status));
-    put(Argument::Text(record.error_type.as_deref()));
-    put(Argument::Text(record.reason.as_deref()));
-    put(Argument::Text(record.request_id.as_deref()));
-    put(Argument::Text(record.method.as_deref()));
-    put(Argument::Text(record.route.as_deref()));
-    put(Argument::Text(record.path.as_deref()));
-    put(Argument::Text(record.client_address.as_deref()));
-    put(Argument::Text(record.user_agent.as_deref()));
-    put(Argument::Text(record.trace_id.as_deref()));
-    put(Argument::Text(record.span_id.as_deref()));
-}
-
-/// Hands over the columns of a transaction's records in the order of `postgres/insert_several.sql`:
-/// arrays of their own ones, and the shared ones once.
-pub(super) fn columns_of_several(records: &[AuditRecord], put: &mut dyn FnMut(Argument<'_>)) {
-    let mut arrays: [String; OWN] = Default::default();
-    for record in records {
-        let mut arrays = arrays.iter_mut();
-        own(record, &mut |column| {
-            let Some(array) = arrays.next() else { return };
-            array.push(if array.is_empty() { '{' } else { ',' });
-            match column.text() {
-                Some(text) => quote(&text, array),
-                None => array.push_str("NULL"),
-            }
-        });
+    for column in written() {
+        pass((column.value)(record), put);
     }
-    for mut array in arrays {
+}
+
+/// Passes the columns of a transaction's records to `put`: an array of each that differs between
+/// them, and the shared ones once.
+pub(super) fn columns_of_several(records: &[AuditRecord], put: &mut dyn FnMut(Argument<'_>)) {
+    for column in columns_from(Source::Record) {
+        let mut array = "{".to_owned();
+        for record in records {
+            if array.len() > 1 {
+                array.push(',');
+            }
+            pass(
+                (column.value)(record),
+                &mut |argument| match argument.text() {
+                    Some(text) => quote(&text, &mut array),
+                    None => array.push_str("NULL"),
+                },
+            );
+        }
         array.push('}');
         put(array.as_str().into());
     }
     if let Some(first) = records.first() {
-        shared(first, put);
+        for column in columns_from(Source::Operation) {
+            pass((column.value)(first), put);
+        }
     }
+}
+
+fn pass(value: ColumnValue<'_>, put: &mut dyn FnMut(Argument<'_>)) {
+    put(match value {
+        ColumnValue::Uuid(id) => Argument::Uuid(id),
+        ColumnValue::Moment(at) => Argument::Time(at),
+        ColumnValue::Text(text) => Argument::Text(text),
+        ColumnValue::Status(status) => Argument::Status(status),
+        ColumnValue::Json(value) => return put(Argument::Json(&json(&value))),
+    });
 }
 
 /// Adds `text` as Postgres reads it in an array.
@@ -87,4 +81,118 @@ fn quote(text: &str, to: &mut String) {
 /// Every key is a string and every value is JSON already, so this cannot fail.
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use serde::Deserialize;
+
+    use super::written;
+    use crate::record::{COLUMNS, Kind, Source};
+
+    #[derive(Deserialize)]
+    struct Property {
+        kind: String,
+        object: String,
+        definition: String,
+    }
+
+    /// A promise about `expected.json` is one about the database: a test makes that file again.
+    fn postgres_catalog() -> Vec<Property> {
+        serde_json::from_str(include_str!("postgres/expected.json")).unwrap()
+    }
+
+    #[test]
+    fn the_columns_are_those_of_postgres() {
+        let properties = postgres_catalog();
+        let of_kind = |kind: &str| -> BTreeMap<&str, &str> {
+            let of_kind = properties.iter().filter(|it| it.kind == kind);
+            let columns = of_kind.filter_map(|it| {
+                let name = it.object.strip_prefix("{schema}.record.")?;
+                Some((name, &*it.definition))
+            });
+            columns.collect()
+        };
+        let types = of_kind("column");
+        let not_null = of_kind("not_null");
+        assert_eq!(types.len(), COLUMNS.len(), "{types:?}");
+        for column in &COLUMNS {
+            let name = column.name;
+            let known: &[&str] = match column.kind {
+                Kind::Uuid => &["uuid"],
+                Kind::TransactionId => &["xid8"],
+                Kind::Moment => &["{schema}.moment", "timestamp with time zone"],
+                Kind::Text => &["text"],
+                Kind::Word => &["{schema}.actor_kind", "{schema}.outcome"],
+                Kind::Status => &["smallint"],
+                Kind::Json => &["{schema}.bounded_object", "{schema}.bounded_array"],
+            };
+            let stored_as = types.get(name).copied().unwrap_or_default();
+            assert!(known.contains(&stored_as), "{name} {stored_as}");
+            let always_has_one = !column.nullable || column.source == Source::Database;
+            assert_eq!(not_null.contains_key(name), always_has_one, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_columns_are_those_of_the_views() {
+        let properties = postgres_catalog();
+        let view = |name: &str| -> Vec<&str> {
+            let view = properties.iter().find(|it| it.object == name);
+            let (_, columns) = view.unwrap().definition.split_once(" SELECT ").unwrap();
+            let (columns, _) = columns.split_once("FROM").unwrap();
+            columns.split(',').map(str::trim).collect()
+        };
+        let all: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
+        assert_eq!(view("{schema}.records"), all);
+        let written: BTreeSet<_> = written().map(|column| column.name).collect();
+        let through_view: BTreeSet<_> = view("{schema}.record_insert").into_iter().collect();
+        assert_eq!(through_view, written);
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn the_columns_are_those_of_sqlite() {
+        use sqlx::Connection as _;
+
+        use super::super::{AuditDatabase, Dialect, migrate};
+
+        let mut memory = sqlx::SqliteConnection::connect("sqlite::memory:")
+            .await
+            .unwrap();
+        migrate::run::<sqlx::Sqlite>(&mut memory, Dialect::Sqlite, "ledger_audit", false)
+            .await
+            .unwrap();
+        let mut texts = async |statement: &str| {
+            let texts = sqlx::Sqlite::fetch_texts(&mut memory, statement.into(), Vec::new());
+            texts.await.unwrap()
+        };
+        let stored = texts(
+            r#"SELECT name || ' ' || type || ' ' || "notnull" FROM pragma_table_info('ledger_audit_record') ORDER BY cid"#,
+        );
+        let stored = stored.await;
+        let listed = COLUMNS.iter().map(|column| {
+            let stored_as = match column.kind {
+                Kind::Status => "INTEGER",
+                _ => "TEXT",
+            };
+            let always_has_one = !column.nullable || column.source == Source::Database;
+            format!("{} {stored_as} {}", column.name, u8::from(always_has_one))
+        });
+        assert_eq!(stored, listed.collect::<Vec<_>>());
+
+        // The toolkit truncates texts to what the table accepts.
+        let table = texts("SELECT sql FROM sqlite_schema WHERE name = 'ledger_audit_record'").await;
+        for column in &COLUMNS {
+            let Some(limit) = column.limit else { continue };
+            let bytes = format!("length(CAST({} AS BLOB))", column.name);
+            let accepted = [
+                format!("{bytes} <= {limit})"),
+                format!("{bytes} BETWEEN 1 AND {limit})"),
+            ];
+            assert!(accepted.iter().any(|it| table[0].contains(it)), "{bytes}");
+        }
+    }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{ByColumns, Statements};
+use super::{ByColumns, Statements, postgres, sqlite};
 
 /// Which database's SQL a store speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +76,8 @@ impl Dialect {
     /// A record as JSON text, of a table that goes by the name `record`.
     pub(crate) fn row(self) -> &'static str {
         match self {
-            Self::Postgres => include_str!("postgres/row.sql"),
-            Self::Sqlite => include_str!("sqlite/row.sql"),
+            Self::Postgres => &postgres::ROW,
+            Self::Sqlite => &sqlite::ROW,
         }
     }
 
@@ -104,7 +104,7 @@ impl Dialect {
                 vec![record],
             ),
             Self::Sqlite => (
-                include_str!("sqlite/insert.sql").replace("{schema}", schema),
+                sqlite::INSERT.replace("{schema}", schema),
                 vec![record, id.to_string()],
             ),
         }
@@ -113,12 +113,12 @@ impl Dialect {
     pub(super) fn statements(self, schema: &str, mark: &str) -> Statements {
         let (insert, alone, find) = match self {
             Self::Postgres => (
-                include_str!("postgres/insert.sql"),
+                postgres::INSERT.as_str(),
                 include_str!("postgres/insert_alone.sql"),
                 include_str!("postgres/find.sql"),
             ),
             Self::Sqlite => (
-                include_str!("sqlite/insert.sql"),
+                sqlite::INSERT.as_str(),
                 include_str!("sqlite/insert_alone.sql"),
                 include_str!("sqlite/find.sql"),
             ),
@@ -134,8 +134,8 @@ impl Dialect {
             insert: in_schema(&format!("{insert}{alone}")),
             by_columns: match self {
                 Self::Postgres => Some(ByColumns {
-                    one: in_schema(include_str!("postgres/insert_one.sql")),
-                    several: in_schema(include_str!("postgres/insert_several.sql")),
+                    one: in_schema(&postgres::INSERT_ONE),
+                    several: in_schema(&postgres::INSERT_SEVERAL),
                 }),
                 // It takes no time to read JSON there: there is no server.
                 Self::Sqlite => None,

@@ -5,3 +5,6 @@ mod expected;
 mod guard;
 mod obligation;
 mod remedy;
+mod statements;
+
+pub(super) use statements::{INSERT, ROW};

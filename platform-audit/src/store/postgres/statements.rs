@@ -1,0 +1,109 @@
+//! The statements that write records, and the expression that reads one: the SQL beside this file
+//! with the columns filled in. The caller fills in `{schema}`.
+
+use std::sync::LazyLock;
+
+use super::super::columns::{list, names, written};
+use crate::record::{COLUMNS, Column, Kind, Source, columns_from};
+
+/// Writes records that are one argument, in JSON.
+pub(in super::super) static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let typed = |column: &Column| format!("{} {}", column.name, type_of(column));
+    include_str!("insert.sql")
+        .replace("{columns}", &names(written()))
+        .replace("{typed_columns}", &list(written(), typed))
+});
+
+/// Writes one record. Each of its columns is an argument, and the mark of its transaction is the
+/// last one.
+pub(in super::super) static INSERT_ONE: LazyLock<String> = LazyLock::new(|| {
+    include_str!("insert_one.sql")
+        .replace("{columns}", &names(written()))
+        .replace("{first_argument}", &list(numbered().take(1), argument))
+        .replace("{other_arguments}", &list(numbered().skip(1), argument))
+        .replace("{mark}", &mark())
+});
+
+/// Writes the records of one transaction. The columns that differ between them are arrays.
+pub(in super::super) static INSERT_SEVERAL: LazyLock<String> = LazyLock::new(|| {
+    let own = || columns_from(Source::Record);
+    let count = own().count();
+    let array = |(at, column)| format!("${at}::{}[]", type_of(column));
+    include_str!("insert_several.sql")
+        .replace("{own_columns}", &names(own()))
+        .replace("{shared_columns}", &names(columns_from(Source::Operation)))
+        .replace("{arrays}", &list(numbered().take(count), array))
+        .replace(
+            "{shared_arguments}",
+            &list(numbered().skip(count), argument),
+        )
+        .replace("{mark}", &mark())
+});
+
+/// A record as JSON text, of a table that goes by the name `record`.
+pub(in super::super) static ROW: LazyLock<String> = LazyLock::new(|| {
+    let texts = || COLUMNS.iter().filter(|column| is_text(column));
+    let json = || COLUMNS.iter().filter(|column| column.kind == Kind::Json);
+    let others = COLUMNS
+        .iter()
+        .filter(|column| !is_text(column) && column.kind != Kind::Json);
+    let length = |column: &Column| format!("octet_length({})", value(column));
+    let size = |column: &Column| format!("pg_column_size({})", value(column));
+    let pair = |column: &Column| format!("'{}', {}", column.name, value(column));
+    let bounded = |column: &Column| {
+        let (name, size, value) = (column.name, size(column), value(column));
+        format!("'{name}', CASE WHEN {size} <= {JSON_BYTES} THEN {value} END")
+    };
+    include_str!("row.sql")
+        .replace("{text_lengths}", &list(texts(), length))
+        .replace("{json_sizes}", &list(json(), size))
+        .replace("{json_bytes}", &JSON_BYTES.to_string())
+        .replace("{other_members}", &list(others, pair))
+        .replace("{json_members}", &list(json(), bounded))
+        .replace("{texts}", &list(texts(), |it| format!("({})", pair(it))))
+});
+
+/// How large a column of JSON may be to be read, as Postgres stores it.
+const JSON_BYTES: usize = 256 * 1024;
+
+fn is_text(column: &Column) -> bool {
+    matches!(column.kind, Kind::Text | Kind::Word)
+}
+
+/// A column of a record; words have types of their own.
+fn value(column: &Column) -> String {
+    match column.kind {
+        Kind::Word => format!("record.{}::text", column.name),
+        _ => format!("record.{}", column.name),
+    }
+}
+
+/// The columns that a statement writes, with the numbers of their arguments.
+fn numbered() -> impl Iterator<Item = (usize, &'static Column)> {
+    (1..).zip(written())
+}
+
+/// The argument after those of the columns.
+fn mark() -> String {
+    format!("${}", written().count() + 1)
+}
+
+/// The place of an argument. Text needs no cast: drivers pass it as such.
+fn argument((at, column): (usize, &Column)) -> String {
+    if is_text(column) {
+        format!("${at}")
+    } else {
+        format!("${at}::{}", type_of(column))
+    }
+}
+
+fn type_of(column: &Column) -> &'static str {
+    match column.kind {
+        Kind::Uuid => "pg_catalog.uuid",
+        Kind::TransactionId => "pg_catalog.xid8",
+        Kind::Moment => "pg_catalog.timestamptz",
+        Kind::Text | Kind::Word => "pg_catalog.text",
+        Kind::Status => "smallint",
+        Kind::Json => "pg_catalog.jsonb",
+    }
+}
