@@ -104,7 +104,8 @@ async fn a_reader_that_blocks_partition_creation_is_logged_and_the_service_start
         .unwrap();
     let events = platform_harness::events::capture();
     let audit = Audit::builder(log.pool.clone(), "ledger").development(true);
-    audit.start().await.unwrap();
+    let started = tokio::time::timeout(Duration::from_secs(60), audit.start()).await;
+    started.expect("it waits without end").unwrap();
     let events = events.text();
     assert!(
         events.contains(&format!("pid {pid} (role postgres")),

@@ -80,6 +80,7 @@ async fn the_reader_role_can_only_read_the_views_and_record_its_reads() {
         serde_json::json!({"details": [1]}),
         serde_json::json!({"details": null, "cut": {"a": 1}}),
         serde_json::json!({"cut": [1]}),
+        serde_json::json!({"cut": "path"}),
     ] {
         let refused = run(&claim(malformed)).await.unwrap_err();
         assert_eq!(
@@ -157,18 +158,19 @@ async fn a_duplicate_id_is_returned_twice_across_months_and_refused_within_a_mon
     let log = Log::with(&[record(1)]).await;
     let id = uuid::Uuid::from_u128(1);
     let again = "INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome) SELECT id, $1::timestamptz, occurred_at, service, actor_kind, 'eve', action, outcome FROM ledger_audit.record WHERE actor_id = 'ada'";
-    let refused = sqlx::query(again)
-        .bind("2025-01-02")
-        .execute(&log.pool)
-        .await
-        .unwrap_err();
-    let code = refused.as_database_error().unwrap().code().unwrap();
-    assert_eq!(code, "23505");
-    sqlx::query(again)
-        .bind(jiff::Timestamp::now().to_string())
-        .execute(&log.pool)
-        .await
-        .unwrap();
+    let write = async |recorded_at: &str| {
+        let written = sqlx::query(again).bind(recorded_at);
+        written.execute(&log.pool).await
+    };
+    let is_repeated = |refused: sqlx::Error| {
+        let code = refused.as_database_error().unwrap().code();
+        assert_eq!(code.as_deref(), Some("23505"));
+    };
+    let now = jiff::Timestamp::now().to_string();
+    // In the default partition, and in this month's.
+    is_repeated(write("2025-01-02").await.unwrap_err());
+    write(&now).await.unwrap();
+    is_repeated(write(&now).await.unwrap_err());
     let found = log.reading.find_all(id).await.unwrap();
     let actors: Vec<_> = found.iter().map(|it| it.actor.id.as_str()).collect();
     assert_eq!(actors, ["ada", "eve"], "oldest first");
@@ -228,11 +230,17 @@ async fn a_recorded_read_with_invalid_request_facts_is_refused() {
     for (field, value) in [
         ("service", "payroll"),
         ("method", "GET THIS"),
+        ("method", &"X".repeat(33)),
+        ("route", &"/".repeat(513)),
         ("path", "anything at all"),
+        ("path", &"/".repeat(1025)),
         ("client_address", "the moon"),
         ("trace_id", "1"),
         ("span_id", "1"),
         ("actor_id", &"x".repeat(257)),
+        ("actor_session", &"x".repeat(257)),
+        ("actor_tenant", &"x".repeat(257)),
+        ("actor_on_behalf_of", &"x".repeat(257)),
         ("reason", &"x".repeat(1025)),
         ("request_id", &"x".repeat(129)),
         ("user_agent", &"x".repeat(513)),
@@ -246,4 +254,18 @@ async fn a_recorded_read_with_invalid_request_facts_is_refused() {
         let code = refused.as_database_error().unwrap().code().unwrap();
         assert_eq!(code, "22023", "{field}: {refused}");
     }
+    let details = |bytes: usize| {
+        format!(
+            "SELECT ledger_audit.record_read(jsonb_build_object('service', 'ledger', 'actor_kind', 'user', 'actor_id', 'eve', 'details', jsonb_build_object('note', repeat('x', {bytes}))))"
+        )
+    };
+    let claim = async |bytes| {
+        sqlx::raw_sql(AssertSqlSafe(details(bytes)))
+            .execute(&pool)
+            .await
+    };
+    claim(32_000).await.unwrap();
+    let refused = claim(32_768).await.unwrap_err();
+    let code = refused.as_database_error().unwrap().code().unwrap();
+    assert_eq!(code, "22001", "{refused}");
 }

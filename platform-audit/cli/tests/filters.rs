@@ -301,6 +301,36 @@ async fn verify_export_detects_a_changed_file_or_manifest() {
     }
 }
 
+/// On SQLite an id is unique.
+#[tokio::test]
+async fn an_id_that_was_written_twice_is_reported_and_all_its_records_are_shown() {
+    let log = Log::of(TestDatabase::postgres().await).await;
+    log.write("ada", "entry.create", "7").await;
+    let (_, out, _) = log.ask(&["history", "entry", "7", "--format", "jsonl"]);
+    let record: Value = serde_json::from_str(&out).unwrap();
+    let id = record["id"].as_str().unwrap();
+    let (status, _, err) = log.ask(&["show", id]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    let again = "INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome, resource_type, resource_id)
+        SELECT id, '2025-01-02', occurred_at, service, actor_kind, 'mallory', action, outcome, resource_type, resource_id FROM ledger_audit.record WHERE actor_id = 'ada'";
+    let pool = sqlx::PgPool::connect(log.database.url()).await.unwrap();
+    sqlx::query(again).execute(&pool).await.unwrap();
+    for (words, said) in [
+        (&["show", id][..], "2 records have this id"),
+        (
+            &["history", "entry", "7"],
+            &format!("the last record has the id {id} of one above"),
+        ),
+    ] {
+        let (status, out, err) = log.ask(words);
+        assert_eq!(status, 0, "{words:?}: {err}");
+        assert!(err.contains(said), "{words:?}: {err}");
+        for actor in ["mallory", "ada"] {
+            assert!(out.contains(actor), "{words:?}: {out}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn check_explain_lists_roles_that_can_assume_the_owner() {
     let mut database = TestDatabase::postgres().await;

@@ -618,11 +618,22 @@ async fn repeated_headers_are_listed_in_cut() {
         .header("x-request-id", "first")
         .header("x-request-id", "second")
         .header("user-agent", "one")
+        .header("user-agent", "two")
         .json(&Entry::new(1))
         .send()
         .await
         .unwrap();
     let record = service.record_of(&response).await;
     assert_eq!(record.request_id.as_deref(), Some("first"));
-    assert_eq!(record.cut, ["request_id"]);
+    assert_eq!(record.user_agent.as_deref(), Some("one"));
+    assert_eq!(record.cut, ["request_id", "user_agent"]);
+    let answer = service
+        .post("/entries")
+        .header("x-request-id", "only")
+        .header("user-agent", "one")
+        .json(&Entry::new(2))
+        .send()
+        .await
+        .unwrap();
+    assert!(service.record_of(&answer).await.cut.is_empty());
 }
