@@ -1,6 +1,7 @@
 //! What it costs to audit a change, in whole HTTP requests on a real Postgres: nothing, by hand,
 //! this toolkit, and the schemes that others use.
 
+mod installation;
 pub(crate) mod schemes;
 mod size;
 
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use platform_harness::database::TestDatabase;
+use installation::Installation;
 use platform_harness::wire::Wire;
-use schemes::{ENTRY, GUARDED, HANDWRITTEN, SCHEMES, Scheme};
+use schemes::{GUARDED, HANDWRITTEN, SCHEMES, Scheme};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
@@ -31,10 +32,11 @@ const TEN: &str = r#"[{"amount":1,"note":"coffee for the meeting of the board"},
 const CHANGES: [(&str, &str, &str); 2] =
     [("one_row", "/entries", ONE), ("ten_rows", "/imports", TEN)];
 
-/// A scheme at work.
+/// A scheme with its running services.
 struct Subject {
     scheme: &'static Scheme,
-    database: TestDatabase,
+    installation: Installation,
+    /// Connections of a superuser.
     pool: PgPool,
     near: Clients,
     far: Clients,
@@ -137,15 +139,11 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
 
 impl Subject {
     async fn new(scheme: &'static Scheme) -> Self {
-        let database = TestDatabase::postgres().await;
-        let pool = connect(database.url(), 2).await;
-        sqlx::raw_sql(ENTRY)
-            .execute(&pool)
-            .await
-            .expect("the table is made");
-        (scheme.set_up)(&pool).await;
-        let near = serve((scheme.service)(connect(database.url(), CONNECTIONS).await).await).await;
-        let url: url::Url = database.url().parse().expect("a URL");
+        let installation = Installation::new(scheme, None).await;
+        let pool = connect(installation.superuser_url(), 2).await;
+        let app = installation.app_url();
+        let near = serve((scheme.service)(connect(&app, CONNECTIONS).await).await).await;
+        let url: url::Url = app.parse().expect("a URL");
         let address = format!(
             "{}:{}",
             url.host_str().unwrap_or("127.0.0.1"),
@@ -158,15 +156,16 @@ impl Subject {
             pool,
             near: Clients::connect(near, CLIENTS[2]).await,
             far: Clients::connect(far, CLIENTS[2]).await,
-            database,
+            installation,
         }
     }
 
     /// Round trips and bytes of write-ahead log, of one request.
     async fn count(&mut self, figures: &mut Map<String, Value>) {
         const REQUESTS: u32 = 100;
-        let wire = Wire::before(self.database.url()).await;
-        let url = wire.through(self.database.url());
+        let app = self.installation.app_url();
+        let wire = Wire::before(&app).await;
+        let url = wire.through(&app);
         for (change, path, body) in CHANGES {
             let service = serve((self.scheme.service)(connect(&url, 1).await).await).await;
             let mut clients = Clients::connect(service, 1).await;

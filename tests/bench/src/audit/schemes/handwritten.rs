@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use sqlx::{PgPool, PgTransaction};
 use uuid::Uuid;
 
-use super::{Entry, Failure, Posted, Scheme, entries, insert, insert_many, run};
+use super::{Entry, Failure, Posted, Scheme, entries, insert, insert_many};
 
 pub(super) const SCHEME: Scheme = Scheme {
     key: "handwritten",
     name: "(b) written by hand",
     records: "audit",
-    set_up: |pool| Box::pin(run(pool, TABLE)),
+    set_up: |installation| Box::pin(installation.run(TABLE)),
     service: |pool| Box::pin(async { service(pool) }),
 };
 
@@ -36,7 +36,8 @@ const TABLE: &str = "
     CREATE INDEX audit_action ON audit (action, recorded_at, id);
     CREATE INDEX audit_unsuccessful ON audit (outcome, recorded_at, id) WHERE outcome <> 'success';
     CREATE INDEX audit_trace_id ON audit (trace_id, recorded_at, id) WHERE trace_id IS NOT NULL;
-    CREATE INDEX audit_request_id ON audit (request_id, recorded_at, id) WHERE request_id IS NOT NULL";
+    CREATE INDEX audit_request_id ON audit (request_id, recorded_at, id) WHERE request_id IS NOT NULL;
+    GRANT INSERT ON audit TO {app}";
 
 fn service(pool: PgPool) -> Router {
     Router::new()

@@ -15,18 +15,20 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::installation::Installation;
+
 /// A way to audit.
 pub(crate) struct Scheme {
     pub(crate) key: &'static str,
     pub(crate) name: &'static str,
-    /// What it keeps its records in.
+    /// The table of its records.
     pub(crate) records: &'static str,
-    /// Makes its tables, besides `entry`.
-    pub(crate) set_up: fn(&PgPool) -> BoxFuture<'_, ()>,
+    /// Creates its tables besides `entry`, and grants the application role what the service needs.
+    pub(crate) set_up: fn(&Installation) -> BoxFuture<'_, ()>,
     pub(crate) service: fn(PgPool) -> BoxFuture<'static, Router>,
 }
 
-/// The one that the others are compared with comes second, the one that is judged fourth.
+/// The scheme that the others are compared with.
 pub(crate) const HANDWRITTEN: usize = 1;
 pub(crate) const GUARDED: usize = 3;
 pub(crate) const SCHEMES: [Scheme; 7] = [
@@ -39,7 +41,9 @@ pub(crate) const SCHEMES: [Scheme; 7] = [
     hash_chain::SCHEME,
 ];
 
-pub(crate) const ENTRY: &str = "CREATE TABLE entry (id uuid PRIMARY KEY, amount bigint NOT NULL, note text NOT NULL, created_at timestamptz NOT NULL DEFAULT now())";
+pub(crate) const ENTRY: &str = "
+    CREATE TABLE entry (id uuid PRIMARY KEY, amount bigint NOT NULL, note text NOT NULL, created_at timestamptz NOT NULL DEFAULT now());
+    GRANT INSERT ON entry TO {app}";
 
 /// What a client sends.
 #[derive(Clone, Deserialize)]
@@ -113,11 +117,4 @@ impl axum::response::IntoResponse for Failure {
     fn into_response(self) -> axum::response::Response {
         (StatusCode::INTERNAL_SERVER_ERROR, self.0.to_string()).into_response()
     }
-}
-
-async fn run(pool: &PgPool, statements: &'static str) {
-    sqlx::raw_sql(statements)
-        .execute(pool)
-        .await
-        .expect("the scheme is set up");
 }
