@@ -1,8 +1,8 @@
 //! What the toolkit costs beside what a user would pick instead: ratios within one run, in
 //! alternating order.
 //!
-//! `cargo run --release -p platform-bench -- http|audit|query|export|queue|compile|dead|all
-//! [--json] [--quick]`
+//! `cargo run --release -p platform-bench -- MEASUREMENT [--json] [--quick]`, where MEASUREMENT is
+//! `http`, `audit`, `instructions`, `bulk`, `query`, `export`, `queue`, `compile`, `dead` or `all`.
 //!
 //! `docs` writes the figures of `figures.json`, which is what `all --json` printed last, into
 //! README.md and COMPARE.md, and as pictures into `plots/`. `query --records 1000000` makes the
@@ -21,7 +21,10 @@
 
 mod apart;
 mod audit;
+mod bars;
+mod bulk;
 mod checkout;
+mod commit;
 mod compile;
 mod cpu;
 mod dead;
@@ -29,6 +32,7 @@ mod delay;
 mod docs;
 mod export;
 mod http;
+mod instructions;
 mod load;
 mod log;
 mod machine;
@@ -59,8 +63,16 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let measurement = arguments.first().map(String::as_str);
-    if matches!(measurement, Some("audit" | "query" | "export"))
-        && let Some(code) = server::start()
+    if measurement == Some("instructions")
+        && let Err(missing) = instructions::find_valgrind()
+    {
+        eprintln!("{missing}");
+        return ExitCode::FAILURE;
+    }
+    if matches!(
+        measurement,
+        Some("audit" | "instructions" | "bulk" | "query" | "export")
+    ) && let Some(code) = server::start()
     {
         return code;
     }
@@ -74,13 +86,23 @@ fn main() -> ExitCode {
         Some("query") => query::run(quick, records),
         Some("export") => export::run(records),
         Some("audit") => audit::run(quick, after("--only").unwrap_or("")),
-        // To build from nothing takes minutes, and so does a dead endpoint, which a quick look has
-        // not.
+        Some("instructions") => instructions::run(),
+        Some("bulk") => bulk::run(quick),
         Some("all") => [
-            "http", "queue", "dead", "audit", "query", "export", "compile",
+            "http",
+            "queue",
+            "dead",
+            "audit",
+            "instructions",
+            "bulk",
+            "query",
+            "export",
+            "compile",
         ]
         .into_iter()
+        // Both take minutes.
         .filter(|measurement| !quick || !matches!(*measurement, "compile" | "dead"))
+        .filter(|measurement| *measurement != "instructions" || can_count())
         .flat_map(|measurement| {
             let of_pages = measurement == "query";
             one_of_all(measurement, quick, after("--records").filter(|_| of_pages))
@@ -88,7 +110,7 @@ fn main() -> ExitCode {
         .collect(),
         _ => {
             eprintln!(
-                "usage: platform-bench http|audit|query|export|queue|compile|dead|all [--json] [--quick], or docs"
+                "usage: platform-bench http|audit|instructions|bulk|query|export|queue|compile|dead|all [--json] [--quick], or docs"
             );
             return ExitCode::from(2);
         }
@@ -98,6 +120,15 @@ fn main() -> ExitCode {
         println!("{}", Value::Object(figures));
     }
     ExitCode::SUCCESS
+}
+
+/// Says so if instructions cannot be counted.
+fn can_count() -> bool {
+    let found = instructions::find_valgrind();
+    if let Err(missing) = &found {
+        println!("instructions: skipped; {missing}\n");
+    }
+    found.is_ok()
 }
 
 /// A measurement in a process of its own, as each sets up its process in its own way.

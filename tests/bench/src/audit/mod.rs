@@ -1,7 +1,7 @@
 //! What it costs to audit a change, in whole HTTP requests on a real Postgres: nothing, by hand,
 //! this toolkit, and the schemes that others use.
 
-mod installation;
+pub(crate) mod installation;
 pub(crate) mod schemes;
 mod size;
 
@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 
+use crate::bars::{self, Bar};
 use crate::load::{Clients, Turn, cpu_of_a_request, serve};
 use crate::spread::Spread;
 use crate::{cpu, delay, server};
@@ -27,10 +28,48 @@ pub(crate) const CLIENTS: [usize; 3] = [1, 16, 64];
 /// What a message to Postgres takes longer on its way, where Postgres is far.
 const FAR: Duration = Duration::from_millis(1);
 
-const ONE: &str = r#"{"amount":5,"note":"coffee for the meeting of the board"}"#;
+pub(crate) const ONE: &str = r#"{"amount":5,"note":"coffee for the meeting of the board"}"#;
 const TEN: &str = r#"[{"amount":1,"note":"coffee for the meeting of the board"},{"amount":2,"note":"coffee for the meeting of the board"},{"amount":3,"note":"coffee for the meeting of the board"},{"amount":4,"note":"coffee for the meeting of the board"},{"amount":5,"note":"coffee for the meeting of the board"},{"amount":6,"note":"coffee for the meeting of the board"},{"amount":7,"note":"coffee for the meeting of the board"},{"amount":8,"note":"coffee for the meeting of the board"},{"amount":9,"note":"coffee for the meeting of the board"},{"amount":10,"note":"coffee for the meeting of the board"}]"#;
 const CHANGES: [(&str, &str, &str); 2] =
     [("one_row", "/entries", ONE), ("ten_rows", "/imports", TEN)];
+
+const BARS: [Bar; 11] = [
+    Bar::at_least(
+        "audit.near.one_row.16.guarded.throughput_vs_handwritten",
+        0.92,
+    ),
+    Bar::at_least(
+        "audit.near.one_row.64.guarded.throughput_vs_handwritten",
+        0.92,
+    ),
+    Bar::at_most("audit.near.one_row.16.guarded.p99_vs_handwritten", 1.1),
+    Bar::at_most("audit.near.one_row.64.guarded.p99_vs_handwritten", 1.1),
+    Bar::at_least(
+        "audit.near.one_row.16.unguarded.throughput_vs_handwritten",
+        0.97,
+    ),
+    Bar::at_least(
+        "audit.near.one_row.64.unguarded.throughput_vs_handwritten",
+        0.97,
+    ),
+    Bar::at_least(
+        "audit.near.ten_rows.16.guarded.throughput_vs_handwritten",
+        0.92,
+    ),
+    Bar::at_least(
+        "audit.near.ten_rows.64.guarded.throughput_vs_handwritten",
+        0.92,
+    ),
+    Bar::at_least("audit.far.one_row.1.guarded.throughput_vs_handwritten", 1.2),
+    Bar::at_least(
+        "audit.far.one_row.16.guarded.throughput_vs_handwritten",
+        1.2,
+    ),
+    Bar::at_least(
+        "audit.far.one_row.64.guarded.throughput_vs_handwritten",
+        1.2,
+    ),
+];
 
 /// A scheme with its running services.
 struct Subject {
@@ -134,6 +173,7 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
     if only.is_empty() {
         headline(&mut figures);
     }
+    bars::report(&BARS, &figures);
     figures
 }
 
@@ -197,7 +237,7 @@ impl Subject {
     }
 }
 
-async fn connect(url: &str, connections: u32) -> PgPool {
+pub(crate) async fn connect(url: &str, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         // As a careful developer has it: it costs a round trip.
@@ -207,7 +247,7 @@ async fn connect(url: &str, connections: u32) -> PgPool {
         .expect("the server has connections")
 }
 
-fn post(path: &'static str, body: &'static str) -> impl Fn() -> Request<Body> + Copy {
+pub(crate) fn post(path: &'static str, body: &'static str) -> impl Fn() -> Request<Body> + Copy {
     move || {
         Request::post(path)
             .header("host", "ledger.example")

@@ -30,6 +30,7 @@ pub(crate) struct Scheme {
 
 /// The scheme that the others are compared with.
 pub(crate) const HANDWRITTEN: usize = 1;
+pub(crate) const UNGUARDED: usize = 2;
 pub(crate) const GUARDED: usize = 3;
 pub(crate) const SCHEMES: [Scheme; 7] = [
     unaudited::SCHEME,
