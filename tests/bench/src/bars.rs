@@ -59,3 +59,19 @@ pub(crate) fn report(bars: &[Bar], figures: &Map<String, Value>) {
     }
     println!();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Bar;
+
+    #[test]
+    fn a_bar_is_met_at_its_limit() {
+        for (bar, met, not_met) in [
+            (Bar::at_least("throughput", 0.92), 0.92, 0.919),
+            (Bar::at_most("latency", 1.1), 1.1, 1.101),
+        ] {
+            assert!(bar.check(met).1);
+            assert!(!bar.check(not_met).1);
+        }
+    }
+}

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use serde_json::{Map, Value};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{Connection, PgConnection};
 
 use crate::audit::installation::Installation;
 use crate::audit::schemes::{GUARDED, SCHEMES, UNGUARDED};
@@ -68,8 +68,9 @@ async fn measure(pairs: usize) -> Map<String, Value> {
         .enumerate()
     {
         let ratio = Spread::of_ratios(&figure(at, both), &figure(0, both));
-        let [update, commit] = [|took: &Took| took.update_ms, |took: &Took| took.commit_ms]
-            .map(|what| Spread::of(figure(at, what)).median);
+        let median = |what: fn(&Took) -> f64| Spread::of(figure(at, what)).median;
+        let update = median(|took| took.update_ms);
+        let commit = median(|took| took.commit_ms);
         let mebibytes: Option<Vec<f64>> = turns[at].iter().map(|took| took.mebibytes).collect();
         let mebibytes = mebibytes.map(|all| Spread::of(all).median);
         println!(
@@ -135,7 +136,7 @@ async fn update(installation: &Installation) -> Took {
 /// The milliseconds of a statement.
 async fn timed(connection: &mut PgConnection, statement: &'static str) -> f64 {
     let began = Instant::now();
-    let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection);
+    let done = sqlx::raw_sql(statement).execute(connection);
     done.await.expect("the role may");
     began.elapsed().as_secs_f64() * 1e3
 }

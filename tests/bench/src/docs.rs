@@ -1,5 +1,5 @@
-//! The figures in the documents: written from `figures.json`, which a run of `all --json` made, and
-//! held against it by a test.
+//! Writes the figures of `figures.json`, the output of `all --json`, into the documents. A test
+//! compares the documents with it.
 
 use std::path::{Path, PathBuf};
 
@@ -17,10 +17,10 @@ const FIGURES: &str = include_str!("../figures.json");
 const WIDTH: usize = 100;
 const DOCUMENTS: [&str; 2] = ["README.md", "COMPARE.md"];
 
-/// Writes the figures into the documents, each between its marks, and the pictures.
+/// Writes the figures into the documents, each between its markers, and the plots.
 pub(crate) fn write() {
     for (name, svg) in Figures::read().plots() {
-        let path = picture(name);
+        let path = plot_file(name);
         std::fs::write(&path, svg).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     for document in DOCUMENTS {
@@ -35,13 +35,13 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn picture(name: &str) -> PathBuf {
+fn plot_file(name: &str) -> PathBuf {
     checkout::path("tests/bench/plots")
         .join(name)
         .with_extension("svg")
 }
 
-/// `text` with what is between its marks written anew.
+/// Replaces what is between the markers in `text`.
 fn with_figures(text: &str) -> String {
     let figures = Figures::read();
     let mut text = text.to_owned();
@@ -74,7 +74,7 @@ fn with_figures(text: &str) -> String {
     text
 }
 
-/// Markdown with its paragraphs and list items wrapped; tables stay as they are.
+/// Wraps paragraphs and list items of Markdown; tables stay as they are.
 fn wrapped(block: &str) -> String {
     let mut text = String::new();
     for line in block.lines() {
@@ -190,7 +190,7 @@ impl Figures {
         table
     }
 
-    /// What a service notices of an endpoint that accepts and never answers.
+    /// The effect of an endpoint that accepts connections and never responds.
     fn dead(&self) -> String {
         let memory = |which: &str| self.number(&format!("dead.{which}_mebibytes"));
         format!(
@@ -203,7 +203,7 @@ impl Figures {
         )
     }
 
-    /// Processor time of audited requests.
+    /// CPU time of audited requests.
     fn work(&self) -> String {
         let clients = CLIENTS[1];
         let mut table = format!(
@@ -231,7 +231,8 @@ impl Figures {
     /// Instructions of Postgres for audited requests, and COMMIT by the number of records.
     fn instructions(&self) -> String {
         if !self.0.contains_key("instructions.guarded") {
-            return "The run did not count instructions, as valgrind was not installed.\n".to_owned();
+            return "The run did not count instructions, as valgrind was not installed.\n"
+                .to_owned();
         }
         let mut table =
             "| instructions of Postgres for one request of one row | thousands | against (b) |\n|---|---|---|\n"
@@ -249,7 +250,11 @@ impl Figures {
         }
         let commits = commit::SIZES.map(|(records, _)| {
             let each = self.number(&format!("commit.ms_per_record.{records}"));
-            format!("{:.1} µs with {} records", each * 1e3, short(records.into()))
+            format!(
+                "{:.1} µs with {} records",
+                each * 1e3,
+                short(records.into())
+            )
         });
         table += &format!(
             "\nCOMMIT of changes on a guarded table takes for each record {}.\n\
@@ -358,7 +363,7 @@ impl Figures {
         table
     }
 
-    /// What no index helps.
+    /// Queries that no index supports.
     fn scan(&self) -> String {
         let [month, year] =
             query::SCANS.map(|(name, _)| self.number(&format!("query.scan.{name}.p50_ms")) / 1e3);
@@ -389,11 +394,11 @@ impl Figures {
         Plot {
             title: "Throughput by clients, one row a request, Postgres on the same machine"
                 .to_owned(),
-            across: (
+            x: (
                 "clients",
                 CLIENTS.map(|clients| clients.to_string()).to_vec(),
             ),
-            up: "requests a second",
+            y: "requests a second",
             lines: SCHEMES.iter().map(line).collect(),
         }
     }
@@ -411,8 +416,8 @@ impl Figures {
         Plot {
             title: "Latency by the size of the log (p50); pages of 100, up to 10,000 records deep"
                 .to_owned(),
-            across: ("records", query::SIZES.map(short).to_vec()),
-            up: "milliseconds",
+            x: ("records", query::SIZES.map(short).to_vec()),
+            y: "milliseconds",
             lines,
         }
     }
@@ -421,11 +426,11 @@ impl Figures {
         let memory = queue::LENGTHS.map(|length| self.number(&format!("queue.{length}.mebibytes")));
         Plot {
             title: "Resident memory by the length of the full queue of spans".to_owned(),
-            across: (
+            x: (
                 "spans",
                 queue::LENGTHS.map(|length| length.to_string()).to_vec(),
             ),
-            up: "MiB",
+            y: "MiB",
             lines: vec![("memory".to_owned(), memory.to_vec())],
         }
     }
@@ -450,7 +455,7 @@ impl Figures {
     }
 }
 
-/// As `10k` or `1M`.
+/// Abbreviates, such as `10k` or `1M`.
 fn short(number: i64) -> String {
     match number {
         0..1_000 => number.to_string(),
@@ -461,14 +466,14 @@ fn short(number: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{DOCUMENTS, Figures, picture, read, with_figures};
+    use super::{DOCUMENTS, Figures, plot_file, read, with_figures};
     use crate::checkout;
 
     #[test]
-    fn the_pictures_show_what_was_measured() {
+    fn the_plots_agree_with_the_figures() {
         for (name, svg) in Figures::read().plots() {
             assert!(
-                read(&picture(name)) == svg,
+                read(&plot_file(name)) == svg,
                 "tests/bench/plots/{name}.svg disagrees with tests/bench/figures.json: cargo run --release -p platform-bench -- docs"
             );
             let compare = read(&checkout::path("COMPARE.md"));
@@ -480,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documents_say_what_was_measured() {
+    fn the_documents_agree_with_the_figures() {
         let mut blocks = 0;
         for document in DOCUMENTS {
             let text = read(&checkout::path(document));

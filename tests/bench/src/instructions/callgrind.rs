@@ -82,12 +82,16 @@ impl CountingServer {
     /// the first with those of its start.
     pub(crate) fn transactions(&self, backend: i32) -> Vec<u64> {
         let file = self.folder.path().join(backend.to_string());
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        let totals = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("totals: "));
-        totals.filter_map(|total| total.parse().ok()).collect()
+        totals(&std::fs::read_to_string(file).unwrap_or_default())
     }
+}
+
+/// The instructions of each part of a file that callgrind wrote.
+fn totals(file: &str) -> Vec<u64> {
+    let totals = file
+        .lines()
+        .filter_map(|line| line.strip_prefix("totals: "));
+    totals.filter_map(|total| total.parse().ok()).collect()
 }
 
 fn write_script(folder: &Path, name: &str, command: &str) -> Result<(), String> {
@@ -115,4 +119,15 @@ fn programs() -> Result<PathBuf, String> {
     newest.map(|(_, bin)| bin).ok_or(format!(
         "{BIN} is not set: it names the folder of initdb, pg_ctl and postgres"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::totals;
+
+    #[test]
+    fn each_part_of_a_file_has_its_total() {
+        let file = "part: 1\nevents: Ir\nfn=(1) main\n0 7\n\ntotals: 7\n\npart: 2\ntotals: 65334\n";
+        assert_eq!(totals(file), [7, 65_334]);
+    }
 }

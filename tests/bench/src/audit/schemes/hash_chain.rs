@@ -1,5 +1,5 @@
-//! A record that holds the hash of the one before it, so that each transaction waits for the
-//! one before it.
+//! Each record contains the hash of the previous one, so each transaction waits for the previous
+//! one.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::installation::Installation;
 
-/// A way to audit.
+/// A way to audit changes.
 pub(crate) struct Scheme {
     pub(crate) key: &'static str,
     pub(crate) name: &'static str,
@@ -46,7 +46,7 @@ pub(crate) const ENTRY: &str = "
     CREATE TABLE entry (id uuid PRIMARY KEY, amount bigint NOT NULL, note text NOT NULL, created_at timestamptz NOT NULL DEFAULT now());
     GRANT INSERT ON entry TO {app}";
 
-/// What a client sends.
+/// The body of a request.
 #[derive(Clone, Deserialize)]
 struct Posted {
     amount: i64,
@@ -105,7 +105,7 @@ fn entries(posted: Vec<Posted>) -> Vec<Entry> {
     posted.into_iter().map(Entry::from).collect()
 }
 
-/// Any failure; a measurement ends at the first.
+/// Any failure; the measurement ends at the first one.
 struct Failure(sqlx::Error);
 
 impl From<sqlx::Error> for Failure {

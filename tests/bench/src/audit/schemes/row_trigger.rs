@@ -1,5 +1,5 @@
-//! A trigger that copies each changed row, in the manner of supa_audit: no handler knows of it, and
-//! no record knows who, why or from where.
+//! A trigger that copies each changed row, like supa_audit. Handlers need no code for it, and
+//! records do not contain the actor, the reason or the client's address.
 
 use super::{Scheme, unaudited};
 

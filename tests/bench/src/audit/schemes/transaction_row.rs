@@ -1,5 +1,5 @@
-//! The scheme of Carbonite: the handler first inserts a row for its transaction, and a row trigger
-//! that copies each changed row demands it.
+//! The scheme of Carbonite: the handler first inserts a row for its transaction; a row trigger
+//! copies each changed row, and fails without the transaction's row.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
