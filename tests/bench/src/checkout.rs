@@ -1,11 +1,11 @@
-//! Where the sources are that this program belongs to.
+//! The checkout that this program was built from.
 
 use std::path::PathBuf;
 
-/// A file or folder of the workspace, as seen from its root.
+/// The path of a file or folder, relative to the root of the workspace.
 pub(crate) fn path(inside: &str) -> PathBuf {
-    // Of the checkout that cargo runs this in: with a folder of artifacts for several checkouts,
-    // this program may have been built in another one.
+    // `cargo run` sets it. Checkouts may share a target folder, so the program may have been built
+    // in another one.
     let package = std::env::var_os("CARGO_MANIFEST_DIR");
     let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     PathBuf::from(package).join("../..").join(inside)

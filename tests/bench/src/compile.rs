@@ -10,17 +10,17 @@ use serde_json::{Map, Value};
 
 use crate::{checkout, cpu};
 
-/// In the words of the figures and the documents, and the package.
+/// The key in the figures, and the package.
 pub(crate) const SERVICES: [(&str, &str); 2] =
     [("plain", "quickstart-plain"), ("quickstart", "quickstart")];
-/// The quickstart's own tests of its promises, which the other has not.
+/// The first and the last line of the quickstart's tour, which the plain service does not have.
 const TOUR: (&str, &str) = ("mod tour {", "}");
 
-/// What a service took to build.
+/// The cost of building a service.
 struct Built {
     seconds: f64,
     cpu_seconds: Option<f64>,
-    /// After a change of the service's own source.
+    /// A rebuild after a change of the service's own source.
     again_seconds: f64,
     crates: usize,
     source_bytes: usize,
@@ -65,7 +65,7 @@ pub(crate) fn run() -> Map<String, Value> {
     figures
 }
 
-/// Builds the larger of the two once: who is first would pay for reading the sources from the disk.
+/// Builds the larger service once, so that the sources are in the page cache.
 fn warm_up() {
     let [.., (_, package)] = SERVICES;
     eprint!("\rreading the sources ");
@@ -88,7 +88,7 @@ impl Built {
             .zip(cpu)
             .map(|(after, before)| (after - before) / 1e6);
 
-        // As if its source had been changed; nothing else is built again.
+        // Rebuilds only the service's own crate, as after a change.
         let clean = ["clean", "--quiet", "--package", package];
         finish(cargo(folder.path()).args(clean));
         let began = Instant::now();
@@ -106,8 +106,7 @@ impl Built {
     }
 }
 
-/// Builds `package` into `folder`; how many crates that were, of which some may be programs that
-/// run during the build.
+/// Builds `package` into `folder`; returns the number of crates, including build scripts.
 fn build(package: &str, folder: &Path) -> usize {
     let build = ["build", "--package", package, "--message-format", "json"];
     let messages = finish(cargo(folder).args(build));
@@ -127,7 +126,7 @@ fn expanded(package: &str, folder: &Path) -> String {
     let expand = ["rustc", "--quiet", "--package", package, "--bin", package];
     let mut command = cargo(folder);
     command.args(expand).args(["--", "-Zunpretty=expanded"]);
-    // What `cargo expand` asks a nightly compiler for.
+    // `cargo expand` uses this option of nightly compilers.
     finish(command.env("RUSTC_BOOTSTRAP", "1"))
 }
 
@@ -140,7 +139,7 @@ fn source(package: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// `text` but for the tour, which is not the service.
+/// Removes the tour from `text`, as it is no part of the service.
 fn without_tour(text: &str) -> String {
     let (begin, end) = TOUR;
     let mut inside = false;
@@ -153,7 +152,7 @@ fn without_tour(text: &str) -> String {
     kept.collect::<Vec<_>>().join("\n")
 }
 
-/// Cargo, building into `folder` as it would for a newcomer: with no settings but the workspace's.
+/// Cargo with the default settings of a newcomer, building into `folder`.
 fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
@@ -179,7 +178,7 @@ mod tests {
     use super::without_tour;
 
     #[test]
-    fn the_tour_alone_is_left_out() {
+    fn only_the_tour_is_removed() {
         let text = "a {\n}\nmod tour {\n    b {\n    }\n}\nc {\n}";
         assert_eq!(without_tour(text), "a {\n}\nc {\n}");
     }

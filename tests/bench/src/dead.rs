@@ -1,5 +1,6 @@
-//! A service whose telemetry endpoint is dead: what its clients notice, what it remembers, and
-//! whether every item is accounted for. Each way in a process of its own, over real sockets.
+//! A service whose telemetry endpoint does not respond: the latency of its requests, its memory,
+//! and whether every span is accounted for. Each variant runs in a process of its own, over real
+//! sockets.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -9,16 +10,16 @@ use axum::routing::get;
 use platform_observability::{Spool, Telemetry};
 use serde_json::{Map, Value, json};
 
-use crate::apart;
 use crate::machine::resident;
 use crate::spread::Spread;
+use crate::subprocess;
 
-/// How a child process is told that it is one: for how many seconds to serve, and where to spool.
+/// Set for a child process: how many seconds it serves, and the folder of its spool.
 const SECONDS: &str = "PLATFORM_BENCH_SECONDS";
 const SPOOL: &str = "PLATFORM_BENCH_SPOOL";
 
 const CLIENTS: u32 = 32;
-/// Of each client, so that the machine is not the limit.
+/// Between two requests of a client, so that the machine is not saturated.
 const PAUSE: Duration = Duration::from_millis(40);
 
 pub(crate) fn run(quick: bool) -> Map<String, Value> {
@@ -26,20 +27,20 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
         serve(seconds.parse().unwrap());
     }
     let (rounds, seconds) = if quick { (1, 8) } else { (3, 60) };
-    // Connections are established, and nothing more.
+    // The kernel accepts connections; nothing reads from them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     println!(
-        "{CLIENTS} clients at {:.0} requests a second together, {seconds} s each, {rounds} alternating rounds; the endpoint accepts connections and never answers\n",
+        "{CLIENTS} clients at {:.0} requests a second together, {seconds} s each, {rounds} alternating rounds; the endpoint accepts connections and never responds\n",
         f64::from(CLIENTS) / PAUSE.as_secs_f64()
     );
     let mut seen: [Vec<Value>; 3] = Default::default();
     for round in 0..rounds {
         for turn in 0..seen.len() {
-            // In another order each time, as the machine changes.
+            // In another order each time, as the machine's load changes.
             let way = (round + turn) % seen.len();
             let spool = tempfile::tempdir().unwrap();
-            let mut child = apart::command(["dead"]);
+            let mut child = subprocess::command(["dead"]);
             child.env(SECONDS, seconds.to_string());
             match way {
                 0 => child.env("OTEL_SDK_DISABLED", "true"),
@@ -48,7 +49,7 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
             if way == 2 {
                 child.env(SPOOL, spool.path().join("spool"));
             }
-            seen[way].push(apart::run(&mut child).1);
+            seen[way].push(subprocess::run(&mut child).1);
         }
     }
     report(&seen)
@@ -116,14 +117,14 @@ fn report(seen: &[Vec<Value>; 3]) -> Map<String, Value> {
     figures
 }
 
-/// Serves and asks itself for so long, prints what was seen as JSON, and ends the process.
+/// Serves its own clients for some seconds, prints the figures as JSON, and ends the process.
 fn serve(seconds: u64) -> ! {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
     let seen = runtime.block_on(async {
-        // Its log would say that the endpoint is dead, on this process's standard error.
+        // Warnings of the dead endpoint would clutter standard error.
         let mut builder = Telemetry::builder("bench").log_filter("error");
         if let Some(directory) = std::env::var_os(SPOOL) {
             builder = builder.spool(Spool::new(directory));
@@ -145,8 +146,8 @@ fn serve(seconds: u64) -> ! {
                     tokio::time::sleep(PAUSE * n / CLIENTS).await;
                     while Instant::now() < ends {
                         let began = Instant::now();
-                        let answer = client.get(&url).send().await.unwrap();
-                        answer.bytes().await.unwrap();
+                        let response = client.get(&url).send().await.unwrap();
+                        response.bytes().await.unwrap();
                         latencies.push(began.elapsed().as_secs_f64() * 1e6);
                         tokio::time::sleep(PAUSE).await;
                     }
@@ -175,6 +176,6 @@ fn serve(seconds: u64) -> ! {
         })
     });
     println!("{seen}");
-    // Not even the end waits for a dead endpoint.
+    // A shutdown would wait for the dead endpoint.
     std::process::exit(0);
 }

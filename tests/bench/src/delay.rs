@@ -1,7 +1,7 @@
-//! A proxy that makes each round trip to a server longer by a fixed time.
+//! A proxy that delays each message to a server by a fixed time.
 //!
-//! It shares the processors with what is measured, so it is one thread that wakes up seldom: one
-//! for each direction of each connection took more of them than the database did.
+//! It shares the processors with what is measured, so it is one thread, which wakes up seldom: one
+//! thread for each direction of each connection used more CPU time than the database.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// Listens in front of `server`; what a client sends arrives `delay` later, what the server
-/// answers at once.
+/// Listens in front of `server`. Messages of clients are delayed by `delay`, those of the server
+/// are not.
 pub(crate) fn before(server: String, delay: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("its address");
@@ -22,8 +22,8 @@ pub(crate) fn before(server: String, delay: Duration) -> SocketAddr {
         server,
         delay,
         listener,
-        links: BTreeMap::new(),
-        late: VecDeque::new(),
+        connections: BTreeMap::new(),
+        delayed: VecDeque::new(),
         buffer: vec![0; 64 * 1024],
     };
     std::thread::spawn(move || proxy.run());
@@ -35,30 +35,30 @@ struct Proxy {
     delay: Duration,
     listener: TcpListener,
     /// By number.
-    links: BTreeMap<usize, Link>,
-    /// What clients sent, in the order in which it is due.
-    late: VecDeque<Piece>,
+    connections: BTreeMap<usize, ProxiedConnection>,
+    /// Data of clients, in the order in which it is due.
+    delayed: VecDeque<Chunk>,
     buffer: Vec<u8>,
 }
 
-/// A connection, which ends when either side does.
-struct Link {
-    /// None once it has hung up.
+/// It ends when either side does.
+struct ProxiedConnection {
+    /// `None` once it has hung up.
     client: Option<TcpStream>,
     server: TcpStream,
 }
 
-struct Piece {
+struct Chunk {
     due: Instant,
-    link: usize,
-    /// None of them when the client has hung up.
+    connection: usize,
+    /// Empty when the client has hung up.
     bytes: Vec<u8>,
 }
 
 impl Proxy {
     fn run(mut self) {
-        // A network does not wait for a processor. The kernel wakes a thread up to 50 µs late by
-        // default, and later if others are busy; to go before them takes a right.
+        // A network does not wait for a processor, but the kernel wakes a thread up to 50 µs late
+        // by default, and later if the machine is busy. Only root may raise the priority.
         #[cfg(target_os = "linux")]
         {
             rustix::thread::set_current_timer_slack(NonZeroU64::new(1)).ok();
@@ -66,91 +66,94 @@ impl Proxy {
         }
         let mut next = 0;
         loop {
-            let (comes, said) = self.wait();
-            for (number, by_client) in said {
-                self.carry(number, by_client);
+            let (is_connecting, readable) = self.wait();
+            for (number, by_client) in readable {
+                self.forward(number, by_client);
             }
-            if comes && let Some(link) = self.accept() {
-                self.links.insert(next, link);
+            if is_connecting && let Some(connection) = self.accept() {
+                self.connections.insert(next, connection);
                 next += 1;
             }
             self.deliver();
         }
     }
 
-    /// Until something is to be done: whether a client comes, and who said something (`true`: the
-    /// client of that link).
+    /// Waits until there is something to do. Returns whether a client is connecting, and which
+    /// sides of which connections are readable (`true`: the client's).
     fn wait(&self) -> (bool, Vec<(usize, bool)>) {
         let mut sides = Vec::new();
         let mut polled = vec![PollFd::new(&self.listener, PollFlags::IN)];
-        for (number, link) in &self.links {
-            if let Some(client) = &link.client {
+        for (number, connection) in &self.connections {
+            if let Some(client) = &connection.client {
                 sides.push((*number, true));
                 polled.push(PollFd::new(client, PollFlags::IN));
             }
             sides.push((*number, false));
-            polled.push(PollFd::new(&link.server, PollFlags::IN));
+            polled.push(PollFd::new(&connection.server, PollFlags::IN));
         }
-        let until = self.late.front().map(|piece| {
-            let left = piece.due.saturating_duration_since(Instant::now());
+        let until = self.delayed.front().map(|chunk| {
+            let left = chunk.due.saturating_duration_since(Instant::now());
             Timespec::try_from(left).expect("a short time")
         });
         match poll(&mut polled, until.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => panic!("the proxy cannot wait: {error}"),
         }
-        let mut happened = polled.iter().map(|side| !side.revents().is_empty());
-        let comes = happened.next().unwrap_or_default();
-        let said = sides.into_iter().zip(happened).filter(|(_, said)| *said);
-        (comes, said.map(|(side, _)| side).collect())
+        let mut ready = polled.iter().map(|side| !side.revents().is_empty());
+        let is_connecting = ready.next().unwrap_or_default();
+        let readable = sides.into_iter().zip(ready).filter(|(_, ready)| *ready);
+        (is_connecting, readable.map(|(side, _)| side).collect())
     }
 
-    fn accept(&self) -> Option<Link> {
+    fn accept(&self) -> Option<ProxiedConnection> {
         let (client, _) = self.listener.accept().ok()?;
         let server = TcpStream::connect(&self.server).ok()?;
         for stream in [&client, &server] {
             stream.set_nodelay(true).expect("TCP_NODELAY");
         }
-        Some(Link {
+        Some(ProxiedConnection {
             client: Some(client),
             server,
         })
     }
 
-    /// Reads what one side of a link said. What is measured are small messages, for which both
-    /// sides always have room: writing does not wait.
-    fn carry(&mut self, number: usize, by_client: bool) {
-        let Some(link) = self.links.get_mut(&number) else {
+    /// Reads from one side of a connection. The messages are small enough for the socket buffers,
+    /// so writing does not block.
+    fn forward(&mut self, number: usize, by_client: bool) {
+        let Some(connection) = self.connections.get_mut(&number) else {
             return;
         };
         if !by_client {
-            let read = link.server.read(&mut self.buffer).unwrap_or_default();
+            let read = connection.server.read(&mut self.buffer).unwrap_or_default();
             let bytes = &self.buffer[..read];
-            let passed_on = link.client.as_mut().map(|client| client.write_all(bytes));
-            if read == 0 || matches!(passed_on, Some(Err(_))) {
-                self.links.remove(&number);
+            let forwarded = connection
+                .client
+                .as_mut()
+                .map(|client| client.write_all(bytes));
+            if read == 0 || matches!(forwarded, Some(Err(_))) {
+                self.connections.remove(&number);
             }
-        } else if let Some(client) = &mut link.client {
+        } else if let Some(client) = &mut connection.client {
             let read = client.read(&mut self.buffer).unwrap_or_default();
             if read == 0 {
-                link.client = None;
+                connection.client = None;
             }
-            self.late.push_back(Piece {
+            self.delayed.push_back(Chunk {
                 due: Instant::now() + self.delay,
-                link: number,
+                connection: number,
                 bytes: self.buffer[..read].to_vec(),
             });
         }
     }
 
-    /// Hands over what is due.
+    /// Sends what is due.
     fn deliver(&mut self) {
         let now = Instant::now();
-        while let Some(piece) = self.late.pop_front_if(|piece| piece.due <= now) {
-            if let Some(link) = self.links.get_mut(&piece.link)
-                && (piece.bytes.is_empty() || link.server.write_all(&piece.bytes).is_err())
+        while let Some(chunk) = self.delayed.pop_front_if(|chunk| chunk.due <= now) {
+            if let Some(connection) = self.connections.get_mut(&chunk.connection)
+                && (chunk.bytes.is_empty() || connection.server.write_all(&chunk.bytes).is_err())
             {
-                self.links.remove(&piece.link);
+                self.connections.remove(&chunk.connection);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The figures in the documents: written from `figures.json`, which a run of `all --json` made, and
-//! held against it by a test.
+//! Writes the figures of `figures.json`, the output of `all --json`, into the documents. A test
+//! compares the documents with it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +10,17 @@ use crate::audit::CLIENTS;
 use crate::audit::schemes::{HANDWRITTEN, SCHEMES};
 use crate::http::{NAMES, OURS};
 use crate::plot::Plot;
-use crate::{checkout, compile, query, queue};
+use crate::{checkout, commit, compile, instructions, query, queue};
 
 const FIGURES: &str = include_str!("../figures.json");
 /// Columns of Markdown; `.ci/width.py` checks.
 const WIDTH: usize = 100;
 const DOCUMENTS: [&str; 2] = ["README.md", "COMPARE.md"];
 
-/// Writes the figures into the documents, each between its marks, and the pictures.
+/// Writes the figures into the documents, each between its markers, and the plots.
 pub(crate) fn write() {
     for (name, svg) in Figures::read().plots() {
-        let path = picture(name);
+        let path = plot_file(name);
         std::fs::write(&path, svg).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     for document in DOCUMENTS {
@@ -35,13 +35,13 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn picture(name: &str) -> PathBuf {
+fn plot_file(name: &str) -> PathBuf {
     checkout::path("tests/bench/plots")
         .join(name)
         .with_extension("svg")
 }
 
-/// `text` with what is between its marks written anew.
+/// Replaces what is between the markers in `text`.
 fn with_figures(text: &str) -> String {
     let figures = Figures::read();
     let mut text = text.to_owned();
@@ -53,6 +53,7 @@ fn with_figures(text: &str) -> String {
         ("dead", figures.dead()),
         ("audit", figures.audit()),
         ("work", figures.work()),
+        ("instructions", figures.instructions()),
         ("query", figures.query()),
         ("scan", figures.scan()),
         ("export", figures.export()),
@@ -73,7 +74,7 @@ fn with_figures(text: &str) -> String {
     text
 }
 
-/// Markdown with its paragraphs and list items wrapped; tables stay as they are.
+/// Wraps paragraphs and list items of Markdown; tables stay as they are.
 fn wrapped(block: &str) -> String {
     let mut text = String::new();
     for line in block.lines() {
@@ -189,7 +190,7 @@ impl Figures {
         table
     }
 
-    /// What a service notices of an endpoint that accepts and never answers.
+    /// The effect of an endpoint that accepts connections and never responds.
     fn dead(&self) -> String {
         let memory = |which: &str| self.number(&format!("dead.{which}_mebibytes"));
         format!(
@@ -202,7 +203,7 @@ impl Figures {
         )
     }
 
-    /// Processor time of audited requests.
+    /// CPU time of audited requests.
     fn work(&self) -> String {
         let clients = CLIENTS[1];
         let mut table = format!(
@@ -224,6 +225,43 @@ impl Figures {
                 (service + postgres) / by_hand
             );
         }
+        table
+    }
+
+    /// Instructions of Postgres for audited requests, and COMMIT by the number of records.
+    fn instructions(&self) -> String {
+        if !self.0.contains_key("instructions.guarded") {
+            return "The run did not count instructions, as valgrind was not installed.\n"
+                .to_owned();
+        }
+        let mut table =
+            "| instructions of Postgres for one request of one row | thousands | against (b) |\n|---|---|---|\n"
+                .to_owned();
+        let by_hand = self.number("instructions.handwritten");
+        for at in instructions::COUNTED {
+            let scheme = &SCHEMES[at];
+            let count = self.number(&format!("instructions.{}", scheme.key));
+            table += &format!(
+                "| {} | {:.0} | {:.2} |\n",
+                scheme.name,
+                count / 1e3,
+                count / by_hand
+            );
+        }
+        let commits = commit::SIZES.map(|(records, _)| {
+            let each = self.number(&format!("commit.ms_per_record.{records}"));
+            format!(
+                "{:.1} µs with {} records",
+                each * 1e3,
+                short(records.into())
+            )
+        });
+        table += &format!(
+            "\nCOMMIT of changes on a guarded table takes for each record {}.\n\
+            A statement that changes 300,000 rows takes {:.2} of its time with `guard()`, COMMIT included.\n",
+            commits.join(", "),
+            self.number("bulk.guarded_vs_unguarded")
+        );
         table
     }
 
@@ -325,7 +363,7 @@ impl Figures {
         table
     }
 
-    /// What no index helps.
+    /// Queries that no index supports.
     fn scan(&self) -> String {
         let [month, year] =
             query::SCANS.map(|(name, _)| self.number(&format!("query.scan.{name}.p50_ms")) / 1e3);
@@ -356,11 +394,11 @@ impl Figures {
         Plot {
             title: "Throughput by clients, one row a request, Postgres on the same machine"
                 .to_owned(),
-            across: (
+            x: (
                 "clients",
                 CLIENTS.map(|clients| clients.to_string()).to_vec(),
             ),
-            up: "requests a second",
+            y: "requests a second",
             lines: SCHEMES.iter().map(line).collect(),
         }
     }
@@ -378,8 +416,8 @@ impl Figures {
         Plot {
             title: "Latency by the size of the log (p50); pages of 100, up to 10,000 records deep"
                 .to_owned(),
-            across: ("records", query::SIZES.map(short).to_vec()),
-            up: "milliseconds",
+            x: ("records", query::SIZES.map(short).to_vec()),
+            y: "milliseconds",
             lines,
         }
     }
@@ -388,11 +426,11 @@ impl Figures {
         let memory = queue::LENGTHS.map(|length| self.number(&format!("queue.{length}.mebibytes")));
         Plot {
             title: "Resident memory by the length of the full queue of spans".to_owned(),
-            across: (
+            x: (
                 "spans",
                 queue::LENGTHS.map(|length| length.to_string()).to_vec(),
             ),
-            up: "MiB",
+            y: "MiB",
             lines: vec![("memory".to_owned(), memory.to_vec())],
         }
     }
@@ -417,7 +455,7 @@ impl Figures {
     }
 }
 
-/// As `10k` or `1M`.
+/// Abbreviates, such as `10k` or `1M`.
 fn short(number: i64) -> String {
     match number {
         0..1_000 => number.to_string(),
@@ -428,14 +466,14 @@ fn short(number: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{DOCUMENTS, Figures, picture, read, with_figures};
+    use super::{DOCUMENTS, Figures, plot_file, read, with_figures};
     use crate::checkout;
 
     #[test]
-    fn the_pictures_show_what_was_measured() {
+    fn the_plots_agree_with_the_figures() {
         for (name, svg) in Figures::read().plots() {
             assert!(
-                read(&picture(name)) == svg,
+                read(&plot_file(name)) == svg,
                 "tests/bench/plots/{name}.svg disagrees with tests/bench/figures.json: cargo run --release -p platform-bench -- docs"
             );
             let compare = read(&checkout::path("COMPARE.md"));
@@ -447,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documents_say_what_was_measured() {
+    fn the_documents_agree_with_the_figures() {
         let mut blocks = 0;
         for document in DOCUMENTS {
             let text = read(&checkout::path(document));
@@ -457,7 +495,7 @@ mod tests {
                 "{document} disagrees with tests/bench/figures.json: cargo run --release -p platform-bench -- docs"
             );
         }
-        assert_eq!(blocks, 11, "each block is in a document");
+        assert_eq!(blocks, 12, "each block is in a document");
     }
 
     #[test]

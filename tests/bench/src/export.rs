@@ -1,5 +1,5 @@
-//! What an export takes: a tenth of a log and all of it in each format, each by a process of its
-//! own, so that its memory is its own.
+//! Throughput and memory of exports: a tenth of a log and all of it, in each format. Each runs in a
+//! process of its own, so that its memory is measured alone.
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,9 +11,9 @@ use platform_harness::database::TestDatabase;
 use serde_json::{Map, Value, json};
 use sqlx::postgres::PgPoolOptions;
 
-use crate::{apart, log, server};
+use crate::{log, server, subprocess};
 
-/// What the process that makes one export is called with.
+/// The argument of the process that makes one export.
 pub(crate) const ONE: &str = "export-one";
 /// The days that the log spans, and a tenth of them.
 const DAYS: [i64; 2] = [39, 400];
@@ -23,7 +23,7 @@ pub(crate) fn run(records: Option<i64>) -> Map<String, Value> {
     runtime().block_on(measure(records.unwrap_or(1_000_000)))
 }
 
-/// As the command line has it.
+/// The same runtime as that of `platform-audit export`.
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -38,7 +38,7 @@ async fn measure(records: i64) -> Map<String, Value> {
         .max_connections(2)
         .connect(database.url())
         .await
-        .expect("the server answers");
+        .expect("the server accepts connections");
     log::write(&pool, records).await;
     let folder = tempfile::tempdir().expect("a folder");
     let mut figures = Map::new();
@@ -49,7 +49,7 @@ async fn measure(records: i64) -> Map<String, Value> {
     );
     for format in Format::ALL {
         for days in DAYS {
-            let made = one_apart(database.url(), format, days, folder.path());
+            let made = run_one(database.url(), format, days, folder.path());
             let number = |key: &str| made[key].as_f64().expect("a number");
             let (count, bytes) = (number("records"), number("bytes"));
             let (rate, peak) = (count / number("seconds"), number("peak_bytes") / MIB);
@@ -59,31 +59,31 @@ async fn measure(records: i64) -> Map<String, Value> {
                 bytes / count,
                 bytes / MIB
             );
-            let mut tell = |what: &str, value: f64| {
+            let mut put = |what: &str, value: f64| {
                 let key = format!("export.{format}.{what}");
                 figures.insert(key, ((value * 10.0).round() / 10.0).into());
             };
             if days == DAYS[0] {
-                tell("peak_mib_of_a_tenth", peak);
+                put("peak_mib_of_a_tenth", peak);
             } else {
-                tell("peak_mib", peak);
-                tell("records_per_s", rate.round());
-                tell("bytes_per_record", bytes / count);
+                put("peak_mib", peak);
+                put("records_per_s", rate.round());
+                put("bytes_per_record", bytes / count);
             }
         }
     }
     figures
 }
 
-fn one_apart(url: &str, format: Format, days: i64, folder: &Path) -> Value {
+fn run_one(url: &str, format: Format, days: i64, folder: &Path) -> Value {
     let file = folder.join(format!("{days}.{}", format.extension()));
-    let mut command = apart::command([ONE, url, &format.to_string(), &days.to_string()]);
-    let (_, made) = apart::run(command.arg(&file));
+    let mut command = subprocess::command([ONE, url, &format.to_string(), &days.to_string()]);
+    let (_, made) = subprocess::run(command.arg(&file));
     std::fs::remove_file(&file).expect("the file was made");
     made
 }
 
-/// Makes one export of the last days, and prints what it took.
+/// Exports the last days, and prints size, time and memory as JSON.
 pub(crate) fn one(arguments: &[String]) {
     let [url, format, days, file] = arguments else {
         panic!("{ONE} URL FORMAT DAYS FILE");
@@ -96,7 +96,7 @@ pub(crate) fn one(arguments: &[String]) {
             .max_connections(1)
             .connect(url)
             .await
-            .expect("the server answers");
+            .expect("the server accepts connections");
         let since = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
         let query = AuditQuery::new()
             .since(since)
@@ -109,8 +109,8 @@ pub(crate) fn one(arguments: &[String]) {
         reading
             .for_each::<ExportError>(&query, |record| file.write(&record))
             .await
-            .expect("all is read and written");
-        file.finish().expect("the file is whole")
+            .expect("the export succeeds");
+        file.finish().expect("the file is complete")
     });
     let seconds = began.elapsed().as_secs_f64();
     println!(
@@ -119,13 +119,13 @@ pub(crate) fn one(arguments: &[String]) {
     );
 }
 
-/// The most memory that this process had, in bytes.
+/// The peak memory of this process, in bytes.
 fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells it");
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it in /proc");
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))
-        .expect("Linux tells it");
+        .expect("Linux has it in /proc");
     let digits: String = line.chars().filter(char::is_ascii_digit).collect();
     digits.parse::<u64>().expect("a number") * 1024
 }

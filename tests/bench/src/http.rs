@@ -1,5 +1,5 @@
-//! What a request costs in telemetry: in the process, without a socket, and over sockets, with
-//! exporters that throw away. Bare axum, this toolkit, and what else there is for Tower.
+//! What telemetry costs a request: in-process, and over sockets, with exporters that discard
+//! everything. Bare axum, this toolkit, and other layers for Tower.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -25,15 +25,16 @@ use crate::load::{Clients, Turn, cpu_of_a_request};
 use crate::spread::Spread;
 use crate::{cpu, load};
 
-/// Of [`NAMES`].
+/// The index of the toolkit in [`NAMES`].
 pub(crate) const OURS: usize = 2;
+/// The index of the first peer.
 const PEERS: usize = 3;
 
 const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const SAMPLED_OUT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
-/// What is compared, in the words of the documents, too. The first is what the others are added to,
-/// the second what axum takes for any layer, the third is ours, the others are the peers.
+/// What is compared, as named in the documents: the baseline, the cost of any layer, the toolkit,
+/// and its peers.
 pub(crate) const NAMES: [&str; 6] = [
     "bare axum 0.8",
     "a layer that does nothing",
@@ -44,7 +45,7 @@ pub(crate) const NAMES: [&str; 6] = [
 ];
 
 pub(crate) fn run(quick: bool) -> Map<String, Value> {
-    // Short rounds, as what disturbs a machine comes and goes.
+    // Short rounds, as the load of a shared machine varies.
     let (rounds, requests) = if quick { (31, 1_000) } else { (501, 1_000) };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -69,7 +70,7 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
                 eprint!("\r{kind}: {round} of {rounds} ");
             }
         }
-        // Apart from the time, as counting takes some.
+        // In a separate pass, as counting takes time.
         let allocated = std::array::from_fn(|at| {
             let count = || {
                 runtime.block_on(serve(&mut services[at], parent, requests));
@@ -86,7 +87,7 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
     figures
 }
 
-/// How long processors work for a request that comes over a socket, with the client that sends it.
+/// The CPU time of a request over a socket, including the client that sends it.
 fn over_sockets(services: &[Router], quick: bool, figures: &mut Map<String, Value>) {
     const CLIENTS: usize = 16;
     let (rounds, lasting) = if quick {
@@ -108,9 +109,9 @@ fn over_sockets(services: &[Router], quick: bool, figures: &mut Map<String, Valu
             eprint!("\rover sockets: {round} of {rounds} ");
             for turn in 0..NAMES.len() {
                 let at = (round + turn) % NAMES.len();
-                let worked = || Some([cpu::of_this_process()?, 0.0]);
+                let cpu = || Some([cpu::of_this_process()?, 0.0]);
                 let sampled = || request(SAMPLED);
-                let done = clients[at].run(CLIENTS, sampled, lasting, worked).await;
+                let done = clients[at].run(CLIENTS, sampled, lasting, cpu).await;
                 // The first warms up.
                 if round > 0 {
                     turns[at].push(done);
@@ -130,16 +131,13 @@ fn over_sockets(services: &[Router], quick: bool, figures: &mut Map<String, Valu
     let mut bare = None;
     for (name, turns) in NAMES.iter().zip(turns) {
         let rate = Spread::of(turns.iter().map(|turn| turn.rate).collect());
-        let Some([worked, _]) = cpu_of_a_request(&turns) else {
+        let Some([used, _]) = cpu_of_a_request(&turns) else {
             println!("  {name:<46} {:>9.0}", rate.median);
             continue;
         };
-        let added = worked - *bare.get_or_insert(worked);
-        println!(
-            "  {name:<46} {:>9.0} {worked:>9.1} {added:>9.1}",
-            rate.median
-        );
-        figures.insert(format!("http.socket.{name}.cpu_us"), tenths(worked).into());
+        let added = used - *bare.get_or_insert(used);
+        println!("  {name:<46} {:>9.0} {used:>9.1} {added:>9.1}", rate.median);
+        figures.insert(format!("http.socket.{name}.cpu_us"), tenths(used).into());
         figures.insert(
             format!("http.socket.{name}.added_cpu_us"),
             tenths(added).into(),
@@ -162,7 +160,7 @@ fn report(
         "{kind:<48} {:>9} {:>9} {:>15} {:>7}",
         "ns", "added", "(quartiles)", "allocs"
     );
-    // Within a round the neighbours' noise is nearly the same.
+    // Within a round the machine's noise is nearly the same.
     let added: Vec<Vec<f64>> = nanoseconds
         .iter()
         .map(|of| {
@@ -193,7 +191,7 @@ fn report(
         "http.sampled_out"
     };
     let peers = PEERS..NAMES.len();
-    // One without metrics does less, and counts all the same.
+    // A peer without metrics does less, and counts all the same.
     let median = |at: usize| Spread::of(added[at].clone()).median;
     let best = peers
         .clone()
@@ -240,13 +238,13 @@ fn report(
     }
 }
 
-/// Each with its providers in place, which some take from OpenTelemetry's globals.
+/// The services, with their providers; some layers use OpenTelemetry's global ones.
 fn set_up() -> Vec<Router> {
     let tracer = SdkTracerProvider::builder()
-        .with_simple_exporter(Nowhere)
+        .with_simple_exporter(DiscardingExporter)
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .build();
-    let reader = PeriodicReader::builder(Nowhere)
+    let reader = PeriodicReader::builder(DiscardingExporter)
         .with_interval(Duration::from_secs(3600))
         .build();
     let meter = SdkMeterProvider::builder().with_reader(reader).build();
@@ -271,16 +269,16 @@ fn set_up() -> Vec<Router> {
                 &opentelemetry::global::meter("bench"),
             )),
     ];
-    // As `axum::serve` does: otherwise each request has its layers made anew.
+    // As `axum::serve` does: otherwise the layers are created for each request.
     services.map(|service| service.with_state(())).into()
 }
 
-/// How long so many requests took.
+/// Returns how long this many requests took.
 async fn serve(service: &mut Router, parent: &str, requests: u32) -> Duration {
     let began = Instant::now();
     for _ in 0..requests {
-        let answer: Result<Response, Infallible> = service.call(request(parent)).await;
-        let body = answer.unwrap().into_body().collect().await.unwrap();
+        let response: Result<Response, Infallible> = service.call(request(parent)).await;
+        let body = response.unwrap().into_body().collect().await.unwrap();
         assert_eq!(body.to_bytes(), "hello");
     }
     began.elapsed()
@@ -296,17 +294,17 @@ fn request(parent: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// Exports nothing.
+/// Discards everything.
 #[derive(Debug)]
-struct Nowhere;
+struct DiscardingExporter;
 
-impl SpanExporter for Nowhere {
+impl SpanExporter for DiscardingExporter {
     async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
         Ok(())
     }
 }
 
-impl PushMetricExporter for Nowhere {
+impl PushMetricExporter for DiscardingExporter {
     async fn export(&self, _: &ResourceMetrics) -> OTelSdkResult {
         Ok(())
     }

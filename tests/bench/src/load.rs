@@ -1,4 +1,4 @@
-//! A service on a socket, and clients that keep their connections and send one request after
+//! A service on a socket, and clients with keep-alive connections that send one request after
 //! another.
 
 use std::net::SocketAddr;
@@ -17,18 +17,18 @@ pub(crate) struct Clients {
     senders: Vec<SendRequest<Body>>,
 }
 
-/// What a turn came to.
+/// The results of one turn.
 #[derive(Default)]
 pub(crate) struct Turn {
     /// Requests a second.
     pub(crate) rate: f64,
-    /// Of each request, in microseconds.
+    /// The latency of each request, in microseconds.
     pub(crate) latencies: Vec<f64>,
-    /// What `cpu` said of it.
+    /// The difference of what `cpu` returned before and after it.
     pub(crate) cpu: Option<[f64; 2]>,
 }
 
-/// What processors worked for one request of all `turns`, in microseconds.
+/// The mean CPU time of a request of all `turns`, in microseconds.
 pub(crate) fn cpu_of_a_request(turns: &[Turn]) -> Option<[f64; 2]> {
     let mut sum = [0.0; 2];
     for turn in turns {
@@ -58,7 +58,7 @@ impl Clients {
         Self { senders }
     }
 
-    /// The first `count` clients send what `request` makes for so long.
+    /// The first `count` clients send what `request` returns, for the duration `lasting`.
     pub(crate) async fn run(
         &mut self,
         count: usize,
@@ -98,7 +98,7 @@ impl Clients {
         turn
     }
 
-    /// One client sends so many.
+    /// One client sends this many requests.
     pub(crate) async fn send(&mut self, requests: usize, request: impl Fn() -> Request<Body>) {
         for _ in 0..requests {
             send(&mut self.senders[0], request()).await;
@@ -108,9 +108,9 @@ impl Clients {
 
 async fn send(sender: &mut SendRequest<Body>, request: Request<Body>) {
     sender.ready().await.expect("the connection is kept");
-    let answer = sender.send_request(request).await.expect("an answer");
-    let status = answer.status();
-    let body = answer
+    let response = sender.send_request(request).await.expect("a response");
+    let status = response.status();
+    let body = response
         .into_body()
         .collect()
         .await

@@ -1,22 +1,24 @@
-//! A log as a health platform would have it after 13 months.
+//! A log like that of a health platform after 13 months.
 
 use platform_audit::Audit;
 use sqlx::{AssertSqlSafe, PgPool};
 
-/// Records a statement.
+/// Records of one statement.
 const BATCH: i64 = 250_000;
 
-/// What [`write()`] writes in one request, which is one trace, too.
+/// The records that [`write()`] writes in one request, which is one trace, too.
 pub(crate) const IMPORT: i64 = 11_000;
 pub(crate) const IMPORTS_REQUEST: &str = "import-request";
-/// A trace's id: 32 digits.
+/// The trace of that request.
 pub(crate) const IMPORTS_TRACE: &str = "0123456789abcdef0123456789abcdef";
 
 /// Writes `records` records of the last 13 months into a new audit schema of the service `ledger`:
-/// 5,000 actors, of whom the busiest, a service that lost some of its rights, does an eighth and is
-/// denied two thirds of it; of the others' attempts one of 25 is. 200,000 resources, of which the
-/// busiest has a seventh; ten actions; and in the middle a nightly import of [`IMPORT`] entries, or
-/// of an eighth of a log that is smaller than eight of them.
+///
+/// - 5,000 actors. The busiest has an eighth of the records and is denied in two thirds of them;
+///   the others are denied in 1 of 25.
+/// - 200,000 resources. The busiest has a seventh of the records.
+/// - Ten actions.
+/// - In the middle an import of [`IMPORT`] entries, or of an eighth of the log if that is less.
 pub(crate) async fn write(pool: &PgPool, records: i64) {
     Audit::builder(pool.clone(), "ledger")
         .migrate()
@@ -26,7 +28,7 @@ pub(crate) async fn write(pool: &PgPool, records: i64) {
         sqlx::raw_sql(AssertSqlSafe(statement))
             .execute(pool)
             .await
-            .expect("the log is made");
+            .expect("the log is written");
     };
     for month in 1..=13 {
         run(format!(
@@ -38,14 +40,14 @@ pub(crate) async fn write(pool: &PgPool, records: i64) {
         ))
         .await;
     }
-    // Indexes are made at once when all is there, which is several times as fast.
+    // To create indexes after loading is several times as fast.
     let indexes: Vec<(String, String)> = sqlx::query_as(
         "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
         WHERE indrelid = 'ledger_audit.record'::regclass AND NOT indisprimary",
     )
     .fetch_all(pool)
     .await
-    .expect("the catalogue says so");
+    .expect("the catalogue has the indexes");
     for (name, _) in &indexes {
         run(format!("DROP INDEX {name}")).await;
     }
@@ -83,11 +85,11 @@ pub(crate) async fn write(pool: &PgPool, records: i64) {
         .await;
     }
     for (name, definition) in &indexes {
-        eprint!("\rmaking {name}                                ");
-        // As it is told, it would be of the parent alone.
+        eprint!("\rcreating {name}                                ");
+        // Otherwise the index would be on the parent only.
         run(definition.replacen(" ON ONLY ", " ON ", 1)).await;
     }
-    eprint!("\rlooking at what is there                       ");
+    eprint!("\rrunning VACUUM and ANALYZE                      ");
     run("VACUUM (ANALYZE, FREEZE) ledger_audit.record".to_owned()).await;
     eprint!("\r{:60}\r", "");
 }

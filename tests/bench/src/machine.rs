@@ -1,4 +1,4 @@
-//! What the figures were measured on.
+//! The machine that the figures were measured on.
 
 use serde_json::{Map, Value};
 
@@ -23,7 +23,7 @@ pub(crate) fn describe() -> Map<String, Value> {
     figures
 }
 
-/// The memory of this process that is resident, in bytes; 0 where there is no /proc.
+/// The resident memory of this process in bytes; 0 where there is no /proc.
 pub(crate) fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,27 +1,27 @@
-//! What the toolkit costs beside what a user would pick instead: ratios within one run, in
-//! alternating order.
+//! Measures the toolkit beside its alternatives: ratios within one run, in alternating order.
 //!
-//! `cargo run --release -p platform-bench -- http|audit|query|export|queue|compile|dead|all
-//! [--json] [--quick]`
+//! `cargo run --release -p platform-bench -- MEASUREMENT [--json] [--quick]`, where MEASUREMENT is
+//! `http`, `audit`, `instructions`, `bulk`, `query`, `export`, `queue`, `compile`, `dead` or `all`.
 //!
-//! `docs` writes the figures of `figures.json`, which is what `all --json` printed last, into
-//! README.md and COMPARE.md, and as pictures into `plots/`. `query --records 1000000` makes the
-//! large log as large as that, and `export --records 100000` its log.
-//! `audit --only near.one_row.16` measures that situation alone; any beginning of its name does.
-//!
-//! With `--json` the last line is one flat object of all figures.
+//! - `--json` prints all figures as one flat JSON object, in the last line.
+//! - `docs` writes the figures of `figures.json`, the last output of `all --json`, into README.md
+//!   and COMPARE.md, and plots into `plots/`.
+//! - `query --records 1000000` and `export --records 100000` set the number of records of the log.
+//! - `audit --only near.one_row.16` measures only the situations whose names start with that.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a measurement prints, and what goes wrong ends it"
+    reason = "a measurement prints, and ends at the first error"
 )]
 
-mod apart;
 mod audit;
+mod bars;
+mod bulk;
 mod checkout;
+mod commit;
 mod compile;
 mod cpu;
 mod dead;
@@ -29,6 +29,7 @@ mod delay;
 mod docs;
 mod export;
 mod http;
+mod instructions;
 mod load;
 mod log;
 mod machine;
@@ -37,6 +38,7 @@ mod query;
 mod queue;
 mod server;
 mod spread;
+mod subprocess;
 
 use std::process::ExitCode;
 
@@ -59,8 +61,16 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let measurement = arguments.first().map(String::as_str);
-    if matches!(measurement, Some("audit" | "query" | "export"))
-        && let Some(code) = server::start()
+    if measurement == Some("instructions")
+        && let Err(missing) = instructions::find_valgrind()
+    {
+        eprintln!("{missing}");
+        return ExitCode::FAILURE;
+    }
+    if matches!(
+        measurement,
+        Some("audit" | "instructions" | "bulk" | "query" | "export")
+    ) && let Some(code) = server::start()
     {
         return code;
     }
@@ -74,21 +84,31 @@ fn main() -> ExitCode {
         Some("query") => query::run(quick, records),
         Some("export") => export::run(records),
         Some("audit") => audit::run(quick, after("--only").unwrap_or("")),
-        // To build from nothing takes minutes, and so does a dead endpoint, which a quick look has
-        // not.
+        Some("instructions") => instructions::run(),
+        Some("bulk") => bulk::run(quick),
         Some("all") => [
-            "http", "queue", "dead", "audit", "query", "export", "compile",
+            "http",
+            "queue",
+            "dead",
+            "audit",
+            "instructions",
+            "bulk",
+            "query",
+            "export",
+            "compile",
         ]
         .into_iter()
+        // Both take minutes.
         .filter(|measurement| !quick || !matches!(*measurement, "compile" | "dead"))
+        .filter(|measurement| *measurement != "instructions" || can_count())
         .flat_map(|measurement| {
-            let of_pages = measurement == "query";
-            one_of_all(measurement, quick, after("--records").filter(|_| of_pages))
+            let is_query = measurement == "query";
+            run_in_subprocess(measurement, quick, after("--records").filter(|_| is_query))
         })
         .collect(),
         _ => {
             eprintln!(
-                "usage: platform-bench http|audit|query|export|queue|compile|dead|all [--json] [--quick], or docs"
+                "usage: platform-bench http|audit|instructions|bulk|query|export|queue|compile|dead|all [--json] [--quick], or docs"
             );
             return ExitCode::from(2);
         }
@@ -100,16 +120,25 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A measurement in a process of its own, as each sets up its process in its own way.
-fn one_of_all(measurement: &str, quick: bool, records: Option<&str>) -> Map<String, Value> {
-    let mut command = apart::command([measurement, "--json"]);
+/// Says so if instructions cannot be counted.
+fn can_count() -> bool {
+    let found = instructions::find_valgrind();
+    if let Err(missing) = &found {
+        println!("instructions: skipped; {missing}\n");
+    }
+    found.is_ok()
+}
+
+/// Runs a measurement in a process of its own: some of them set process-wide state.
+fn run_in_subprocess(measurement: &str, quick: bool, records: Option<&str>) -> Map<String, Value> {
+    let mut command = subprocess::command([measurement, "--json"]);
     if quick {
         command.arg("--quick");
     }
     if let Some(records) = records {
         command.args(["--records", records]);
     }
-    let (tables, figures) = apart::run(&mut command);
+    let (tables, figures) = subprocess::run(&mut command);
     println!("{tables}");
     match figures {
         Value::Object(figures) => figures,

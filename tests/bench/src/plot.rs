@@ -1,4 +1,4 @@
-//! The figures as pictures: how throughput, latency and memory grow.
+//! Plots of the figures: how throughput, latency and memory grow.
 
 use plotters::coord::Shift;
 use plotters::prelude::{
@@ -8,25 +8,25 @@ use plotters::prelude::{
 
 const SIZE: (u32, u32) = (860, 420);
 
-/// A picture: lines over the same few places.
+/// A line plot over a few categories.
 pub(crate) struct Plot {
     pub(crate) title: String,
-    /// What the places are of, and their names.
-    pub(crate) across: (&'static str, Vec<String>),
-    /// What is measured, in which unit.
-    pub(crate) up: &'static str,
-    /// Each with a value for each place.
+    /// The label of the x axis, and the names of its categories.
+    pub(crate) x: (&'static str, Vec<String>),
+    /// The label of the y axis, with its unit.
+    pub(crate) y: &'static str,
+    /// The name of each line, and its value for each category.
     pub(crate) lines: Vec<(String, Vec<f64>)>,
 }
 
 impl Plot {
-    /// The picture as SVG.
+    /// The plot as SVG.
     pub(crate) fn svg(&self) -> String {
         let mut text = String::new();
         {
             let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-            self.draw(&area).expect("a picture in memory");
-            area.present().expect("a picture in memory");
+            self.draw(&area).expect("drawing in memory succeeds");
+            area.present().expect("drawing in memory succeeds");
         }
         text.push('\n');
         text
@@ -37,12 +37,12 @@ impl Plot {
         area: &DrawingArea<SVGBackend<'_>, Shift>,
     ) -> Result<(), Box<dyn std::error::Error>> {
         area.fill(&WHITE)?;
-        let (unit, places) = &self.across;
+        let (unit, categories) = &self.x;
         let all = self.lines.iter().flat_map(|(_, values)| values);
-        // The names of several lines need room above them.
+        // The legend of several lines needs room above them.
         let room = if self.lines.len() > 1 { 1.5 } else { 1.1 };
         let top = all.copied().fold(0.0, f64::max) * room;
-        let right = places.len() as f64 - 0.8;
+        let right = categories.len() as f64 - 0.8;
         let mut chart = ChartBuilder::on(area)
             .caption(&self.title, ("sans-serif", 18).into_font())
             .margin(12)
@@ -50,18 +50,20 @@ impl Plot {
             .y_label_area_size(64)
             .build_cartesian_2d(-0.2..right, 0.0..top)?;
         let name = |at: &f64| {
-            let place = at.round();
-            let is_place = (at - place).abs() < 0.01 && place >= 0.0;
-            let name = is_place.then(|| places.get(place as usize)).flatten();
+            let nearest = at.round();
+            let is_category = (at - nearest).abs() < 0.01 && nearest >= 0.0;
+            let name = is_category
+                .then(|| categories.get(nearest as usize))
+                .flatten();
             name.cloned().unwrap_or_default()
         };
         chart
             .configure_mesh()
             .disable_x_mesh()
-            .x_labels(places.len())
+            .x_labels(categories.len())
             .x_label_formatter(&name)
             .x_desc(*unit)
-            .y_desc(self.up)
+            .y_desc(self.y)
             .label_style(("sans-serif", 14))
             .draw()?;
         for (at, (name, values)) in self.lines.iter().enumerate() {

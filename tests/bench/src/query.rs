@@ -1,5 +1,5 @@
-//! What compliance waits for: pages of a small log and of a large one, of each filter that has an
-//! index.
+//! Latency of compliance's queries: pages of a small log and of a large one, for each filter that
+//! has an index.
 
 use std::time::Instant;
 
@@ -13,23 +13,23 @@ use uuid::Uuid;
 
 use crate::{log, server};
 
-/// Records of the logs, of which some may be left out.
+/// The sizes of the logs, in records; those above `--records` are left out.
 pub(crate) const SIZES: [i64; 6] = [0, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
-/// Records of the small log.
+/// The size of the small log, in records.
 const SMALL: i64 = 100_000;
-/// How deep the deep page is, if there are so many.
+/// The depth of the deep page, in records; less if there are fewer.
 const DEEP: usize = 10_000;
 const REPEATS: usize = 500;
-/// Of what grows with the size of the log, if anything does.
+/// The filters that are measured by the size of the log.
 pub(crate) const GROWING: [&str; 4] = ["newest", "actor", "resource", "denied"];
-/// Conditions that no index helps, and how many days of the log they are asked of.
+/// Periods in which a condition without an index is searched, in days.
 pub(crate) const SCANS: [(&str, i64); 2] = [("30 days", 30), ("13 months", 396)];
 
-/// A log, and queries of things that are in it.
+/// A log, and queries that find something in it.
 struct Log {
     records: i64,
     audit: Audit<Postgres>,
-    reading: Reading<Postgres>,
+    reader: Reading<Postgres>,
     queries: Vec<(&'static str, AuditQuery)>,
     _database: TestDatabase,
 }
@@ -72,10 +72,10 @@ async fn measure(records: i64) -> Map<String, Value> {
     figures
 }
 
-/// What grows with the log: to write a record, and pages deep in it.
+/// Latency by the size of the log: of writing a record, and of pages deep in it.
 async fn grow(log: &Log, figures: &mut Map<String, Value>) {
     let mut line = format!("{:<10}", log.records);
-    let mut tell = |name: &str, times: Vec<f64>| {
+    let mut put = |name: &str, times: Vec<f64>| {
         let p50 = quantile(times, 50);
         line += &format!(" {p50:>9.2}");
         let key = format!("query.size.{}.{name}.p50_ms", log.records);
@@ -92,7 +92,7 @@ async fn grow(log: &Log, figures: &mut Map<String, Value>) {
         written.await.expect("a record");
         times.push(milliseconds(began));
     }
-    tell("write", times.split_off(1));
+    put("write", times.split_off(1));
     for name in GROWING {
         let query = log.query(name);
         let cursor = log.cursor(query, log.depth(query).await).await;
@@ -100,12 +100,12 @@ async fn grow(log: &Log, figures: &mut Map<String, Value>) {
         for _ in 0..=REPEATS {
             times.push(log.page(query, cursor.as_ref()).await);
         }
-        tell(name, times.split_off(1));
+        put(name, times.split_off(1));
     }
     println!("{line}");
 }
 
-/// Pages of each filter that has an index, of both logs in turns.
+/// Pages of each filter that has an index, of both logs alternately.
 async fn pages(small: &Log, large: &Log, figures: &mut Map<String, Value>) {
     println!(
         "\npages of 100 records, each reading recorded; milliseconds of {REPEATS}, rows as EXPLAIN (ANALYZE) counts them\n{:<14} {:>6} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9} {:>7}",
@@ -124,7 +124,7 @@ async fn pages(small: &Log, large: &Log, figures: &mut Map<String, Value>) {
     for (name, _) in &small.queries {
         let queries = logs.map(|log| log.query(name));
         for deep in [false, true] {
-            // As deep in one as in the other, and a full page in both.
+            // The same depth in both logs, and a full page in both.
             let depth = if deep {
                 small.depth(queries[0]).await
             } else {
@@ -170,12 +170,12 @@ async fn pages(small: &Log, large: &Log, figures: &mut Map<String, Value>) {
     figures.insert("query.p95_ms".to_owned(), rounded(slowest));
 }
 
-/// What no index helps: a text that no reason contains.
+/// Searches that no index supports: for a text that no reason contains.
 async fn scans(log: &Log, figures: &mut Map<String, Value>) {
     for (name, days) in SCANS {
         let query = AuditQuery::new()
             .since(ago(days))
-            .reason("nobody wrote this");
+            .reason("a text that no record contains");
         let mut times = Vec::new();
         for _ in 0..3 {
             times.push(log.page(&query, None).await);
@@ -193,7 +193,7 @@ impl Log {
             .max_connections(2)
             .connect(database.url())
             .await
-            .expect("the server answers");
+            .expect("the server accepts connections");
         log::write(&pool, records).await;
         let id = sqlx::query_scalar(
             "SELECT id FROM ledger_audit.record WHERE recorded_at < now() - interval '100 days' LIMIT 1",
@@ -234,7 +234,7 @@ impl Log {
         Self {
             records,
             audit,
-            reading,
+            reader: reading,
             queries,
             _database: database,
         }
@@ -245,34 +245,34 @@ impl Log {
         &found.expect("one of the queries").1
     }
 
-    /// How deep a full page can be, in thousands of records and at most [`DEEP`].
+    /// The largest depth of a full page, a multiple of 1,000 records and at most [`DEEP`].
     async fn depth(&self, query: &AuditQuery) -> usize {
-        let records = self.reading.count(query).await.expect("a count");
+        let records = self.reader.count(query).await.expect("a count");
         let records = usize::try_from(records).unwrap_or(DEEP);
         (records.saturating_sub(100) / 1000 * 1000).min(DEEP)
     }
 
-    /// Where the page `depth` records deep begins.
+    /// The cursor of the page at this depth.
     async fn cursor(&self, query: &AuditQuery, depth: usize) -> Option<Cursor> {
         let mut cursor: Option<Cursor> = None;
         for _ in 0..depth / 1000 {
             let step = query.clone().limit(1000);
-            let page = self.reading.page(&step, cursor.as_ref()).await;
+            let page = self.reader.page(&step, cursor.as_ref()).await;
             cursor = page.expect("a page").next;
         }
         cursor
     }
 
-    /// The milliseconds that a page takes.
+    /// Reads a page; returns the milliseconds that it took.
     async fn page(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> f64 {
         let began = Instant::now();
-        self.reading.page(query, cursor).await.expect("a page");
+        self.reader.page(query, cursor).await.expect("a page");
         milliseconds(began)
     }
 
-    /// The rows that the database looks at.
+    /// The number of rows that the database reads.
     async fn rows(&self, query: &AuditQuery, cursor: Option<&Cursor>) -> u64 {
-        let plan = self.reading.explain(query, cursor).await;
+        let plan = self.reader.explain(query, cursor).await;
         rows(&plan.expect("a plan"))
     }
 }
@@ -294,7 +294,7 @@ fn rounded(value: f64) -> Value {
     ((value * 1000.0).round() / 1000.0).into()
 }
 
-/// The rows that the scans of a plan returned or threw away.
+/// The number of rows that the scans of a plan returned or discarded.
 fn rows(plan: &[String]) -> u64 {
     let number = |line: &str, before: &str| -> u64 {
         let after = line.rsplit_once(before).map_or("", |(_, after)| after);

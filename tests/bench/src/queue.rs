@@ -1,5 +1,5 @@
-//! What the telemetry of a service remembers while nobody takes it: memory by the length of the
-//! queue of spans. Each length in a process of its own.
+//! Memory by the length of the queue of spans, while the endpoint does not respond. Each length
+//! runs in a process of its own.
 
 use std::net::TcpListener;
 
@@ -11,33 +11,35 @@ use platform_observability::Telemetry;
 use serde_json::{Map, Value, json};
 use tower::ServiceExt;
 
-use crate::apart;
 use crate::machine::resident;
+use crate::subprocess;
 
-/// Spans that the queue takes, of which the first is the specification's default.
+/// Lengths of the queue in spans; the first is the specification's default.
 pub(crate) const LENGTHS: [u64; 5] = [2_048, 8_192, 32_768, 131_072, 524_288];
-/// How a child process is told that it is one.
+/// Set for a child process: the length that it measures.
 const LENGTH: &str = "PLATFORM_BENCH_QUEUE";
 
 pub(crate) fn run() -> Map<String, Value> {
     if let Ok(length) = std::env::var(LENGTH) {
         fill(length.parse().unwrap());
     }
-    // Connections are established, and nothing more.
+    // The kernel accepts connections; nothing reads from them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let mut figures = Map::new();
-    println!("twice as many requests as the queue takes, to an endpoint that never answers\n");
+    println!(
+        "twice as many requests as the queue has room for, and an endpoint that never responds\n"
+    );
     println!(
         "{:>9} {:>9} {:>9} {:>9}",
         "queue", "waiting", "dropped", "MiB"
     );
     for length in LENGTHS {
-        let mut command = apart::command(["queue"]);
+        let mut command = subprocess::command(["queue"]);
         command.env(LENGTH, length.to_string());
         command.env("OTEL_BSP_MAX_QUEUE_SIZE", length.to_string());
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
-        let (_, seen) = apart::run(&mut command);
+        let (_, seen) = subprocess::run(&mut command);
         let [waiting, dropped] = ["waiting", "dropped"].map(|key| seen[key].as_u64().unwrap());
         assert_eq!(waiting + dropped, 2 * length, "each span is accounted for");
         let mebibytes = seen["mebibytes"].as_f64().unwrap();
@@ -48,8 +50,8 @@ pub(crate) fn run() -> Map<String, Value> {
     figures
 }
 
-/// Answers twice as many requests as the queue takes, prints what was seen as JSON, and ends the
-/// process.
+/// Handles twice as many requests as the queue has room for, prints the figures as JSON, and ends
+/// the process.
 fn fill(length: u64) -> ! {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -76,6 +78,6 @@ fn fill(length: u64) -> ! {
         })
     });
     println!("{seen}");
-    // Not even the end waits for a dead endpoint.
+    // A shutdown would wait for the dead endpoint.
     std::process::exit(0);
 }

@@ -7,11 +7,11 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{checkout, cpu};
 
-/// Tells the command that runs under `./test` that the server is its own.
+/// Set for the command that runs under `./test`: the server is private.
 const PRIVATE: &str = "PLATFORM_BENCH_PRIVATE_SERVER";
 
-/// Runs this command again under `./test`, which starts a private server, unless one is named;
-/// `None` where there is one.
+/// Runs this command again under `./test`, which starts a private server. Returns `None` if the
+/// environment names a server already.
 pub(crate) fn start() -> Option<ExitCode> {
     if std::env::var_os(SERVER).is_some() {
         return None;
@@ -31,13 +31,13 @@ pub(crate) fn start() -> Option<ExitCode> {
     ))
 }
 
-/// Gives a private server the durability it has by default, which tests do without, and says what
-/// the server is.
+/// Restores Postgres' default durability on a private server, which tests disable, and returns a
+/// description of the server.
 pub(crate) async fn describe() -> String {
     let url = std::env::var(SERVER).expect("a server was started");
     let mut connection = PgConnection::connect(&url)
         .await
-        .expect("the server answers");
+        .expect("the server accepts connections");
     if std::env::var_os(PRIVATE).is_some() {
         for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
             let set = AssertSqlSafe(format!("ALTER SYSTEM SET {setting} = on"));
@@ -61,7 +61,7 @@ pub(crate) async fn describe() -> String {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
-    let mut says = String::new();
+    let mut description = String::new();
     for setting in [
         "server_version",
         "fsync",
@@ -73,21 +73,25 @@ pub(crate) async fn describe() -> String {
             .fetch_one(&mut connection)
             .await
             .expect("it is a setting");
-        says += &format!(
+        description += &format!(
             "{}{setting} {value}",
-            if says.is_empty() { "Postgres: " } else { ", " }
+            if description.is_empty() {
+                "Postgres: "
+            } else {
+                ", "
+            }
         );
     }
-    says
+    description
 }
 
-/// The process that started those which serve clients; `None` if the server is elsewhere, or there
-/// is no `/proc`.
+/// The process id of the postmaster; `None` if the server is on another machine, or there is no
+/// `/proc`.
 pub(crate) async fn postmaster() -> Option<u32> {
     let url = std::env::var(SERVER).expect("a server was started");
     let mut connection = PgConnection::connect(&url)
         .await
-        .expect("the server answers");
+        .expect("the server accepts connections");
     let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
         .fetch_one(&mut connection)
         .await

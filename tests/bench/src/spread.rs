@@ -1,4 +1,4 @@
-//! Medians, and how far the figures lie apart.
+//! Medians and quartiles.
 
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -7,7 +7,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of at least one figure; `low` and `high` are its quartiles.
+    /// The median and the quartiles (`low` and `high`) of at least one value.
     pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |quarter: usize| values[(values.len() - 1) * quarter / 4];
@@ -18,14 +18,14 @@ impl Spread {
         }
     }
 
-    /// Of how `those` are to `these`, round by round: within a round the machine's noise is nearly
-    /// the same.
+    /// The ratios of `those` to `these`, computed per round: within a round the machine's noise is
+    /// nearly the same.
     pub(crate) fn of_ratios(those: &[f64], these: &[f64]) -> Self {
         let rounds = those.iter().zip(these);
         Self::of(rounds.map(|(that, this)| that / this).collect())
     }
 
-    /// Whether the middle half lies further apart than a tenth of the median.
+    /// Whether the quartiles differ by more than a tenth of the median.
     pub(crate) fn is_noisy(&self) -> bool {
         self.high - self.low > self.median / 10.0
     }

@@ -36,6 +36,11 @@ impl TestDatabase {
                 "{SERVER} is not set: run the tests with ./test, which starts a private Postgres"
             )
         });
+        Self::postgres_on(server).await
+    }
+
+    /// A new database on the server at this URL.
+    pub async fn postgres_on(server: String) -> Self {
         let name = format!("test_{}", uuid::Uuid::now_v7().simple());
         run_on::<PgConnection>(server.clone(), format!("CREATE DATABASE {name}"))
             .await

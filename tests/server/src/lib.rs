@@ -46,6 +46,15 @@ impl Server {
         let bin = std::env::var_os(BIN)
             .map(PathBuf::from)
             .ok_or(format!("{BIN} is not set: call this through ./test --exec"))?;
+        Self::start_from(bin)
+    }
+
+    /// The same with the `initdb` and `pg_ctl` in the folder `bin`.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn start_from(bin: PathBuf) -> Result<Self, String> {
         let user = if rustix::process::geteuid().is_root() {
             Some(unprivileged_user()?)
         } else {

@@ -1,6 +1,7 @@
-//! What it costs to audit a change, in whole HTTP requests on a real Postgres: nothing, by hand,
-//! this toolkit, and the schemes that others use.
+//! What it costs to audit a change, in whole HTTP requests on a real Postgres: without audit, by
+//! hand, with this toolkit, and with the schemes of other projects.
 
+pub(crate) mod installation;
 pub(crate) mod schemes;
 mod size;
 
@@ -9,39 +10,80 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use platform_harness::database::TestDatabase;
+use installation::Installation;
 use platform_harness::wire::Wire;
-use schemes::{ENTRY, GUARDED, HANDWRITTEN, SCHEMES, Scheme};
+use schemes::{GUARDED, HANDWRITTEN, SCHEMES, Scheme};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 
+use crate::bars::{self, Bar};
 use crate::load::{Clients, Turn, cpu_of_a_request, serve};
 use crate::spread::Spread;
 use crate::{cpu, delay, server};
 
-/// Of each service: what a small container is given. The toolkit has no more of its own.
+/// The pool size of each service, typical of a small container. The toolkit's own pool has the same
+/// limit.
 const CONNECTIONS: u32 = 16;
 pub(crate) const CLIENTS: [usize; 3] = [1, 16, 64];
-/// What a message to Postgres takes longer on its way, where Postgres is far.
+/// The delay of each message to Postgres in the situation "far".
 const FAR: Duration = Duration::from_millis(1);
 
-const ONE: &str = r#"{"amount":5,"note":"coffee for the meeting of the board"}"#;
+pub(crate) const ONE: &str = r#"{"amount":5,"note":"coffee for the meeting of the board"}"#;
 const TEN: &str = r#"[{"amount":1,"note":"coffee for the meeting of the board"},{"amount":2,"note":"coffee for the meeting of the board"},{"amount":3,"note":"coffee for the meeting of the board"},{"amount":4,"note":"coffee for the meeting of the board"},{"amount":5,"note":"coffee for the meeting of the board"},{"amount":6,"note":"coffee for the meeting of the board"},{"amount":7,"note":"coffee for the meeting of the board"},{"amount":8,"note":"coffee for the meeting of the board"},{"amount":9,"note":"coffee for the meeting of the board"},{"amount":10,"note":"coffee for the meeting of the board"}]"#;
 const CHANGES: [(&str, &str, &str); 2] =
     [("one_row", "/entries", ONE), ("ten_rows", "/imports", TEN)];
 
-/// A scheme at work.
+const BARS: [Bar; 11] = [
+    Bar::at_least(
+        "audit.near.one_row.16.guarded.throughput_vs_handwritten",
+        0.92,
+    ),
+    Bar::at_least(
+        "audit.near.one_row.64.guarded.throughput_vs_handwritten",
+        0.92,
+    ),
+    Bar::at_most("audit.near.one_row.16.guarded.p99_vs_handwritten", 1.1),
+    Bar::at_most("audit.near.one_row.64.guarded.p99_vs_handwritten", 1.1),
+    Bar::at_least(
+        "audit.near.one_row.16.unguarded.throughput_vs_handwritten",
+        0.97,
+    ),
+    Bar::at_least(
+        "audit.near.one_row.64.unguarded.throughput_vs_handwritten",
+        0.97,
+    ),
+    Bar::at_least(
+        "audit.near.ten_rows.16.guarded.throughput_vs_handwritten",
+        0.92,
+    ),
+    Bar::at_least(
+        "audit.near.ten_rows.64.guarded.throughput_vs_handwritten",
+        0.92,
+    ),
+    Bar::at_least("audit.far.one_row.1.guarded.throughput_vs_handwritten", 1.2),
+    Bar::at_least(
+        "audit.far.one_row.16.guarded.throughput_vs_handwritten",
+        1.2,
+    ),
+    Bar::at_least(
+        "audit.far.one_row.64.guarded.throughput_vs_handwritten",
+        1.2,
+    ),
+];
+
+/// A scheme with its running services.
 struct Subject {
     scheme: &'static Scheme,
-    database: TestDatabase,
+    installation: Installation,
+    /// Connections of a superuser.
     pool: PgPool,
     near: Clients,
     far: Clients,
 }
 
-/// Measures all schemes; of the situations only those whose key, such as `near.one_row.16`, begins
-/// with `only`.
+/// Measures all schemes, in the situations whose key, such as `near.one_row.16`, starts with
+/// `only`.
 pub(crate) fn run(quick: bool, only: &str) -> Map<String, Value> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -61,17 +103,17 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
     let [direct, proxy, far] = round_trips_of_the_proxy().await;
     println!(
         "a round trip: {:.0} µs; through the proxy without delay {:.0} µs, with its delay of {} µs {:.0} µs",
-        direct.took,
-        proxy.took,
+        direct.latency,
+        proxy.latency,
         FAR.as_micros(),
-        far.took
+        far.latency
     );
     figures.insert(
         "audit.proxy.overhead_us".to_owned(),
-        (proxy.took - direct.took).round().into(),
+        (proxy.latency - direct.latency).round().into(),
     );
-    if let (Some(direct), Some(far)) = (direct.worked, far.worked) {
-        println!("of it, the proxy's work: {:.0} µs", far - direct);
+    if let (Some(direct), Some(far)) = (direct.cpu, far.cpu) {
+        println!("CPU time of the proxy: {:.0} µs", far - direct);
         figures.insert(
             "audit.proxy.cpu_us".to_owned(),
             (far - direct).round().into(),
@@ -80,7 +122,7 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
     println!();
 
     let postmaster = server::postmaster().await;
-    let worked = || Some([cpu::of_this_process()?, cpu::of_children(postmaster?)?]);
+    let cpu = || Some([cpu::of_this_process()?, cpu::of_children(postmaster?)?]);
     let mut subjects = Vec::new();
     for scheme in &SCHEMES {
         eprint!("\rsetting up {:<40}", scheme.name);
@@ -103,7 +145,7 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
                 for round in 0..=rounds {
                     eprint!("\r{place}, {change}, {clients} clients: round {round} of {rounds}   ");
                     for step in 0..SCHEMES.len() {
-                        // In another order each time, and half the time backwards.
+                        // Each round starts with another scheme, every second one runs backwards.
                         let step = if round % 2 == 0 {
                             step
                         } else {
@@ -116,7 +158,7 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
                         } else {
                             &mut subject.near
                         };
-                        let turn = load.run(clients, request, lasting, worked).await;
+                        let turn = load.run(clients, request, lasting, cpu).await;
                         // The first warms up.
                         if round > 0 {
                             turns[at].push(turn);
@@ -132,46 +174,44 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
     if only.is_empty() {
         headline(&mut figures);
     }
+    bars::report(&BARS, &figures);
     figures
 }
 
 impl Subject {
     async fn new(scheme: &'static Scheme) -> Self {
-        let database = TestDatabase::postgres().await;
-        let pool = connect(database.url(), 2).await;
-        sqlx::raw_sql(ENTRY)
-            .execute(&pool)
-            .await
-            .expect("the table is made");
-        (scheme.set_up)(&pool).await;
-        let near = serve((scheme.service)(connect(database.url(), CONNECTIONS).await).await).await;
-        let url: url::Url = database.url().parse().expect("a URL");
+        let installation = Installation::new(scheme, None).await;
+        let pool = connect(installation.superuser_url(), 2).await;
+        let app = installation.app_url();
+        let near = serve((scheme.service)(connect(&app, CONNECTIONS).await).await).await;
+        let url: url::Url = app.parse().expect("a URL");
         let address = format!(
             "{}:{}",
             url.host_str().unwrap_or("127.0.0.1"),
             url.port().unwrap_or(5432)
         );
-        let through = moved(&url, delay::before(address, FAR));
+        let through = with_address(&url, delay::before(address, FAR));
         let far = serve((scheme.service)(connect(&through, CONNECTIONS).await).await).await;
         Self {
             scheme,
             pool,
             near: Clients::connect(near, CLIENTS[2]).await,
             far: Clients::connect(far, CLIENTS[2]).await,
-            database,
+            installation,
         }
     }
 
-    /// Round trips and bytes of write-ahead log, of one request.
+    /// Counts the round trips and the bytes of write-ahead log of one request.
     async fn count(&mut self, figures: &mut Map<String, Value>) {
         const REQUESTS: u32 = 100;
-        let wire = Wire::before(self.database.url()).await;
-        let url = wire.through(self.database.url());
+        let app = self.installation.app_url();
+        let wire = Wire::before(&app).await;
+        let url = wire.through(&app);
         for (change, path, body) in CHANGES {
             let service = serve((self.scheme.service)(connect(&url, 1).await).await).await;
             let mut clients = Clients::connect(service, 1).await;
             clients.send(5, post(path, body)).await;
-            // What still follows the last answer has time to.
+            // Messages that follow the last response arrive.
             tokio::time::sleep(Duration::from_millis(100)).await;
             wire.reset();
             let before = self.log_position().await;
@@ -194,21 +234,21 @@ impl Subject {
         sqlx::query_scalar(position)
             .fetch_one(&self.pool)
             .await
-            .expect("the server says so")
+            .expect("a position")
     }
 }
 
-async fn connect(url: &str, connections: u32) -> PgPool {
+pub(crate) async fn connect(url: &str, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
-        // As a careful developer has it: it costs a round trip.
+        // It costs a round trip, so a careful developer disables it.
         .test_before_acquire(false)
         .connect(url)
         .await
-        .expect("the server has connections")
+        .expect("the server accepts connections")
 }
 
-fn post(path: &'static str, body: &'static str) -> impl Fn() -> Request<Body> + Copy {
+pub(crate) fn post(path: &'static str, body: &'static str) -> impl Fn() -> Request<Body> + Copy {
     move || {
         Request::post(path)
             .header("host", "ledger.example")
@@ -221,23 +261,23 @@ fn post(path: &'static str, body: &'static str) -> impl Fn() -> Request<Body> + 
     }
 }
 
-/// `url` at another address.
-fn moved(url: &url::Url, address: SocketAddr) -> String {
+/// Replaces the address in `url`.
+fn with_address(url: &url::Url, address: SocketAddr) -> String {
     let mut url = url.clone();
     url.set_host(Some("127.0.0.1")).expect("a host");
     url.set_port(Some(address.port())).expect("a port");
     url.into()
 }
 
-/// Microseconds of an empty statement.
+/// The cost of an empty statement in microseconds.
 #[derive(Clone, Copy, Default)]
 struct RoundTrip {
-    took: f64,
-    /// How long processors worked for it in this process, of which the proxy is a part.
-    worked: Option<f64>,
+    latency: f64,
+    /// CPU time of this process, which contains the proxy.
+    cpu: Option<f64>,
 }
 
-/// Directly, through the proxy, and through it with its delay.
+/// Measures them directly, through the proxy without delay, and with its delay.
 async fn round_trips_of_the_proxy() -> [RoundTrip; 3] {
     const ROUND_TRIPS: u32 = 2_000;
     let url = std::env::var(platform_harness::database::SERVER).expect("a server was started");
@@ -249,26 +289,26 @@ async fn round_trips_of_the_proxy() -> [RoundTrip; 3] {
     );
     let ways = [
         url.to_string(),
-        moved(&url, delay::before(server.clone(), Duration::ZERO)),
-        moved(&url, delay::before(server, FAR)),
+        with_address(&url, delay::before(server.clone(), Duration::ZERO)),
+        with_address(&url, delay::before(server, FAR)),
     ];
     let mut round_trips = [RoundTrip::default(); 3];
     for (round_trip, url) in round_trips.iter_mut().zip(ways) {
         let mut connection = PgConnection::connect(&url)
             .await
-            .expect("the server answers");
-        let mut took = Vec::new();
+            .expect("the server accepts connections");
+        let mut latencies = Vec::new();
         let before = cpu::of_this_process();
         for _ in 0..ROUND_TRIPS {
             let began = std::time::Instant::now();
-            connection.ping().await.expect("it answers");
-            took.push(began.elapsed().as_secs_f64() * 1e6);
+            connection.ping().await.expect("the server responds");
+            latencies.push(began.elapsed().as_secs_f64() * 1e6);
         }
         let after = cpu::of_this_process();
-        let worked = before.zip(after).map(|(before, after)| after - before);
+        let used = before.zip(after).map(|(before, after)| after - before);
         *round_trip = RoundTrip {
-            took: Spread::of(took).median,
-            worked: worked.map(|worked| worked / f64::from(ROUND_TRIPS)),
+            latency: Spread::of(latencies).median,
+            cpu: used.map(|used| used / f64::from(ROUND_TRIPS)),
         };
     }
     round_trips
@@ -277,7 +317,7 @@ async fn round_trips_of_the_proxy() -> [RoundTrip; 3] {
 fn report_counts(figures: &Map<String, Value>) {
     println!(
         "{:<36} {:>22} {:>26}",
-        "of one request", "round trips", "bytes of WAL"
+        "one request", "round trips", "bytes of WAL"
     );
     println!(
         "{:<36} {:>10} {:>11} {:>13} {:>12}",
@@ -312,7 +352,7 @@ fn report(
         .iter()
         .map(|of| of.iter().map(|turn| turn.rate).collect())
         .collect();
-    let worked: Vec<Option<[f64; 2]>> = turns.iter().map(|of| cpu_of_a_request(of)).collect();
+    let cpu: Vec<Option<[f64; 2]>> = turns.iter().map(|of| cpu_of_a_request(of)).collect();
     let percentiles: Vec<Vec<[f64; 2]>> = turns
         .iter()
         .map(|of| of.iter().map(percentiles).collect())
@@ -340,11 +380,11 @@ fn report(
             let ratio = Spread::of_ratios(&of(at), &of(HANDWRITTEN));
             (Spread::of(of(at)).median, ratio.median)
         });
-        let cpu = worked[at].map_or(String::new(), |[service, server]| {
+        let shown_cpu = cpu[at].map_or(String::new(), |[service, server]| {
             format!("{service:.0} + {server:.0}")
         });
         println!(
-            "  {:<34} {:>9.0} {:>7.2} {:>16} {:>8.0} {:>7.2} {:>8.0} {:>7.2} {cpu:>16}",
+            "  {:<34} {:>9.0} {:>7.2} {:>16} {:>8.0} {:>7.2} {:>8.0} {:>7.2} {shown_cpu:>16}",
             scheme.name,
             rate.median,
             ratio.median,
@@ -365,7 +405,7 @@ fn report(
         put("p50_vs_handwritten", p50_ratio);
         put("p99_vs_handwritten", p99_ratio);
         put("guarded_throughput_vs", guarded_ratio);
-        if let Some([service, server]) = worked[at] {
+        if let Some([service, server]) = cpu[at] {
             put("service_cpu_us", service.round());
             put("postgres_cpu_us", server.round());
         }
@@ -382,7 +422,7 @@ fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
-/// The middle and the 99th percentile of the requests of a turn.
+/// The median and the 99th percentile of the latencies of a turn.
 fn percentiles(turn: &Turn) -> [f64; 2] {
     let mut all = turn.latencies.clone();
     all.sort_by(f64::total_cmp);
@@ -390,7 +430,7 @@ fn percentiles(turn: &Turn) -> [f64; 2] {
     [at(50), at(99)]
 }
 
-/// The figures by which the toolkit is judged: of one-row changes, the worse of 16 and 64 clients.
+/// The headline figures: for one-row changes, the worse of 16 and 64 clients.
 fn headline(figures: &mut Map<String, Value>) {
     let figure = |key: String| {
         figures

@@ -1,12 +1,12 @@
-//! What a record takes on disk.
+//! The size of a record on disk.
 
 use serde_json::{Map, Value};
 
 use super::Subject;
 
-/// Bytes a record of the table and of each of its indexes, over all partitions.
+/// Reports the bytes per record of the table and of each of its indexes, over all partitions.
 pub(super) async fn report(subjects: &[Subject], figures: &mut Map<String, Value>) {
-    println!("bytes on disk a record");
+    println!("bytes on disk per record");
     for subject in subjects
         .iter()
         .filter(|subject| !subject.scheme.records.is_empty())
@@ -15,7 +15,7 @@ pub(super) async fn report(subjects: &[Subject], figures: &mut Map<String, Value
         sqlx::raw_sql("VACUUM")
             .execute(&subject.pool)
             .await
-            .expect("it is vacuumed");
+            .expect("VACUUM succeeds");
         let sizes: Vec<(String, i64, i64)> = sqlx::query_as(
             "WITH leaf AS (SELECT COALESCE(tree.relid, $1::regclass) AS oid FROM (SELECT) AS one LEFT JOIN pg_partition_tree($1::regclass) AS tree ON tree.isleaf),
             part AS (
@@ -31,7 +31,7 @@ pub(super) async fn report(subjects: &[Subject], figures: &mut Map<String, Value
         .bind(scheme.records)
         .fetch_all(&subject.pool)
         .await
-        .expect("the catalogue says so");
+        .expect("the catalogue has the sizes");
         let mut parts = String::new();
         for (name, bytes, records) in sizes {
             #[expect(clippy::cast_precision_loss, reason = "a mean")]

@@ -1,5 +1,5 @@
-//! The audit record written by hand in each handler, as a careful developer would: the same
-//! facts, the same columns and the same indexes as the toolkit's, in one plain table.
+//! Each handler writes the audit record by hand, as a careful developer would: with the facts,
+//! columns and indexes of the toolkit, in one plain table.
 
 use std::net::SocketAddr;
 
@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use sqlx::{PgPool, PgTransaction};
 use uuid::Uuid;
 
-use super::{Entry, Failure, Posted, Scheme, entries, insert, insert_many, run};
+use super::{Entry, Failure, Posted, Scheme, entries, insert, insert_many};
 
 pub(super) const SCHEME: Scheme = Scheme {
     key: "handwritten",
     name: "(b) written by hand",
     records: "audit",
-    set_up: |pool| Box::pin(run(pool, TABLE)),
+    set_up: |installation| Box::pin(installation.run(TABLE)),
     service: |pool| Box::pin(async { service(pool) }),
 };
 
@@ -36,7 +36,8 @@ const TABLE: &str = "
     CREATE INDEX audit_action ON audit (action, recorded_at, id);
     CREATE INDEX audit_unsuccessful ON audit (outcome, recorded_at, id) WHERE outcome <> 'success';
     CREATE INDEX audit_trace_id ON audit (trace_id, recorded_at, id) WHERE trace_id IS NOT NULL;
-    CREATE INDEX audit_request_id ON audit (request_id, recorded_at, id) WHERE request_id IS NOT NULL";
+    CREATE INDEX audit_request_id ON audit (request_id, recorded_at, id) WHERE request_id IS NOT NULL;
+    GRANT INSERT ON audit TO {app}";
 
 fn service(pool: PgPool) -> Router {
     Router::new()
@@ -47,7 +48,7 @@ fn service(pool: PgPool) -> Router {
 
 async fn create(
     State(pool): State<PgPool>,
-    request: Facts,
+    request: RequestFacts,
     Json(posted): Json<Posted>,
 ) -> Result<StatusCode, Failure> {
     let entry = Entry::from(posted);
@@ -60,7 +61,7 @@ async fn create(
 
 async fn import(
     State(pool): State<PgPool>,
-    request: Facts,
+    request: RequestFacts,
     Json(posted): Json<Vec<Posted>>,
 ) -> Result<StatusCode, Failure> {
     let entries = entries(posted);
@@ -71,8 +72,8 @@ async fn import(
     Ok(StatusCode::CREATED)
 }
 
-/// What the record keeps of the request.
-struct Facts {
+/// The parts of a request that the record contains.
+struct RequestFacts {
     actor: String,
     request_id: Option<String>,
     method: String,
@@ -82,7 +83,7 @@ struct Facts {
     user_agent: Option<String>,
 }
 
-impl<S: Sync> FromRequestParts<S> for Facts {
+impl<S: Sync> FromRequestParts<S> for RequestFacts {
     type Rejection = StatusCode;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
@@ -109,7 +110,11 @@ fn changes(entry: &Entry) -> Value {
     json!({"amount": {"after": entry.amount}, "note": {"after": entry.note}})
 }
 
-async fn record(tx: &mut PgTransaction<'_>, request: &Facts, entry: &Entry) -> Result<(), Failure> {
+async fn record(
+    tx: &mut PgTransaction<'_>,
+    request: &RequestFacts,
+    entry: &Entry,
+) -> Result<(), Failure> {
     sqlx::query(
         "INSERT INTO audit (id, occurred_at, service, actor_kind, actor_id, action, resource_type, resource_id, outcome, status,
             request_id, method, route, path, client_address, user_agent, changes)
@@ -133,7 +138,7 @@ async fn record(tx: &mut PgTransaction<'_>, request: &Facts, entry: &Entry) -> R
 
 async fn record_many(
     tx: &mut PgTransaction<'_>,
-    request: &Facts,
+    request: &RequestFacts,
     entries: &[Entry],
 ) -> Result<(), Failure> {
     let ids: Vec<_> = entries.iter().map(|_| Uuid::now_v7()).collect();

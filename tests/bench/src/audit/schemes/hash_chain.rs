@@ -1,5 +1,5 @@
-//! A record that holds the hash of the one before it, so that each transaction waits for the
-//! one before it.
+//! Each record contains the hash of the previous one, so each transaction waits for the previous
+//! one.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -8,19 +8,20 @@ use axum::{Json, Router};
 use serde_json::json;
 use sqlx::{PgPool, PgTransaction};
 
-use super::{Entry, Failure, Posted, Scheme, entries, insert, insert_many, run};
+use super::{Entry, Failure, Posted, Scheme, entries, insert, insert_many};
 
 pub(super) const SCHEME: Scheme = Scheme {
     key: "hash_chain",
     name: "(g) hash chain in the transaction",
     records: "chain",
-    set_up: |pool| Box::pin(run(pool, TABLE)),
+    set_up: |installation| Box::pin(installation.run(TABLE)),
     service: |pool| Box::pin(async { service(pool) }),
 };
 
 const TABLE: &str = "
     CREATE TABLE chain (position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, record jsonb NOT NULL, hash bytea NOT NULL);
-    INSERT INTO chain (record, hash) VALUES ('{}', sha256(''))";
+    INSERT INTO chain (record, hash) VALUES ('{}', sha256(''));
+    GRANT SELECT, INSERT ON chain TO {app}";
 
 fn service(pool: PgPool) -> Router {
     Router::new()

@@ -15,19 +15,22 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-/// A way to audit.
+use super::installation::Installation;
+
+/// A way to audit changes.
 pub(crate) struct Scheme {
     pub(crate) key: &'static str,
     pub(crate) name: &'static str,
-    /// What it keeps its records in.
+    /// The table of its records.
     pub(crate) records: &'static str,
-    /// Makes its tables, besides `entry`.
-    pub(crate) set_up: fn(&PgPool) -> BoxFuture<'_, ()>,
+    /// Creates its tables besides `entry`, and grants the application role what the service needs.
+    pub(crate) set_up: fn(&Installation) -> BoxFuture<'_, ()>,
     pub(crate) service: fn(PgPool) -> BoxFuture<'static, Router>,
 }
 
-/// The one that the others are compared with comes second, the one that is judged fourth.
+/// The scheme that the others are compared with.
 pub(crate) const HANDWRITTEN: usize = 1;
+pub(crate) const UNGUARDED: usize = 2;
 pub(crate) const GUARDED: usize = 3;
 pub(crate) const SCHEMES: [Scheme; 7] = [
     unaudited::SCHEME,
@@ -39,9 +42,11 @@ pub(crate) const SCHEMES: [Scheme; 7] = [
     hash_chain::SCHEME,
 ];
 
-pub(crate) const ENTRY: &str = "CREATE TABLE entry (id uuid PRIMARY KEY, amount bigint NOT NULL, note text NOT NULL, created_at timestamptz NOT NULL DEFAULT now())";
+pub(crate) const ENTRY: &str = "
+    CREATE TABLE entry (id uuid PRIMARY KEY, amount bigint NOT NULL, note text NOT NULL, created_at timestamptz NOT NULL DEFAULT now());
+    GRANT INSERT ON entry TO {app}";
 
-/// What a client sends.
+/// The body of a request.
 #[derive(Clone, Deserialize)]
 struct Posted {
     amount: i64,
@@ -100,7 +105,7 @@ fn entries(posted: Vec<Posted>) -> Vec<Entry> {
     posted.into_iter().map(Entry::from).collect()
 }
 
-/// Any failure; a measurement ends at the first.
+/// Any failure; the measurement ends at the first one.
 struct Failure(sqlx::Error);
 
 impl From<sqlx::Error> for Failure {
@@ -113,11 +118,4 @@ impl axum::response::IntoResponse for Failure {
     fn into_response(self) -> axum::response::Response {
         (StatusCode::INTERNAL_SERVER_ERROR, self.0.to_string()).into_response()
     }
-}
-
-async fn run(pool: &PgPool, statements: &'static str) {
-    sqlx::raw_sql(statements)
-        .execute(pool)
-        .await
-        .expect("the scheme is set up");
 }

@@ -1,13 +1,13 @@
-//! A trigger that copies each changed row, in the manner of supa_audit: no handler knows of it, and
-//! no record knows who, why or from where.
+//! A trigger that copies each changed row, like supa_audit. Handlers need no code for it, and
+//! records do not contain the actor, the reason or the client's address.
 
-use super::{Scheme, run, unaudited};
+use super::{Scheme, unaudited};
 
 pub(super) const SCHEME: Scheme = Scheme {
     key: "row_trigger",
     name: "(e) row trigger (supa_audit)",
     records: "record_version",
-    set_up: |pool| Box::pin(run(pool, TABLE)),
+    set_up: |installation| Box::pin(installation.run(TABLE)),
     service: |pool| Box::pin(async { unaudited::service(pool) }),
 };
 

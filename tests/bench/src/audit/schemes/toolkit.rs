@@ -7,33 +7,39 @@ use platform_audit::routing::{self, post};
 use platform_audit::{Actor, Audit, AuditTx, audited};
 use sqlx::PgPool;
 
-use super::{Failure, Posted, Scheme, entries, insert, insert_many};
+use super::{Failure, Installation, Posted, Scheme, entries, insert, insert_many};
 
 pub(super) const UNGUARDED: Scheme = Scheme {
     key: "unguarded",
     name: "(c) platform-audit, no guard()",
     records: "ledger_audit.record",
-    set_up: |pool| Box::pin(migrate(pool)),
+    set_up: |installation| Box::pin(unguarded(installation)),
     service: |pool| Box::pin(service(pool)),
 };
 
 pub(super) const GUARDED: Scheme = Scheme {
     key: "guarded",
     name: "(d) platform-audit, guard()",
-    set_up: |pool| Box::pin(guard(pool)),
+    set_up: |installation| Box::pin(guarded(installation)),
     ..UNGUARDED
 };
 
-async fn migrate(pool: &PgPool) {
-    Audit::builder(pool.clone(), "ledger")
-        .migrate()
-        .await
-        .expect("it migrates");
+async fn migrate(installation: &Installation) {
+    let builder = Audit::builder(installation.owner().clone(), "ledger");
+    builder.migrate().await.expect("it migrates");
+    let granted = builder.grant(Some(installation.app()), None).await;
+    granted.expect("the owner may grant");
 }
 
-async fn guard(pool: &PgPool) {
-    migrate(pool).await;
-    super::run(pool, "SELECT ledger_audit.guard('entry')").await;
+async fn unguarded(installation: &Installation) {
+    migrate(installation).await;
+    let exempt = "SELECT ledger_audit.exempt('entry', 'measured without the guard')";
+    installation.run(exempt).await;
+}
+
+async fn guarded(installation: &Installation) {
+    migrate(installation).await;
+    installation.run("SELECT ledger_audit.guard('entry')").await;
 }
 
 async fn service(pool: PgPool) -> Router {
@@ -42,10 +48,9 @@ async fn service(pool: PgPool) -> Router {
             let actor = parts.headers.get("x-actor")?.to_str().ok()?;
             Some(Actor::user(actor))
         })
-        .development(true)
         .start()
         .await
-        .expect("auditing starts");
+        .expect("the check of the database finds nothing");
     let router = routing::Router::new()
         .route("/entries", post(create))
         .route("/imports", post(import));

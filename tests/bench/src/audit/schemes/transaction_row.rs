@@ -1,5 +1,5 @@
-//! The scheme of Carbonite: the handler first inserts a row for its transaction, and a row trigger
-//! that copies each changed row demands it.
+//! The scheme of Carbonite: the handler first inserts a row for its transaction; a row trigger
+//! copies each changed row, and fails without the transaction's row.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -8,13 +8,13 @@ use axum::{Json, Router};
 use serde_json::json;
 use sqlx::{PgPool, PgTransaction};
 
-use super::{Failure, Posted, Scheme, entries, insert, insert_many, run};
+use super::{Failure, Posted, Scheme, entries, insert, insert_many};
 
 pub(super) const SCHEME: Scheme = Scheme {
     key: "transaction_row",
     name: "(f) transaction row (Carbonite)",
     records: "change",
-    set_up: |pool| Box::pin(run(pool, TABLE)),
+    set_up: |installation| Box::pin(installation.run(TABLE)),
     service: |pool| Box::pin(async { service(pool) }),
 };
 
@@ -42,7 +42,9 @@ const TABLE: &str = "
         VALUES (transaction_id, lower(TG_OP), TG_TABLE_SCHEMA, TG_TABLE_NAME, ARRAY[COALESCE(NEW.id, OLD.id)::text], to_jsonb(COALESCE(NEW, OLD)), '{}');
         RETURN NULL;
     END $$;
-    CREATE TRIGGER capture AFTER INSERT OR UPDATE OR DELETE ON entry FOR EACH ROW EXECUTE FUNCTION capture()";
+    CREATE TRIGGER capture AFTER INSERT OR UPDATE OR DELETE ON entry FOR EACH ROW EXECUTE FUNCTION capture();
+    GRANT SELECT, INSERT ON transaction TO {app};
+    GRANT INSERT ON change TO {app}";
 
 fn service(pool: PgPool) -> Router {
     Router::new()

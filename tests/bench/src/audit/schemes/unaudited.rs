@@ -1,4 +1,4 @@
-//! No audit at all: one statement, which commits by itself.
+//! No audit at all: one statement in autocommit.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,7 +16,7 @@ pub(super) const SCHEME: Scheme = Scheme {
     service: |pool| Box::pin(async { service(pool) }),
 };
 
-/// Also that of schemes which need nothing of the handlers.
+/// Schemes that need no code in handlers use it, too.
 pub(super) fn service(pool: PgPool) -> Router {
     Router::new()
         .route("/entries", post(create))

@@ -1,11 +1,11 @@
-//! Measurements in processes of their own, as memory and set-up belong to a process.
+//! Runs measurements in processes of their own: memory and global state belong to a process.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// This program, to be called with `arguments`.
+/// A command that runs this program with `arguments`.
 pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let program = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(program);
@@ -13,7 +13,7 @@ pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -
     command
 }
 
-/// What it prints: text, and in the last line JSON.
+/// Runs `command`; returns the text that it prints, and the JSON of its last line.
 pub(crate) fn run(command: &mut Command) -> (String, Value) {
     let done = command.output().expect("it starts");
     assert!(done.status.success(), "failed: {command:?}");

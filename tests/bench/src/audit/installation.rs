@@ -1,0 +1,78 @@
+//! The database of one scheme, with the roles of a production system: the owner role owns the
+//! tables and cannot log in; the service connects as the application role, which has the
+//! privileges that it needs and no others. A superuser skips the checks of privileges.
+
+use platform_harness::database::TestDatabase;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use super::schemes::{ENTRY, Scheme};
+
+/// It is dropped, with its roles, when this is.
+pub(crate) struct Installation {
+    database: TestDatabase,
+    /// Connections that work as the owner role.
+    owner: PgPool,
+    app: String,
+}
+
+impl Installation {
+    /// Sets up `scheme` on `server`, or on the one that `./test` started.
+    pub(crate) async fn new(scheme: &Scheme, server: Option<String>) -> Self {
+        let mut database = match server {
+            Some(server) => TestDatabase::postgres_on(server).await,
+            None => TestDatabase::postgres().await,
+        };
+        let owner = database.role("owner", "NOLOGIN").await;
+        let app = database.role("app", "LOGIN").await;
+        let url: PgConnectOptions = database.url().parse().expect("a URL of Postgres");
+        let name = url.get_database().expect("a database").to_owned();
+        let superuser = PgPool::connect_with(url.clone());
+        let superuser = superuser.await.expect("the server accepts connections");
+        let privileges = format!(
+            "GRANT CREATE ON DATABASE {name} TO {owner}; GRANT CREATE ON SCHEMA public TO {owner}"
+        );
+        let granted = sqlx::raw_sql(AssertSqlSafe(privileges)).execute(&superuser);
+        granted.await.expect("a superuser may grant");
+        superuser.close().await;
+        let owner = PgPoolOptions::new()
+            .max_connections(2)
+            .connect_with(url.options([("role", owner)]))
+            .await
+            .expect("a superuser may become the owner");
+        let installation = Self {
+            database,
+            owner,
+            app,
+        };
+        installation.run(ENTRY).await;
+        (scheme.set_up)(&installation).await;
+        installation
+    }
+
+    /// Runs statements as the owner; `{app}` in them is the application role.
+    pub(crate) async fn run(&self, statements: &str) {
+        let statements = AssertSqlSafe(statements.replace("{app}", &self.app));
+        let done = sqlx::raw_sql(statements).execute(&self.owner).await;
+        done.expect("the scheme is set up");
+    }
+
+    pub(crate) fn owner(&self) -> &PgPool {
+        &self.owner
+    }
+
+    /// The name of the application role.
+    pub(crate) fn app(&self) -> &str {
+        &self.app
+    }
+
+    /// The URL with which the service connects.
+    pub(crate) fn app_url(&self) -> String {
+        self.database.url_as(&self.app)
+    }
+
+    /// The URL of a superuser, who measures.
+    pub(crate) fn superuser_url(&self) -> &str {
+        self.database.url()
+    }
+}

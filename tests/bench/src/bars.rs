@@ -1,0 +1,77 @@
+//! The figures that the toolkit has to reach.
+
+use serde_json::{Map, Value};
+
+pub(crate) struct Bar {
+    figure: &'static str,
+    limit: Limit,
+}
+
+#[derive(Clone, Copy)]
+enum Limit {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bar {
+    pub(crate) const fn at_least(figure: &'static str, limit: f64) -> Self {
+        Self {
+            figure,
+            limit: Limit::AtLeast(limit),
+        }
+    }
+
+    pub(crate) const fn at_most(figure: &'static str, limit: f64) -> Self {
+        Self {
+            figure,
+            limit: Limit::AtMost(limit),
+        }
+    }
+
+    /// The limit as text, and whether `value` meets it.
+    fn check(&self, value: f64) -> (String, bool) {
+        match self.limit {
+            Limit::AtLeast(limit) => (format!(">= {limit:.2}"), value >= limit),
+            Limit::AtMost(limit) => (format!("<= {limit:.2}"), value <= limit),
+        }
+    }
+}
+
+/// Prints each bar whose figure was measured, with the figure.
+pub(crate) fn report(bars: &[Bar], figures: &Map<String, Value>) {
+    let mut lines = Vec::new();
+    for bar in bars {
+        if let Some(value) = figures.get(bar.figure).and_then(Value::as_f64) {
+            let (limit, met) = bar.check(value);
+            let met = if met { "met" } else { "not met" };
+            lines.push(format!(
+                "{:<64} {limit:<8} {value:>7.3} {met:>8}",
+                bar.figure
+            ));
+        }
+    }
+    if lines.is_empty() {
+        return;
+    }
+    println!("{:<64} {:<8} {:>7} {:>8}", "bar", "", "figure", "");
+    for line in lines {
+        println!("{line}");
+    }
+    println!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bar;
+
+    #[test]
+    fn a_bar_is_met_at_its_limit() {
+        for (bar, met, not_met) in [
+            (Bar::at_least("throughput", 0.92), 0.92, 0.919),
+            (Bar::at_most("latency", 1.1), 1.1, 1.101),
+        ] {
+            assert!(bar.check(met).1);
+            assert!(!bar.check(not_met).1);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! How many instructions Postgres executes for one audited request of one row, counted by
+//! callgrind: other processes of the machine change a time, but not this number. Then what COMMIT
+//! costs for each record of a transaction.
+
+mod callgrind;
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use sqlx::{Connection, PgConnection};
+
+use crate::audit::installation::Installation;
+use crate::audit::schemes::{GUARDED, HANDWRITTEN, SCHEMES, Scheme, UNGUARDED};
+use crate::audit::{ONE, connect, post};
+use crate::bars::{self, Bar};
+use crate::load::{Clients, serve};
+use crate::spread::Spread;
+use crate::{commit, server};
+
+use callgrind::CountingServer;
+pub(crate) use callgrind::find as find_valgrind;
+
+pub(crate) const COUNTED: [usize; 3] = [HANDWRITTEN, UNGUARDED, GUARDED];
+/// Requests before those that count: statements are prepared, plans and caches filled.
+const WARM_UP: usize = 40;
+const REQUESTS: usize = 200;
+/// The mean of so many requests is one figure, of which there is a median: an index grows by a
+/// page with every hundredth record or so, which a mean contains and a median of requests does
+/// not; and a figure during which the machine stopped the backend for milliseconds, so that code
+/// which reads the clock did something else, does not move the median.
+const GROUP: usize = 20;
+
+/// What a service still sends after its response, such as the message with which sqlx gives a
+/// connection back, arrives and is executed.
+const SETTLING: Duration = Duration::from_millis(500);
+
+const BARS: [Bar; 2] = [
+    Bar::at_most("instructions.unguarded_vs_handwritten", 1.20),
+    Bar::at_most("instructions.guarded_vs_handwritten", 1.40),
+];
+
+pub(crate) fn run() -> Map<String, Value> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        println!("{}", server::describe().await);
+        let mut figures = count().await;
+        figures.extend(commit::measure().await);
+        bars::report(&BARS, &figures);
+        figures
+    })
+}
+
+async fn count() -> Map<String, Value> {
+    let server = CountingServer::start().unwrap_or_else(|error| panic!("{error}"));
+    let mut installations = Vec::new();
+    for at in COUNTED {
+        let scheme = &SCHEMES[at];
+        eprint!("\rsetting up {:<40}", scheme.name);
+        installations.push(Installation::new(scheme, Some(server.url())).await);
+    }
+    // It would take processor time at random moments.
+    run_on(&server, "ALTER SYSTEM SET autovacuum = off").await;
+    run_on(&server, "CHECKPOINT").await;
+    server.restart().unwrap_or_else(|error| panic!("{error}"));
+    eprint!("\r{:60}\r", "");
+    println!(
+        "instructions of Postgres for one request of one row, as the application role; medians of {} means of {GROUP} requests\n{:<36} {:>9} {:>17} {:>8}",
+        REQUESTS / GROUP,
+        "",
+        "thousands",
+        "(quartiles)",
+        "ratio"
+    );
+    let mut figures = Map::new();
+    let mut by_hand = f64::NAN;
+    for (at, installation) in COUNTED.into_iter().zip(&installations) {
+        let scheme = &SCHEMES[at];
+        let counts = requests(&server, scheme, installation).await;
+        let means = counts.chunks(GROUP).map(mean).collect();
+        let means = Spread::of(means);
+        if at == HANDWRITTEN {
+            by_hand = means.median;
+        }
+        let ratio = means.median / by_hand;
+        println!(
+            "  {:<34} {:>9.1} {:>17} {ratio:>8.3}",
+            scheme.name,
+            means.median / 1e3,
+            format!("{:.1} to {:.1}", means.low / 1e3, means.high / 1e3)
+        );
+        let key = format!("instructions.{}", scheme.key);
+        if at != HANDWRITTEN {
+            let ratio = (ratio * 1000.0).round() / 1000.0;
+            figures.insert(format!("{key}_vs_handwritten"), ratio.into());
+        }
+        figures.insert(key, means.median.round().into());
+    }
+    println!();
+    // To drop them takes long under callgrind; they are deleted with the server's files.
+    std::mem::forget(installations);
+    figures
+}
+
+async fn run_on(server: &CountingServer, statement: &'static str) {
+    let superuser = PgConnection::connect(&server.url()).await;
+    let mut superuser = superuser.expect("the server accepts connections");
+    let done = sqlx::raw_sql(statement).execute(&mut superuser).await;
+    done.expect("a superuser may");
+}
+
+/// The instructions of each request, by the backends that serve the application role. Each request
+/// is counted until the end of its transaction, from that of the one before it.
+async fn requests(
+    server: &CountingServer,
+    scheme: &Scheme,
+    installation: &Installation,
+) -> Vec<u64> {
+    let pool = connect(&installation.app_url(), 1).await;
+    let service = serve((scheme.service)(pool).await).await;
+    let mut clients = Clients::connect(service, 1).await;
+    clients.send(WARM_UP, post("/entries", ONE)).await;
+    tokio::time::sleep(SETTLING).await;
+    let backends = backends(installation).await;
+    for backend in &backends {
+        give_priority(*backend);
+    }
+    let before: Vec<_> = backends
+        .iter()
+        .map(|backend| server.transactions(*backend).len())
+        .collect();
+    clients.send(REQUESTS, post("/entries", ONE)).await;
+    tokio::time::sleep(SETTLING).await;
+    let counted = backends.iter().zip(before).map(|(backend, before)| {
+        let transactions = server.transactions(*backend);
+        transactions[before..].to_vec()
+    });
+    let mut counted: Vec<_> = counted.filter(|counted| !counted.is_empty()).collect();
+    let transactions = match (counted.pop(), counted.is_empty()) {
+        (Some(one), true) => one,
+        _ => panic!("{}: one backend should serve all requests", scheme.name),
+    };
+    let each = transactions.len() / REQUESTS;
+    assert_eq!(
+        transactions.len(),
+        each * REQUESTS,
+        "{}: every request makes equally many transactions",
+        scheme.name
+    );
+    let sums = transactions.chunks(each).map(|of| of.iter().sum());
+    sums.collect()
+}
+
+/// The process ids of the backends of the application role.
+async fn backends(installation: &Installation) -> Vec<i32> {
+    let superuser = PgConnection::connect(installation.superuser_url()).await;
+    let mut superuser = superuser.expect("the server accepts connections");
+    sqlx::query_scalar("SELECT pid FROM pg_stat_activity WHERE usename = $1")
+        .bind(installation.app())
+        .fetch_all(&mut superuser)
+        .await
+        .expect("a superuser sees all backends")
+}
+
+/// Code of Postgres that reads the clock should see little time pass, although the machine may be
+/// busy; only root may do so.
+fn give_priority(backend: i32) {
+    rustix::process::setpriority_process(rustix::process::Pid::from_raw(backend), -20).ok();
+}
+
+fn mean(counts: &[u64]) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let [sum, count] = [counts.iter().sum::<u64>() as f64, counts.len() as f64];
+    sum / count
+}
