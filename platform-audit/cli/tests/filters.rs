@@ -304,7 +304,7 @@ async fn verify_export_detects_a_changed_file_or_manifest() {
 /// On SQLite an id is unique.
 #[tokio::test]
 async fn an_id_that_was_written_twice_is_reported_and_all_its_records_are_shown() {
-    let log = Log::of(TestDatabase::postgres().await).await;
+    let log = Log::new(TestDatabase::postgres().await).await;
     log.write("ada", "entry.create", "7").await;
     let (_, out, _) = log.ask(&["history", "entry", "7", "--format", "jsonl"]);
     let record: Value = serde_json::from_str(&out).unwrap();
