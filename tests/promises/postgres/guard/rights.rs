@@ -83,6 +83,8 @@ async fn each_role_has_exactly_its_privileges() {
     assert_eq!(
         callable,
         [
+            "empty_array",
+            "empty_object",
             "guard_triggers",
             "maintain",
             "may_set_replication_role",

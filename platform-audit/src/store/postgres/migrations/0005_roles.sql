@@ -13,7 +13,7 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
     EXECUTE format('GRANT SELECT ON {schema}.record, {schema}.records, {schema}.migration, {schema}.exemption, {schema}.service TO %s', role);
     EXECUTE format('GRANT INSERT ON {schema}.record_insert TO %s', role);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.write_record, {schema}.transaction_ended, {schema}.record_read, {schema}.maintain, {schema}.point_guard, {schema}.guard_triggers, {schema}.qualified, {schema}.may_set_replication_role TO %s', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.empty_object, {schema}.empty_array, {schema}.write_record, {schema}.transaction_ended, {schema}.record_read, {schema}.maintain, {schema}.point_guard, {schema}.guard_triggers, {schema}.qualified, {schema}.may_set_replication_role TO %s', role);
 END
 $$;
 
