@@ -3,10 +3,86 @@ use serde::Serialize;
 use super::Argument;
 use crate::record::AuditRecord;
 
-/// Hands over the columns of `record` in the order of `postgres/insert_one.sql`.
+/// The columns in the order in which [`own`] and [`shared`] pass them.
+const NAMES: [&str; 27] = [
+    "id",
+    "action",
+    "resource_type",
+    "resource_id",
+    "changes",
+    "details",
+    "cut",
+    "occurred_at",
+    "service",
+    "service_version",
+    "actor_kind",
+    "actor_id",
+    "actor_session",
+    "actor_tenant",
+    "actor_on_behalf_of",
+    "outcome",
+    "status",
+    "error_type",
+    "reason",
+    "request_id",
+    "method",
+    "route",
+    "path",
+    "client_address",
+    "user_agent",
+    "trace_id",
+    "span_id",
+];
+
+/// Passes the columns of `record` that differ from their defaults, as `insert_one` numbers them.
 pub(super) fn columns(record: &AuditRecord, put: &mut dyn FnMut(Argument<'_>)) {
-    own(record, put);
-    shared(record, put);
+    given(record, &mut |_, argument| put(argument));
+}
+
+/// Fills `postgres/insert_one.sql` in for the columns of `record` that differ from their defaults.
+/// A service's records leave out the same few columns, so it has a handful of such statements.
+pub(super) fn insert_one(template: &str, record: &AuditRecord) -> String {
+    let (mut names, mut arguments) = (String::new(), String::new());
+    let mut at = 0;
+    given(record, &mut |name, argument| {
+        at += 1;
+        // The template contains the id, which comes first and is always given.
+        if at == 1 {
+            return;
+        }
+        let cast = match argument {
+            Argument::Json(_) => "::pg_catalog.jsonb",
+            Argument::Time(_) => "::pg_catalog.timestamptz",
+            Argument::Status(_) => "::smallint",
+            Argument::Uuid(_) => "::pg_catalog.uuid",
+            Argument::Text(_) => "",
+        };
+        names.push_str(", ");
+        names.push_str(name);
+        arguments.push_str(&format!(", ${at}{cast}"));
+    });
+    template
+        .replace("{mark}", &format!("${}", at + 1))
+        .replace("{columns}", &names)
+        .replace("{arguments}", &arguments)
+}
+
+/// Passes the columns of `record` that differ from their defaults, with their names.
+fn given(record: &AuditRecord, put: &mut dyn FnMut(&'static str, Argument<'_>)) {
+    let mut names = NAMES.into_iter();
+    let mut put = |argument: Argument<'_>| {
+        let Some(name) = names.next() else { return };
+        let is_default = match argument {
+            Argument::Text(None) | Argument::Status(None) => true,
+            Argument::Json(json) => json == "{}" || json == "[]",
+            _ => false,
+        };
+        if !is_default {
+            put(name, argument);
+        }
+    };
+    own(record, &mut put);
+    shared(record, &mut put);
 }
 
 /// How many columns are a record's [own].
