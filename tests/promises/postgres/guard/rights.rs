@@ -89,9 +89,9 @@ async fn each_role_has_exactly_its_privileges() {
             "maintain",
             "may_set_replication_role",
             "new_id",
-            "point_guard",
             "qualified",
             "record_read",
+            "set_guard_partition",
             "transaction_ended",
             "write_record"
         ]
@@ -339,8 +339,8 @@ async fn the_applications_privileges_on_the_sequence_are_revoked() {
         .await;
     let mut connection = guarded.connect(App).await;
     for forgery in [
-        "SELECT setval('ledger_audit.met', 5)",
-        "SELECT nextval('ledger_audit.met')",
+        "SELECT setval('ledger_audit.checked_transaction', 5)",
+        "SELECT nextval('ledger_audit.checked_transaction')",
     ] {
         assert_eq!(
             refusal(&mut connection, forgery).await,
