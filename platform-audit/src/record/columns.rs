@@ -142,6 +142,19 @@ pub(crate) fn columns_from(source: Source) -> impl Iterator<Item = &'static Colu
 }
 
 impl<'a> ColumnValue<'a> {
+    /// Whether the database would store the same value if the column were left out.
+    pub(crate) fn is_default(self) -> bool {
+        match self {
+            Self::Uuid(_) | Self::Moment(Some(_)) | Self::Text(Some(_)) | Self::Status(Some(_)) => {
+                false
+            }
+            Self::Moment(None) | Self::Text(None) | Self::Status(None) => true,
+            Self::Json(Json::Changes(changes)) => changes.is_empty(),
+            Self::Json(Json::Details(details)) => details.is_empty(),
+            Self::Json(Json::Names(names)) => names.is_empty(),
+        }
+    }
+
     /// As text, which is `None` for no value. JSON has the members of its objects in alphabetical
     /// order, as exports have them.
     #[cfg_attr(not(feature = "export"), allow(dead_code, reason = "for exports"))]

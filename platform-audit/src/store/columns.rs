@@ -22,9 +22,15 @@ pub(super) fn names(columns: impl IntoIterator<Item = &'static Column>) -> Strin
     list(columns, |column| column.name.to_owned())
 }
 
-/// Passes the columns of `record` to `put`.
+/// The [written] columns of `record` that differ from their defaults. Most records of a service
+/// leave out the same ones.
+pub(super) fn given(record: &AuditRecord) -> impl Iterator<Item = &'static Column> {
+    written().filter(|column| !(column.value)(record).is_default())
+}
+
+/// Passes the [given] columns of `record` to `put`.
 pub(super) fn columns(record: &AuditRecord, put: &mut dyn FnMut(Argument<'_>)) {
-    for column in written() {
+    for column in given(record) {
         pass((column.value)(record), put);
     }
 }

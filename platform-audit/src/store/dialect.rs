@@ -134,7 +134,7 @@ impl Dialect {
             insert: in_schema(&format!("{insert}{alone}")),
             by_columns: match self {
                 Self::Postgres => Some(ByColumns {
-                    one: in_schema(&postgres::INSERT_ONE),
+                    one: in_schema(postgres::INSERT_ONE),
                     several: in_schema(&postgres::INSERT_SEVERAL),
                 }),
                 // It takes no time to read JSON there: there is no server.

@@ -46,7 +46,10 @@ impl<DB: AuditDatabase> Store<DB> {
         }
         // Separately and first: the guard is slow until it searches this month's partition, and new
         // partitions may have to wait for locks.
-        for function in ["point_guard()", &format!("maintain({MONTHS_AHEAD})")] {
+        for function in [
+            "set_guard_partition()",
+            &format!("maintain({MONTHS_AHEAD})"),
+        ] {
             let mut attempts = 1;
             loop {
                 let statement = format!("SELECT {}.{function}", self.schema);

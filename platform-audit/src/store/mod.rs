@@ -63,6 +63,7 @@ struct Statements {
 /// The statements that insert a transaction's records with an argument for each column.
 #[derive(Debug)]
 struct ByColumns {
+    /// A template whose columns `postgres::insert_one` fills in.
     one: Arc<str>,
     several: Arc<str>,
 }

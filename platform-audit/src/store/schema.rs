@@ -86,7 +86,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         }
         let in_schema = |text: &str| text.replace("{schema}", self.name);
         let lock = in_schema(include_str!("postgres/lock_migration.sql"));
-        let make = in_schema(include_str!("postgres/oblige_ddl.sql"));
+        let make = in_schema(include_str!("postgres/guard_ddl.sql"));
         let statements = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED;\n{lock};\n{make};\nSET LOCAL ROLE NONE;\n{make};\nCOMMIT;"
         );

@@ -4,7 +4,8 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use uuid::Uuid;
 
-use super::columns::{columns, columns_of_several};
+use super::columns::{columns, columns_of_several, given};
+use super::postgres::insert_one;
 use super::{AuditDatabase, Connection, Store, as_json, connection_failed};
 use crate::error::Error;
 use crate::record::AuditRecord;
@@ -99,7 +100,9 @@ impl<DB: AuditDatabase> Store<DB> {
         }
         let writing = match (records, &self.statements.by_columns) {
             ([record], Some(statements)) => {
-                DB::run(connection, Arc::clone(&statements.one), |put| {
+                let given: Vec<_> = given(record).collect();
+                let statement = insert_one(&statements.one, &given);
+                DB::run(connection, Arc::from(statement), |put| {
                     columns(record, put);
                     put(self.mark.as_str().into());
                 })

@@ -25,17 +25,17 @@ WITH RECURSIVE app AS (
     FROM heirs JOIN pg_class AS class ON class.oid = heirs.oid JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE NOT relispartition
 ), tables AS (
-    SELECT DISTINCT business.oid AS business, business.name AS whole, tab.oid, format('%I.%I', nspname, relname) AS name
+    SELECT DISTINCT business.oid AS business, business.name AS whole, guarded_table.oid, format('%I.%I', nspname, relname) AS name
     FROM business
-        CROSS JOIN LATERAL (SELECT relid::oid AS oid FROM pg_partition_tree(business.oid) UNION SELECT business.oid) AS tab
-        JOIN pg_class ON pg_class.oid = tab.oid JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        CROSS JOIN LATERAL (SELECT relid::oid AS oid FROM pg_partition_tree(business.oid) UNION SELECT business.oid) AS guarded_table
+        JOIN pg_class ON pg_class.oid = guarded_table.oid JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE NOT exempt
 ), guards AS (
     SELECT tables.*, wanted.name AS trigger, tgenabled AS enabled,
         bool_and(tgenabled IS NULL) OVER (PARTITION BY business) AS bare
     FROM tables CROSS JOIN (VALUES
-            ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER {schema}_guard AFTER INSERT OR DELETE OR UPDATE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_record()'),
-            ('{schema}_guard_truncate', 'CREATE TRIGGER {schema}_guard_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.queue_truncation()')
+            ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER {schema}_guard AFTER INSERT OR DELETE OR UPDATE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.require_record()'),
+            ('{schema}_guard_truncate', 'CREATE TRIGGER {schema}_guard_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.queue_truncate_check()')
         ) AS wanted (name, definition)
         LEFT JOIN pg_trigger ON tgrelid = tables.oid AND tgname = wanted.name AND pg_get_triggerdef(pg_trigger.oid) = format(wanted.definition, tables.name)
 ), guarded AS (
@@ -121,7 +121,7 @@ WITH RECURSIVE app AS (
             AND has_function_privilege(app.oid, '{schema}.transaction_ended()', 'EXECUTE')
             AND has_table_privilege(app.oid, '{schema}.record', 'SELECT')
             AND has_function_privilege(app.oid, '{schema}.maintain(integer)', 'EXECUTE')
-            AND has_function_privilege(app.oid, '{schema}.point_guard()', 'EXECUTE'))
+            AND has_function_privilege(app.oid, '{schema}.set_guard_partition()', 'EXECUTE'))
     UNION ALL SELECT 'read_only', current_database(), CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'setting' END
         WHERE pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean
     UNION ALL SELECT 'setting_unsafe', name, safe FROM setting, app

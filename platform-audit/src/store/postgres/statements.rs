@@ -14,15 +14,19 @@ pub(in super::super) static INSERT: LazyLock<String> = LazyLock::new(|| {
         .replace("{typed_columns}", &list(written(), typed))
 });
 
-/// Writes one record. Each of its columns is an argument, and the mark of its transaction is the
-/// last one.
-pub(in super::super) static INSERT_ONE: LazyLock<String> = LazyLock::new(|| {
-    include_str!("insert_one.sql")
-        .replace("{columns}", &names(written()))
+/// Writes one record, once [`insert_one`] has filled in its columns.
+pub(in super::super) const INSERT_ONE: &str = include_str!("insert_one.sql");
+
+/// The statement [`INSERT_ONE`] for `columns`. Each of them is an argument, and the mark of the
+/// transaction is the last one.
+pub(in super::super) fn insert_one(template: &str, columns: &[&'static Column]) -> String {
+    let numbered = || (1..).zip(columns.iter().copied());
+    template
+        .replace("{columns}", &names(columns.iter().copied()))
         .replace("{first_argument}", &list(numbered().take(1), argument))
         .replace("{other_arguments}", &list(numbered().skip(1), argument))
-        .replace("{mark}", &mark())
-});
+        .replace("{mark}", &format!("${}", columns.len() + 1))
+}
 
 /// Writes the records of one transaction. The columns that differ between them are arrays.
 pub(in super::super) static INSERT_SEVERAL: LazyLock<String> = LazyLock::new(|| {
@@ -37,7 +41,7 @@ pub(in super::super) static INSERT_SEVERAL: LazyLock<String> = LazyLock::new(|| 
             "{shared_arguments}",
             &list(numbered().skip(count), argument),
         )
-        .replace("{mark}", &mark())
+        .replace("{mark}", &format!("${}", written().count() + 1))
 });
 
 /// A record as JSON text, of a table that goes by the name `record`.
@@ -81,11 +85,6 @@ fn value(column: &Column) -> String {
 /// The columns that a statement writes, with the numbers of their arguments.
 fn numbered() -> impl Iterator<Item = (usize, &'static Column)> {
     (1..).zip(written())
-}
-
-/// The argument after those of the columns.
-fn mark() -> String {
-    format!("${}", written().count() + 1)
 }
 
 /// The place of an argument. Text needs no cast: drivers pass it as such.

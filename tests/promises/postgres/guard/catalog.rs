@@ -351,7 +351,7 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
         ("what does not belong there", [
             ("planted()", "CREATE FUNCTION {s}.planted() RETURNS int LANGUAGE sql AS 'SELECT 1'"),
             ("planted_procedure()", "CREATE PROCEDURE {s}.planted_procedure() LANGUAGE sql AS 'SELECT 1'"),
-            ("oblige(regclass)", "CREATE FUNCTION {s}.oblige(regclass) RETURNS void LANGUAGE sql AS 'SELECT NULL'"),
+            ("queue_check(regclass)", "CREATE FUNCTION {s}.queue_check(regclass) RETURNS void LANGUAGE sql AS 'SELECT NULL'"),
             ("planted_aggregate(integer)", "CREATE AGGREGATE {s}.planted_aggregate(int) (SFUNC = int4pl, STYPE = int)"),
             ("planted_table", "CREATE TABLE {s}.planted_table (id int)"),
             ("record_2020_13", "CREATE TABLE {s}.record_2020_13 (id int)"),

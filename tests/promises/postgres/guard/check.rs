@@ -91,7 +91,7 @@ found! {
     missing_trigger: "DROP TRIGGER ledger_audit_guard ON entry" => GuardMissing at "public.entry";
     missing_truncate_trigger: "DROP TRIGGER ledger_audit_guard_truncate ON entry" => GuardMissing at "public.entry";
     missing_truncate_trigger_of_a_partition: "DROP TRIGGER ledger_audit_guard_truncate ON measure_2" => GuardMissing at "public.measure_2";
-    trigger_with_another_definition: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (false) EXECUTE FUNCTION ledger_audit.demand_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "public.entry";
+    trigger_with_another_definition: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (false) EXECUTE FUNCTION ledger_audit.require_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "public.entry";
     disabled_trigger: "ALTER TABLE entry DISABLE TRIGGER ledger_audit_guard" => GuardDisabled at "public.entry";
     disabled_trigger_of_a_partition: "ALTER TABLE measure_1 DISABLE TRIGGER ledger_audit_guard" => GuardDisabled at "public.measure_1";
     trigger_that_is_not_enabled_always: "ALTER TABLE entry ENABLE TRIGGER ledger_audit_guard" => GuardNotAlways at "public.entry";
@@ -103,21 +103,21 @@ found! {
     unguarded_partitioned_table: "CREATE TABLE another (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF another DEFAULT; ALTER TABLE another OWNER TO MINE; ALTER TABLE part OWNER TO MINE" => TableUnguarded at "public.another";
     detached_partition: "ALTER TABLE measure DETACH PARTITION measure_3; DROP TRIGGER ledger_audit_guard_truncate ON measure_3" => TableUnguarded at "public.measure_3";
     renamed_exempt_table: "ALTER TABLE parent RENAME TO elder" => TableUnguarded at "public.elder";
-    obligation_without_its_trigger: "DROP TRIGGER truncation_demands_record ON ledger_audit.truncation" => SchemaDiffers at "ledger_audit.truncation.truncation_demands_record";
-    obligation_with_its_trigger_disabled: "ALTER TABLE ledger_audit.truncation DISABLE TRIGGER truncation_demands_record" => SchemaDiffers at "ledger_audit.truncation.truncation_demands_record";
+    obligation_without_its_trigger: "DROP TRIGGER pending_check_requires_record ON ledger_audit.pending_check" => SchemaDiffers at "ledger_audit.pending_check.pending_check_requires_record";
+    obligation_with_its_trigger_disabled: "ALTER TABLE ledger_audit.pending_check DISABLE TRIGGER pending_check_requires_record" => SchemaDiffers at "ledger_audit.pending_check.pending_check_requires_record";
     app_superuser: "ALTER ROLE APP SUPERUSER" => AppSuperuser at "APP";
     app_member_of_a_superuser: "GRANT postgres TO APP" => AppSuperuser at "APP";
     app_may_write_files: "GRANT pg_write_server_files TO APP" => AppPrivileged at "APP";
     app_owns_a_table: "ALTER TABLE entry OWNER TO APP" => AppOwnsTable at "public.entry";
-    app_owns_the_guards_function: "ALTER FUNCTION ledger_audit.demand_record() OWNER TO APP" => AppOwnsSchema at "ledger_audit";
+    app_owns_the_guards_function: "ALTER FUNCTION ledger_audit.require_record() OWNER TO APP" => AppOwnsSchema at "ledger_audit";
     app_owns_the_audit_schema: "ALTER SCHEMA ledger_audit OWNER TO APP; GRANT USAGE ON SCHEMA ledger_audit TO MINE" => AppOwnsSchema at "ledger_audit";
     app_owns_the_schema_of_its_tables: "ALTER SCHEMA public OWNER TO APP" => AppOwnsTablesSchema at "public";
     detached_partition_of_the_log: "ALTER TABLE ledger_audit.record DETACH PARTITION ledger_audit.record_default" => SchemaDiffers at "ledger_audit.record_default";
-    app_owns_the_obligations: "ALTER TABLE ledger_audit.truncation OWNER TO APP" => AppOwnsSchema at "ledger_audit";
-    app_owns_the_sequence: "ALTER SEQUENCE ledger_audit.met OWNER TO APP" => AppOwnsSchema at "ledger_audit";
-    app_may_use_the_sequence: "GRANT USAGE ON SEQUENCE ledger_audit.met TO APP" => PrivilegeUnexpected at "ledger_audit.met";
-    app_may_set_the_sequence: "GRANT UPDATE ON SEQUENCE ledger_audit.met TO APP" => PrivilegeUnexpected at "ledger_audit.met";
-    app_may_create_triggers_on_obligations: "GRANT TRIGGER ON ledger_audit.truncation TO APP" => PrivilegeUnexpected at "ledger_audit.truncation";
+    app_owns_the_obligations: "ALTER TABLE ledger_audit.pending_check OWNER TO APP" => AppOwnsSchema at "ledger_audit";
+    app_owns_the_sequence: "ALTER SEQUENCE ledger_audit.checked_transaction OWNER TO APP" => AppOwnsSchema at "ledger_audit";
+    app_may_use_the_sequence: "GRANT USAGE ON SEQUENCE ledger_audit.checked_transaction TO APP" => PrivilegeUnexpected at "ledger_audit.checked_transaction";
+    app_may_set_the_sequence: "GRANT UPDATE ON SEQUENCE ledger_audit.checked_transaction TO APP" => PrivilegeUnexpected at "ledger_audit.checked_transaction";
+    app_may_create_triggers_on_obligations: "GRANT TRIGGER ON ledger_audit.pending_check TO APP" => PrivilegeUnexpected at "ledger_audit.pending_check";
     app_may_create_triggers_on_a_guarded_table: "GRANT TRIGGER ON entry TO APP" => TriggerGranted at "public.entry";
     app_may_truncate: "GRANT TRUNCATE ON entry TO APP" => TruncateGranted at "public.entry";
     app_may_set_the_replication_role: "GRANT SET ON PARAMETER session_replication_role TO APP" => ReplicationRoleGranted at "APP";
@@ -127,8 +127,8 @@ found! {
     missing_append_only_trigger: "DROP TRIGGER record_no_truncate ON ledger_audit.record" => SchemaDiffers at "ledger_audit.record.record_no_truncate";
     missing_truncate_trigger_of_a_record_partition: "DROP TRIGGER record_no_truncate ON ledger_audit.record_default" => SchemaDiffers at "ledger_audit.record_default.record_no_truncate";
     disabled_append_only_trigger: "ALTER TABLE ledger_audit.record_default DISABLE TRIGGER record_append_only" => SchemaDiffers at "ledger_audit.record_default.record_append_only";
-    trigger_of_one_column: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OF amount OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_audit.demand_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "public.entry";
-    truncate_trigger_that_never_fires: "DROP TRIGGER ledger_audit_guard_truncate ON entry; CREATE TRIGGER ledger_audit_guard_truncate AFTER TRUNCATE ON entry FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION ledger_audit.queue_truncation(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard_truncate" => GuardMissing at "public.entry";
+    trigger_of_one_column: "DROP TRIGGER ledger_audit_guard ON entry; CREATE CONSTRAINT TRIGGER ledger_audit_guard AFTER INSERT OR UPDATE OF amount OR DELETE ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_audit.require_record(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard" => GuardMissing at "public.entry";
+    truncate_trigger_that_never_fires: "DROP TRIGGER ledger_audit_guard_truncate ON entry; CREATE TRIGGER ledger_audit_guard_truncate AFTER TRUNCATE ON entry FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION ledger_audit.queue_truncate_check(); ALTER TABLE entry ENABLE ALWAYS TRIGGER ledger_audit_guard_truncate" => GuardMissing at "public.entry";
     table_that_no_migration_creates: "CREATE TABLE ledger_audit.extra (id int PRIMARY KEY)" => SchemaDiffers at "ledger_audit.extra";
     app_may_exempt_tables: "GRANT INSERT, UPDATE, DELETE ON ledger_audit.exemption TO APP" => PrivilegeUnexpected at "ledger_audit.exemption";
     app_may_create_functions_in_the_audit_schema: "GRANT CREATE ON SCHEMA ledger_audit TO APP" => PrivilegeUnexpected at "ledger_audit";
@@ -553,7 +553,7 @@ async fn an_object_that_the_app_owns_does_not_hide_other_differences() {
     let guarded = clean().await;
     guarded
         .as_superuser(&format!(
-            "ALTER SEQUENCE ledger_audit.met OWNER TO {}; DROP TRIGGER truncation_demands_record ON ledger_audit.truncation",
+            "ALTER SEQUENCE ledger_audit.checked_transaction OWNER TO {}; DROP TRIGGER pending_check_requires_record ON ledger_audit.pending_check",
             guarded.app
         ))
         .await;
@@ -567,7 +567,7 @@ async fn an_object_that_the_app_owns_does_not_hide_other_differences() {
         (FindingKind::AppOwnsSchema, "ledger_audit"),
         (
             FindingKind::SchemaDiffers,
-            "ledger_audit.truncation.truncation_demands_record",
+            "ledger_audit.pending_check.pending_check_requires_record",
         ),
     ];
     assert_eq!(found, expected, "{report}");
@@ -581,7 +581,7 @@ async fn a_check_that_the_database_refuses_is_an_error_and_not_a_clean_report() 
         "REVOKE SELECT ON ledger_audit.exemption FROM {}",
         guarded.owner
     );
-    let differing = "DROP TRIGGER truncation_demands_record ON ledger_audit.truncation";
+    let differing = "DROP TRIGGER pending_check_requires_record ON ledger_audit.pending_check";
     for statement in [refused.as_str(), differing] {
         guarded.as_superuser(statement).await;
         let checked = Audit::builder(guarded.owner_pool().await, "ledger")

@@ -108,7 +108,7 @@ async fn the_owner_cannot_replace_the_functions_of_event_triggers() {
     let guarded = Guarded::new().await;
     let mut owner = guarded.connect(Owner).await;
     for statement in [
-        "CREATE OR REPLACE FUNCTION ledger_audit.oblige_ddl() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",
+        "CREATE OR REPLACE FUNCTION ledger_audit.guard_ddl() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",
         "ALTER EVENT TRIGGER ledger_audit_ddl DISABLE",
     ] {
         assert_eq!(
@@ -120,7 +120,7 @@ async fn the_owner_cannot_replace_the_functions_of_event_triggers() {
     // Functions that the owner can replace are not called with the privileges of another role.
     super::run(
         &mut owner,
-        "ALTER FUNCTION ledger_audit.oblige SECURITY INVOKER",
+        "ALTER FUNCTION ledger_audit.queue_check SECURITY INVOKER",
     )
     .await
     .unwrap();

@@ -179,7 +179,7 @@ async fn an_old_record_with_the_id_of_a_new_transaction() {
     // A guard that compared only the id would have accepted it.
     guarded
         .as_superuser(
-            "CREATE OR REPLACE FUNCTION ledger_audit.demand_record() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+            "CREATE OR REPLACE FUNCTION ledger_audit.require_record() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
              'BEGIN IF NOT EXISTS (SELECT FROM ledger_audit.record WHERE xid = pg_current_xact_id()) THEN RAISE ''none''; END IF; RETURN NULL; END'",
         )
         .await;
@@ -191,16 +191,16 @@ async fn an_old_record_with_the_id_of_a_new_transaction() {
 async fn the_application_cannot_change_the_guard_or_its_state() {
     let guarded = Guarded::new().await;
     for statement in [
-        "SELECT setval('ledger_audit.met', 1)",
-        "SELECT nextval('ledger_audit.met')",
-        "SELECT last_value FROM ledger_audit.met",
-        "SELECT ledger_audit.demand_anywhere(1)",
+        "SELECT setval('ledger_audit.checked_transaction', 1)",
+        "SELECT nextval('ledger_audit.checked_transaction')",
+        "SELECT last_value FROM ledger_audit.checked_transaction",
+        "SELECT ledger_audit.require_record_in_log(1)",
         "SELECT ledger_audit.guard('entry')",
         "SELECT ledger_audit.unguard('entry', 'please')",
         "SELECT ledger_audit.exempt('entry', 'please')",
         "INSERT INTO ledger_audit.exemption (relation, reason) VALUES ('public.entry', 'please')",
-        "INSERT INTO ledger_audit.truncation VALUES (1)",
-        "DELETE FROM ledger_audit.truncation",
+        "INSERT INTO ledger_audit.pending_check VALUES (1)",
+        "DELETE FROM ledger_audit.pending_check",
         "UPDATE ledger_audit.record SET actor_id = 'eve'",
         "DELETE FROM ledger_audit.record",
         "TRUNCATE ledger_audit.record",
@@ -210,8 +210,8 @@ async fn the_application_cannot_change_the_guard_or_its_state() {
         "DROP TRIGGER ledger_audit_guard ON entry",
         "TRUNCATE entry",
         "SET session_replication_role = replica",
-        "CREATE TEMP TABLE mine (relation oid); CREATE TRIGGER t AFTER INSERT ON mine EXECUTE FUNCTION ledger_audit.queue_truncation()",
-        "CREATE OR REPLACE FUNCTION ledger_audit.demand_anywhere(relation oid) RETURNS void LANGUAGE sql AS ''",
+        "CREATE TEMP TABLE mine (relation oid); CREATE TRIGGER t AFTER INSERT ON mine EXECUTE FUNCTION ledger_audit.queue_truncate_check()",
+        "CREATE OR REPLACE FUNCTION ledger_audit.require_record_in_log(relation oid) RETURNS void LANGUAGE sql AS ''",
     ] {
         let refused = guarded.attempt(App, &[statement]).await;
         assert_eq!(refused.as_deref(), Some("42501"), "{statement}");
@@ -253,7 +253,9 @@ async fn the_cached_check_result_of_another_server_is_ignored() {
             .unwrap();
         let restored = value.replace("XID", &xid.to_string());
         guarded
-            .as_superuser(&format!("SELECT setval('ledger_audit.met', {restored})"))
+            .as_superuser(&format!(
+                "SELECT setval('ledger_audit.checked_transaction', {restored})"
+            ))
             .await;
         let changed = run(&mut connection, MANY).await;
         let changed = changed.map_err(|error| error.into_database_error().unwrap());

@@ -83,13 +83,15 @@ async fn each_role_has_exactly_its_privileges() {
     assert_eq!(
         callable,
         [
+            "empty_array",
+            "empty_object",
             "guard_triggers",
             "maintain",
             "may_set_replication_role",
             "new_id",
-            "point_guard",
             "qualified",
             "record_read",
+            "set_guard_partition",
             "transaction_ended",
             "write_record"
         ]
@@ -337,8 +339,8 @@ async fn the_applications_privileges_on_the_sequence_are_revoked() {
         .await;
     let mut connection = guarded.connect(App).await;
     for forgery in [
-        "SELECT setval('ledger_audit.met', 5)",
-        "SELECT nextval('ledger_audit.met')",
+        "SELECT setval('ledger_audit.checked_transaction', 5)",
+        "SELECT nextval('ledger_audit.checked_transaction')",
     ] {
         assert_eq!(
             refusal(&mut connection, forgery).await,

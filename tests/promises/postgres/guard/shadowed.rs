@@ -60,7 +60,7 @@ const AS_APP: &[(&str, &str)] = &[
     ("COMMIT", ""),
     ("SELECT ledger_audit.new_id()", ""),
     ("SELECT ledger_audit.maintain(4)", ""),
-    ("SELECT ledger_audit.point_guard()", ""),
+    ("SELECT ledger_audit.set_guard_partition()", ""),
     ("SELECT ledger_audit.qualified('entry')", ""),
     ("SELECT * FROM ledger_audit.guard_triggers('measure')", ""),
     ("SELECT ledger_audit.may_set_replication_role(10)", ""),
@@ -76,8 +76,8 @@ const AS_OWNER: &[(&str, &str)] = &[
     ("SELECT ledger_audit.unguard('entry', 'a test')", ""),
     ("SELECT ledger_audit.guard('entry')", ""),
     ("SELECT ledger_audit.exempt('child', 'a test')", ""),
-    ("SELECT ledger_audit.writer()", ""),
-    ("SELECT ledger_audit.number_of('700', '800')", ""),
+    ("SELECT ledger_audit.default_service()", ""),
+    ("SELECT ledger_audit.full_xid('700', '800')", ""),
     ("SELECT ledger_audit.create_partitions(5)", ""),
     ("SELECT ledger_audit.grant_app('APP')", ""),
     ("SELECT ledger_audit.grant_reader('READER')", ""),
@@ -152,5 +152,5 @@ async fn every_function_of_the_audit_schema_pins_its_search_path_or_needs_none()
     .fetch_all(&mut superuser)
     .await
     .unwrap();
-    assert_eq!(unpinned, ["demand_record", "transaction_ended"]);
+    assert_eq!(unpinned, ["require_record", "transaction_ended"]);
 }

@@ -4,13 +4,20 @@
 -- INSERT, and ten of them took a fifth of a small transaction.
 CREATE DOMAIN {schema}.actor_kind AS text CHECK (VALUE IN ('user', 'service', 'system', 'anonymous'));
 CREATE DOMAIN {schema}.outcome AS text CHECK (VALUE IN ('success', 'denied', 'invalid', 'failed', 'panicked', 'timed_out'));
--- The limits of the JSON columns. Their text is what counts, since readers are sent it, and a number
--- such as 1e100000 takes few bytes otherwise. The toolkit writes 64 KiB of JSON at most, to which
--- Postgres adds spaces.
+-- The limits of the JSON columns. Their text is limited, because readers receive it, and because a
+-- number such as 1e100000 takes few bytes otherwise. The toolkit writes at most 64 KiB of JSON, to
+-- which Postgres adds spaces. Only an object contains {}, and only an array contains []; containment
+-- is one function for the executor to look up, where jsonb_typeof() and a comparison are two.
 CREATE DOMAIN {schema}.bounded_object AS jsonb
-    CHECK (octet_length(VALUE::text) <= 100000 AND jsonb_typeof(VALUE) = 'object');
+    CHECK (octet_length(VALUE::text) <= 100000 AND VALUE @> '{}');
 CREATE DOMAIN {schema}.bounded_array AS jsonb
-    CHECK (octet_length(VALUE::text) <= 100000 AND jsonb_typeof(VALUE) = 'array');
+    CHECK (octet_length(VALUE::text) <= 100000 AND VALUE @> '[]');
+-- Defaults of the JSON columns. The planner replaces a call by its result, which is a value of the
+-- domain already. A literal would be checked against the domain in each INSERT.
+CREATE FUNCTION {schema}.empty_object() RETURNS {schema}.bounded_object
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '{}'::jsonb $$;
+CREATE FUNCTION {schema}.empty_array() RETURNS {schema}.bounded_array
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '[]'::jsonb $$;
 -- Without 'infinity', and within the years that other programs can read.
 CREATE DOMAIN {schema}.moment AS timestamptz CHECK (VALUE >= '0001-01-01 00:00+00' AND VALUE < '9999-12-30 00:00+00');
 CREATE TABLE {schema}.record (
@@ -40,9 +47,9 @@ CREATE TABLE {schema}.record (
     user_agent         text,
     trace_id           text,
     span_id            text,
-    changes            {schema}.bounded_object NOT NULL DEFAULT '{}',
-    details            {schema}.bounded_object NOT NULL DEFAULT '{}',
-    cut                {schema}.bounded_array NOT NULL DEFAULT '[]'
+    changes            {schema}.bounded_object NOT NULL DEFAULT {schema}.empty_object(),
+    details            {schema}.bounded_object NOT NULL DEFAULT {schema}.empty_object(),
+    cut                {schema}.bounded_array NOT NULL DEFAULT {schema}.empty_array()
 ) PARTITION BY RANGE (recorded_at);
 
 -- Text is stored in the row itself, so a row whose texts do not fit into a page of 8 KiB together is

@@ -1,5 +1,5 @@
--- Makes the partition of each month (UTC) from this one to `ahead` months later, and returns how
--- many it made. A month whose records already went to the default partition stays there.
+-- Creates the partition of each month (UTC) from this one to `ahead` months later, and returns how
+-- many it created. A month whose records are already in the default partition stays there.
 CREATE FUNCTION {schema}.create_partitions(ahead integer) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' SET DateStyle = 'ISO' SET TimeZone = 'UTC' AS $$
 DECLARE
@@ -43,5 +43,5 @@ BEGIN
 END
 $$;
 
--- Before the first record: its month would stay in the default partition otherwise.
+-- Before the first record, whose month would otherwise stay in the default partition.
 SELECT {schema}.create_partitions(3);

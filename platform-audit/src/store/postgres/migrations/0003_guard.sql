@@ -1,15 +1,15 @@
--- Postgres itself asks for the record. A guarded table's row triggers queue a check that runs at
--- COMMIT: without a success record of this very transaction, it refuses the commit.
+-- Postgres itself requires the record. A guarded table's row triggers queue a check that runs at
+-- COMMIT and refuses the commit unless this transaction wrote a success record.
 --
--- Every function that decides belongs to the owner, runs with the owner's rights and a search
--- path of its own, and cannot be called or attached to a table by anybody else.
+-- Every function that decides belongs to the owner, runs with the owner's rights, and pins its search
+-- path or qualifies each name. Nobody else can call it or attach it to a table.
 
 CREATE INDEX record_xid ON {schema}.record (xid);
 
--- The services that write here; one, unless they share the schema.
+-- The services that write here: one, unless several share the schema.
 CREATE TABLE {schema}.service (name text PRIMARY KEY);
 
--- Tables that need no records, with whoever said so. Changed by guard() and exempt() only.
+-- Tables that need no records, and who exempted them. Only guard() and exempt() change it.
 CREATE TABLE {schema}.exemption (
     relation    text        PRIMARY KEY,
     reason      text        NOT NULL CHECK (reason <> ''),
@@ -17,9 +17,9 @@ CREATE TABLE {schema}.exemption (
     exempted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The number of a subtransaction of `transaction`, of which the server tells 32 bits. It is not below
--- its transaction's.
-CREATE FUNCTION {schema}.number_of(subtransaction xid, transaction xid8) RETURNS xid8
+-- The 64-bit number of a subtransaction of `transaction`. A row's xmin has the lower 32 bits of it,
+-- and it is not less than the number of its transaction.
+CREATE FUNCTION {schema}.full_xid(subtransaction xid, transaction xid8) RETURNS xid8
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     epoch CONSTANT bigint := 4294967296;
@@ -29,19 +29,18 @@ BEGIN
 END
 $$;
 
--- Its value is of the last transaction whose checks took long, after one of them found the record:
--- the others of the same transaction then need not look for it again. Only the owner's functions can
--- change it.
-CREATE SEQUENCE {schema}.met MINVALUE -9223372036854775808;
+-- A hash of the last transaction whose checks took long and found the record, so that its remaining
+-- checks need not search again. Only the owner's functions can change it.
+CREATE SEQUENCE {schema}.checked_transaction MINVALUE -9223372036854775808;
 
--- Refuses the commit unless this transaction wrote a success record that no ROLLBACK TO took back.
+-- Refuses the commit unless this transaction wrote a success record that no ROLLBACK TO removed.
 --
--- The xid alone proves nothing: after a dump and restore the server counts anew, and a row of
--- the old server may hold the number of a new transaction. So the row's writer, by the number that
--- the server itself gave it, must be at work: only what this transaction wrote is seen before that.
+-- The xid alone proves nothing: after a dump and restore the server counts anew, and a row of the old
+-- server may contain the number of a new transaction. So the row's writer (xmin, which the server
+-- sets) must be in progress: of such rows a transaction sees only its own.
 --
--- By the index on xid alone: other plans would read all records of the transaction before the first.
-CREATE FUNCTION {schema}.demand_anywhere(relation oid) RETURNS void
+-- Only the index on xid is allowed: other plans read all records of the transaction before the first.
+CREATE FUNCTION {schema}.require_record_in_log(relation oid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_bitmapscan = off SET enable_seqscan = off AS $$
 DECLARE
     transaction CONSTANT xid8 := pg_current_xact_id();
@@ -50,14 +49,14 @@ DECLARE
 BEGIN
     FOR writer IN SELECT xmin FROM {schema}.record WHERE xid = transaction AND outcome = 'success' LOOP
         BEGIN
-            IF pg_xact_status({schema}.number_of(writer, transaction)) = 'in progress' THEN
+            IF pg_xact_status({schema}.full_xid(writer, transaction)) = 'in progress' THEN
                 IF writer = transaction::xid THEN
-                    PERFORM setval('{schema}.met', timestamp_hash_extended(pg_postmaster_start_time()::timestamp, txid_current()));
+                    PERFORM setval('{schema}.checked_transaction', timestamp_hash_extended(pg_postmaster_start_time()::timestamp, txid_current()));
                 END IF;
                 RETURN;
             END IF;
         EXCEPTION WHEN invalid_parameter_value THEN
-            -- The number is still to come: its writer was long before.
+            -- A number of the future, so an old writer.
         END;
     END LOOP;
     -- A dropped table has no name any more.
@@ -70,13 +69,14 @@ BEGIN
 END
 $$;
 
--- Runs at COMMIT for a changed row. maintain() writes it anew each month, so that it first asks
--- that month's partition alone: to ask them all costs more than the rest of the transaction.
-CREATE FUNCTION {schema}.demand_record() RETURNS trigger
+-- Runs at COMMIT for each changed row. set_guard_partition() replaces it each month, so that it
+-- searches that month's partition first: searching all of them costs more than the rest of the
+-- transaction.
+CREATE FUNCTION {schema}.require_record() RETURNS trigger
 LANGUAGE plpgsql AS $$ BEGIN RAISE 'maintain() was never called'; END $$;
 
--- Points demand_record() at the partition of this month (UTC), if it does not ask that already.
-CREATE FUNCTION {schema}.point_guard() RETURNS void
+-- Makes require_record() search the partition of this month (UTC) first, if it does not already.
+CREATE FUNCTION {schema}.set_guard_partition() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $point$
 DECLARE
     month text := 'record_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM');
@@ -84,48 +84,48 @@ BEGIN
     IF to_regclass('{schema}.' || month) IS NULL THEN
         month := 'record_default';
     END IF;
-    IF strpos((SELECT prosrc FROM pg_proc WHERE oid = '{schema}.demand_record()'::regprocedure), '{schema}.' || month || ' ') > 0 THEN
+    IF strpos((SELECT prosrc FROM pg_proc WHERE oid = '{schema}.require_record()'::regprocedure), '{schema}.' || month || ' ') > 0 THEN
         RETURN;
     END IF;
-    -- One at a time, however many instances of the service start together.
+    -- One at a time, if several instances of the service start together.
     LOCK TABLE {schema}.migration IN SHARE UPDATE EXCLUSIVE MODE;
-    -- STABLE, as it needs no snapshot of its own: that of the COMMIT sees the whole transaction. It
-    -- names each operator's schema instead of a search path, which would be set and reset each time.
+    -- STABLE, because the snapshot of the COMMIT sees the whole transaction, so none of its own is
+    -- needed. It qualifies each operator, because setting and resetting a search path costs more.
     --
-    -- Most transactions change few rows, for which to look for a record costs least. After 5 ms of
-    -- checks, `met` says that one was found: a hash of the transaction and of when the server was
-    -- started, as a restored dump brings an old value, and its server may count anew. Only a record that
-    -- was written outside of all savepoints counts, as no ROLLBACK TO takes it back any more.
+    -- Most transactions change few rows, for which searching is cheapest. After 5 ms of checks, the
+    -- value of checked_transaction stands for a record that was found. It is a hash of the transaction
+    -- and of the server's start, because a restored dump contains an old value and its server may count
+    -- anew. Only a record that was written outside all savepoints counts: no ROLLBACK TO removes it.
     EXECUTE format($function$
-        CREATE OR REPLACE FUNCTION {schema}.demand_record() RETURNS trigger
+        CREATE OR REPLACE FUNCTION {schema}.require_record() RETURNS trigger
         LANGUAGE plpgsql STABLE SECURITY DEFINER AS $body$
         DECLARE
             writer pg_catalog.xid;
         BEGIN
             IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+) '5ms'::pg_catalog.interval) THEN
-                IF pg_catalog.pg_sequence_last_value('{schema}.met'::pg_catalog.regclass) OPERATOR(pg_catalog.=)
+                IF pg_catalog.pg_sequence_last_value('{schema}.checked_transaction'::pg_catalog.regclass) OPERATOR(pg_catalog.=)
                     pg_catalog.timestamp_hash_extended(pg_catalog.pg_postmaster_start_time()::timestamp, pg_catalog.txid_current())
                 THEN
                     RETURN NULL;
                 END IF;
-                PERFORM {schema}.demand_anywhere(TG_RELID);
+                PERFORM {schema}.require_record_in_log(TG_RELID);
                 RETURN NULL;
             END IF;
-            -- One is enough, and there may be many.
+            -- Stops at the first record: there may be many.
             SELECT xmin INTO writer FROM {schema}.%I
                 WHERE xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id() AND outcome OPERATOR(pg_catalog.=) 'success';
             IF writer OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid THEN
                 RETURN NULL;
             END IF;
-            PERFORM {schema}.demand_anywhere(TG_RELID);
+            PERFORM {schema}.require_record_in_log(TG_RELID);
             RETURN NULL;
         END
         $body$ $function$, month);
 END
 $point$;
 
--- Makes the partitions of this month and the `ahead` next ones (0 to 24), and points
--- demand_record() at this month's. Returns how many partitions it made.
+-- Creates the partitions of this month and the `ahead` next ones (0 to 24), and makes
+-- require_record() search this month's first. Returns how many partitions it created.
 CREATE FUNCTION {schema}.maintain(ahead integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $maintain$
 DECLARE
@@ -136,64 +136,64 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     made := {schema}.create_partitions(ahead);
-    PERFORM {schema}.point_guard();
+    PERFORM {schema}.set_guard_partition();
     RETURN made;
 END
 $maintain$;
 
--- TRUNCATE and DDL fire no row triggers, and only those can be deferred to COMMIT: so their triggers
--- insert a row here, which is deleted at once. The check that its INSERT queued stays.
-CREATE UNLOGGED TABLE {schema}.truncation (relation oid NOT NULL);
+-- TRUNCATE and DDL fire no row triggers, and only row triggers can be deferred to COMMIT. So their
+-- triggers insert a row here and delete it at once. The check that its INSERT queued remains.
+CREATE UNLOGGED TABLE {schema}.pending_check (relation oid NOT NULL);
 
-CREATE FUNCTION {schema}.demand_truncation() RETURNS trigger
+CREATE FUNCTION {schema}.require_record_for_pending_check() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM {schema}.demand_anywhere(NEW.relation);
+    PERFORM {schema}.require_record_in_log(NEW.relation);
     RETURN NULL;
 END
 $$;
-CREATE CONSTRAINT TRIGGER truncation_demands_record AFTER INSERT ON {schema}.truncation
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_truncation();
-ALTER TABLE {schema}.truncation ENABLE ALWAYS TRIGGER truncation_demands_record;
+CREATE CONSTRAINT TRIGGER pending_check_requires_record AFTER INSERT ON {schema}.pending_check
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.require_record_for_pending_check();
+ALTER TABLE {schema}.pending_check ENABLE ALWAYS TRIGGER pending_check_requires_record;
 
-CREATE FUNCTION {schema}.oblige(relation oid) RETURNS void
+CREATE FUNCTION {schema}.queue_check(relation oid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     place tid;
 BEGIN
-    INSERT INTO {schema}.truncation VALUES (relation) RETURNING ctid INTO place;
-    DELETE FROM {schema}.truncation WHERE ctid = place;
+    INSERT INTO {schema}.pending_check VALUES (relation) RETURNING ctid INTO place;
+    DELETE FROM {schema}.pending_check WHERE ctid = place;
 END
 $$;
 
-CREATE FUNCTION {schema}.queue_truncation() RETURNS trigger
+CREATE FUNCTION {schema}.queue_truncate_check() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM {schema}.oblige(TG_RELID);
+    PERFORM {schema}.queue_check(TG_RELID);
     RETURN NULL;
 END
 $$;
 
--- The guard's triggers on `relation` and its partitions, wanted and found. A partition inherits
--- the row triggers, but not the one for TRUNCATE.
+-- The guard's triggers on `relation` and its partitions, expected and actual. Partitions inherit the
+-- row triggers, but not the one for TRUNCATE.
 CREATE FUNCTION {schema}.guard_triggers(relation regclass)
-RETURNS TABLE (tab regclass, name name, definition text, enabled "char")
+RETURNS TABLE (guarded_table regclass, name name, definition text, enabled "char")
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
     WITH wanted (name, definition, function, type) AS (VALUES
-        ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.demand_record()', 'demand_record', 29),
-        ('{schema}_guard_truncate', 'CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.queue_truncation()', 'queue_truncation', 32)
+        ('{schema}_guard', 'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.require_record()', 'require_record', 29),
+        ('{schema}_guard_truncate', 'CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION {schema}.queue_truncate_check()', 'queue_truncate_check', 32)
     ), tables AS (
-        SELECT relid AS tab FROM pg_partition_tree(relation)
+        SELECT relid AS guarded_table FROM pg_partition_tree(relation)
         UNION SELECT relation
     )
-    SELECT tables.tab, wanted.name::name,
-        format(wanted.definition, wanted.name, tables.tab),
+    SELECT tables.guarded_table, wanted.name::name,
+        format(wanted.definition, wanted.name, tables.guarded_table),
         (SELECT tgenabled FROM pg_trigger
-            WHERE tgrelid = tables.tab AND tgname = wanted.name AND tgtype = type
+            WHERE tgrelid = tables.guarded_table AND tgname = wanted.name AND tgtype = type
                 AND tgfoid = to_regprocedure(format('{schema}.%s()', function))
-                AND tgqual IS NULL AND tgattr = ''::int2vector AND (function = 'queue_truncation' OR tgdeferrable AND tginitdeferred))
+                AND tgqual IS NULL AND tgattr = ''::int2vector AND (function = 'queue_truncate_check' OR tgdeferrable AND tginitdeferred))
     FROM tables CROSS JOIN wanted
-    ORDER BY tables.tab <> relation, tables.tab::oid, wanted.name
+    ORDER BY tables.guarded_table <> relation, tables.guarded_table::oid, wanted.name
 $$;
 
 CREATE FUNCTION {schema}.qualified(relation regclass) RETURNS text
@@ -202,14 +202,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifi
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = relation
 $$;
 
--- The service that a table's guard is recorded under: the first, where several share the schema.
-CREATE FUNCTION {schema}.writer() RETURNS text
+-- The service of the records about guards: the first by name, if several share the schema.
+CREATE FUNCTION {schema}.default_service() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT COALESCE(min(name), '{schema}') FROM {schema}.service
 $$;
 
--- Makes every transaction that changes `relation` need an audit record; again, it repairs what
--- is missing. For a migration: SELECT {schema}.guard('accounting.entry').
+-- Requires an audit record of every transaction that changes `relation`. Called again, it repairs
+-- what is missing. In a migration: SELECT {schema}.guard('accounting.entry').
 CREATE FUNCTION {schema}.guard(relation regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -227,35 +227,35 @@ BEGIN
                   HINT = 'Guard the tables that a view reads; exempt a foreign table, and audit its changes where they are made.';
     END IF;
     FOR wanted IN SELECT * FROM {schema}.guard_triggers(relation) LOOP
-        -- Asked again, since the triggers of a partitioned table made those of its partitions.
+        -- Read again: creating the triggers of a partitioned table created those of its partitions.
         SELECT found.enabled INTO wanted.enabled FROM {schema}.guard_triggers(relation) AS found
-            WHERE found.tab = wanted.tab AND found.name = wanted.name;
+            WHERE found.guarded_table = wanted.guarded_table AND found.name = wanted.name;
         CONTINUE WHEN wanted.enabled = 'A';
         changed := true;
         IF wanted.enabled IS NULL THEN
-            IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = wanted.tab AND tgname = wanted.name) THEN
-                EXECUTE format('DROP TRIGGER %I ON %s', wanted.name, wanted.tab);
+            IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = wanted.guarded_table AND tgname = wanted.name) THEN
+                EXECUTE format('DROP TRIGGER %I ON %s', wanted.name, wanted.guarded_table);
             END IF;
-            -- A partition that was guarded by itself gets that of the whole instead, which has the same name.
-            FOR part IN SELECT relid FROM pg_partition_tree(wanted.tab) JOIN pg_trigger ON tgrelid = relid
-                WHERE relid <> wanted.tab AND wanted.name = '{schema}_guard' AND tgname = wanted.name AND tgparentid = 0
+            -- A partition's own trigger has the same name as the one it inherits, so it goes first.
+            FOR part IN SELECT relid FROM pg_partition_tree(wanted.guarded_table) JOIN pg_trigger ON tgrelid = relid
+                WHERE relid <> wanted.guarded_table AND wanted.name = '{schema}_guard' AND tgname = wanted.name AND tgparentid = 0
             LOOP
                 EXECUTE format('DROP TRIGGER %I ON %s', wanted.name, part);
             END LOOP;
             EXECUTE wanted.definition;
         END IF;
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', wanted.tab, wanted.name);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', wanted.guarded_table, wanted.name);
     END LOOP;
     DELETE FROM {schema}.exemption AS exempted WHERE exempted.relation = qualified;
     IF changed OR FOUND THEN
-        PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', service => {schema}.writer(), action => 'table.guard',
+        PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', service => {schema}.default_service(), action => 'table.guard',
             resource_type => 'table', resource_id => qualified, reason => 'guard() was called');
     END IF;
 END
 $$;
 
--- Takes the guard from `relation`, and leaves a record of it. Exempt it too, or the service
--- will not start.
+-- Removes the guard of `relation`, and records that. Exempt the table too, or the service will not
+-- start.
 CREATE FUNCTION {schema}.unguard(relation regclass, reason text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -266,18 +266,18 @@ BEGIN
         RAISE EXCEPTION 'unguard(%): say why', relation USING ERRCODE = 'invalid_parameter_value';
     END IF;
     FOR found IN SELECT * FROM {schema}.guard_triggers(relation) LOOP
-        CONTINUE WHEN NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = found.tab AND tgname = found.name);
+        CONTINUE WHEN NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = found.guarded_table AND tgname = found.name);
         changed := true;
-        EXECUTE format('DROP TRIGGER %I ON %s', found.name, found.tab);
+        EXECUTE format('DROP TRIGGER %I ON %s', found.name, found.guarded_table);
     END LOOP;
     IF changed THEN
-        PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', service => {schema}.writer(), action => 'table.unguard',
+        PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', service => {schema}.default_service(), action => 'table.unguard',
             resource_type => 'table', resource_id => {schema}.qualified(relation), reason => reason);
     END IF;
 END
 $$;
 
--- Says that changes of `relation` need no audit record, and why; takes its guard, if it has one.
+-- Exempts `relation` from audit records, for a reason, and removes its guard if it has one.
 CREATE FUNCTION {schema}.exempt(relation regclass, reason text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -293,7 +293,7 @@ BEGIN
     INSERT INTO {schema}.exemption AS given (relation, reason) VALUES (qualified, exempt.reason)
         ON CONFLICT ON CONSTRAINT exemption_pkey
         DO UPDATE SET reason = EXCLUDED.reason, exempted_by = DEFAULT, exempted_at = DEFAULT;
-    PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', service => {schema}.writer(), action => 'table.exempt',
+    PERFORM {schema}.write_record(actor => session_user, actor_kind => 'system', service => {schema}.default_service(), action => 'table.exempt',
         resource_type => 'table', resource_id => qualified, reason => reason);
 END
 $$;

@@ -1,6 +1,6 @@
--- What a service writes records through: all of a record's columns but xid and recorded_at, which
--- are the database's word. Through a view the rights of a role are asked once, and not for each
--- column. The table itself belongs to the owner alone.
+-- Services write records through this view. It has all columns but xid and recorded_at, which only
+-- the database sets. Privileges on a view are checked once, privileges on columns one by one. Only the
+-- owner may write to the table itself.
 CREATE VIEW {schema}.record_insert AS SELECT
     id, occurred_at, service, service_version,
     actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
@@ -9,7 +9,7 @@ CREATE VIEW {schema}.record_insert AS SELECT
     changes, details, cut
 FROM {schema}.record;
 
--- What the toolkit's statement calls in place of writing its record into another transaction than the
+-- The toolkit's statement calls this instead of writing its record into another transaction than the
 -- one that was begun for it.
 CREATE FUNCTION {schema}.transaction_ended() RETURNS uuid
 LANGUAGE plpgsql AS $$
@@ -28,9 +28,9 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
         52, 1), 53, 1), 'hex')::uuid
 $$;
 
--- Writes a success record from plain SQL: for a data migration, or a repair by hand. Its id is
--- returned. The limits are those of AuditRecord; the database user is kept in the details beside
--- the actor that is claimed.
+-- Writes a success record from plain SQL, for a data migration or a repair by hand, and returns its
+-- id. The limits are those of AuditRecord. The details contain the database user, since the actor is
+-- only claimed.
 CREATE FUNCTION {schema}.write_record(
     actor text, action text, reason text,
     resource_type text DEFAULT NULL, resource_id text DEFAULT NULL,

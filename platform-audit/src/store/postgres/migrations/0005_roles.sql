@@ -1,9 +1,9 @@
--- Who may do what. The owner made all this and migrates it; better NOLOGIN.
+-- Privileges. The owner created the schema and migrates it; it should be NOLOGIN.
 
--- What compliance reads: the reader's rights end at views.
+-- Compliance reads views only.
 CREATE VIEW {schema}.records AS SELECT * FROM {schema}.record;
 
--- Gives `role` what a service needs, and takes from it whatever else it has here.
+-- Grants `role` what a service needs, and revokes whatever else it has here.
 CREATE FUNCTION {schema}.grant_app(role regrole) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -13,11 +13,11 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
     EXECUTE format('GRANT SELECT ON {schema}.record, {schema}.records, {schema}.migration, {schema}.exemption, {schema}.service TO %s', role);
     EXECUTE format('GRANT INSERT ON {schema}.record_insert TO %s', role);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.write_record, {schema}.transaction_ended, {schema}.record_read, {schema}.maintain, {schema}.point_guard, {schema}.guard_triggers, {schema}.qualified, {schema}.may_set_replication_role TO %s', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.empty_object, {schema}.empty_array, {schema}.write_record, {schema}.transaction_ended, {schema}.record_read, {schema}.maintain, {schema}.set_guard_partition, {schema}.guard_triggers, {schema}.qualified, {schema}.may_set_replication_role TO %s', role);
 END
 $$;
 
--- has_parameter_privilege() is there from Postgres 15 on; before, nobody but a superuser may.
+-- Before Postgres 15, which has has_parameter_privilege(), only superusers may set it.
 CREATE FUNCTION {schema}.may_set_replication_role(role oid) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,12 +1,12 @@
--- What compliance asks, and the indexes for it. Each index costs every record that is written, so
--- what is asked seldom has none.
+-- Views and indexes for the questions of compliance. Every record pays for every index, so rare
+-- questions have none.
 CREATE INDEX record_recorded_at ON {schema}.record (recorded_at, id);
 CREATE INDEX record_action ON {schema}.record (action, recorded_at, id);
 CREATE INDEX record_unsuccessful ON {schema}.record (outcome, recorded_at, id) WHERE outcome <> 'success';
 CREATE INDEX record_trace_id ON {schema}.record (trace_id, recorded_at, id) WHERE trace_id IS NOT NULL;
 CREATE INDEX record_request_id ON {schema}.record (request_id, recorded_at, id) WHERE request_id IS NOT NULL;
 
--- By this, unite() knows the audit schemas of a cluster.
+-- unite() recognises the audit schemas of a cluster by this comment.
 COMMENT ON SCHEMA {schema} IS 'platform-audit';
 
 COMMENT ON VIEW {schema}.records IS
@@ -116,7 +116,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION {schema}.record_read FROM PUBLIC;
 
--- Gives `role` the views, and takes from it whatever else it has here.
+-- Grants `role` the views, and revokes whatever else it has here.
 CREATE FUNCTION {schema}.grant_reader(role regrole) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

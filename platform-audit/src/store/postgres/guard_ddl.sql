@@ -1,28 +1,28 @@
--- The definition of a guarded table is changed together with a record, or not at all, as its rows are.
--- Only superusers, and on managed services their administrators, may make event triggers; where
--- whoever connects may not, nothing is made.
+-- Requires a record of every transaction that changes the definition of a guarded table. Only
+-- superusers, and on managed services their administrators, may create event triggers. If the
+-- connected role may not, nothing is created.
 --
--- The function runs with the rights of whoever changes a table, a superuser perhaps. So it belongs to
--- the role that makes the event triggers, as the schema's owner could replace it otherwise; it reads
--- nothing but the catalogs, and calls nothing of the owner's but oblige(), which runs with the owner's
--- rights.
+-- The function runs with the rights of the role that changes a table, which may be a superuser. So it
+-- belongs to the role that creates the event triggers, because the schema's owner could replace it
+-- otherwise. It reads the catalogs only, and calls one function of the owner, queue_check(), which
+-- runs with the owner's rights.
 DO $make$
 BEGIN
-    CREATE OR REPLACE FUNCTION {schema}.oblige_ddl() RETURNS event_trigger
+    CREATE OR REPLACE FUNCTION {schema}.guard_ddl() RETURNS event_trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
     DECLARE
         changed oid;
     BEGIN
         IF TG_EVENT = 'sql_drop' THEN
-            -- A guarded table, or its guard, or a column of it with something else, such as its type.
+            -- A guarded table, its guard, or a column that goes with another object, such as its type.
             SELECT COALESCE(CASE object_type WHEN 'trigger' THEN to_regclass(format('%I.%I', address_names[1], address_names[2]))::oid ELSE objid END, 0)
                 INTO changed FROM pg_event_trigger_dropped_objects()
                 WHERE object_type = 'trigger' AND address_names[3] IN ('{schema}_guard', '{schema}_guard_truncate')
                     OR object_type = 'table column' AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = objid AND tgname = '{schema}_guard')
                 LIMIT 1;
         ELSE
-            -- A guarded table, or what it inherits from, or its heirs, whose rows come and go with it;
-            -- or a type of its columns, or of what these are made of, whose values change with it.
+            -- A guarded table, its ancestors and descendants, which share its rows, and the types of its
+            -- columns, also nested ones, which change its values.
             WITH RECURSIVE command AS (
                 SELECT classid, objid FROM pg_event_trigger_ddl_commands()
             ), type AS (
@@ -48,23 +48,23 @@ BEGIN
             RETURN;
         ELSIF NOT EXISTS (
             SELECT FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
-            WHERE nspname = '{schema}' AND proname = 'oblige' AND prosecdef
+            WHERE nspname = '{schema}' AND proname = 'queue_check' AND prosecdef
                 AND has_schema_privilege(pg_namespace.oid, 'USAGE') AND has_function_privilege(pg_proc.oid, 'EXECUTE'))
         THEN
             RAISE EXCEPTION 'unaudited change: % changes a guarded table, and the role % does not own {schema}', TG_TAG, current_user
                 USING ERRCODE = 'AU002', HINT = 'Change it as a member of the role that owns the audit schema {schema}, with a record in the same transaction.';
         END IF;
-        PERFORM {schema}.oblige(changed);
+        PERFORM {schema}.queue_check(changed);
     END
     $$;
-    ALTER FUNCTION {schema}.oblige_ddl() OWNER TO CURRENT_USER;
-    REVOKE ALL ON FUNCTION {schema}.oblige_ddl() FROM PUBLIC;
+    ALTER FUNCTION {schema}.guard_ddl() OWNER TO CURRENT_USER;
+    REVOKE ALL ON FUNCTION {schema}.guard_ddl() FROM PUBLIC;
     IF NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = '{schema}_ddl') THEN
         CREATE EVENT TRIGGER {schema}_ddl ON ddl_command_end WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE')
-            EXECUTE FUNCTION {schema}.oblige_ddl();
+            EXECUTE FUNCTION {schema}.guard_ddl();
     END IF;
     IF NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = '{schema}_drop') THEN
-        CREATE EVENT TRIGGER {schema}_drop ON sql_drop EXECUTE FUNCTION {schema}.oblige_ddl();
+        CREATE EVENT TRIGGER {schema}_drop ON sql_drop EXECUTE FUNCTION {schema}.guard_ddl();
     END IF;
     ALTER EVENT TRIGGER {schema}_ddl ENABLE ALWAYS;
     ALTER EVENT TRIGGER {schema}_drop ENABLE ALWAYS;
