@@ -319,7 +319,7 @@ async fn an_id_that_was_written_twice_is_reported_and_all_its_records_are_shown(
         (&["show", id][..], "2 records have this id"),
         (
             &["history", "entry", "7"],
-            &format!("the last record has the id {id} of one above"),
+            &format!("the last record has the same id {id} as a record above"),
         ),
     ] {
         let (status, out, err) = log.ask(words);

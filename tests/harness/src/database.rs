@@ -39,22 +39,41 @@ impl TestDatabase {
         Self::postgres_on(server).await
     }
 
-    /// A new database on the server at this URL.
+    /// A new database on the server at this URL, with the server's locale.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be created.
     pub async fn postgres_on(server: String) -> Self {
-        let name = format!("test_{}", uuid::Uuid::now_v7().simple());
-        run_on::<PgConnection>(server.clone(), format!("CREATE DATABASE {name}"))
+        Self::create_on(server, "")
             .await
-            .expect("the test's database is made");
+            .expect("the test's database is created")
+    }
+
+    /// A new database with this locale on the server at this URL.
+    ///
+    /// # Errors
+    ///
+    /// If the server's operating system lacks the locale.
+    pub async fn postgres_with_locale(server: String, locale: &str) -> sqlx::Result<Self> {
+        let options = format!("TEMPLATE template0 LOCALE '{locale}'");
+        Self::create_on(server, &options).await
+    }
+
+    async fn create_on(server: String, options: &str) -> sqlx::Result<Self> {
+        let name = format!("test_{}", uuid::Uuid::now_v7().simple());
+        let statement = format!("CREATE DATABASE {name} {options}");
+        run_on::<PgConnection>(server.clone(), statement).await?;
         let mut url: url::Url = server.parse().expect("the server's address is a URL");
         url.set_path(&name);
-        Self {
+        Ok(Self {
             url: url.into(),
             kind: Kind::Postgres {
                 server,
                 name,
                 roles: Vec::new(),
             },
-        }
+        })
     }
 
     /// A new file in a folder of its own, with a write-ahead log, as a service would have it.

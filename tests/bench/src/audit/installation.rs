@@ -2,11 +2,16 @@
 //! tables and cannot log in; the service connects as the application role, which has the
 //! privileges that it needs and no others. A superuser skips the checks of privileges.
 
-use platform_harness::database::TestDatabase;
+use platform_harness::database::{SERVER, TestDatabase};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
 
 use super::schemes::{ENTRY, Scheme};
+
+/// The locale of databases in production: the default of Amazon RDS and Aurora and of Postgres'
+/// container images. Its texts are compared by the C library, which takes longer than comparing
+/// bytes as in the locale C.
+pub(crate) const LOCALE: &str = "en_US.UTF-8";
 
 /// It is dropped, with its roles, when this is.
 pub(crate) struct Installation {
@@ -19,9 +24,16 @@ pub(crate) struct Installation {
 impl Installation {
     /// Sets up `scheme` on `server`, or on the one that `./test` started.
     pub(crate) async fn new(scheme: &Scheme, server: Option<String>) -> Self {
-        let mut database = match server {
-            Some(server) => TestDatabase::postgres_on(server).await,
-            None => TestDatabase::postgres().await,
+        let server = server.or_else(|| std::env::var(SERVER).ok());
+        let server = server.expect("a server was started, as by ./test");
+        let mut database = match TestDatabase::postgres_with_locale(server.clone(), LOCALE).await {
+            Ok(database) => database,
+            Err(_) => {
+                eprintln!(
+                    "\rthe server lacks the locale {LOCALE}, so texts are compared as bytes, which favours the schemes without COLLATE \"C\": as root, run localedef -i en_US -f UTF-8 {LOCALE}"
+                );
+                TestDatabase::postgres_on(server).await
+            }
         };
         let owner = database.role("owner", "NOLOGIN").await;
         let app = database.role("app", "LOGIN").await;

@@ -9,6 +9,11 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use test_server::{BIN, Server};
 
+use crate::audit::installation::LOCALE;
+
+/// The folder of compiled locales.
+const LOCALES: &str = "locales";
+
 /// A backend calls it once for each transaction, at its end. Callgrind writes the instructions
 /// since the last call to a file, and counts from 0 again.
 const AT_THE_END: &str = "ProcArrayEndTransaction";
@@ -44,6 +49,7 @@ impl CountingServer {
         // The server's user may be another one.
         std::fs::set_permissions(path, Permissions::from_mode(0o777))
             .map_err(|error| error.to_string())?;
+        make_locale(path);
         let own = |name: &str| bin.join(name).display().to_string();
         write_script(path, "initdb", &format!("'{}' \"$@\"", own("initdb")))?;
         let pg_ctl = format!(
@@ -94,9 +100,30 @@ fn totals(file: &str) -> Vec<u64> {
     totals.filter_map(|total| total.parse().ok()).collect()
 }
 
+/// Compiles the locale of production for this server alone, if the system has its source. Otherwise
+/// the server uses the system's locales.
+fn make_locale(folder: &Path) {
+    let locales = folder.join(LOCALES);
+    let mut localedef = Command::new("localedef");
+    localedef
+        .args(["-i", "en_US", "-f", "UTF-8"])
+        .arg(locales.join(LOCALE))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let made = std::fs::create_dir(&locales).and_then(|()| localedef.status());
+    if !made.is_ok_and(|status| status.success()) {
+        drop(std::fs::remove_dir_all(&locales));
+    }
+}
+
 fn write_script(folder: &Path, name: &str, command: &str) -> Result<(), String> {
     let file = folder.join(name);
-    let written = std::fs::write(&file, format!("#!/bin/sh\nexec {command}\n"))
+    let locales = folder.join(LOCALES);
+    let locales = match locales.is_dir() {
+        true => format!("export LOCPATH='{}'\n", locales.display()),
+        false => String::new(),
+    };
+    let written = std::fs::write(&file, format!("#!/bin/sh\n{locales}exec {command}\n"))
         .and_then(|()| std::fs::set_permissions(&file, Permissions::from_mode(0o755)));
     written.map_err(|error| format!("{}: {error}", file.display()))
 }
