@@ -514,7 +514,7 @@ async fn each_finding_has_a_message_and_a_remedy() {
     let in_the_file = [
         (
             "DROP TABLE ledger_audit_exemption",
-            "what was in it is gone",
+            "its rows are lost",
             "CREATE TABLE",
         ),
         (
@@ -612,7 +612,7 @@ async fn each_finding_has_a_message_and_a_remedy() {
         ),
         (
             "PRAGMA journal_mode = OFF",
-            "journal_mode off, so what is rolled back may stay",
+            "journal_mode off, so changes that are rolled back may stay",
             "PRAGMA journal_mode = WAL",
         ),
     ];
