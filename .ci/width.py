@@ -11,7 +11,6 @@ WIDTH = 100
 COMMENT = {"rs": "//", "sql": "--", "toml": "#", "py": "#", "sh": "#"}
 # To be rewrapped with the prose in them; then this list goes.
 NOT_YET = (
-    "SECURITY.md",
     "platform-audit/src/",
 )
 
