@@ -113,7 +113,7 @@ impl Stage {
 
     async fn cut_in_commit(&self, side: Cut) {
         self.wire.cut_when(side, |message| {
-            // COMMIT as a message of its own, or at the end of one.
+            // COMMIT alone, or at the end of a longer query.
             message.kind == 'Q' && message.sql.is_some_and(|sql| sql.ends_with("COMMIT"))
         });
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -104,8 +104,8 @@ impl Service {
             .take()
             .ok_or("the service's output was not captured")?;
         let mut lines = BufReader::new(out).lines();
-        let said = tokio::time::timeout(std::time::Duration::from_secs(60), lines.next_line());
-        match said.await {
+        let output = tokio::time::timeout(std::time::Duration::from_secs(60), lines.next_line());
+        match output.await {
             Ok(Ok(Some(line))) if line.starts_with("listening ") => {
                 let address = line.trim_start_matches("listening ");
                 *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address.to_owned();

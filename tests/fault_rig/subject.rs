@@ -31,7 +31,7 @@ enum Mode {
     Bulk,
     /// Five rows, five records.
     Several,
-    /// Rows in savepoints, every other of which is rolled back.
+    /// Rows in savepoints, half of which are rolled back.
     Nested,
     Slow,
     Fail,

@@ -30,17 +30,17 @@ async fn probe(mode: &str, variables: &[(&str, &str)]) -> (String, Vec<String>) 
         .await
         .unwrap_or_else(|_| panic!("{mode} hangs"))
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let result = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     let errors = errors.lines().filter(|it| !it.contains("worked"));
-    (said, errors.map(str::to_owned).collect())
+    (result, errors.map(str::to_owned).collect())
 }
 
 async fn everything_arrives(mode: &str) {
     let receiver = Receiver::start().await;
     let url = receiver.url();
-    let (said, errors) = probe(mode, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
-    assert_eq!(said, "ok", "{errors:#?}");
+    let (result, errors) = probe(mode, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
+    assert_eq!(result, "ok", "{errors:#?}");
     let spans = receiver.spans();
     assert_eq!(spans.iter().filter(|it| it.name == "work").count(), ITEMS);
     // There are also log records of the panics.
@@ -107,12 +107,12 @@ async fn shutdown_with_a_hanging_endpoint_ends_at_its_timeout() {
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "600000"),
             ("PROBE_DEADLINE", "200"),
         ];
-        let (said, errors) = probe(mode, &variables).await;
+        let (result, errors) = probe(mode, &variables).await;
         // A dropped `Telemetry` cannot return an error.
         let expected = match mode {
             "dropped-by-panic" => "ok",
             _ => "telemetry was not shut down within 200ms: queued telemetry may be lost",
         };
-        assert_eq!(said, expected, "{mode}: {errors:#?}");
+        assert_eq!(result, expected, "{mode}: {errors:#?}");
     }
 }

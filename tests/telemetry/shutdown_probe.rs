@@ -19,7 +19,7 @@ const ITEMS: u64 = 1000;
 
 fn main() {
     let mode = std::env::args().nth(1).unwrap();
-    let said = match mode.as_str() {
+    let result = match mode.as_str() {
         "current-thread" => current_thread().block_on(start_and_stop()),
         "one-worker" => one_worker().block_on(start_and_stop()),
         // On the only worker thread.
@@ -67,7 +67,7 @@ fn main() {
         }
         other => panic!("unknown: {other}"),
     };
-    println!("{said}");
+    println!("{result}");
 }
 
 fn current_thread() -> Runtime {
