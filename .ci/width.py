@@ -1,6 +1,6 @@
-"""Fails where a line of Markdown or of a comment is wider than 100 columns.
+"""Fails if a line of Markdown or of a comment is wider than 100 columns, and prints these lines.
 
-Tables, code and the addresses of links may be wider. Prints each line that is too wide.
+Tables, code and the URLs of links may be wider.
 """
 
 import re
@@ -9,26 +9,25 @@ import sys
 
 WIDTH = 100
 COMMENT = {"rs": "//", "sql": "--", "toml": "#", "py": "#", "sh": "#"}
-# To be rewrapped with the prose in them; then this list goes.
+# Not wrapped yet. Remove an entry after wrapping its files.
 NOT_YET = (
-    "SECURITY.md",
     "platform-audit/src/",
 )
 
 
 def width(line):
-    """Columns without the addresses of links."""
+    """Returns the width of a line without the URLs of its links."""
     return len(re.sub(r"\]\([^)]*\)|https?://\S+", "]", line))
 
 
 def markdown(lines):
-    """The lines of prose, with their numbers."""
+    """Yields the numbers and lines of prose."""
     fenced = indented = False
     before = ""
     for number, line in lines:
         if line.lstrip().startswith("```"):
             fenced = not fenced
-        # Four spaces are code after an empty line, and else go on with a list.
+        # An indented line is code after an empty line, otherwise it continues a list item.
         indented = line.startswith("    ") and (indented or not before.strip())
         before = line
         if not fenced and not indented and not line.lstrip().startswith(("|", "```", "<!--")):
@@ -36,7 +35,7 @@ def markdown(lines):
 
 
 def comments(lines, mark):
-    """The lines that have a comment, with their numbers; of those of documentation, the prose."""
+    """Returns the numbers and lines of comments, without code blocks in them."""
     start = re.compile(rf"(?:^|\s){re.escape(mark)}[/!]?(?:\s|$)")
     found = [(number, line, start.search(line)) for number, line in lines]
     prose = [(number, line[match.end() :]) for number, line, match in found if match]

@@ -85,7 +85,8 @@ use proc_macro::TokenStream;
 /// - `action = "entry.create"`: what the handler does, as `noun.verb`: at least two parts of
 ///   lower-case ASCII letters, digits and underscores, joined by dots, each beginning with a
 ///   letter, at most 100 bytes. Required.
-/// - `resource = "entry"`: the type of the affected resource, one such part.
+/// - `resource = "entry"`: the type of the affected resource, in lower-case ASCII letters, digits
+///   and underscores, at most 100 bytes.
 /// - `resource_id = id`: the resource's identifier, an expression over references to the
 ///   extractors' values, formatted with `Display`. It is evaluated before the transaction begins,
 ///   so the records of failed attempts contain it too. Name a resource that does not exist yet in

@@ -26,7 +26,7 @@ pub(crate) fn check_action(action: &str) -> Result<(), String> {
     Err(message)
 }
 
-/// Returns why `resource` is not one word of an action, with a suggestion.
+/// Returns why `resource` is malformed, with a suggestion.
 pub(crate) fn check_resource(resource: &str) -> Result<(), String> {
     if resource.len() > MAX_BYTES {
         return Err(format!(
@@ -84,11 +84,13 @@ fn is_action(action: &str) -> bool {
     action.len() <= MAX_BYTES && action.contains('.') && action.split('.').all(is_word)
 }
 
-/// platform-audit applies the same rule to actions that are chosen at run time.
+/// One part of an action. platform-audit applies the same rule to actions that are chosen at run
+/// time.
 fn is_word(word: &str) -> bool {
     is_segment(word) && word.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
+/// A resource, which may begin with a digit.
 fn is_segment(segment: &str) -> bool {
     !segment.is_empty()
         && segment

@@ -1,12 +1,12 @@
-//! What the documents name exists.
-#![allow(clippy::panic, reason = "what goes wrong here fails the test")]
+//! The paths and tests that SECURITY.md names exist.
+#![allow(clippy::panic, reason = "a failure here fails the test")]
 
 use std::path::Path;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const SECURITY: &str = include_str!("../../SECURITY.md");
 
-/// The cells of the column `name`, of all tables that have it; `|` inside a cell is not understood.
+/// The cells of the column `name`, in all tables that have it. A cell cannot contain `|`.
 fn column<'a>(document: &'a str, name: &str) -> Vec<&'a str> {
     let mut cells = Vec::new();
     let mut at = None;
@@ -29,7 +29,7 @@ fn column<'a>(document: &'a str, name: &str) -> Vec<&'a str> {
     cells
 }
 
-/// `path` or `path::test`.
+/// Returns an error if `named`, a `path` or `path::test`, does not exist.
 fn exists(named: &str) -> Result<(), String> {
     let (path, test) = match named.split_once("::") {
         Some((path, test)) => (path, Some(test)),
@@ -48,12 +48,12 @@ fn exists(named: &str) -> Result<(), String> {
 }
 
 #[test]
-fn every_promise_of_the_security_document_names_tests_that_exist() {
+fn every_promise_in_security_md_names_existing_tests() {
     let cells = column(SECURITY, "Proved by");
     assert!(cells.len() >= 20, "{cells:?}");
     for cell in cells {
         let named: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
-        assert!(!named.is_empty(), "a promise that nothing proves: {cell}");
+        assert!(!named.is_empty(), "a promise without a test: {cell}");
         for named in named {
             exists(named).unwrap_or_else(|missing| panic!("{missing}"));
         }
@@ -61,7 +61,7 @@ fn every_promise_of_the_security_document_names_tests_that_exist() {
 }
 
 #[test]
-fn a_path_or_test_that_does_not_exist_is_noticed() {
+fn a_missing_path_or_test_is_an_error() {
     exists("tests/documents/main.rs::exists").unwrap();
     exists("tests/documents/mian.rs").unwrap_err();
     exists("tests/documents/main.rs::missing").unwrap_err();

@@ -1,4 +1,4 @@
-//! What goes wrong, and how it is done.
+//! The kinds of faults, and how each is injected.
 
 use std::time::Duration;
 
@@ -36,12 +36,12 @@ impl Fault {
         Self::ShiftClock,
     ];
 
-    /// The number of kinds.
+    /// The number of kinds. The clock can be shifted only if libfaketime is installed.
     pub(crate) const fn kinds(with_clock: bool) -> usize {
         Self::ALL.len() - !with_clock as usize
     }
 
-    /// The faults of a round, in their order: each kind comes up equally often.
+    /// The faults of a round, in order. Over several rounds, each kind is equally frequent.
     pub(crate) fn of_round(seed: u64, round: u64, count: usize, with_clock: bool) -> Vec<Self> {
         let mut kinds: Vec<_> = Self::ALL
             .into_iter()
@@ -57,7 +57,7 @@ impl Fault {
     }
 }
 
-/// What faults are done to.
+/// The service, its database, and the proxy between them.
 pub(crate) struct Stage {
     pub(crate) server: Server,
     pub(crate) wire: Wire,
@@ -65,7 +65,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Does it, and undoes what would last; returns once the stage stands again.
+    /// Injects `fault` and ends it. Returns when the service and the database are running again.
     pub(crate) async fn suffer(
         &mut self,
         fault: Fault,
@@ -113,13 +113,13 @@ impl Stage {
 
     async fn cut_in_commit(&self, side: Cut) {
         self.wire.cut_when(side, |message| {
-            // Alone, or after the record.
+            // COMMIT alone, or at the end of a longer query.
             message.kind == 'Q' && message.sql.is_some_and(|sql| sql.ends_with("COMMIT"))
         });
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
-    /// A lock on the table: each request holds its connection until it is gone.
+    /// Locks the table for twice `a_while`, so that requests occupy all connections of the pool.
     async fn fill_pool(&self, a_while: Duration) -> Result<(), String> {
         let locked = async {
             let mut connection = PgConnection::connect(&self.server.url()).await?;

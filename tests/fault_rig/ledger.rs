@@ -1,4 +1,4 @@
-//! Changes joined to records, and to what the clients were told.
+//! Compares the committed changes with the records, and with the responses.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use sqlx::{Connection, PgConnection};
 use crate::load::{Answer, Sent};
 use crate::subject::SEVERAL;
 
-/// What a round came to.
+/// The result of one round, or of several.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) answers: BTreeMap<Answer, u64>,
     pub(crate) hung_up: u64,
-    /// Requests whose rows are there.
+    /// Transactions whose rows are stored.
     pub(crate) changes: u64,
     pub(crate) records: u64,
     pub(crate) attempts: u64,
@@ -21,11 +21,11 @@ pub(crate) struct Tally {
     pub(crate) unknown_not_committed: u64,
     pub(crate) unanswered_committed: u64,
     pub(crate) unanswered_not_committed: u64,
-    /// Transactions that changed something and do not hold the success records that belong to it.
+    /// Stored changes whose transaction did not write exactly their success records.
     pub(crate) orphan_changes: u64,
-    /// Success records whose transaction changed nothing.
+    /// Transactions with success records and no change.
     pub(crate) orphan_records: u64,
-    /// Answers that are not true.
+    /// Descriptions of responses that contradict the tables.
     pub(crate) lies: Vec<String>,
 }
 
@@ -52,8 +52,8 @@ impl Tally {
     }
 }
 
-/// Waits until nothing is under way, and then compares what requests did whose keys are like
-/// `keys`; `url` is the server's own.
+/// Waits until no transaction is open, and then compares the requests whose keys match the LIKE
+/// pattern `keys`. `url` connects directly, not through the proxy.
 pub(crate) async fn settle(url: &str, keys: &str, sent: Vec<Sent>) -> Result<Tally, String> {
     let failed = |error: sqlx::Error| format!("the tables could not be compared: {error}");
     let mut connection = PgConnection::connect(url).await.map_err(failed)?;
@@ -115,33 +115,34 @@ pub(crate) async fn settle(url: &str, keys: &str, sent: Vec<Sent>) -> Result<Tal
             (Answer::None, true) => tally.unanswered_committed += 1,
             (Answer::None, false) => tally.unanswered_not_committed += 1,
             (Answer::Status(..400), false) => tally.lies.push(format!(
-                "{}: answered with success, and not there",
+                "{}: responded with success, but not stored",
                 request.key
             )),
             (Answer::Status(400..), true) => tally.lies.push(format!(
-                "{}: answered {:?}, and there",
+                "{}: responded {:?}, but stored",
                 request.key, request.answer
             )),
             (Answer::Status(_), _) => {}
         }
-        // The id that an answer names tells the same as the table does.
+        // The record that a response names exists if and only if the change does.
         if recorded.is_some_and(|recorded| recorded != committed) {
             tally.lies.push(format!(
-                "{}: answered {:?}; its record says {recorded:?}, the table {committed}",
+                "{}: responded {:?}; success record {recorded:?}, change stored: {committed}",
                 request.key, request.answer
             ));
         }
         if request.answer == Answer::Unknown && request.record_id.is_none() {
-            tally
-                .lies
-                .push(format!("{}: unknown, and names no record", request.key));
+            tally.lies.push(format!(
+                "{}: unknown outcome, but names no record",
+                request.key
+            ));
         }
     }
     Ok(tally)
 }
 
-/// Whether `resources`, of a transaction's success records, are what the request of this key had to
-/// write: one of itself, or one for each of several lines, and nothing else.
+/// Whether `resources`, those of a transaction's success records, are exactly what the request with
+/// this key must record: one for itself, or one for each of [`SEVERAL`] lines.
 fn is_recorded(key: &str, resources: Option<&Vec<&str>>) -> bool {
     let Some(resources) = resources else {
         return false;
@@ -152,8 +153,8 @@ fn is_recorded(key: &str, resources: Option<&Vec<&str>>) -> bool {
     resources == [key] || resources == several
 }
 
-/// Until no transaction of the service's is open or waited for: twice, half a second apart, as an
-/// abandoned request may be about to begin.
+/// Waits until no session has an open transaction in three consecutive polls, 250 ms apart, as an
+/// abandoned request may be about to begin one.
 async fn wait_for_quiet(connection: &mut PgConnection) -> Result<(), String> {
     let mut quiet = 0;
     for _ in 0..600 {
@@ -169,5 +170,5 @@ async fn wait_for_quiet(connection: &mut PgConnection) -> Result<(), String> {
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-    Err("the service did not come to rest within 150 s: transactions are still open".to_owned())
+    Err("the service still has open transactions after 150 s".to_owned())
 }

@@ -1,4 +1,4 @@
-//! What the clients send, and what they are answered.
+//! The clients: their requests, and the responses.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::service::Address;
 
 pub(crate) const CLIENTS: u64 = 64;
 
-/// How long a client waits before it counts itself unanswered.
+/// How long a client waits for a response.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What a client knows after a request.
 pub(crate) struct Sent {
     pub(crate) key: String,
     pub(crate) answer: Answer,
-    /// As named by the answer.
+    /// The response's `Audit-Record-Id`.
     pub(crate) record_id: Option<String>,
     pub(crate) hung_up: bool,
 }
@@ -25,12 +25,12 @@ pub(crate) struct Sent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Answer {
     Status(u16),
-    /// 503 that says: committed if and only if the record exists.
+    /// A 503 with an unknown outcome: committed if and only if the record exists.
     Unknown,
     None,
 }
 
-/// Sends until `until`; the same numbers make the same requests.
+/// Sends requests until `until`. The requests depend only on `seed`, `round` and `number`.
 pub(crate) async fn client(
     address: Address,
     seed: u64,
@@ -91,12 +91,12 @@ pub(crate) async fn client(
                 match response.text().await {
                     Ok(text) if text.contains("if and only if") => Answer::Unknown,
                     Ok(_) => Answer::Status(status),
-                    // Cut off before it said which.
+                    // Disconnected before the body, which tells the two kinds of 503 apart.
                     Err(_) => Answer::None,
                 }
             };
         } else {
-            // The service may be down: do not spin.
+            // The service may be down: do not busy-loop.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         sent.push(Sent {

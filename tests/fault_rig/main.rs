@@ -1,18 +1,18 @@
-//! Kills, stops, cuts, delays and fills what a service stands on, and then joins every change to
-//! its record.
+//! Injects faults into a service and its database, and then matches every committed change with its
+//! audit record.
 //!
 //! `./test --exec cargo run --release -p platform-tests --bin fault_rig -- --seconds 600 --seed 7`
 //!
-//! A real service (`subject.rs`, a process of its own) on a real Postgres that the rig may kill,
-//! with a proxy between them. Exit status: 0 no orphan, 1 the promise was broken, 2 the rig itself
-//! could not go on.
+//! The service (`subject.rs`) is a separate process. It connects through a proxy to a private
+//! Postgres. An *orphan* is a change without its record, or a success record without its change.
+//! Exit status: 0 without orphans and untrue responses, 1 with them, 2 if the rig itself failed.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "the rig is what it prints, and its service is there to fail"
+    reason = "a test program: it prints its result, and its service panics on purpose"
 )]
 
 mod fault;
@@ -35,10 +35,10 @@ use crate::fault::{Fault, Stage};
 use crate::ledger::Tally;
 use crate::service::Service;
 
-/// How long the clients send in a round.
+/// How long the clients send requests in a round.
 const ROUND: Duration = Duration::from_millis(2500);
 const FAULTS_A_ROUND: usize = 3;
-/// The longest time that `--until-covered` adds.
+/// The maximum duration of a run with `--until-covered`.
 const LONGEST: Duration = Duration::from_secs(600);
 
 struct Options {
@@ -46,7 +46,8 @@ struct Options {
     seed: u64,
     /// Continues until the run is [covered](is_covered), for at most [`LONGEST`].
     until_covered: bool,
-    /// Lets the service change something outside the transaction, to see that the rig notices.
+    /// Makes the service commit changes outside the audited transaction, to test that the rig
+    /// detects them.
     break_the_promise: bool,
 }
 
@@ -73,7 +74,7 @@ impl Options {
                 "--break-the-promise" => options.break_the_promise = true,
                 other => {
                     return Err(format!(
-                        "`{other}` is unknown; write --seconds N, --seed N, --until-covered or --break-the-promise"
+                        "`{other}` is unknown: use --seconds N, --seed N, --until-covered or --break-the-promise"
                     ));
                 }
             }
@@ -93,7 +94,7 @@ async fn main() -> ExitCode {
     }
     let ran = async { run(Options::parse()?).await };
     let interrupted = async {
-        // Also as a test that took too long is ended, lest a Postgres stay behind.
+        // A test runner sends SIGTERM after its timeout. Postgres must be stopped then, too.
         let mut terminated = signal(SignalKind::terminate()).map_err(|it| it.to_string())?;
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
@@ -115,7 +116,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whether the promise held.
+/// Returns whether there were no orphans and no untrue responses.
 async fn run(options: Options) -> Result<bool, String> {
     let Options {
         seconds,
@@ -127,7 +128,7 @@ async fn run(options: Options) -> Result<bool, String> {
     let url = server.url();
     prepare(&url)
         .await
-        .map_err(|error| format!("the table could not be made: {error}"))?;
+        .map_err(|error| format!("the table could not be created: {error}"))?;
     let wire = Wire::before(&url).await;
     let service = Service::new(wire.through(&url), !break_the_promise);
     let with_clock = service.has_clock();
@@ -147,7 +148,7 @@ async fn run(options: Options) -> Result<bool, String> {
     let mut total = Tally::default();
     let mut faults: BTreeMap<Fault, u64> = BTreeMap::new();
     let mut rounds = 0;
-    println!("seed {seed}: --seconds {seconds} --seed {seed} repeats this run");
+    println!("seed {seed}; to repeat this run: --seconds {seconds} --seed {seed}");
     while began.elapsed() < Duration::from_secs(seconds)
         || until_covered
             && began.elapsed() < LONGEST
@@ -187,7 +188,7 @@ async fn run(options: Options) -> Result<bool, String> {
         stage.service.start().await?;
         let tally = ledger::settle(&url, &format!("{round}-%"), sent).await?;
         println!(
-            "round {round}: {suffered:?}; {} requests, {} changes, {} records, {} orphan changes, {} orphan records, {} untrue answers",
+            "round {round}: {suffered:?}; {} requests, {} changes, {} records, {} orphan changes, {} orphan records, {} untrue responses",
             tally.answers.values().sum::<u64>(),
             tally.changes,
             tally.records,
@@ -202,7 +203,7 @@ async fn run(options: Options) -> Result<bool, String> {
         stage.wire.reset();
         rounds += 1;
     }
-    // Once more, all of it: what was done after its round was compared.
+    // All rounds again: changes may have been committed after the comparison of their round.
     let whole = ledger::settle(&url, "%", Vec::new()).await?;
     total.orphan_changes = total.orphan_changes.max(whole.orphan_changes);
     total.orphan_records = total.orphan_records.max(whole.orphan_records);
@@ -210,9 +211,9 @@ async fn run(options: Options) -> Result<bool, String> {
     Ok(!total.broken())
 }
 
-/// Whether a run is long enough to show something, however slow the machine is: every kind of fault
-/// has happened, and requests got through between the faults. With a broken promise, whether the rig
-/// has noticed it.
+/// Whether a run is long enough, also on a slow machine: every kind of fault has happened, and
+/// enough requests succeeded between the faults. With `--break-the-promise`, whether the rig has
+/// detected an orphan and an untrue response.
 fn is_covered(
     total: &Tally,
     faults: &BTreeMap<Fault, u64>,
@@ -249,7 +250,7 @@ fn summarise(seed: u64, took: Duration, rounds: u64, faults: &BTreeMap<Fault, u6
     for (fault, count) in faults {
         println!("  {:<18} {count}", format!("{fault:?}"));
     }
-    println!("clients that hung up {}", total.hung_up);
+    println!("clients disconnected {}", total.hung_up);
     println!(
         "requests             {}",
         total.answers.values().sum::<u64>()
@@ -263,14 +264,14 @@ fn summarise(seed: u64, took: Duration, rounds: u64, faults: &BTreeMap<Fault, u6
     println!("orphan changes       {}", total.orphan_changes);
     println!("orphan records       {}", total.orphan_records);
     println!(
-        "unknown outcomes     {} committed, {} not, by the record that the answer names",
+        "unknown outcomes     {} committed, {} not, by the record that the response names",
         total.unknown_committed, total.unknown_not_committed
     );
     println!(
-        "without an answer    {} committed, {} not",
+        "without a response   {} committed, {} not",
         total.unanswered_committed, total.unanswered_not_committed
     );
-    println!("untrue answers       {}", total.lies.len());
+    println!("untrue responses     {}", total.lies.len());
     println!(
         "\nfault_rig: {}",
         if total.broken() {

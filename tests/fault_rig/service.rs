@@ -1,4 +1,5 @@
-//! The service as a process of its own, which can be killed, stopped, and shown another time.
+//! The service as a separate process, which can be killed and stopped, and whose clock can be
+//! shifted.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -8,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// What the rig calls itself with, to be the service.
+/// The argument with which the rig starts itself as the service.
 pub(crate) const SERVE: &str = "--serve";
 pub(crate) const SERVE_UNGUARDED: &str = "--serve-unguarded";
 
@@ -20,10 +21,11 @@ pub(crate) struct Service {
     clock: Option<Clock>,
 }
 
-/// Where it listens, which changes when it is started again.
+/// The service's address, which changes when it is restarted.
 pub(crate) type Address = Arc<Mutex<String>>;
 
-/// How the process is shown another time: the library libfaketime, and the file that it reads.
+/// Shifts the clock of the process: the library libfaketime, and the folder of the file with the
+/// offset, which it reads.
 struct Clock {
     faketime: PathBuf,
     folder: TempDir,
@@ -67,7 +69,7 @@ impl Service {
         Arc::clone(&self.address)
     }
 
-    /// Starts it if it is not running, and waits until it listens.
+    /// Starts the service if it is not running, and waits until it listens, for at most 60 s.
     pub(crate) async fn start(&mut self) -> Result<(), String> {
         if let Some(child) = &mut self.child
             && matches!(child.try_wait(), Ok(None))
@@ -90,17 +92,20 @@ impl Service {
                     clock.folder.path().join("offset"),
                 )
                 .env("FAKETIME_NO_CACHE", "1")
-                // Only the time of day moves; time-outs go by the other clock.
+                // Shifts only the wall clock; timeouts use the monotonic one.
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
                 .env("DONT_FAKE_MONOTONIC", "1");
         }
         let mut child = command
             .spawn()
             .map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
-        let out = child.stdout.take().ok_or("its output is not there")?;
+        let out = child
+            .stdout
+            .take()
+            .ok_or("the service's output was not captured")?;
         let mut lines = BufReader::new(out).lines();
-        let said = tokio::time::timeout(std::time::Duration::from_secs(60), lines.next_line());
-        match said.await {
+        let output = tokio::time::timeout(std::time::Duration::from_secs(60), lines.next_line());
+        match output.await {
             Ok(Ok(Some(line))) if line.starts_with("listening ") => {
                 let address = line.trim_start_matches("listening ");
                 *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address.to_owned();
@@ -111,7 +116,7 @@ impl Service {
         }
     }
 
-    /// SIGKILL: nothing is finished.
+    /// Ends the service with SIGKILL, so that it finishes nothing.
     pub(crate) async fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill().await;
@@ -120,7 +125,7 @@ impl Service {
 
     pub(crate) async fn signal(&self, signal: &str) -> Result<(), String> {
         let id = self.child.as_ref().and_then(Child::id);
-        let id = id.ok_or("the service is not there to be signalled")?;
+        let id = id.ok_or("the service is not running, so it cannot be signalled")?;
         let mut kill = Command::new("kill");
         let sent = kill.args([signal, &id.to_string()]).status().await;
         match sent {
@@ -129,9 +134,12 @@ impl Service {
         }
     }
 
-    /// Shifts its time of day by this many seconds from the true one.
+    /// Shifts the service's wall clock by this many seconds from the real time.
     pub(crate) fn shift_clock(&self, seconds: i64) -> Result<(), String> {
-        let clock = self.clock.as_ref().ok_or("there is no clock to shift")?;
+        let clock = self
+            .clock
+            .as_ref()
+            .ok_or("the clock cannot be shifted: install libfaketime")?;
         let offset = clock.folder.path().join("offset");
         std::fs::write(offset, format!("{seconds:+}s\n"))
             .map_err(|error| format!("the clock could not be shifted: {error}"))

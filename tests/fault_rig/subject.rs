@@ -1,5 +1,5 @@
-//! The service that the rig torments, in a process of its own: audited handlers that change one
-//! row, many, some of them in savepoints, or none.
+//! The service under test: an audited handler that changes one row, several, or none, also in
+//! savepoints.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use serde::Deserialize;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Acquire, PgPool};
 
-/// One request of the rig's.
+/// The body of a request.
 #[derive(Clone, Deserialize)]
 struct Job {
-    /// Names all rows of this request.
+    /// The key of all rows that this request inserts.
     key: String,
     mode: Mode,
 }
@@ -31,12 +31,12 @@ enum Mode {
     Bulk,
     /// Five rows, five records.
     Several,
-    /// Rows in savepoints, every other of which is rolled back.
+    /// Rows in savepoints, half of which are rolled back.
     Nested,
     Slow,
     Fail,
     Panic,
-    /// What the guard and the toolkit are there to prevent: a change outside the transaction.
+    /// A change outside the transaction, which the guard refuses.
     Unaudited,
 }
 
@@ -54,7 +54,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// How many rows, and records, the job of several has.
+/// The number of rows and records of [`Mode::Several`].
 pub(crate) const SEVERAL: i32 = 5;
 
 const INSERT: &str =
@@ -110,7 +110,7 @@ async fn work(
         }
         Mode::Slow => tokio::time::sleep(Duration::from_millis(150)).await,
         Mode::Fail => return Err(Failure(StatusCode::UNPROCESSABLE_ENTITY)),
-        Mode::Panic => panic!("as the rig wants"),
+        Mode::Panic => panic!("expected by the rig"),
         _ => {}
     }
     Ok(StatusCode::CREATED)
@@ -120,9 +120,9 @@ fn who(request: &Parts) -> Option<Actor> {
     Some(Actor::user(request.headers.get("x-user")?.to_str().ok()?))
 }
 
-/// Serves on the database of `url` until it is killed; says where, on its standard output.
+/// Serves with the database at `url` until it is killed, and prints its address to standard output.
 pub(crate) async fn serve(url: &str, guarded: bool) {
-    // It panics on purpose, many times.
+    // Many expected panics.
     std::panic::set_hook(Box::new(|_| {}));
     let pool = PgPoolOptions::new()
         .max_connections(12)

@@ -1,9 +1,8 @@
-//! The fault rig, for a minute of the test run: `cargo run -p platform-tests --bin fault_rig` goes
-//! on for longer.
+//! Runs the fault rig for about a minute. For longer runs, see `main.rs`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "what goes wrong here fails the test"
+    reason = "a failure here fails the test"
 )]
 
 use std::process::{Command, Output};
@@ -28,7 +27,7 @@ fn rig(arguments: &[&str]) -> Ran {
     }
 }
 
-/// The number behind `name` in the summary.
+/// The number after `name` in the summary.
 fn number(text: &str, name: &str) -> u64 {
     let line = text
         .lines()
@@ -56,8 +55,8 @@ fn a_minute_of_faults_leaves_no_orphan() {
         "CutBeforeCommit",
         "CutAfterCommit",
         "FillPool",
-        "clients that hung up",
-        // Connections were indeed lost inside of COMMIT.
+        "clients disconnected",
+        // Connections were lost during COMMIT.
         "Unknown",
     ] {
         assert!(number(&text, kind) > 0, "no {kind}: {text}");
@@ -65,13 +64,13 @@ fn a_minute_of_faults_leaves_no_orphan() {
     if !text.contains("install libfaketime") {
         assert!(number(&text, "ShiftClock") > 0, "{text}");
     }
-    // The load did get through between the faults.
+    // Requests succeeded between the faults.
     assert!(number(&text, "committed changes") > 500, "{text}");
     assert!(number(&text, "attempts recorded") > 50, "{text}");
 }
 
 #[test]
-fn the_rig_notices_a_broken_promise() {
+fn the_rig_detects_a_broken_promise() {
     let Ran { status, text } = rig(&[
         "--seconds",
         "4",
@@ -82,11 +81,11 @@ fn the_rig_notices_a_broken_promise() {
     ]);
     assert_eq!(status, Some(1), "{text}");
     assert!(number(&text, "orphan changes") > 0, "{text}");
-    assert!(number(&text, "untrue answers") > 0, "{text}");
+    assert!(number(&text, "untrue responses") > 0, "{text}");
 }
 
 #[test]
-fn what_the_rig_cannot_do_has_another_status() {
+fn an_unknown_option_has_exit_status_2() {
     let Ran { status, text } = rig(&["--rounds", "3"]);
     assert_eq!(status, Some(2), "{text}");
     assert!(text.contains("`--rounds` is unknown"), "{text}");

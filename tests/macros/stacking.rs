@@ -137,7 +137,7 @@ async fn instrument_keeps_the_name_and_fields_of_its_span() {
 
 #[audited(action = "entry.create", resource = "entry", resource_id = id)]
 #[axum::debug_handler]
-#[expect(clippy::too_many_arguments, reason = "as many as there can be")]
+#[expect(clippy::too_many_arguments, reason = "the maximum number")]
 async fn fifteen_extractors(
     _a: Method,
     _b: Uri,
@@ -193,7 +193,7 @@ impl Numbers for Always {
 }
 
 #[audited(action = "entry.create")]
-#[expect(clippy::needless_lifetimes, reason = "a named lifetime works too")]
+#[expect(clippy::needless_lifetimes, reason = "tests a named lifetime")]
 async fn generic<'t, N, const STEP: u64>(
     tx: &'t mut AuditTx<Sqlite>,
     State(numbers): State<N>,
@@ -360,10 +360,7 @@ async fn names_and_visibility_are_preserved() {
 }
 
 #[audited(action = "entry.create")]
-#[expect(
-    unused_variables,
-    reason = "expected of the handler, so fulfilled in it"
-)]
+#[expect(unused_variables, reason = "fulfilled in the original handler")]
 async fn expecting(tx: &mut Tx, Json(entry): Json<Entry>) -> StatusCode {
     StatusCode::CREATED
 }

@@ -1,4 +1,4 @@
-//! The client's address by `Forwarded` (RFC 7239), over generated headers.
+//! The client's address from `Forwarded` (RFC 7239), for generated headers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -25,7 +25,7 @@ fn is_proxy(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(address) if address.octets()[0] == 10)
 }
 
-/// As often a proxy's address as any other.
+/// A third of the addresses are those of proxies.
 fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         any::<[u8; 3]>().prop_map(|[a, b, c]| Ipv4Addr::new(10, a, b, c).into()),
@@ -34,7 +34,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
     ]
 }
 
-/// A hop, and an element that names it in one of the ways that the grammar allows.
+/// A hop, and a `Forwarded` element for it in one of the forms that the grammar allows.
 fn hop() -> impl Strategy<Value = (IpAddr, String)> {
     let name = prop::sample::select(vec!["for", "For", "FOR"]);
     let port = prop::sample::select(vec!["", ":1", ":47011", ":_hidden"]);
@@ -45,7 +45,7 @@ fn hop() -> impl Strategy<Value = (IpAddr, String)> {
             IpAddr::V4(address) => format!("{address}{port}"),
             IpAddr::V6(address) => format!("[{address}]{port}"),
         };
-        // A colon and brackets need quotes.
+        // The grammar requires quotes around a colon or brackets.
         let node = if quoted || node.contains([':', '[']) {
             format!("\"{node}\"")
         } else {
@@ -65,7 +65,7 @@ fn hop() -> impl Strategy<Value = (IpAddr, String)> {
 
 proptest! {
     #[test]
-    fn the_client_is_the_last_hop_that_is_no_proxy(
+    fn the_client_is_the_last_hop_that_is_not_a_proxy(
         peer in address(),
         lines in prop::collection::vec(prop::collection::vec(hop(), 1..4), 0..4),
     ) {
@@ -86,9 +86,9 @@ proptest! {
         prop_assert_eq!(client_address(peer, &headers), expected, "{:?}", headers);
     }
 
-    /// Whatever a client sends in front of what its proxy appends: quotes left open, other bytes.
+    /// The client sends arbitrary bytes, such as an unclosed quote. The proxy appends its element.
     #[test]
-    fn a_client_does_not_choose_its_address(
+    fn a_client_cannot_choose_its_address(
         sent in "[ -~\u{80}-\u{ff}]{0,40}",
         pieces in prop::collection::vec(
             prop::sample::select(vec!["for=", "\"", "\\", ",", ";", "10.0.0.7", "8.8.8.8", "="]),

@@ -1,9 +1,9 @@
-//! What a service sends as telemetry, seen from outside it.
+//! The telemetry of a service, as a receiver outside the process sees it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "what goes wrong fails the test"
+    reason = "a failure here fails the test"
 )]
 
 mod forwarded;

@@ -1,4 +1,4 @@
-//! What leaves a service over OTLP, seen by the receiver; each service is a process of its own.
+//! The OTLP exports of a service, as its receiver sees them. Each service is a separate process.
 
 use std::process::Stdio;
 
@@ -6,14 +6,14 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use platform_harness::otlp::{HANG, Receiver, text};
 use serde_json::Value;
 
-/// What the probe saw, and what it wrote: before its answer, and to standard error.
+/// The probe's JSON, its standard output before that, and its standard error.
 struct Seen {
     answer: Value,
     stdout: String,
     stderr: String,
 }
 
-/// A probe whose collector is a receiver of its own.
+/// Runs a probe that exports to its own receiver.
 async fn collected(variables: &[(&str, &str)]) -> (Receiver, Seen) {
     let receiver = Receiver::start().await;
     let url = receiver.url();
@@ -58,8 +58,8 @@ async fn probe(variables: &[(&str, &str)]) -> Seen {
     }
 }
 
-/// Of a port on which nobody listens, as long as the socket is kept.
-fn nobody_listens() -> (tokio::net::TcpSocket, String) {
+/// The URL of a port that refuses connections while the socket exists.
+fn refusing_endpoint() -> (tokio::net::TcpSocket, String) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
@@ -88,7 +88,7 @@ async fn axiom_gets_all_three_signals_each_with_its_own_headers() {
         ("AXIOM_TOKEN", "xaat-test"),
         ("AXIOM_EDGE_URL", &receiver.url()),
         ("AXIOM_LOGS_DATASET", "all-logs"),
-        // Meant for a collector; it must not replace the token.
+        // For a collector. It must not replace the token.
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20stray"),
     ])
     .await;
@@ -137,7 +137,7 @@ async fn axiom_gets_all_three_signals_each_with_its_own_headers() {
 }
 
 #[tokio::test]
-async fn a_collector_gets_what_its_variables_say() {
+async fn the_environment_configures_a_collector() {
     let (receiver, seen) = collected(&[
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=clinic-7"),
         ("OTEL_RESOURCE_ATTRIBUTES", "team=ledger"),
@@ -203,7 +203,7 @@ async fn the_record_the_log_and_the_span_share_one_trace() {
         "the event is a log, not also a span's event: {:?}",
         span.events
     );
-    // What work inside sees is what was exported.
+    // The handler's active span is an exported one.
     let ids: Vec<_> = receiver
         .spans()
         .iter()
@@ -255,7 +255,7 @@ async fn after_a_panic_its_span_still_arrives() {
 }
 
 #[tokio::test]
-async fn nothing_secret_and_nothing_of_the_exporter_is_exported() {
+async fn no_secrets_and_no_events_of_the_exporter_are_exported() {
     let receiver = Receiver::start().await;
     let noise = "trace,hyper=trace,hyper_util=trace,h2=trace,reqwest=trace,rustls=trace,opentelemetry=trace";
     probe(&[
@@ -282,19 +282,19 @@ async fn nothing_secret_and_nothing_of_the_exporter_is_exported() {
 }
 
 #[tokio::test]
-async fn a_dead_endpoint_costs_no_request_and_ends_with_a_clear_error() {
-    let (_kept, url) = nobody_listens();
+async fn an_unreachable_endpoint_fails_no_request_and_is_an_error_at_shutdown() {
+    let (_kept, url) = refusing_endpoint();
     let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
     assert_eq!(seen.answer["status"], 201);
     assert!(
         seen.answer["shutdown"].is_string(),
-        "lost telemetry is said: {}",
+        "lost telemetry is an error: {}",
         seen.answer
     );
 }
 
 #[tokio::test]
-async fn with_nothing_configured_the_console_shows_what_happens() {
+async fn without_configuration_the_console_shows_the_requests() {
     let seen = probe(&[]).await;
     assert_eq!(seen.answer["shutdown"], Value::Null);
     assert!(
@@ -314,7 +314,7 @@ async fn with_nothing_configured_the_console_shows_what_happens() {
         "SQL text on the console: {}",
         seen.stderr
     );
-    // Records have their trace all the same.
+    // Records contain the trace nevertheless.
     assert_eq!(
         seen.answer["record"]["trace_id"],
         "0af7651916cd43dd8448eb211c80319c"
@@ -331,7 +331,7 @@ async fn a_disabled_sdk_exports_nothing() {
 }
 
 #[tokio::test]
-async fn a_bad_variable_and_a_second_start_are_clear_errors() {
+async fn an_invalid_variable_and_a_second_start_are_errors() {
     let seen = probe(&[("AXIOM_TOKEN", "xapt-personal")]).await;
     let error = seen.answer["init"].as_str().unwrap();
     assert!(
@@ -351,8 +351,8 @@ async fn a_bad_variable_and_a_second_start_are_clear_errors() {
 }
 
 #[tokio::test]
-async fn a_collector_that_never_answers_holds_nobody_up() {
-    // Connections are established, and nothing more.
+async fn a_collector_that_never_responds_delays_neither_requests_nor_shutdown() {
+    // Accepts connections and never responds.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let started = std::time::Instant::now();
@@ -368,9 +368,9 @@ async fn a_collector_that_never_answers_holds_nobody_up() {
     assert!(started.elapsed() < HANG / 2, "{:?}", started.elapsed());
 }
 
-/// Whatever `Telemetry` is asked for, of which each part has its own tests.
+/// The settings and metrics of `Telemetry`, which have their own tests in its crate.
 #[tokio::test]
-async fn what_a_service_sets_up_reaches_the_receiver() {
+async fn resource_metrics_log_filter_and_limits_reach_the_receiver() {
     let (receiver, seen) = collected(&[("PROBE_FILTER", "debug")]).await;
     let resource = receiver.resource();
     for (key, value) in [
@@ -396,15 +396,15 @@ async fn what_a_service_sets_up_reaches_the_receiver() {
         logs.contains(&"x".repeat(100)) && !logs.contains(&"x".repeat(101)),
         "no attribute is longer than the limit: {logs}"
     );
-    // The last span may end when its answer is there already.
-    let told = seen.answer["spans"].as_u64().unwrap();
+    // The last span may end after the client has received its response.
+    let reported = seen.answer["spans"].as_u64().unwrap();
     let arrived = u64::try_from(receiver.spans().len()).unwrap();
-    assert!((1..=arrived).contains(&told), "{told} of {arrived}");
+    assert!((1..=arrived).contains(&reported), "{reported} of {arrived}");
 }
 
 #[tokio::test]
-async fn what_a_dead_endpoint_does_not_take_is_sent_by_the_next_process() {
-    let (_kept, url) = nobody_listens();
+async fn spooled_telemetry_is_sent_by_the_next_process() {
+    let (_kept, url) = refusing_endpoint();
     let directory = tempfile::tempdir().unwrap();
     let spool = directory.path().join("spool");
     let spool = ("PROBE_SPOOL", spool.to_str().unwrap());
@@ -427,14 +427,14 @@ async fn what_a_dead_endpoint_does_not_take_is_sent_by_the_next_process() {
 }
 
 #[tokio::test]
-async fn dropped_without_a_shutdown_it_still_sends_what_it_has() {
+async fn telemetry_dropped_without_a_shutdown_still_sends_its_queue() {
     let (receiver, _) = collected(&[("PROBE_END", "drop")]).await;
     audited(&receiver);
     assert!(!receiver.logs().is_empty() && !receiver.metrics().is_empty());
 }
 
 #[tokio::test]
-async fn a_filter_for_logs_tears_no_trace() {
+async fn a_log_filter_drops_no_span() {
     let (receiver, seen) = collected(&[("RUST_LOG", "error")]).await;
     let span = audited(&receiver);
     assert_eq!(seen.answer["record"]["span_id"], hex(&span.span_id));
@@ -442,7 +442,7 @@ async fn a_filter_for_logs_tears_no_trace() {
     assert_eq!(
         logs.len(),
         2,
-        "the panic and what it was answered with: {logs:#?}"
+        "the panic, and the response to it: {logs:#?}"
     );
     assert!(format!("{logs:?}").contains("telemetry_probe.rs"));
 }
@@ -453,7 +453,7 @@ async fn the_sampler_that_the_environment_names_decides() {
     for (sampler, argument, sampled) in [
         ("always_on", "", &[audited, "GET /v1/seen"][..]),
         ("always_off", "", &[]),
-        // The caller of the one is sampled, and the other has none.
+        // The first request has a sampled caller, and the second has none.
         ("parentbased_always_off", "", &[audited]),
         ("parentbased_traceidratio", " 0.0", &[audited]),
         ("traceidratio", "0", &[]),
@@ -464,7 +464,7 @@ async fn the_sampler_that_the_environment_names_decides() {
         ])
         .await;
         assert_eq!(seen.answer["shutdown"], Value::Null);
-        // What the caller says of its trace goes on from whoever asks for a tracer.
+        // The caller's flag `random` is also propagated to spans of other libraries.
         let flags = seen.answer["flags"].as_u64().unwrap();
         assert_eq!(flags & 2, 2, "{sampler}");
         let spans = receiver.spans();
@@ -472,7 +472,7 @@ async fn the_sampler_that_the_environment_names_decides() {
             let found = spans.iter().any(|span| span.name == name);
             assert_eq!(found, sampled.contains(&name), "{sampler}: {name}");
         }
-        // The record has its trace all the same.
+        // The record contains the trace nevertheless.
         assert_eq!(
             seen.answer["record"]["trace_id"].as_str().unwrap().len(),
             32
@@ -481,7 +481,7 @@ async fn the_sampler_that_the_environment_names_decides() {
 }
 
 #[tokio::test]
-async fn the_callers_trace_goes_on_only_in_a_format_that_is_spoken() {
+async fn the_callers_trace_is_continued_only_in_a_configured_format() {
     let callers = "0af7651916cd43dd8448eb211c80319c";
     for (propagators, continued) in [
         ("tracecontext,baggage", true),
@@ -495,7 +495,7 @@ async fn the_callers_trace_goes_on_only_in_a_format_that_is_spoken() {
 }
 
 #[tokio::test]
-async fn batches_and_limits_are_those_of_the_environment() {
+async fn the_environment_sets_batch_sizes_and_limits() {
     let (receiver, _) = collected(&[
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1"),
         ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "1"),
@@ -524,14 +524,14 @@ async fn batches_and_limits_are_those_of_the_environment() {
 }
 
 #[tokio::test]
-async fn metrics_are_sent_as_often_as_the_environment_says() {
+async fn the_environment_sets_the_export_interval_of_metrics() {
     let (receiver, _) = collected(&[("OTEL_METRIC_EXPORT_INTERVAL", "1")]).await;
-    // By default the last is the only one.
+    // With the default interval, there is only the export at shutdown.
     assert!(receiver.exports("/v1/metrics").len() > 1);
 }
 
 #[tokio::test]
-async fn metrics_are_shown_when_they_are_asked_for() {
+async fn the_console_exporter_prints_metrics() {
     let seen = probe(&[("OTEL_METRICS_EXPORTER", "console")]).await;
     assert!(
         seen.stdout.contains("http.server.request.duration"),
@@ -542,7 +542,7 @@ async fn metrics_are_shown_when_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn a_self_test_that_succeeds_says_so_in_one_line_and_where() {
+async fn a_successful_self_test_logs_the_endpoints_in_one_line() {
     let (receiver, seen) = collected(&[
         ("OTEL_TRACES_SAMPLER", "always_off"),
         ("PROBE_SELF_TEST", "1"),

@@ -1,4 +1,4 @@
-//! Trace context and baggage that are injected are extracted again, over generated contexts.
+//! Injecting and extracting trace context and baggage is a round trip, for generated contexts.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,7 +23,7 @@ fn extract(headers: &Headers) -> Context {
     propagator.extract_with_context(&Context::new(), headers)
 }
 
-/// What travels.
+/// The propagated parts of a context.
 fn contents(context: &Context) -> (SpanContext, BTreeMap<String, (String, String)>) {
     let span = context.span().span_context().clone();
     let baggage = context.baggage().iter().map(|(key, (value, properties))| {
@@ -49,7 +49,7 @@ fn span() -> impl Strategy<Value = SpanContext> {
 
 proptest! {
     #[test]
-    fn what_is_injected_is_extracted(
+    fn injected_context_is_extracted(
         span in span(),
         baggage in prop::collection::btree_map("[!#$%&'*+.^_`|~0-9A-Za-z-]{1,10}", ".{0,20}", 0..10),
     ) {
@@ -65,9 +65,9 @@ proptest! {
         prop_assert_eq!(contents(&extract(&headers)), (span, expected), "{:?}", headers);
     }
 
-    /// Nothing that arrives is passed on as something else, however malformed it is.
+    /// Malformed headers may be dropped, but are never changed into others.
     #[test]
-    fn what_is_extracted_is_passed_on_as_it_is(
+    fn extracted_context_is_injected_unchanged(
         traceparent in "(0[0-1]|ff|cc)-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-x)?",
         tracestate in "[a-z0-9@=, \t!\"-]{0,60}",
         baggage in "[a-z0-9=,; %\t\"\u{e9}]{0,60}",

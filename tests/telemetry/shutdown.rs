@@ -1,5 +1,4 @@
-//! Whatever runtime telemetry is stopped from, and whatever happened before: nothing is lost, and
-//! nothing hangs.
+//! Shutdown from every kind of tokio runtime, also after a panic, loses nothing and does not hang.
 
 use std::process::Stdio;
 
@@ -7,10 +6,10 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use platform_harness::otlp::{HANG, Receiver};
 
-/// As the probe makes.
+/// The number of spans, events and increments that the probe makes.
 const ITEMS: usize = 1000;
 
-/// What the probe said of its shutdown, and its errors.
+/// Runs the probe. Returns the result of its shutdown, and its standard error.
 async fn probe(mode: &str, variables: &[(&str, &str)]) -> (String, Vec<String>) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_shutdown_probe"));
     for (name, _) in std::env::vars() {
@@ -31,20 +30,20 @@ async fn probe(mode: &str, variables: &[(&str, &str)]) -> (String, Vec<String>) 
         .await
         .unwrap_or_else(|_| panic!("{mode} hangs"))
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let result = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     let errors = errors.lines().filter(|it| !it.contains("worked"));
-    (said, errors.map(str::to_owned).collect())
+    (result, errors.map(str::to_owned).collect())
 }
 
 async fn everything_arrives(mode: &str) {
     let receiver = Receiver::start().await;
     let url = receiver.url();
-    let (said, errors) = probe(mode, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
-    assert_eq!(said, "ok", "{errors:#?}");
+    let (result, errors) = probe(mode, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
+    assert_eq!(result, "ok", "{errors:#?}");
     let spans = receiver.spans();
     assert_eq!(spans.iter().filter(|it| it.name == "work").count(), ITEMS);
-    // Those of the panics are more.
+    // There are also log records of the panics.
     let logs = receiver.logs();
     let worked = |body: &opentelemetry_proto::tonic::logs::v1::LogRecord| {
         format!("{:?}", body.body).contains("\"worked\"")
@@ -60,38 +59,37 @@ async fn everything_arrives(mode: &str) {
 }
 
 #[tokio::test]
-async fn from_a_current_thread_runtime() {
+async fn shutdown_from_a_current_thread_runtime_loses_nothing() {
     everything_arrives("current-thread").await;
 }
 
 #[tokio::test]
-async fn from_a_runtime_with_one_worker() {
+async fn shutdown_from_a_runtime_with_one_worker_loses_nothing() {
     everything_arrives("one-worker").await;
     everything_arrives("one-worker-task").await;
 }
 
 #[tokio::test]
-async fn from_a_runtime_inside_a_runtime() {
+async fn shutdown_from_a_nested_runtime_loses_nothing() {
     everything_arrives("nested").await;
     everything_arrives("nested-task").await;
 }
 
 #[tokio::test]
-async fn started_where_no_runtime_is() {
+async fn shutdown_after_a_start_without_a_runtime_loses_nothing() {
     everything_arrives("no-runtime").await;
 }
 
 #[tokio::test]
-async fn after_a_panic() {
+async fn shutdown_after_a_panic_loses_nothing() {
     everything_arrives("after-panic").await;
     everything_arrives("dropped-by-panic").await;
 }
 
-/// Each of them waits for an endpoint that never answers as long as it is told to, though an
-/// export may take ten minutes.
+/// The export timeout is ten minutes, and the shutdown timeout is 200 ms.
 #[tokio::test]
-async fn no_longer_than_the_deadline_where_an_endpoint_hangs() {
-    // Connections are established, and nothing more.
+async fn shutdown_with_a_hanging_endpoint_ends_at_its_timeout() {
+    // Accepts connections and never responds.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     for mode in [
@@ -109,12 +107,12 @@ async fn no_longer_than_the_deadline_where_an_endpoint_hangs() {
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "600000"),
             ("PROBE_DEADLINE", "200"),
         ];
-        let (said, errors) = probe(mode, &variables).await;
-        // Nobody is told what becomes of one that is dropped.
+        let (result, errors) = probe(mode, &variables).await;
+        // A dropped `Telemetry` cannot return an error.
         let expected = match mode {
             "dropped-by-panic" => "ok",
             _ => "telemetry was not shut down within 200ms: queued telemetry may be lost",
         };
-        assert_eq!(said, expected, "{mode}: {errors:#?}");
+        assert_eq!(result, expected, "{mode}: {errors:#?}");
     }
 }

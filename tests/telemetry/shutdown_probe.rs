@@ -1,5 +1,5 @@
-//! Makes telemetry and stops it, in a process of its own, from the runtime that its argument
-//! names. What the shutdown said is one line on standard output; `PROBE_DEADLINE` gives it so many
+//! Emits telemetry and shuts it down from the kind of runtime that its argument names. It prints
+//! the result of the shutdown to standard output. `PROBE_DEADLINE` is the shutdown timeout in
 //! milliseconds.
 #![allow(
     clippy::unwrap_used,
@@ -14,15 +14,15 @@ use std::time::Duration;
 use platform_observability::Telemetry;
 use tokio::runtime::{Builder, Runtime};
 
-/// How many spans and events there are.
+/// The number of spans, events and increments.
 const ITEMS: u64 = 1000;
 
 fn main() {
     let mode = std::env::args().nth(1).unwrap();
-    let said = match mode.as_str() {
+    let result = match mode.as_str() {
         "current-thread" => current_thread().block_on(start_and_stop()),
         "one-worker" => one_worker().block_on(start_and_stop()),
-        // On the only worker itself.
+        // On the only worker thread.
         "one-worker-task" => {
             let runtime = one_worker();
             runtime.block_on(async { tokio::spawn(start_and_stop()).await.unwrap() })
@@ -36,7 +36,7 @@ fn main() {
             let nested = || current_thread().block_on(start_and_stop());
             tokio::task::spawn_blocking(nested).await.unwrap()
         }),
-        // Made where no runtime is, stopped in one that has nothing else.
+        // Started without a runtime, and shut down in a new one.
         "no-runtime" => {
             let telemetry = started();
             work();
@@ -47,19 +47,19 @@ fn main() {
             let panicked = catch_unwind(AssertUnwindSafe(|| {
                 current_thread().block_on(async {
                     work();
-                    panic!("as the test wants");
+                    panic!("expected by the test");
                 })
             }));
             assert!(panicked.is_err());
             current_thread().block_on(stop(telemetry))
         }
-        // Nobody calls shutdown: it is dropped as the stack unwinds.
+        // Dropped during unwinding, without a shutdown.
         "dropped-by-panic" => {
             let panicked = catch_unwind(|| {
                 current_thread().block_on(async {
                     let _telemetry = started();
                     work();
-                    panic!("as the test wants");
+                    panic!("expected by the test");
                 })
             });
             assert!(panicked.is_err());
@@ -67,7 +67,7 @@ fn main() {
         }
         other => panic!("unknown: {other}"),
     };
-    println!("{said}");
+    println!("{result}");
 }
 
 fn current_thread() -> Runtime {
@@ -87,7 +87,7 @@ fn started() -> Telemetry {
     builder.init().unwrap()
 }
 
-/// Spans, events in them, and a measurement.
+/// Emits spans with an event each, and increments a counter.
 fn work() {
     let meter = opentelemetry::global::meter("probe");
     let counter = meter.u64_counter("worked").build();

@@ -1,4 +1,4 @@
-//! What sqlx asks a real database, as spans and durations.
+//! Spans and durations of sqlx's statements, with real databases.
 
 use platform_harness::database::TestDatabase;
 use platform_observability::Database;
@@ -26,7 +26,7 @@ async fn each_statement_of_postgres_is_a_span_below_its_caller() {
             .await
             .unwrap();
         transaction.commit().await.unwrap();
-        // All at once, with a literal.
+        // Two statements in one message, with a literal.
         let script = format!(
             "SET LOCAL statement_timeout = 1000; SELECT id FROM entry WHERE iban = '{SECRET}'"
         );
@@ -53,7 +53,7 @@ async fn each_statement_of_postgres_is_a_span_below_its_caller() {
         assert!(span.0.start_time >= caller.0.start_time);
         names.push(span.0.name.as_ref());
     }
-    // BEGIN goes out with the next statement, and is not told; one that failed is told as any.
+    // BEGIN is sent with the next statement and has no span; a failed statement has one.
     let expected = [
         "CREATE entry",
         "INSERT entry",
@@ -88,10 +88,10 @@ async fn each_statement_of_postgres_is_a_span_below_its_caller() {
 }
 
 #[tokio::test]
-async fn on_sqlite_a_tracing_span_takes_its_statements_along() {
+async fn on_sqlite_statements_are_children_of_the_callers_span() {
     let database = TestDatabase::sqlite();
     let capture = Capture::with_database(&Database::sqlite());
-    // sqlx runs them on a thread of its own.
+    // sqlx runs SQLite's statements on its own thread, which needs a global subscriber.
     let dispatch = tracing::dispatcher::get_default(Clone::clone);
     tracing::dispatcher::set_global_default(dispatch).unwrap();
     let mut connection = SqliteConnection::connect(database.url()).await.unwrap();
@@ -99,7 +99,7 @@ async fn on_sqlite_a_tracing_span_takes_its_statements_along() {
         connection.execute("SELECT 7").await.unwrap();
     };
     select.instrument(tracing::info_span!("caller")).await;
-    // The thread lets go of the span before it answers this.
+    // The thread releases the span before it responds to this.
     connection.ping().await.unwrap();
     let select = capture.span("SELECT");
     let caller = capture.span("caller");

@@ -1,10 +1,13 @@
-//! A small service in a process of its own, for tests of telemetry: what it sets up is global to
-//! the process, and what it reads are environment variables.
+//! A small service for tests of telemetry. It is a separate process, because its set-up is global
+//! and reads environment variables.
 //!
-//! Serves a few requests to itself and prints what it saw as one line of JSON. `PROBE_DEADLINE`
-//! gives the shutdown so many milliseconds; `PROBE_END=drop` leaves it out. With `PROBE_SELF_TEST`
-//! it tests its telemetry first; `PROBE_SPOOL` names a directory for a spool, and `PROBE_FILTER`
-//! what is logged from the end of the requests on.
+//! It sends itself a few requests and prints the results as one line of JSON. Variables:
+//!
+//! - `PROBE_DEADLINE`: the shutdown timeout in milliseconds.
+//! - `PROBE_END=drop`: drops the telemetry without a shutdown.
+//! - `PROBE_SELF_TEST`: runs the self-test first.
+//! - `PROBE_SPOOL`: the directory of a spool.
+//! - `PROBE_FILTER`: the log filter after the requests.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,14 +35,14 @@ async fn create(tx: &mut AuditTx<Sqlite>) -> StatusCode {
     StatusCode::CREATED
 }
 
-/// The trace and span ids that work inside the request sees.
+/// Responds with the trace and span ids that are active in the handler.
 async fn seen() -> String {
     let context = opentelemetry::Context::current();
     let span = context.span().span_context().clone();
     format!("{}-{}", span.trace_id(), span.span_id())
 }
 
-/// The flags of a span that a library starts below a caller whose trace id is random.
+/// The trace flags of a span that a library starts below a caller with the flag `random`.
 fn flags_of_a_library() -> u8 {
     let (trace, span, random) = (TraceId::from(1), SpanId::from(1), TraceFlags::new(2));
     let caller = SpanContext::new(trace, span, random, true, TraceState::NONE);
@@ -49,7 +52,7 @@ fn flags_of_a_library() -> u8 {
 }
 
 async fn panics() {
-    panic!("as the test wants");
+    panic!("expected by the test");
 }
 
 async fn serve() -> serde_json::Value {
@@ -163,7 +166,7 @@ async fn serve() -> serde_json::Value {
     })
 }
 
-/// On one thread, on which a shutdown that waits for the runtime would wait for itself.
+/// On one thread, where a shutdown that waited for the runtime would deadlock.
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     println!("{}", serve().await);

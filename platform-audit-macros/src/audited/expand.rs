@@ -106,6 +106,7 @@ fn resource_id(action: &Action, wrapper: &Wrapper<'_>) -> TokenStream {
                 .iter()
                 .any(|name| identifiers.may_contain(&name.to_string()))
                 .then(|| {
+                    // The expression may not use every name, so the tuple prevents warnings.
                     quote_spanned! {span=>
                         let #pattern = &#argument;
                         let _ = (#(&#names,)*);
@@ -135,7 +136,7 @@ fn returns_impl_trait(handler: &Handler) -> bool {
     search.0
 }
 
-/// Changes a parameter's pattern to match a reference to the argument.
+/// Changes a parameter's pattern to match a reference to the argument, and collects its names.
 #[derive(Default)]
 struct ByReference {
     names: Vec<Ident>,

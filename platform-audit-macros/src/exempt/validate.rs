@@ -7,7 +7,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::Path;
 
-/// The limit of axum.
+/// axum's handlers take up to 16 arguments.
 const MAX_EXTRACTORS: usize = 16;
 
 /// A handler that can be wrapped. After errors, the reason may be empty.

@@ -93,7 +93,7 @@ impl<'a> Wrapper<'a> {
             lints.push(quote!(clippy::too_many_arguments));
         }
         if handler.signature.generics.lifetimes().next().is_some() {
-            // Lifetimes that only the transaction used.
+            // The outer function has no transaction parameter, which may leave a lifetime unused.
             lints.push(quote!(unused_lifetimes));
             lints.push(quote!(clippy::extra_unused_lifetimes));
         }
@@ -129,7 +129,7 @@ impl<'a> Wrapper<'a> {
             lints.push(quote!(clippy::unused_async));
         }
         if self.handler.parameters.len() > CLIPPY_MAX_ARGUMENTS {
-            // Reported for the outer function already.
+            // Clippy reports the outer function already.
             lints.push(quote!(clippy::too_many_arguments));
         }
         let allow = self.allow(&lints);

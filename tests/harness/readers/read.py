@@ -1,4 +1,4 @@
-"""Reads an export with the libraries that others read it with, and prints what it found as JSON.
+"""Reads an export with third-party libraries, and prints its content as JSON.
 
     read.py parquet FILE
     read.py fhir FILE
@@ -33,7 +33,7 @@ def fhir(path):
 
     with open(path, encoding="utf-8") as lines:
         events = [AuditEvent.model_validate_json(line) for line in lines]
-    # What the library understood, in its own words again.
+    # Serialised by the library again, so that the test sees what it parsed.
     return [json.loads(event.model_dump_json()) for event in events]
 
 

@@ -1,4 +1,4 @@
-//! A real browser without a window: Chromium, through its driver.
+//! A headless Chromium, controlled through chromedriver.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use tempfile::TempDir;
 use thirtyfour::common::capabilities::chromium::ChromiumLikeCapabilities;
 use thirtyfour::{ChromeCapabilities, WebDriver};
 
-/// Chromium with a profile of its own; both are gone when this is dropped.
+/// A Chromium with its own profile. Dropping it ends the browser and deletes the profile.
 #[derive(Debug)]
 pub struct Browser {
-    /// What is in it.
+    /// The browser's tab.
     pub tab: WebDriver,
     _driver: Driver,
     folder: TempDir,
@@ -23,7 +23,7 @@ pub struct Browser {
 #[derive(Debug)]
 struct Driver {
     process: Child,
-    /// Open, as it would not stand that nobody listens.
+    /// The driver's output, kept open: the driver would fail to write to a closed pipe.
     _said: Lines<BufReader<ChildStdout>>,
 }
 
@@ -35,15 +35,15 @@ impl Drop for Driver {
 }
 
 impl Browser {
-    /// Starts it. Pages may run scripts or not, as `scripts` says; what a test runs always may.
+    /// Starts the browser. `scripts` allows the scripts of pages; those of a test always run.
     ///
     /// # Panics
     ///
-    /// When there is no Chromium, no driver of its version, or `PLATFORM_TEST_AXE` names no
-    /// axe.min.js. `./test` installs them all.
+    /// If Chromium or a matching driver is missing, or `PLATFORM_TEST_AXE` is not the path of
+    /// axe.min.js. `./test` installs all three.
     pub async fn start(scripts: bool) -> Self {
         let axe = PathBuf::from(std::env::var_os("PLATFORM_TEST_AXE").expect(
-            "PLATFORM_TEST_AXE is not set: call ./test, which fetches what tests/browser lists, or name axe.min.js",
+            "PLATFORM_TEST_AXE is not set: run the tests with ./test, which downloads axe-core, or set it to the path of axe.min.js",
         ));
         let folder = tempfile::Builder::new()
             .prefix("browser.")
@@ -90,26 +90,29 @@ impl Browser {
         }
     }
 
-    /// What was downloaded under this name, once it is whole.
+    /// Waits for a complete download with this name, and returns its path.
     ///
     /// # Panics
     ///
-    /// When it does not come.
+    /// If there is none within 60 s.
     pub async fn downloaded(&self, name: &str) -> PathBuf {
         let file = self.folder.path().join("downloads").join(name);
         let began = Instant::now();
         while !file.exists() {
-            assert!(began.elapsed() < Duration::from_secs(60), "no {name} came");
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "{name} was not downloaded"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         file
     }
 
-    /// What axe-core finds wrong with the page, of serious or critical impact.
+    /// The violations with serious or critical impact that axe-core finds in the page.
     ///
     /// # Panics
     ///
-    /// When it cannot look.
+    /// If axe-core fails.
     pub async fn barriers(&self) -> Vec<Value> {
         let axe = std::fs::read_to_string(&self.axe).unwrap();
         let look = format!(
@@ -131,17 +134,17 @@ impl Browser {
         serious.cloned().collect()
     }
 
-    /// Ends it.
+    /// Ends the browser.
     ///
     /// # Panics
     ///
-    /// When it does not answer any more.
+    /// If the driver does not respond.
     pub async fn close(self) {
         self.tab.quit().await.unwrap();
     }
 }
 
-/// The driver, on a port that it finds itself and tells.
+/// Starts the driver on a free port, which it prints.
 fn drive() -> (Driver, u16) {
     let path = std::env::var_os("PLATFORM_TEST_CHROMEDRIVER");
     let path = path.unwrap_or_else(|| "chromedriver".into());
@@ -152,7 +155,7 @@ fn drive() -> (Driver, u16) {
         .spawn()
         .unwrap_or_else(|error| {
             panic!(
-                "{}: {error}: call ./test, which installs it",
+                "{}: {error}: run the tests with ./test, which installs it",
                 path.display()
             )
         });
@@ -165,5 +168,5 @@ fn drive() -> (Driver, u16) {
         process,
         _said: said,
     };
-    (driver, port.expect("chromedriver tells its port"))
+    (driver, port.expect("chromedriver prints its port"))
 }

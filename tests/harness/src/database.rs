@@ -1,12 +1,12 @@
-//! One database a test, made and dropped by the test.
+//! One database for each test, which the test creates and drops.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
-/// Names the server that `./test` started.
+/// The variable with the URL of the server that `./test` started.
 pub const SERVER: &str = "PLATFORM_TEST_POSTGRES";
 
-/// A database of the test's own; dropped with it.
+/// A database of one test. Dropping this drops the database and its roles.
 #[derive(Debug)]
 pub struct TestDatabase {
     url: String,
@@ -20,16 +20,16 @@ enum Kind {
         name: String,
         roles: Vec<String>,
     },
-    /// Keeps the folder until the test ends.
+    /// The folder of the file, deleted when dropped.
     Sqlite(#[expect(dead_code)] TempDir),
 }
 
 impl TestDatabase {
-    /// A new database on the server that `./test` started.
+    /// Creates a database on the server that `./test` started.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// If `PLATFORM_TEST_POSTGRES` is not set, or the database cannot be created.
     pub async fn postgres() -> Self {
         let server = std::env::var(SERVER).unwrap_or_else(|_| {
             panic!(
@@ -76,31 +76,31 @@ impl TestDatabase {
         })
     }
 
-    /// A new file in a folder of its own, with a write-ahead log, as a service would have it.
+    /// Creates a file in its own folder, with a write-ahead log, as a service would.
     pub fn sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder is made");
+        let folder = tempfile::tempdir().expect("a temporary folder is created");
         let file = url::Url::from_file_path(folder.path().join("test.db"))
             .expect("the path of a temporary folder is absolute");
         let url = format!("sqlite://{}?mode=rwc", file.path());
-        // The file remembers it.
+        // The journal mode is stored in the file.
         on_a_thread(run_on::<SqliteConnection>(
             url.clone(),
             "PRAGMA journal_mode = WAL".to_owned(),
         ))
-        .expect("the test's database is made");
+        .expect("the test's database is created");
         Self {
             url,
             kind: Kind::Sqlite(folder),
         }
     }
 
-    /// Where it is.
+    /// The database's URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Makes a role of the test's own on Postgres, with `options` such as `LOGIN`; answers its
-    /// name. It is dropped with the database.
+    /// Creates a role with `options` such as `LOGIN`, and returns its name: `word` and the name of
+    /// the database, with which it is dropped.
     ///
     /// # Panics
     ///
@@ -117,12 +117,12 @@ impl TestDatabase {
         let role = format!("{word}_{name}");
         run_on::<PgConnection>(server.clone(), format!("CREATE ROLE {role} {options}"))
             .await
-            .expect("the test's role is made");
+            .expect("the test's role is created");
         roles.push(role.clone());
         role
     }
 
-    /// Where it is for `role`.
+    /// The database's URL with `role` as the user.
     pub fn url_as(&self, role: &str) -> String {
         let mut url: url::Url = self.url.parse().expect("a URL");
         url.set_username(role).expect("a role's name");
@@ -142,7 +142,7 @@ where
     connection.close().await
 }
 
-/// Waits for `work` on a runtime of its own: that of the test may be ending, and must not be
+/// Runs `work` to completion on its own runtime, as the test's may be shutting down and must not be
 /// blocked.
 fn on_a_thread(
     work: impl Future<Output = sqlx::Result<()>> + Send + 'static,
@@ -179,7 +179,7 @@ impl Drop for TestDatabase {
         });
         if let Err(error) = dropped {
             eprintln!(
-                "the test's database {name} could not be dropped; it goes with the private server: {error}"
+                "the test's database {name} could not be dropped, and exists until the private server stops: {error}"
             );
         }
     }

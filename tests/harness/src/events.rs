@@ -1,11 +1,12 @@
-//! What a test's own thread logs.
+//! Captures the `tracing` events of a test's thread.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The events of this thread since [`capture`]; on a current-thread runtime, of all its tasks.
+/// The events of this thread since [`capture`], which on a current-thread runtime are those of all
+/// its tasks.
 #[derive(Debug)]
 pub struct Events {
     written: Written,
@@ -15,12 +16,12 @@ pub struct Events {
 #[derive(Clone, Debug, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
-/// Starts to capture events of level INFO and above, until the answer is dropped.
+/// Captures events of level INFO and above until the returned value is dropped.
 pub fn capture() -> Events {
     capture_from(tracing::Level::INFO)
 }
 
-/// Starts to capture all events.
+/// Like [`capture`], for all levels.
 pub fn capture_all() -> Events {
     capture_from(tracing::Level::TRACE)
 }
@@ -39,7 +40,7 @@ fn capture_from(level: tracing::Level) -> Events {
 }
 
 impl Events {
-    /// Every event so far, one a line.
+    /// The events so far, one per line.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.written.0.lock().unwrap()).into_owned()
     }

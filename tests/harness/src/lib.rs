@@ -1,10 +1,11 @@
-//! What the tests of the workspace share: databases, servers, and what went over the wire.
+//! Support for the tests of the workspace: databases, an OTLP receiver, a Postgres proxy, captured
+//! events, a browser, and readers of exports.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "support for tests: what goes wrong here fails the test"
+    reason = "support for tests: a failure here fails the test"
 )]
 
 #[cfg(feature = "browser")]

@@ -1,4 +1,4 @@
-//! An OTLP/HTTP receiver: a real server on a free port that keeps what it is sent.
+//! An OTLP/HTTP receiver: a server on a free port that stores the requests it receives.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -25,10 +25,10 @@ pub struct Receiver {
     exports: Arc<Mutex<Vec<Export>>>,
 }
 
-/// One request that it was sent.
+/// One received request.
 #[derive(Clone, Debug)]
 pub struct Export {
-    /// Such as `/v1/traces`.
+    /// The path, such as `/v1/traces`.
     pub path: String,
     /// The request's headers.
     pub headers: HeaderMap,
@@ -37,7 +37,7 @@ pub struct Export {
 }
 
 impl Receiver {
-    /// Listens.
+    /// Starts the receiver.
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
@@ -45,18 +45,18 @@ impl Receiver {
         let address = listener.local_addr().expect("its address");
         let exports = Arc::new(Mutex::new(Vec::new()));
         let app = Router::new()
-            .fallback(take)
+            .fallback(receive)
             .with_state(Arc::clone(&exports));
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { address, exports }
     }
 
-    /// Its base URL.
+    /// The receiver's base URL, without a path.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What came to `path` so far.
+    /// The requests to `path` so far.
     pub fn exports(&self, path: &str) -> Vec<Export> {
         let exports = self.exports.lock().unwrap();
         exports
@@ -66,7 +66,7 @@ impl Receiver {
             .collect()
     }
 
-    /// Every span so far.
+    /// The spans received so far.
     pub fn spans(&self) -> Vec<Span> {
         self.decoded("/v1/traces", ExportTraceServiceRequest::decode)
             .into_iter()
@@ -76,7 +76,7 @@ impl Receiver {
             .collect()
     }
 
-    /// Every log record so far.
+    /// The log records received so far.
     pub fn logs(&self) -> Vec<LogRecord> {
         self.decoded("/v1/logs", ExportLogsServiceRequest::decode)
             .into_iter()
@@ -86,7 +86,7 @@ impl Receiver {
             .collect()
     }
 
-    /// The targets of the log records so far, which OTLP has as the names of scopes.
+    /// The targets of the log records received so far. In OTLP, a target is the name of a scope.
     pub fn targets(&self) -> Vec<String> {
         self.decoded("/v1/logs", ExportLogsServiceRequest::decode)
             .into_iter()
@@ -97,7 +97,7 @@ impl Receiver {
             .collect()
     }
 
-    /// Every metric so far.
+    /// The metrics received so far.
     pub fn metrics(&self) -> Vec<Metric> {
         self.decoded("/v1/metrics", |body| {
             ExportMetricsServiceRequest::decode(body)
@@ -109,7 +109,7 @@ impl Receiver {
         .collect()
     }
 
-    /// The attributes of the resource that the traces came from.
+    /// The resource attributes of the traces received so far.
     pub fn resource(&self) -> Vec<KeyValue> {
         self.decoded("/v1/traces", ExportTraceServiceRequest::decode)
             .into_iter()
@@ -131,7 +131,7 @@ impl Receiver {
     }
 }
 
-async fn take(
+async fn receive(
     State(exports): State<Arc<Mutex<Vec<Export>>>>,
     uri: Uri,
     headers: HeaderMap,
@@ -156,7 +156,7 @@ async fn take(
     StatusCode::OK
 }
 
-/// A string attribute.
+/// The value of the attribute `key`, if it is a string.
 pub fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     let value = attributes
         .iter()

@@ -1,19 +1,19 @@
-//! Libraries of others that read what we export: `readers/`.
+//! Reads exports with third-party libraries, through `readers/read.py`.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-/// What `read.py` found in an export of this format.
+/// Returns the content of an export of this format, as `read.py` prints it.
 ///
 /// # Panics
 ///
-/// When it cannot be read. `./test` prepares the Python that `PLATFORM_TEST_PYTHON` names.
+/// If the libraries cannot read the file, or `PLATFORM_TEST_PYTHON` is not set. `./test` sets it.
 pub fn read(format: &str, file: &Path) -> Value {
     let python = std::env::var_os("PLATFORM_TEST_PYTHON").expect(
-        "PLATFORM_TEST_PYTHON is not set: call ./test, which prepares one, or name a Python that has what \
-         tests/harness/readers/requirements.txt lists",
+        "PLATFORM_TEST_PYTHON is not set: run the tests with ./test, or set it to a Python with the packages of \
+         tests/harness/readers/requirements.txt",
     );
     let read = Command::new(python)
         .args(["-c", include_str!("../readers/read.py"), format])

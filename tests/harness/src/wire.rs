@@ -1,4 +1,5 @@
-//! A proxy between a client and Postgres that sees the messages of the frontend/backend protocol.
+//! A proxy between clients and Postgres that parses the frontend/backend protocol. It counts round
+//! trips, and delays or disconnects connections.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -19,12 +20,13 @@ pub struct Wire {
     cuts: watch::Sender<()>,
 }
 
-/// What one round trip carried to the server: all that its `ReadyForQuery` answers.
+/// The messages to the server of one round trip, which ends with a `ReadyForQuery`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flight {
-    /// Which connection through the proxy, from 0 in the order in which they were made.
+    /// The number of the connection through the proxy, from 0.
     pub connection: usize,
-    /// The messages' types, such as `Q`, or `PBDES`: see "Message Formats" in Postgres' manual.
+    /// The types of the messages, such as `Q` or `PBDES`: see "Message Formats" in the Postgres
+    /// documentation.
     pub kinds: String,
     /// The text of a simple query.
     pub query: Option<String>,
@@ -41,17 +43,17 @@ pub struct Message<'a> {
     pub sql: Option<&'a str>,
 }
 
-/// On which side of the server's work a connection is cut.
+/// When a connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// The server never sees the message.
+    /// Before the server receives the message.
     BeforeServer,
-    /// The server has done what was asked, and the client never hears so.
+    /// After the server has executed it, and before the client receives the response.
     BeforeClient,
 }
 
 impl Wire {
-    /// Listens on a free port in front of the server of `url`.
+    /// Starts a proxy on a free port, in front of the server at `url`.
     pub async fn before(url: &str) -> Self {
         let server: url::Url = url.parse().expect("a URL");
         let server = format!(
@@ -71,7 +73,7 @@ impl Wire {
         }
     }
 
-    /// `url` through the proxy.
+    /// Returns `url` with the proxy's address.
     pub fn through(&self, url: &str) -> String {
         let mut url: url::Url = url.parse().expect("a URL");
         url.set_host(Some("127.0.0.1")).expect("a host");
@@ -79,25 +81,25 @@ impl Wire {
         url.into()
     }
 
-    /// Forgets what went by so far.
+    /// Clears the recorded [`flights`](Self::flights).
     pub fn reset(&self) {
         self.shared.flights.lock().unwrap().clear();
     }
 
-    /// The round trips since [`reset`](Self::reset), in the order of their ends, without those of
-    /// connecting.
+    /// The round trips since [`reset`](Self::reset), in the order of their responses, without those
+    /// of connecting.
     pub fn flights(&self) -> Vec<Flight> {
         self.shared.flights.lock().unwrap().clone()
     }
 
-    /// How many [`flights`](Self::flights) there were.
+    /// The number of [`flights`](Self::flights).
     pub fn round_trips(&self) -> usize {
         self.shared.flights.lock().unwrap().len()
     }
 
-    /// Cuts the connection that next sends a simple query which starts with `query`: before the
-    /// server sees it, or (`forward`) after the server has answered it but before the client
-    /// hears so.
+    /// Cuts the connection that next sends a simple query which starts with `query`:
+    /// [before the server](Cut::BeforeServer) receives it, or with `forward`
+    /// [before the client](Cut::BeforeClient) receives the response.
     pub fn cut_at(&self, query: &str, forward: bool) {
         let query = query.to_owned();
         let side = if forward {
@@ -110,8 +112,8 @@ impl Wire {
         });
     }
 
-    /// Cuts the connection that next sends a message which `matches`; once, and in place of
-    /// what was waited for before.
+    /// Cuts the connection that next sends a message which `matches`, once. Replaces a cut that has
+    /// not happened yet.
     pub fn cut_when(
         &self,
         side: Cut,
@@ -123,24 +125,24 @@ impl Wire {
         });
     }
 
-    /// Carries nothing until it is told otherwise, and cuts nothing either.
+    /// Stops forwarding messages without closing connections, until it is called with `false`.
     pub fn hold(&self, held: bool) {
         self.shared.held.send_replace(held);
     }
 
-    /// Carries nothing any more of the connections that there are, and cuts none: as a server that
-    /// vanished without a word. New ones are carried.
+    /// Stops forwarding messages of the existing connections for ever, without closing them, as if
+    /// the server had lost power. New connections work.
     pub fn freeze(&self) {
         let opened = *self.shared.opened.lock().unwrap();
         self.shared.frozen_before.send_replace(opened);
     }
 
-    /// Makes each message to the server this much late.
+    /// Delays each message to the server by `late`.
     pub fn delay(&self, late: Duration) {
         *self.shared.delay.lock().unwrap() = late;
     }
 
-    /// Cuts every connection there is. New ones are carried.
+    /// Closes all existing connections. New connections work.
     pub fn cut(&self) {
         self.cuts.send_replace(());
     }
@@ -151,22 +153,22 @@ struct Shared {
     flights: Mutex<Vec<Flight>>,
     trap: Mutex<Option<Trap>>,
     held: watch::Sender<bool>,
-    /// How many connections there were.
+    /// The number of connections so far.
     opened: Mutex<usize>,
-    /// Those of lower numbers are frozen.
+    /// Connections with lower numbers are frozen.
     frozen_before: watch::Sender<usize>,
     delay: Mutex<Duration>,
 }
 
 impl Shared {
     async fn pass(&self, connection: usize) {
-        // The senders are at hand, so this cannot fail.
+        // The senders are in `self`, so waiting cannot fail.
         let mut frozen = self.frozen_before.subscribe();
         let _ = frozen.wait_for(|before| connection >= *before).await;
         let _ = self.held.subscribe().wait_for(|held| !held).await;
     }
 
-    /// The side to cut on, if `message` is the one waited for.
+    /// When to cut, if the trap matches `message`. Removes the trap.
     fn sprung(&self, message: Message<'_>) -> Option<Cut> {
         let mut trap = self.trap.lock().unwrap();
         trap.take_if(|trap| (trap.matches)(message))
@@ -227,8 +229,8 @@ async fn carry(
     }
 }
 
-/// Passes the start-up packet on, which has a length and no type. Asked for encryption, which
-/// would hide the messages, a test's server says no.
+/// Forwards the start-up packet, which has a length and no type. Declines encryption, which would
+/// hide the messages.
 async fn start_up(
     from_client: &mut OwnedReadHalf,
     to_client: &mut OwnedWriteHalf,
@@ -288,7 +290,7 @@ async fn downstream(
                 if silenced {
                     return Ok(());
                 }
-                // Before the client hears of it, so that a test which awaited the answer sees it.
+                // Recorded before the client receives the response, so that the test sees it then.
                 shared.flights.lock().unwrap().extend(state.answered());
             }
             silenced
@@ -300,18 +302,18 @@ async fn downstream(
     }
 }
 
-/// What is known of one connection.
+/// The state of one connection.
 #[derive(Debug)]
 struct State {
     connection: usize,
-    /// The start-up was answered.
+    /// Whether the connection is established.
     started: bool,
     /// The flight that the next message belongs to.
     open: Flight,
-    /// Those that the server has not answered yet: a client need not wait.
+    /// The flights without a response yet. A client may pipeline several.
     unanswered: VecDeque<Flight>,
     prepared: HashMap<String, String>,
-    /// How many answers the client still gets, if it shall not hear of the one after them.
+    /// The number of responses to forward before [`Cut::BeforeClient`].
     last_answers: Option<usize>,
 }
 
@@ -327,7 +329,8 @@ impl State {
         }
     }
 
-    /// Takes note of a message to the server; `body` is what follows its type and length.
+    /// Records a message to the server, and returns when to cut. `body` follows the type and the
+    /// length.
     fn sent(&mut self, kind: u8, body: &[u8], shared: &Shared) -> Option<Cut> {
         let mut texts = body
             .split(|byte| *byte == 0)
@@ -353,7 +356,7 @@ impl State {
         if cut == Some(Cut::BeforeClient) {
             self.last_answers = Some(self.unanswered.len());
         }
-        // What is copied belongs to the query that asked for it.
+        // The data of COPY belongs to the flight of its query.
         let flight = match kind {
             b'd' | b'c' | b'f' => self.unanswered.back_mut().unwrap_or(&mut self.open),
             _ => &mut self.open,
@@ -364,7 +367,7 @@ impl State {
             b'B' => flight.bound.extend(sql),
             _ => {}
         }
-        // Only these are answered with ReadyForQuery.
+        // Only these messages cause a ReadyForQuery.
         if matches!(kind, b'Q' | b'S' | b'F') {
             self.open.connection = self.connection;
             self.unanswered.push_back(std::mem::take(&mut self.open));
@@ -372,15 +375,15 @@ impl State {
         cut
     }
 
-    /// Whether what the server says now is not for the client to hear.
+    /// Whether the server's messages are withheld from the client.
     fn silenced(&self) -> bool {
         self.last_answers == Some(0)
     }
 
-    /// The flight that a `ReadyForQuery` answers; none if that is the one of the start-up.
+    /// The flight that a `ReadyForQuery` ends, or `None` for that of the start-up.
     fn answered(&mut self) -> Option<Flight> {
         if !std::mem::replace(&mut self.started, true) {
-            // Passwords.
+            // The messages so far belong to authentication.
             self.open = Flight::default();
             return None;
         }
@@ -389,7 +392,7 @@ impl State {
     }
 }
 
-/// A whole message, with its type in front if it has one.
+/// Reads the rest of a message, and returns it with its type, if it has one.
 async fn packet(from: &mut OwnedReadHalf, kind: Option<u8>) -> std::io::Result<Vec<u8>> {
     let length = from.read_u32().await?;
     let mut message: Vec<u8> = kind.into_iter().chain(length.to_be_bytes()).collect();

@@ -1,4 +1,4 @@
-//! Each test has a database of its own, and it goes with the test.
+//! Each test has its own database, which is dropped when the test ends.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,12 +17,12 @@ async fn databases_do_not_see_each_other() {
         sqlx::raw_sql("CREATE TABLE entry (id INT)")
             .execute(&mut connection)
             .await
-            .expect("the other database's table is not here");
+            .expect("this database has no table yet");
     }
 }
 
 #[tokio::test]
-async fn a_database_is_dropped_from_under_an_open_transaction() {
+async fn a_database_with_an_open_transaction_is_dropped() {
     let database = TestDatabase::postgres().await;
     let mut connection = PgConnection::connect(database.url()).await.unwrap();
     sqlx::raw_sql("BEGIN; CREATE TABLE entry (id INT)")
@@ -43,7 +43,7 @@ fn a_database_is_dropped_when_its_test_panics() {
         on_a_runtime(async {
             let database = TestDatabase::postgres().await;
             send.send(name(&database)).unwrap();
-            assert!(database.url().is_empty(), "as a test fails");
+            assert!(database.url().is_empty(), "fails on purpose");
         });
     });
     assert!(test.join().is_err());
@@ -61,7 +61,7 @@ fn a_database_is_dropped_after_its_runtime() {
 }
 
 #[test]
-fn without_a_server_a_test_fails_and_says_what_to_run() {
+fn the_error_without_a_server_says_what_to_run() {
     let test = "database::databases_do_not_see_each_other";
     let ran = again(test, |command| command.env_remove(SERVER));
     let said = String::from_utf8_lossy(&ran.stdout);
@@ -70,7 +70,7 @@ fn without_a_server_a_test_fails_and_says_what_to_run() {
 }
 
 #[tokio::test]
-async fn an_sqlite_file_has_a_write_ahead_log_and_goes_with_its_test() {
+async fn an_sqlite_file_has_a_write_ahead_log_and_is_deleted_with_its_test() {
     let database = TestDatabase::sqlite();
     let mut connection = SqliteConnection::connect(database.url()).await.unwrap();
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
@@ -94,14 +94,14 @@ fn an_sqlite_file_may_be_in_a_folder_of_any_name() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("it's 100% mine? #1");
     std::fs::create_dir(&folder).unwrap();
-    let test = "database::an_sqlite_file_has_a_write_ahead_log_and_goes_with_its_test";
+    let test = "database::an_sqlite_file_has_a_write_ahead_log_and_is_deleted_with_its_test";
     let ran = again(test, |command| command.env("TMPDIR", &folder));
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{said}");
 }
 
-/// Runs one test of this file in a process of its own, whose environment is changed.
+/// Runs one test of this file in a separate process with a changed environment.
 fn again(test: &str, change: impl FnOnce(&mut Command) -> &mut Command) -> Output {
     let program: &Path = &std::env::current_exe().unwrap();
     change(Command::new(program).args(["--exact", test]))

@@ -1,9 +1,9 @@
-//! What the other tests stand on: their databases, and the proxy that sees their messages.
+//! Tests of the harness itself: its databases and its proxy.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "what goes wrong fails the test"
+    reason = "a failure here fails the test"
 )]
 
 mod database;

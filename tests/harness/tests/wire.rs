@@ -1,4 +1,4 @@
-//! The proxy counts what goes by, changes none of it, and cuts where it is told to.
+//! The proxy records the messages without changing them, and cuts connections on request.
 
 use platform_harness::database::TestDatabase;
 use platform_harness::wire::{Cut, Flight, Wire};
@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A proxy before a database that has one empty table.
+/// A proxy in front of a database with one empty table.
 struct Proxied {
     database: TestDatabase,
     wire: Wire,
@@ -29,14 +29,14 @@ impl Proxied {
         }
     }
 
-    /// A connection; what it sent to set itself up is forgotten.
+    /// Returns a connection, without recorded flights.
     async fn connect(&self) -> PgConnection {
         let connection = PgConnection::connect(&self.url).await.unwrap();
         self.wire.reset();
         connection
     }
 
-    /// How many rows are there, asked beside the proxy.
+    /// The number of rows, read without the proxy.
     async fn entries(&self) -> i64 {
         let mut connection = PgConnection::connect(self.database.url()).await.unwrap();
         sqlx::query_scalar("SELECT count(*) FROM entry")
@@ -79,7 +79,7 @@ fn bound(connection: usize, kinds: &str, statement: &str) -> Flight {
 }
 
 #[tokio::test]
-async fn the_flights_of_a_transaction_are_told_exactly() {
+async fn every_flight_of_a_transaction_is_recorded() {
     let proxied = Proxied::new().await;
     let mut connection = proxied.connect().await;
     assert_eq!(proxied.wire.round_trips(), 0);
@@ -120,7 +120,7 @@ async fn a_statement_that_fails_is_a_round_trip_as_well() {
 }
 
 #[tokio::test]
-async fn connections_are_told_apart() {
+async fn flights_have_the_number_of_their_connection() {
     let proxied = Proxied::new().await;
     let mut first = proxied.connect().await;
     let mut second = proxied.connect().await;
@@ -133,7 +133,7 @@ async fn connections_are_told_apart() {
 }
 
 #[tokio::test]
-async fn what_is_sent_without_waiting_is_told_apart() {
+async fn pipelined_queries_are_separate_flights() {
     let proxied = Proxied::new().await;
     let mut raw = Raw::connect(&proxied).await;
     let queries = [query("SELECT 1"), query("SELECT 2")].concat();
@@ -147,7 +147,7 @@ async fn what_is_sent_without_waiting_is_told_apart() {
 }
 
 #[tokio::test]
-async fn rows_that_are_copied_belong_to_their_query() {
+async fn copied_rows_belong_to_the_flight_of_their_query() {
     let proxied = Proxied::new().await;
     let mut connection = proxied.connect().await;
     let mut copy = connection
@@ -178,7 +178,7 @@ async fn large_messages_arrive_whole_in_both_directions() {
 }
 
 #[tokio::test]
-async fn encryption_is_declined_and_connecting_goes_on() {
+async fn encryption_is_declined_and_the_connection_continues() {
     const SSL_REQUEST: u32 = 80_877_103;
     const GSSENC_REQUEST: u32 = 80_877_104;
     let proxied = Proxied::new().await;
@@ -192,14 +192,14 @@ async fn encryption_is_declined_and_connecting_goes_on() {
 }
 
 #[tokio::test]
-async fn connecting_is_no_flight() {
+async fn connecting_is_not_a_flight() {
     let proxied = Proxied::new().await;
     Raw::connect(&proxied).await;
     assert_eq!(proxied.wire.flights(), []);
 }
 
 #[tokio::test]
-async fn a_cut_ends_every_connection_and_lets_new_ones_in() {
+async fn a_cut_closes_every_connection_and_accepts_new_ones() {
     let proxied = Proxied::new().await;
     let mut connections = [proxied.connect().await, proxied.connect().await];
     for round in 0..2 {
@@ -213,7 +213,7 @@ async fn a_cut_ends_every_connection_and_lets_new_ones_in() {
 }
 
 #[tokio::test]
-async fn cut_before_the_server_a_commit_never_happens() {
+async fn a_commit_that_is_cut_before_the_server_does_not_happen() {
     let proxied = Proxied::new().await;
     let mut connection = proxied.connect().await;
     run(&mut connection, "BEGIN").await.unwrap();
@@ -231,7 +231,7 @@ async fn cut_before_the_server_a_commit_never_happens() {
 }
 
 #[tokio::test]
-async fn cut_before_the_client_a_commit_has_happened() {
+async fn a_commit_that_is_cut_before_the_client_has_happened() {
     let proxied = Proxied::new().await;
     let mut connection = proxied.connect().await;
     run(&mut connection, "BEGIN").await.unwrap();
@@ -242,7 +242,7 @@ async fn cut_before_the_client_a_commit_has_happened() {
 }
 
 #[tokio::test]
-async fn one_prepared_statement_can_be_cut_out_and_only_once() {
+async fn a_connection_is_cut_once_at_a_prepared_statement() {
     for (side, stored) in [(Cut::BeforeServer, 0), (Cut::BeforeClient, 1)] {
         let proxied = Proxied::new().await;
         let mut connection = proxied.connect().await;
@@ -259,7 +259,7 @@ async fn one_prepared_statement_can_be_cut_out_and_only_once() {
 }
 
 #[tokio::test]
-async fn what_was_asked_before_the_cut_is_still_answered() {
+async fn a_query_before_the_cut_still_gets_its_response() {
     let proxied = Proxied::new().await;
     let mut raw = Raw::connect(&proxied).await;
     proxied.wire.cut_at("INSERT", true);
@@ -270,7 +270,7 @@ async fn what_was_asked_before_the_cut_is_still_answered() {
     .concat();
     raw.0.write_all(&queries).await.unwrap();
     let mut answers = Vec::new();
-    // The end may come as an error, since the proxy does not say goodbye.
+    // The proxy closes the connection without a message, which may be an error here.
     let _ = raw.0.read_to_end(&mut answers).await;
     let heard = |text: &[u8]| answers.windows(text.len()).any(|part| part == text);
     assert!(heard(b"heard"));
@@ -278,7 +278,7 @@ async fn what_was_asked_before_the_cut_is_still_answered() {
     assert_eq!(proxied.entries().await, 1);
 }
 
-/// A client that sends what it is told to, when it is told to.
+/// A client that sends raw messages.
 struct Raw(TcpStream);
 
 impl Raw {

@@ -128,7 +128,7 @@ async fn a_403_of_an_authorisation_layer_is_recorded_as_denied() {
     let response = service.send("/entries", &Entry::new(1)).await;
     let record = assert_attempt(&service, &response, 403, Outcome::Denied).await;
     assert_eq!(record.action, "entry.create");
-    assert_eq!(record.actor.id, "ada", "who was refused");
+    assert_eq!(record.actor.id, "ada", "the refused actor");
     assert_eq!(record.route.as_deref(), Some("/entries"));
 }
 

@@ -162,7 +162,7 @@ async fn a_shutdown_waits_for_the_handlers_of_disconnected_clients() {
     let audit = service.audit.clone();
     let mut shutdown = tokio::spawn(async move { audit.shutdown().await });
     let early = tokio::time::timeout(Duration::from_millis(100), &mut shutdown).await;
-    assert!(early.is_err(), "it did not wait");
+    assert!(early.is_err(), "the shutdown did not wait");
     service.gates.go_on.notify_one();
     shutdown.await.unwrap();
     assert_eq!((service.entries().await, service.records().await), (1, 1));

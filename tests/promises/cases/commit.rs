@@ -40,7 +40,7 @@ async fn a_committed_change_has_its_record() {
     assert!(record.cut.is_empty());
     let recorded_at = record
         .recorded_at
-        .expect("the database's time is read back");
+        .expect("the record contains the database's time");
     assert!((recorded_at - record.occurred_at).abs().get_seconds() < 60);
     assert_eq!(
         record.occurred_at.as_nanosecond() % 1000,

@@ -348,7 +348,7 @@ impl Service {
         sqlx::query(AssertSqlSafe(table))
             .execute(&pool)
             .await
-            .expect("the test's table is made");
+            .expect("the test's table is created");
         let audit = set(Audit::builder(pool.clone(), "ledger")
             .actor_from(who)
             .development(true))
@@ -444,7 +444,7 @@ impl Service {
             .record(id)
             .await
             .unwrap()
-            .unwrap_or_else(|| panic!("record {id} is not there"))
+            .unwrap_or_else(|| panic!("record {id} does not exist"))
     }
 
     /// Waits until there are `count` records.

@@ -65,7 +65,7 @@ async fn recorded(service: &Service) -> (Vec<AuditRecord>, Vec<AuditRecord>) {
         .partition(|record| record.action != SUMMARY)
 }
 
-/// The sum of a number in the details of the summaries, of which there is one per minute.
+/// The sum of a number in the details of all summaries. There is one summary per minute.
 fn sum(summaries: &[AuditRecord], pointer: &str) -> u64 {
     let numbers = summaries.iter().filter_map(|summary| {
         let details = serde_json::Value::Object(summary.details.clone());

@@ -56,7 +56,7 @@ async fn tainted_pool(wire: &Wire, url: &str) -> PgPool {
         .unwrap();
     wire.hold(true);
     let begin = tokio::time::timeout(Duration::from_millis(50), pool.begin()).await;
-    assert!(begin.is_err(), "the server's reply is held back");
+    assert!(begin.is_err(), "the server's reply is delayed");
     wire.hold(false);
     // now() is the same for all statements of one transaction.
     let mut times = Vec::new();

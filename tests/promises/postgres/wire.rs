@@ -45,7 +45,7 @@ async fn an_audited_request_with_one_statement_makes_four_round_trips() {
     assert_eq!(
         seen(&wire),
         MESSAGES,
-        "the change is one prepared statement, and so is a record of its own"
+        "the change is one prepared statement, and so is a single record"
     );
 }
 

@@ -50,7 +50,7 @@ async fn check(pool: &SqlitePool) -> Report {
     Audit::builder(pool.clone(), "ledger")
         .check()
         .await
-        .expect("whatever is there can be checked")
+        .expect("any database can be checked")
 }
 
 async fn run(pool: &SqlitePool, sql: &str) -> sqlx::Result<()> {
@@ -143,7 +143,7 @@ fn drop_of(object: &Object) -> String {
     format!("DROP {} \"{}\";", object.kind, object.name)
 }
 
-/// Statements that create a table again, with its indexes and triggers.
+/// Statements that replace a table and recreate its indexes and triggers.
 fn remake(table: &Object, sql: &str, objects: &[Object]) -> String {
     let belongs = objects
         .iter()
@@ -254,11 +254,11 @@ async fn apply_remedies(pool: &SqlitePool, mut report: Report, mutant: &Mutant) 
             return;
         }
     }
-    panic!("its remedies do not repair {mutant:#?}: {report}");
+    panic!("the remedies do not repair {mutant:#?}: {report}");
 }
 
-/// How many mutants SQLite takes. Each is found; of those of a kind, one in twenty is repaired,
-/// too.
+/// Asserts that the check finds every mutant that SQLite accepts, and that the remedies repair it.
+/// One edit in twenty is repaired. Returns the number of accepted mutants.
 async fn try_all(guarded: &Guarded, mutants: &[Mutant]) -> usize {
     let original = guarded.copy().await;
     let mutated = original.with_extension("mutated");
@@ -283,17 +283,17 @@ async fn try_all(guarded: &Guarded, mutants: &[Mutant]) -> usize {
         }
         tried += 1;
         let report = check(&pool).await;
-        assert!(!report.is_clean(), "nothing is found of {mutant:#?}");
+        assert!(!report.is_clean(), "not found: {mutant:#?}");
         if !mutant.edit || tried % 20 == 0 {
             let refused = Audit::builder(pool.clone(), "ledger").start().await;
-            assert!(refused.is_err(), "it starts in spite of {mutant:#?}");
+            assert!(refused.is_err(), "a service starts despite {mutant:#?}");
             if mutant.of_connection {
                 let remedies: Vec<_> = report.findings.into_iter().map(|it| it.remedy).collect();
                 let repaired = format!("{}\n{}", mutant.sql, remedies.join("\n"));
                 let report = check(&open(&mutated, repaired).await).await;
                 assert!(
                     report.is_clean(),
-                    "its remedy does not repair {mutant:#?}: {report}"
+                    "the remedies do not repair {mutant:#?}: {report}"
                 );
             } else {
                 apply_remedies(&pool, report, mutant).await;
@@ -332,7 +332,7 @@ async fn every_change_of_the_audit_schema_is_found_and_repaired() {
         .into_iter()
         .sum();
     println!(
-        "{} objects; SQLite takes {tried} of {} changes, and each is found",
+        "{} objects; SQLite accepts {tried} of {} changes, and the check finds each",
         objects.len(),
         all.len()
     );
@@ -396,7 +396,11 @@ async fn guarding_again_repairs_a_changed_trigger() {
     let report = check(&guarded.pool).await;
     let kinds: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
     assert_eq!(kinds, [FindingKind::GuardMissing], "{report}");
-    guarded.builder().start().await.expect("it guards again");
+    guarded
+        .builder()
+        .start()
+        .await
+        .expect("the start repairs the guard");
     assert!(check(&guarded.pool).await.is_clean());
     let refused = guarded.attempt(&["UPDATE entry SET amount = 0"]).await;
     assert!(refused.is_some());
@@ -648,6 +652,6 @@ async fn each_finding_has_a_message_and_a_remedy() {
     assert!(remedy.contains("ledger_audit_obligation_no_delete"));
     assert!(
         !remedy.contains("ledger_audit_record_no_update"),
-        "what belongs to other tables is left alone: {remedy}"
+        "objects of other tables are not recreated: {remedy}"
     );
 }

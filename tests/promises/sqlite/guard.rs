@@ -83,8 +83,8 @@ impl Guarded {
 
     async fn unguard(&self) {
         Audit::builder(self.pool.clone(), "ledger")
-            .exempt("entry", "the test takes it away")
-            .exempt("child", "the test takes it away")
+            .exempt("entry", "removed by the test")
+            .exempt("child", "removed by the test")
             .migrate()
             .await
             .unwrap();
@@ -294,7 +294,7 @@ async fn each_manipulation_is_reported_alone() {
                 .builder()
                 .start()
                 .await
-                .expect("guarding again repairs it");
+                .expect("guarding again repairs the table");
         }
     }
     let guarded = Guarded::new().await;
@@ -350,7 +350,7 @@ async fn concurrently_started_instances_wait_for_each_others_migration() {
         for started in futures_util::future::join_all(starts).await {
             started
                 .unwrap()
-                .expect("migrates, or finds the schema migrated");
+                .expect("each instance migrates the schema or finds it migrated");
         }
     }
 }

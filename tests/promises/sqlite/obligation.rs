@@ -33,7 +33,11 @@ async fn changes_are_refused_until_an_unrecorded_change_is_recorded() {
     let guarded = Guarded::new().await;
     let audit = guarded.builder().start().await.unwrap();
     change(&audit).await.unwrap();
-    assert_eq!(guarded.attempt(&BYPASS).await, None, "SQLite takes it");
+    assert_eq!(
+        guarded.attempt(&BYPASS).await,
+        None,
+        "SQLite commits the change"
+    );
     let before = guarded.content().await;
 
     for _ in 0..2 {

@@ -177,7 +177,10 @@ async fn a_change_is_refused_while_foreign_keys_are_deferred() {
         "PRAGMA defer_foreign_keys = OFF",
         "COMMIT",
     ];
-    let refused = guarded.attempt(&steps).await.expect("it is refused");
+    let refused = guarded
+        .attempt(&steps)
+        .await
+        .expect("the change is refused");
     assert!(refused.contains("unaudited change"), "{refused}");
     assert_eq!(guarded.content().await, before);
 }
@@ -188,7 +191,10 @@ async fn guarded_tables_cannot_be_changed_with_trusted_schema_off() {
     let guarded = Guarded::new().await;
     let before = guarded.content().await;
     let steps = ["PRAGMA trusted_schema = OFF", CHANGE];
-    let refused = guarded.attempt(&steps).await.expect("it is refused");
+    let refused = guarded
+        .attempt(&steps)
+        .await
+        .expect("the change is refused");
     assert!(refused.contains("unsafe use"), "{refused}");
     assert_eq!(guarded.content().await, before);
 }

@@ -1,5 +1,5 @@
-//! A private Postgres, in a temporary folder: for a command (`with-server`), or for a test that
-//! kills it.
+//! A private Postgres in a temporary folder, for a command (`with-server`) or for a test that kills
+//! it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -10,16 +10,16 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// The folder of `initdb` and `pg_ctl`; `./test` sets it.
+/// The variable with the folder of `initdb` and `pg_ctl`; `./test` sets it.
 pub const BIN: &str = "PLATFORM_TEST_PG_BIN";
 
 /// The server's output since it was last started.
 const LOG: &str = "server.log";
 
-/// macOS accepts the path of a Unix socket up to 103 bytes; Postgres appends `/.s.PGSQL.12345`.
+/// In bytes. macOS limits the path of a Unix socket to 103, and Postgres appends `/.s.PGSQL.12345`.
 const LONGEST_FOLDER: usize = 80;
 
-/// A server of its own; it is stopped and its files are deleted when this is dropped.
+/// A running server. Dropping it stops the server and deletes its files.
 #[derive(Debug)]
 pub struct Server {
     bin: PathBuf,
@@ -28,7 +28,7 @@ pub struct Server {
     port: u16,
 }
 
-/// Who runs the server where the caller is root, as which Postgres refuses to run.
+/// The user who runs the server if the caller is root, as Postgres refuses to run as root.
 #[derive(Clone, Debug)]
 struct User {
     name: &'static str,
@@ -41,7 +41,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// A message for people, when there is no Postgres or it does not start.
+    /// Returns a message if `PLATFORM_TEST_PG_BIN` is not set or the server does not start.
     pub fn start() -> Result<Self, String> {
         let bin = std::env::var_os(BIN)
             .map(PathBuf::from)
@@ -49,11 +49,11 @@ impl Server {
         Self::start_from(bin)
     }
 
-    /// The same with the `initdb` and `pg_ctl` in the folder `bin`.
+    /// Like [`start`](Self::start), with the `initdb` and `pg_ctl` in the folder `bin`.
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Returns a message if the server does not start.
     pub fn start_from(bin: PathBuf) -> Result<Self, String> {
         let user = if rustix::process::geteuid().is_root() {
             Some(unprivileged_user()?)
@@ -67,8 +67,8 @@ impl Server {
             folder,
             port: 0,
         };
-        // The same locale everywhere, so that sorting is the same everywhere. `trust`, because the
-        // server contains only what tests put there, and listens on loopback only.
+        // The locale makes sorting independent of the machine. `trust` is enough, because the
+        // server contains only test data and listens on loopback only.
         server.run(
             "initdb",
             &[
@@ -85,7 +85,7 @@ impl Server {
         server
             .configure()
             .map_err(|error| format!("postgresql.conf could not be written: {error}"))?;
-        // Another program may take the port between the look and the start. Then the next is tried.
+        // Another program may bind the port before Postgres does. Then another port is tried.
         for _ in 0..10 {
             server.port = free_port()?;
             match server.resume() {
@@ -96,16 +96,16 @@ impl Server {
         Err("ten free ports were taken by other programs before Postgres bound them".to_owned())
     }
 
-    /// Its URL.
+    /// The server's URL, as the superuser `postgres`.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Stops it as a crash would: nothing is finished, nothing more is written.
+    /// Stops the server without a checkpoint, as a crash would.
     ///
     /// # Errors
     ///
-    /// A message for people.
+    /// Returns a message if `pg_ctl` fails or takes longer than 30 s.
     pub fn crash(&self) -> Result<(), String> {
         self.run(
             "pg_ctl",
@@ -113,11 +113,11 @@ impl Server {
         )
     }
 
-    /// Starts it again, on the same port; it recovers from its write-ahead log.
+    /// Starts the server again on the same port. It recovers from its write-ahead log.
     ///
     /// # Errors
     ///
-    /// A message for people.
+    /// Returns a message if `pg_ctl` fails or takes longer than 60 s.
     pub fn resume(&self) -> Result<(), String> {
         std::fs::remove_file(self.folder.path().join(LOG)).ok();
         let options = format!("-p {}", self.port);
@@ -129,12 +129,12 @@ impl Server {
         )
     }
 
-    /// Whether it runs.
+    /// Whether the server is running.
     pub fn is_running(&self) -> bool {
         self.run("pg_ctl", &["-D", "data", "status"]).is_ok()
     }
 
-    /// The last lines of its log.
+    /// The last 30 lines of the server's log.
     pub fn log(&self) -> String {
         end_of(&self.folder.path().join(LOG))
     }
@@ -143,9 +143,8 @@ impl Server {
         let data = self.folder.path().join("data/postgresql.conf");
         let mut file = OpenOptions::new().append(true).open(data)?;
         let sockets = self.folder.path().display().to_string().replace('\'', "''");
-        // fsync and full_page_writes protect data when the machine crashes, after which nobody
-        // wants it; nothing else that a transaction promises depends on them. The connections are
-        // for many tests at once, the prepared transactions for tests of two-phase commit.
+        // fsync and full_page_writes matter only if the machine crashes, after which the data is
+        // not needed. Many tests connect concurrently, and some test two-phase commit.
         write!(
             file,
             "listen_addresses = '127.0.0.1'\n\
@@ -159,7 +158,7 @@ impl Server {
 
     /// Runs a program of Postgres in the server's folder, as the server's user.
     fn run(&self, program: &str, arguments: &[&str]) -> Result<(), String> {
-        // A file, not a pipe: the server inherits it, and would keep a pipe open.
+        // The server inherits the output and would keep a pipe open, so use a file.
         let output = self.folder.path().join("output");
         let opened = File::create(&output).and_then(|file| Ok((file.try_clone()?, file)));
         let (stdout, stderr) =
@@ -187,7 +186,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be down already.
+        // The server may be down already.
         drop(self.crash());
     }
 }
@@ -208,7 +207,7 @@ fn unprivileged_user() -> Result<User, String> {
         .ok_or("Postgres refuses to run as root, and there is no user 'postgres' or 'nobody': create one, or call this as an ordinary user".to_owned())
 }
 
-/// The number of a user (`-u`) or of its group (`-g`).
+/// The numeric id of a user (`-u`) or of its group (`-g`).
 fn id(which: &str, name: &str) -> Option<u32> {
     let output = Command::new("id").args([which, name]).output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
@@ -218,7 +217,7 @@ fn id(which: &str, name: &str) -> Option<u32> {
 fn folder(user: Option<&User>) -> Result<TempDir, String> {
     let parents = [std::env::temp_dir(), "/tmp".into()];
     let made = parents.iter().find_map(|parent| {
-        // Without symbolic links, which the user may not be able to follow.
+        // The user may not be able to follow symbolic links.
         let parent = parent.canonicalize().ok()?;
         let folder = tempfile::Builder::new()
             .prefix("platform-test.")
@@ -227,7 +226,7 @@ fn folder(user: Option<&User>) -> Result<TempDir, String> {
         if let Some(user) = user {
             std::os::unix::fs::chown(folder.path(), Some(user.id), Some(user.group)).ok()?;
         }
-        // Root's $TMPDIR may be private, so that the user cannot get there.
+        // Root's $TMPDIR may be inaccessible to the user.
         let mut test = Command::new("test");
         test.args(["-w", "."]).current_dir(folder.path());
         drop_privileges(&mut test, user);
@@ -240,8 +239,8 @@ fn folder(user: Option<&User>) -> Result<TempDir, String> {
     })
 }
 
-/// One below those that systems hand out to clients, any of which could take it while the server
-/// is down.
+/// A port below the ephemeral range, so that no client connection takes it while the server is
+/// down.
 fn free_port() -> Result<u16, String> {
     std::iter::repeat_with(|| fastrand::u16(20_000..32_000))
         .take(100)

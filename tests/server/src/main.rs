@@ -1,7 +1,7 @@
-//! `with-server COMMAND…` runs a command with a private Postgres, which is gone after it.
+//! `with-server COMMAND…` runs a command with a private Postgres, and deletes it afterwards.
 //!
-//! The command is in the foreground, and ends this process with its exit code. A signal ends the
-//! command with all its descendants, and then the server.
+//! This process exits with the command's exit code. A signal ends the command with all its
+//! descendants, and then the server.
 
 use std::ffi::OsString;
 use std::process::{Child, Command, ExitCode, ExitStatus};
@@ -13,10 +13,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use test_server::Server;
 
-/// The server's URL, for the command.
+/// The variable that passes the server's URL to the command.
 const URL: &str = "PLATFORM_TEST_POSTGRES";
 
-/// How long a command has after Ctrl-C, which the terminal sends to it too.
+/// How long a command may take to exit after Ctrl-C, which the terminal also sends to it.
 const CTRL_C: Duration = Duration::from_secs(5);
 
 enum Event {
@@ -27,7 +27,7 @@ enum Event {
 fn main() -> ExitCode {
     let mut command = std::env::args_os().skip(1);
     let Some(program) = command.next() else {
-        say("a command is missing: with-server COMMAND…");
+        say("a command is missing: write with-server COMMAND…");
         return ExitCode::from(2);
     };
     let code = run(program, command.collect()).unwrap_or_else(|error| {
@@ -41,7 +41,7 @@ fn run(program: OsString, arguments: Vec<OsString>) -> Result<u8, String> {
     let (send, events) = channel();
     listen(send.clone()).map_err(|error| format!("signals cannot be handled: {error}"))?;
     let server = Server::start();
-    // Ctrl-C ended the start, too.
+    // Ctrl-C interrupted the start, too.
     if let Ok(Event::Signal(signal)) = events.try_recv() {
         return Ok(stopped(signal));
     }
@@ -68,9 +68,9 @@ fn watch(child: u32, events: &Receiver<Event>) -> Result<u8, String> {
         Ok(Event::Signal(signal)) => signal,
         ended => return exit_code(ended.ok()),
     };
-    // Told twice, programs end without cleaning up.
-    let told = [SIGINT, SIGQUIT].contains(&signal);
-    let ended = told.then(|| events.recv_timeout(CTRL_C));
+    // The terminal has sent these to the command, too. A second signal could prevent its clean-up.
+    let from_terminal = [SIGINT, SIGQUIT].contains(&signal);
+    let ended = from_terminal.then(|| events.recv_timeout(CTRL_C));
     if !matches!(ended, Some(Ok(Event::Ended(_)))) {
         terminate(child);
         while let Ok(Event::Signal(_)) = events.recv() {}
@@ -81,7 +81,7 @@ fn watch(child: u32, events: &Receiver<Event>) -> Result<u8, String> {
 fn exit_code(ended: Option<Event>) -> Result<u8, String> {
     use std::os::unix::process::ExitStatusExt;
     let Some(Event::Ended(Ok(status))) = ended else {
-        return Err("the command's end could not be waited for".to_owned());
+        return Err("waiting for the command failed".to_owned());
     };
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(code.and_then(|code| code.try_into().ok()).unwrap_or(1))
@@ -107,8 +107,8 @@ fn wait_for(mut child: Child, send: Sender<Event>) {
     std::thread::spawn(move || send.send(Event::Ended(child.wait())).ok());
 }
 
-/// Ends a process and its descendants, listed before the first ends and the others lose their
-/// parent.
+/// Ends a process and its descendants. They are listed first, because they are reparented when
+/// their parent ends.
 fn terminate(process: u32) {
     let listed = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
     let listed = listed.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());

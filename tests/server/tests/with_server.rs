@@ -1,8 +1,8 @@
-//! A command has its exit code, and nothing of the server outlives it.
+//! `with-server` exits with the command's exit code, and leaves no process or file.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "what goes wrong fails the test"
+    reason = "a failure here fails the test"
 )]
 
 use std::io::{BufRead, BufReader};
@@ -23,7 +23,7 @@ struct Run {
 impl Run {
     fn start(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // The server's user has to get there.
+        // The server's user needs access.
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_with-server"))
@@ -47,7 +47,7 @@ impl Run {
         line.trim().to_owned()
     }
 
-    /// The exit code and the errors; fails if the run left a file.
+    /// Returns the exit code and standard error. Fails if the run left a file.
     fn end(self) -> (Option<i32>, String) {
         let output = self.process.wait_with_output().unwrap();
         assert_eq!(std::fs::read_dir(self.folder.path()).unwrap().count(), 0);
@@ -73,7 +73,7 @@ fn a_command_has_a_server_and_its_own_exit_code() {
 #[test]
 fn a_signal_ends_the_command_its_descendants_and_the_server() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
-        // The shell that waits is not the process that sleeps.
+        // The sleeping process is a descendant of the command.
         let mut run = Run::start("echo $PLATFORM_TEST_POSTGRES; sh -c 'echo $$; sleep 600; true'");
         let port = port(&run.line());
         let descendant: i32 = run.line().parse().unwrap();
@@ -81,7 +81,7 @@ fn a_signal_ends_the_command_its_descendants_and_the_server() {
         test_kill_process(descendant).unwrap();
         let with_server = i32::try_from(run.process.id()).unwrap();
         kill_process(Pid::from_raw(with_server).unwrap(), signal).unwrap();
-        // Its output ends with the last process that has it.
+        // The output ends when the last process that inherited it ends.
         assert_eq!(run.line(), "");
         let (ended, errors) = run.end();
         assert_eq!(ended, Some(code), "{errors}");
@@ -101,7 +101,7 @@ fn a_command_fails_if_its_server_died() {
 }
 
 #[test]
-fn a_command_that_does_not_start_is_named() {
+fn the_error_names_a_command_that_does_not_start() {
     let with_server = Command::new(env!("CARGO_BIN_EXE_with-server"))
         .arg("/nonesuch")
         .output()

@@ -75,7 +75,7 @@ async fn a_rolled_back_change_needs_no_record() {
 }
 
 #[tokio::test]
-async fn a_prepared_transaction_with_its_record() {
+async fn a_prepared_transaction_with_its_record_is_accepted() {
     let guarded = Guarded::new().await;
     let name = uuid::Uuid::now_v7().simple().to_string();
     let prepare = format!("PREPARE TRANSACTION '{name}'");

@@ -269,13 +269,13 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
             .then(|| format!("ALTER VIEW {it} ALTER COLUMN service SET DEFAULT 'other'")))),
         ("another owner of an event trigger", each("event_trigger", &|it, _| Some(format!(
             "ALTER ROLE {0} SUPERUSER; ALTER EVENT TRIGGER {it} OWNER TO {0}; ALTER ROLE {0} NOSUPERUSER", log.stranger))).into_iter().take(1).collect()),
-        ("a child elsewhere", each("relation", &|it, definition| (definition == "TABLE").then(|| {
+        ("an inheriting table in another schema", each("relation", &|it, definition| (definition == "TABLE").then(|| {
             let child = format!("elsewhere.child_of_{}", it.rsplit('.').next().unwrap());
             format!("CREATE SCHEMA IF NOT EXISTS elsewhere; CREATE TABLE {child} () INHERITS ({it})")
         })).into_iter().map(|harm| Harm { object: harm.object.replace(schema, "elsewhere").replace("elsewhere.", "elsewhere.child_of_"), ..harm }).collect()),
         ("detached", each("parent", &|it, definition| definition.starts_with("PARTITION").then(|| format!("ALTER TABLE {schema}.record DETACH PARTITION {it}")))),
-        ("a column more", each("relation", &|it, definition| (is_table(definition) && !it.contains("record_")).then(|| format!("ALTER TABLE {it} ADD COLUMN more text")))),
-        ("a column's name", each("column", &|it, _| {
+        ("an added column", each("relation", &|it, definition| (is_table(definition) && !it.contains("record_")).then(|| format!("ALTER TABLE {it} ADD COLUMN more text")))),
+        ("a renamed column", each("column", &|it, _| {
             let (table, name) = on(it);
             (!table.contains("record_")).then(|| format!("ALTER TABLE {table} RENAME COLUMN {name} TO other_{name}"))
         })),
@@ -302,22 +302,22 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
             (definition == "text" && rows.iter().all(|row| row["kind"] != "default" || row["object"] != it))
                 .then(|| format!("ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT 'x'"))
         })),
-        ("nullable", each("not_null", &|it, _| {
+        ("NOT NULL dropped", each("not_null", &|it, _| {
             let (table, name) = on(it);
             Some(format!("ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL"))
         })),
-        ("required", each("column", &|it, _| {
+        ("NOT NULL added", each("column", &|it, _| {
             let (table, name) = on(it);
             rows.iter().all(|row| row["kind"] != "not_null" || row["object"] != it)
                 .then(|| format!("ALTER TABLE {table} ALTER COLUMN {name} SET NOT NULL"))
         })),
         ("index dropped", each("index", &|it, _| Some(format!("DROP INDEX {it}")))),
-        ("index more", each("relation", &|it, definition| is_table(definition).then(|| format!("CREATE INDEX ON {it} ((1))")))),
+        ("an added index", each("relation", &|it, definition| is_table(definition).then(|| format!("CREATE INDEX ON {it} ((1))")))),
         ("constraint dropped", each("constraint", &|it, _| {
             let (table, name) = on(it);
             Some(format!("ALTER TABLE {table} DROP CONSTRAINT {name}"))
         })),
-        ("constraint more", each("relation", &|it, definition| is_table(definition).then(|| format!("ALTER TABLE ONLY {it} ADD CONSTRAINT nothing CHECK (false) NOT VALID")))),
+        ("an added constraint", each("relation", &|it, definition| is_table(definition).then(|| format!("ALTER TABLE ONLY {it} ADD CONSTRAINT nothing CHECK (false) NOT VALID")))),
         ("view that hides", each("relation", &|it, definition| definition.starts_with("VIEW").then(|| {
             let query = definition.split_once(" AS\n").unwrap().1.trim_end_matches(';');
             format!("CREATE OR REPLACE VIEW {it} AS SELECT * FROM ({query}) AS it LIMIT 0")
@@ -328,7 +328,7 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
             let body = body + definition[body..].find('$')? + 1;
             Some(format!("{} /* changed */ {}", &definition[..body], &definition[body..]))
         })),
-        ("function with other rights", each("routine", &|it, definition| {
+        ("function with other privileges", each("routine", &|it, definition| {
             let other = if definition.contains("SECURITY DEFINER") { "INVOKER" } else { "DEFINER" };
             Some(format!("ALTER FUNCTION {it} SECURITY {other}"))
         })),
@@ -340,7 +340,7 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
         ("function that is strict", each("routine", &|it, _| Some(format!("ALTER FUNCTION {it} STRICT")))),
         ("function renamed", each("routine", &|it, _| Some(format!("ALTER FUNCTION {it} RENAME TO other_name")))),
         ("type with a default", each("type", &|it, _| Some(format!("ALTER DOMAIN {it} SET DEFAULT 'x'")))),
-        ("type that is required", each("type", &|it, _| Some(format!("ALTER DOMAIN {it} SET NOT NULL")))),
+        ("type with NOT NULL", each("type", &|it, _| Some(format!("ALTER DOMAIN {it} SET NOT NULL")))),
         ("type with more constraints", each("type", &|it, _| Some(format!("ALTER DOMAIN {it} ADD CONSTRAINT nothing CHECK (VALUE IS NOT NULL) NOT VALID")))),
         ("type with fewer constraints", each("domain_constraint", &|it, _| {
             let (domain, name) = on(it);
@@ -348,7 +348,7 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
         })),
         ("owned by the service", each("owner", &|it, _| Some(format!("ALTER {it} OWNER TO {}", log.app)))),
         ("owned by a stranger", each("owner", &|it, _| Some(format!("ALTER {it} OWNER TO {}", log.stranger)))),
-        ("what does not belong there", [
+        ("an unexpected object", [
             ("planted()", "CREATE FUNCTION {s}.planted() RETURNS int LANGUAGE sql AS 'SELECT 1'"),
             ("planted_procedure()", "CREATE PROCEDURE {s}.planted_procedure() LANGUAGE sql AS 'SELECT 1'"),
             ("queue_check(regclass)", "CREATE FUNCTION {s}.queue_check(regclass) RETURNS void LANGUAGE sql AS 'SELECT NULL'"),
@@ -515,7 +515,7 @@ async fn finds_each(part: usize, of: usize) {
     }
     assert!(made >= 300, "only {made} changes were possible");
     // The remedies cannot rename a column back, or revoke default privileges.
-    let by_hand = ["a column's name", "what does not belong there"];
+    let by_hand = ["a renamed column", "an unexpected object"];
     unrepaired.retain(|label| !by_hand.contains(label));
     assert!(
         unrepaired.is_empty(),

@@ -290,7 +290,7 @@ async fn a_missing_partition_for_next_month_is_found() {
 }
 
 #[tokio::test]
-async fn migrations_behind_and_ahead() {
+async fn unapplied_and_unknown_migrations_are_found() {
     let guarded = clean().await;
     guarded
         .as_superuser("INSERT INTO ledger_audit.migration (version, description, success, checksum, execution_time) VALUES (99, 'of the future', true, '', 0)")
@@ -475,7 +475,7 @@ async fn a_service_does_not_start_on_a_read_only_database() {
     }
 }
 
-/// As after the server's clock was ahead for one record.
+/// For example because the server's clock was ahead when it wrote one record.
 #[tokio::test]
 async fn a_month_in_the_default_partition_is_not_reported_as_missing() {
     let guarded = clean().await;
@@ -623,7 +623,7 @@ async fn a_running_dump_does_not_prevent_a_start() {
         let made = sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(made.clone()));
         made.fetch_one(&owner).await.unwrap()
     };
-    assert!(!made().await, "the dump held nothing up");
+    assert!(!made().await, "the dump did not block the new partition");
     dump.rollback().await.unwrap();
     start_as_app(&guarded, false).await.unwrap();
     assert!(made().await);

@@ -28,7 +28,11 @@ async fn refused(who: Who, steps: &str) {
         .await;
     let mut connection = bare.connect(who).await;
     let done = super::run(&mut connection, steps).await;
-    assert_eq!(code(done), None, "refused by something else: {steps}");
+    assert_eq!(
+        code(done),
+        None,
+        "refused without the event triggers: {steps}"
+    );
 }
 
 /// The objects that the statements below need.
@@ -205,5 +209,5 @@ async fn migrations_succeed_without_the_privilege_to_create_event_triggers() {
         .fetch_one(&pool)
         .await
         .unwrap();
-    assert_eq!(role, owner, "and stays the owner");
+    assert_eq!(role, owner, "the connection still has the owner's role");
 }

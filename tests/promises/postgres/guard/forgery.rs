@@ -37,7 +37,7 @@ async fn xid_shadowed() {
     let domain = "CREATE DOMAIN pg_temp.xid AS pg_catalog.xid CHECK (false)";
     let steps = [domain, SHADOWED, "BEGIN", CHANGE, RECORD, "COMMIT"];
     let refused = Guarded::new().await.attempt(App, &steps).await;
-    assert_eq!(refused, None, "the domain was asked");
+    assert_eq!(refused, None, "the domain's CHECK ran");
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn change_with_an_old_record(connection: &mut PgConnection) -> sqlx::Resul
             .fetch_one(&mut *connection)
             .await?
             .get(0);
-    assert_eq!(there, 1, "no old record has this transaction's number");
+    assert_eq!(there, 1, "no old record contains this transaction's id");
     run(connection, "COMMIT").await
 }
 

@@ -174,7 +174,7 @@ impl Guarded {
 
     async fn unguard(&self) {
         self.as_superuser(
-            "SELECT ledger_audit.unguard(it, 'the test takes it away') FROM unnest(ARRAY['entry', 'child', 'measure']::regclass[]) AS it",
+            "SELECT ledger_audit.unguard(it, 'removed by the test') FROM unnest(ARRAY['entry', 'child', 'measure']::regclass[]) AS it",
         )
         .await;
     }

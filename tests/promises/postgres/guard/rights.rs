@@ -107,7 +107,7 @@ async fn a_service_without_the_privilege_to_migrate_starts_and_works() {
     let audit = Audit::builder(app_pool(&guarded).await, "ledger")
         .start()
         .await
-        .expect("all is as it should be, so it starts without `development`");
+        .expect("the database has no findings, so the service starts without `development`");
     let before = guarded.content().await;
     audit
         .transaction(

@@ -125,7 +125,7 @@ async fn no_function_of_the_audit_schema_calls_planted_functions() {
             .unwrap();
         run(&mut connection, statement)
             .await
-            .expect_err("the planted one fails");
+            .expect_err("the planted object fails");
         let after: (i64, bool) = sqlx::query_as("SELECT last_value, is_called FROM public.planted")
             .fetch_one(&mut superuser)
             .await
