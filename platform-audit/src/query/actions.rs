@@ -6,7 +6,7 @@ use super::reading::Reading;
 use super::statement::Statement;
 use super::summary::MAX_VALUES;
 use crate::error::Error;
-use crate::store::{AuditDatabase, Dialect};
+use crate::store::AuditDatabase;
 
 /// An action that occurs in the log, with the method and route it was recorded on, if any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,14 +35,10 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// The same as [`summary`](Self::summary).
     pub async fn actions(&self, query: &AuditQuery) -> Result<Vec<RecordedAction>, Error> {
         let dialect = self.dialect();
-        let (object, cast) = match dialect {
-            Dialect::Postgres => ("json_build_object", "::text"),
-            Dialect::Sqlite => ("json_object", ""),
-        };
         let group_by = "record.action, record.route, record.method";
-        let columns = format!(
-            "{object}('action', record.action, 'method', record.method, 'route', record.route, \
-             'records', count(*), 'last', max(record.recorded_at)){cast}"
+        let columns = dialect.sql().json_object(
+            "'action', record.action, 'method', record.method, 'route', record.route, \
+             'records', count(*), 'last', max(record.recorded_at)",
         );
         let mut statement = Statement::select(dialect, self.schema(), &columns);
         statement.conditions(query)?;

@@ -88,7 +88,8 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// The same as [`page`](Self::page).
     pub async fn find_export(&self, manifest_sha256: &str) -> Result<Option<AuditRecord>, Error> {
         let query = AuditQuery::new().action("audit.read");
-        let mut statement = Statement::select(self.dialect(), self.schema(), self.dialect().row());
+        let dialect = self.dialect();
+        let mut statement = Statement::select(dialect, self.schema(), dialect.sql().row());
         statement.conditions(&query)?;
         let sha256 = statement.argument(manifest_sha256, "text");
         // Valid in both SQL dialects.
@@ -107,8 +108,8 @@ impl<DB: AuditDatabase> Reading<DB> {
 
     /// Fails if the record at `cursor` is not in this log.
     async fn check_cursor(&self, cursor: &Cursor) -> Result<(), Error> {
-        let count = Statement::count(self.dialect());
-        let mut statement = Statement::select(self.dialect(), self.schema(), count);
+        let dialect = self.dialect();
+        let mut statement = Statement::select(dialect, self.schema(), dialect.sql().count());
         let id = statement.argument(cursor.id().to_string(), "uuid");
         let recorded_at = statement.time_argument(cursor.recorded_at());
         statement.and(&format!(

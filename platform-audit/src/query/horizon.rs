@@ -4,7 +4,7 @@ use serde::Deserialize;
 use super::reading::Reading;
 use super::statement::Statement;
 use crate::error::Error;
-use crate::store::{AuditDatabase, Dialect};
+use crate::store::AuditDatabase;
 
 /// The database's clock and transaction snapshot: which records are certain to be visible.
 #[derive(Debug, Deserialize)]
@@ -19,15 +19,8 @@ pub(super) struct Horizon {
 
 impl<DB: AuditDatabase> Reading<DB> {
     pub(super) async fn horizon(&self) -> Result<Horizon, Error> {
-        let text = match self.dialect() {
-            Dialect::Postgres => {
-                "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(it)::text::numeric, 'snapshot', it::text, 'xmax', pg_snapshot_xmax(it)::text::numeric)::text FROM pg_current_snapshot() AS it"
-            }
-            Dialect::Sqlite => {
-                "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', 0, 'snapshot', '', 'xmax', 0)"
-            }
-        };
-        let statement = Statement::new(self.dialect(), text);
+        let dialect = self.dialect();
+        let statement = Statement::new(dialect, dialect.sql().horizon());
         let mut rows = self.fetch::<Horizon>(statement).await?;
         rows.pop()
             .ok_or_else(|| Error::Store(sqlx::Error::RowNotFound))

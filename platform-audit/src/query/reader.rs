@@ -156,14 +156,7 @@ impl<DB: AuditDatabase> AuditReader<DB> {
     }
 
     fn read_error(&self, error: sqlx::Error) -> Error {
-        let code = error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code);
-        // Undefined table, undefined schema, insufficient privilege. SQLite has no specific code.
-        let postgres = ["42P01", "3F000", "42501"];
-        let missing = code.as_deref().is_some_and(|code| postgres.contains(&code))
-            || (self.dialect == Dialect::Sqlite && error.to_string().contains("no such table"));
-        if missing {
+        if self.dialect.sql().is_not_readable(&error) {
             Error::NotReadable {
                 schema: self.schema.clone(),
                 source: error,

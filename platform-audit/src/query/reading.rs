@@ -238,11 +238,11 @@ impl<DB: AuditDatabase> Reading<DB> {
         query: &AuditQuery,
         cursor: Option<&Cursor>,
     ) -> Result<Vec<String>, Error> {
-        if self.dialect() == Dialect::Sqlite {
+        let Some(explain) = self.dialect().sql().explain() else {
             return Ok(Vec::new());
-        }
+        };
         let mut statement = self.statement(query, cursor)?;
-        statement.text.insert_str(0, "EXPLAIN (ANALYZE) ");
+        statement.text.insert_str(0, explain);
         let plan = self.reader.fetch_texts(statement).await?;
         let position = cursor.map(Cursor::as_detail);
         self.record_with("explain", query, 0, position).await?;
@@ -352,7 +352,8 @@ impl<DB: AuditDatabase> Reading<DB> {
             .acquire()
             .await
             .map_err(Error::ReadNotRecorded)?;
-        let (statement, arguments) = self.dialect().record_read(self.schema(), text, record.id);
+        let sql = self.dialect().sql();
+        let (statement, arguments) = sql.record_read(self.schema(), text, record.id);
         DB::run(&mut connection, statement.into(), |put| {
             arguments.iter().for_each(|it| put(it.as_str().into()));
         })

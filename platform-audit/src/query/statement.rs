@@ -37,7 +37,7 @@ pub(super) struct Statement {
 impl Statement {
     /// Selects `columns` from the records of `schema`.
     pub(super) fn select(dialect: Dialect, schema: &str, columns: &str) -> Self {
-        let records = dialect.records(schema);
+        let records = dialect.sql().records(schema);
         Self::new(
             dialect,
             format!("SELECT {columns} FROM {records} AS record WHERE true"),
@@ -55,7 +55,7 @@ impl Statement {
 
     /// Selects the record with this `key`.
     pub(super) fn row(dialect: Dialect, schema: &str, key: &Key) -> Self {
-        let mut statement = Self::select(dialect, schema, dialect.row());
+        let mut statement = Self::select(dialect, schema, dialect.sql().row());
         let id = statement.argument(key.id.as_str(), "uuid");
         let recorded_at = statement.argument(key.recorded_at.as_str(), "timestamptz");
         statement.and(&format!(
@@ -67,50 +67,31 @@ impl Statement {
     /// The same statement, selecting each record's key (its identity and sort columns) instead of
     /// the whole record.
     pub(super) fn keys(&self) -> Self {
-        let (object, cast) = match self.dialect {
-            Dialect::Postgres => ("json_build_object", "::text"),
-            Dialect::Sqlite => ("json_object", ""),
-        };
+        let sql = self.dialect.sql();
         let whole = ["id", "xid", "recorded_at", "occurred_at", "status"];
         let whole = whole.map(|column| format!("'{column}', record.{column}"));
-        let texts = KEY_TEXTS
-            .map(|column| format!("'{column}', substr(record.{column}{cast}, 1, {KEY_LENGTH})"));
+        let texts = KEY_TEXTS.map(|column| {
+            let text = sql.as_text(&format!("record.{column}"));
+            format!("'{column}', substr({text}, 1, {KEY_LENGTH})")
+        });
         let members: Vec<_> = whole.into_iter().chain(texts).collect();
-        let key = format!("{object}({}){cast}", members.join(", "));
+        let key = sql.json_object(&members.join(", "));
         Self {
             dialect: self.dialect,
-            text: self.text.replacen(self.dialect.row(), &key, 1),
+            text: self.text.replacen(sql.row(), &key, 1),
             arguments: self.arguments.clone(),
         }
     }
 
-    /// The expression for the row count, as text.
-    pub(super) fn count(dialect: Dialect) -> &'static str {
-        match dialect {
-            Dialect::Postgres => "count(*)::text",
-            Dialect::Sqlite => "CAST(count(*) AS TEXT)",
-        }
-    }
-
-    /// Adds a bind argument and returns its placeholder, cast to `kind` on Postgres. SQLite values
-    /// carry their own type.
+    /// Adds a bind argument and returns its placeholder, cast to the Postgres type `kind`.
     pub(super) fn argument(&mut self, value: impl Into<String>, kind: &str) -> String {
         self.arguments.push(value.into());
-        let at = self.arguments.len();
-        match (self.dialect, kind) {
-            (Dialect::Postgres, _) => format!("${at}::{kind}"),
-            (Dialect::Sqlite, "int") => format!("CAST(${at} AS INTEGER)"),
-            (Dialect::Sqlite, _) => format!("${at}"),
-        }
+        self.dialect.sql().argument(self.arguments.len(), kind)
     }
 
     /// Adds a bind argument to be compared with `recorded_at`.
     pub(super) fn time_argument(&mut self, time: Timestamp) -> String {
-        let text = match self.dialect {
-            Dialect::Postgres => time.to_string(),
-            Dialect::Sqlite => in_milliseconds(time),
-        };
-        self.argument(text, "timestamptz")
+        self.argument(self.dialect.sql().time(time), "timestamptz")
     }
 
     pub(super) fn and(&mut self, condition: &str) {
@@ -159,13 +140,8 @@ impl Statement {
         self.changed_fields(query);
         if let Some(text) = &query.reason {
             let text = self.argument(text, "text");
-            let position = match self.dialect {
-                Dialect::Postgres => "strpos",
-                Dialect::Sqlite => "instr",
-            };
-            self.and(&format!(
-                "{position}(lower(record.reason), lower({text})) > 0"
-            ));
+            let part = format!("lower({text})");
+            self.and(&self.dialect.sql().contains("lower(record.reason)", &part));
         }
         Ok(())
     }
@@ -219,13 +195,7 @@ impl Statement {
         if fields.is_empty() {
             return;
         }
-        let fields = fields.join(", ");
-        self.and(&match self.dialect {
-            Dialect::Postgres => format!("jsonb_exists_any(record.changes, ARRAY[{fields}])"),
-            Dialect::Sqlite => {
-                format!("EXISTS (SELECT 1 FROM json_each(record.changes) WHERE key IN ({fields}))")
-            }
-        });
+        self.and(&self.dialect.sql().changes_any(&fields.join(", ")));
     }
 
     /// Requires the action to match one of `actions`; a trailing star makes it a prefix.
@@ -237,12 +207,7 @@ impl Statement {
         let mut conditions = Vec::new();
         for prefix in prefixes.into_iter().filter_map(|it| it.strip_suffix('*')) {
             let prefix = self.argument(prefix, "text");
-            conditions.push(match self.dialect {
-                Dialect::Postgres => format!("starts_with(record.action, {prefix})"),
-                Dialect::Sqlite => {
-                    format!("substr(record.action, 1, length({prefix})) = {prefix}")
-                }
-            });
+            conditions.push(self.dialect.sql().starts_with("record.action", &prefix));
         }
         for action in exact {
             let action = self.argument(action, "text");
@@ -297,7 +262,7 @@ impl Statement {
         };
         page.text = format!(
             "SELECT {} FROM ({chosen}) AS record ORDER BY {order}",
-            dialect.row()
+            dialect.sql().row()
         );
         Ok(page)
     }
@@ -315,9 +280,10 @@ impl Statement {
     fn recorded_at(&self, query: &AuditQuery) -> &'static str {
         let sorts_by_more =
             self.leading_column(query).is_none() && self.sort_key(query.sort).is_some();
-        match self.dialect {
-            Dialect::Postgres if sorts_by_more => READABLE_RECORDED_AT,
-            _ => RECORDED_AT,
+        if sorts_by_more {
+            self.dialect.sql().readable_recorded_at()
+        } else {
+            RECORDED_AT
         }
     }
 
@@ -348,13 +314,13 @@ impl Statement {
     }
 
     /// The column, and its value, whose index the records should be read by in time order: a single
-    /// request id or trace id.
+    /// request id or trace id, if there are such indexes.
     ///
     /// With an equality condition, the planner may scan by time instead, because it does not know
     /// that these records were written close together. A range condition on the column, which is
     /// also the first sort column, prevents that.
     fn leading_column<'a>(&self, query: &'a AuditQuery) -> Option<(&'static str, &'a String)> {
-        if self.dialect != Dialect::Postgres || query.sort != SortBy::RecordedAt {
+        if !self.dialect.sql().indexes_requests() || query.sort != SortBy::RecordedAt {
             return None;
         }
         match (query.request_id.as_slice(), query.trace_id.as_slice()) {
@@ -366,29 +332,19 @@ impl Statement {
 
     /// The sort expression and the type of its arguments; `None` if the order is by time alone.
     fn sort_key(&self, sort: SortBy) -> Option<(String, &'static str)> {
+        let sql = self.dialect.sql();
         let text = |column: &str| {
-            let cast = match self.dialect {
-                Dialect::Postgres => "::text",
-                Dialect::Sqlite => "",
-            };
+            let text = sql.as_text(&format!("record.{column}"));
             // A cursor contains only this prefix.
-            let start = format!("substr(COALESCE(record.{column}{cast}, ''), 1, {KEY_LENGTH})");
+            let start = format!("substr(COALESCE({text}, ''), 1, {KEY_LENGTH})");
             Some((start, "text"))
         };
         match sort {
             SortBy::RecordedAt => None,
-            SortBy::OccurredAt => match self.dialect {
-                // An unreadable `occurred_at` is replaced by `recorded_at`, as it is when shown.
-                Dialect::Postgres => Some((
-                    "CASE WHEN isfinite(record.occurred_at) THEN record.occurred_at ELSE record.recorded_at END".to_owned(),
-                    "timestamptz",
-                )),
-                // Stored without trailing zeros, which a text comparison needs.
-                Dialect::Sqlite => Some((
-                    "substr(record.occurred_at, 1, 19) || substr(rtrim(substr(record.occurred_at, 20), 'Z') || substr('.000000', max(1, length(record.occurred_at) - 19)), 1, 7) || 'Z'".to_owned(),
-                    "text",
-                )),
-            },
+            SortBy::OccurredAt => {
+                let (expression, kind) = sql.readable_occurred_at();
+                Some((expression.to_owned(), kind))
+            }
             // Negative values cannot be read and sort as missing.
             SortBy::Status => Some((
                 "CASE WHEN record.status > 0 THEN record.status ELSE 0 END".to_owned(),
@@ -413,22 +369,10 @@ impl Statement {
 
 const RECORDED_AT: &str = "record.recorded_at";
 
-/// Between [`EARLIEST`](crate::record::EARLIEST) and [`LATEST`](crate::record::LATEST).
-const READABLE_RECORDED_AT: &str =
-    "LEAST(GREATEST(record.recorded_at, '0001-01-01T00:00:00Z'), '9999-12-30T00:00:00Z')";
-
 /// Sorts by `key`, if there is one, then by time and id.
 fn order(key: Option<&str>, recorded_at: &str, descending: bool) -> String {
     let direction = if descending { "DESC" } else { "ASC" };
     let columns = key.into_iter().chain([recorded_at, "record.id"]);
     let columns: Vec<_> = columns.map(|it| format!("{it} {direction}")).collect();
     columns.join(", ")
-}
-
-/// Formats a time as SQLite stores `recorded_at`, in whole milliseconds. Rounds up, so that what is
-/// at or after the given time stays so.
-fn in_milliseconds(time: Timestamp) -> String {
-    let milliseconds = -(-time.as_microsecond()).div_euclid(1000);
-    let time = Timestamp::from_millisecond(milliseconds).unwrap_or(time);
-    time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }

@@ -116,17 +116,10 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// [`Error::ReadNotRecorded`] if the read cannot be recorded.
     pub async fn summary(&self, query: &AuditQuery, group: GroupBy) -> Result<Vec<Count>, Error> {
         let dialect = self.dialect();
-        let (value, is_chronological) = group_expression(dialect, group);
-        let object = match dialect {
-            Dialect::Postgres => "json_build_object",
-            Dialect::Sqlite => "json_object",
-        };
-        let cast = if dialect == Dialect::Postgres {
-            "::text"
-        } else {
-            ""
-        };
-        let columns = format!("{object}('value', {value}, 'records', count(*)){cast}");
+        let value = group_expression(dialect, group);
+        let is_chronological = group.period_length().is_some();
+        let members = format!("'value', {value}, 'records', count(*)");
+        let columns = dialect.sql().json_object(&members);
         let mut statement = Statement::select(dialect, self.schema(), &columns);
         statement.conditions(query)?;
         let order = if is_chronological {
@@ -152,7 +145,7 @@ impl<DB: AuditDatabase> Reading<DB> {
     /// The same as [`summary`](Self::summary).
     pub async fn count(&self, query: &AuditQuery) -> Result<u64, Error> {
         let dialect = self.dialect();
-        let mut statement = Statement::select(dialect, self.schema(), Statement::count(dialect));
+        let mut statement = Statement::select(dialect, self.schema(), dialect.sql().count());
         statement.conditions(query)?;
         let counts: Vec<u64> = self.fetch(statement).await?;
         let count = counts.first().copied().unwrap_or_default();
@@ -161,37 +154,17 @@ impl<DB: AuditDatabase> Reading<DB> {
     }
 }
 
-/// The SQL expression to group by, and whether groups are returned in chronological order.
-fn group_expression(dialect: Dialect, group: GroupBy) -> (&'static str, bool) {
-    match (group, dialect) {
-        (GroupBy::Action, _) => ("record.action", false),
-        (GroupBy::Actor, _) => ("record.actor_id", false),
-        (GroupBy::Outcome, Dialect::Postgres) => ("record.outcome::text", false),
-        (GroupBy::Outcome, Dialect::Sqlite) => ("record.outcome", false),
-        (GroupBy::ResourceType, _) => ("COALESCE(record.resource_type, '')", false),
-        (GroupBy::Month, Dialect::Postgres) => (
-            "to_char(record.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM')",
-            true,
-        ),
-        (GroupBy::Month, Dialect::Sqlite) => ("substr(record.recorded_at, 1, 7)", true),
-        (GroupBy::Week, Dialect::Postgres) => (
-            "to_char(date_trunc('week', record.recorded_at AT TIME ZONE 'UTC'), 'YYYY-MM-DD')",
-            true,
-        ),
-        // The week's Sunday, and from there back to its Monday.
-        (GroupBy::Week, Dialect::Sqlite) => (
-            "date(substr(record.recorded_at, 1, 10), 'weekday 0', '-6 days')",
-            true,
-        ),
-        (GroupBy::Day, Dialect::Postgres) => (
-            "to_char(record.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
-            true,
-        ),
-        (GroupBy::Day, Dialect::Sqlite) => ("substr(record.recorded_at, 1, 10)", true),
-        (GroupBy::Hour, Dialect::Postgres) => (
-            r#"to_char(record.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24')"#,
-            true,
-        ),
-        (GroupBy::Hour, Dialect::Sqlite) => ("substr(record.recorded_at, 1, 13)", true),
+/// The SQL expression to group by.
+fn group_expression(dialect: Dialect, group: GroupBy) -> String {
+    let sql = dialect.sql();
+    match group {
+        GroupBy::Action => "record.action".to_owned(),
+        GroupBy::Actor => "record.actor_id".to_owned(),
+        GroupBy::Outcome => sql.as_text("record.outcome"),
+        GroupBy::ResourceType => "COALESCE(record.resource_type, '')".to_owned(),
+        GroupBy::Month => sql.month().to_owned(),
+        GroupBy::Week => sql.week().to_owned(),
+        GroupBy::Day => sql.day().to_owned(),
+        GroupBy::Hour => sql.hour().to_owned(),
     }
 }

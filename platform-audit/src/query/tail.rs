@@ -11,7 +11,7 @@ use super::statement::Statement;
 use super::{AuditQuery, Direction, SortBy};
 use crate::error::Error;
 use crate::record::AuditRecord;
-use crate::store::{AuditDatabase, Dialect};
+use crate::store::AuditDatabase;
 
 /// SQLite: how far back each poll looks before the newest record seen, to tolerate clock steps.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
@@ -134,9 +134,9 @@ impl<DB: AuditDatabase> Reading<DB> {
             delivered: 0,
             last_recorded: Instant::now(),
         };
-        if self.dialect() == Dialect::Sqlite {
+        if !self.dialect().has_snapshots() {
             // Existing records are not new.
-            let existing = tail.poll_sqlite().await?;
+            let existing = tail.poll_by_time().await?;
             tail.mark_seen(&existing, now);
         }
         Ok(tail)
@@ -144,7 +144,7 @@ impl<DB: AuditDatabase> Reading<DB> {
 
     /// The highest transaction id found in a record.
     async fn last_xid(&self) -> Result<u64, Error> {
-        if self.dialect() == Dialect::Sqlite {
+        if !self.dialect().has_snapshots() {
             return Ok(0);
         }
         let last = "COALESCE(max(record.xid), '0')::text";
@@ -162,12 +162,11 @@ impl<DB: AuditDatabase> Tail<DB> {
     /// [`Error::Store`] if the query fails; [`Error::ReadNotRecorded`] if the number of delivered records
     /// cannot be recorded. A failed call can be retried: the position does not change.
     pub async fn next_batch(&mut self) -> Result<TailBatch, Error> {
-        let (records, end, remaining, now) = match self.reading.dialect() {
-            Dialect::Postgres => self.poll_postgres().await?,
-            Dialect::Sqlite => {
-                let Horizon { now, .. } = self.reading.horizon().await?;
-                (self.poll_sqlite().await?, None, None, now)
-            }
+        let (records, end, remaining, now) = if self.reading.dialect().has_snapshots() {
+            self.poll_by_transaction().await?
+        } else {
+            let Horizon { now, .. } = self.reading.horizon().await?;
+            (self.poll_by_time().await?, None, None, now)
         };
         let delivered =
             self.delivered + records.iter().filter(|it| !is_tail_record(it)).count() as u64;
@@ -210,9 +209,9 @@ impl<DB: AuditDatabase> Tail<DB> {
         Ok(())
     }
 
-    /// Scans the transactions below the oldest running one: all of them have ended, so no more
-    /// records of theirs can appear.
-    async fn poll_postgres(&self) -> Result<Polled, Error> {
+    /// Postgres: scans the transactions below the oldest running one. All of them have ended, so no
+    /// more records of theirs can appear.
+    async fn poll_by_transaction(&self) -> Result<Polled, Error> {
         let Horizon { xmin, now, .. } = self.reading.horizon().await?;
         let end = self
             .remaining
@@ -258,9 +257,9 @@ impl<DB: AuditDatabase> Tail<DB> {
         Ok((records, Some(end), remaining, now))
     }
 
-    /// SQLite has a single writer, so records are committed in the order of their timestamps, as
+    /// SQLite: as it has a single writer, records are committed in the order of their timestamps, as
     /// far as the clock is monotonic.
-    async fn poll_sqlite(&self) -> Result<Vec<AuditRecord>, Error> {
+    async fn poll_by_time(&self) -> Result<Vec<AuditRecord>, Error> {
         let mut statement = self.select_statement()?;
         let since = statement.time_argument(self.last - OVERLAP);
         statement.and(&format!("record.recorded_at >= {since}"));
@@ -274,7 +273,7 @@ impl<DB: AuditDatabase> Tail<DB> {
 
     /// Remembers delivered records for as long as a poll could return them again.
     fn mark_seen(&mut self, records: &[AuditRecord], now: Timestamp) {
-        if self.reading.dialect() == Dialect::Postgres {
+        if self.reading.dialect().has_snapshots() {
             return;
         }
         for key in records.iter().map(key) {
@@ -291,7 +290,7 @@ impl<DB: AuditDatabase> Tail<DB> {
     fn select_statement(&self) -> Result<Statement, Error> {
         let reading = &self.reading;
         let dialect = reading.dialect();
-        let mut statement = Statement::select(dialect, reading.schema(), dialect.row());
+        let mut statement = Statement::select(dialect, reading.schema(), dialect.sql().row());
         statement.conditions(&self.query)?;
         Ok(statement)
     }

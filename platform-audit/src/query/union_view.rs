@@ -2,7 +2,7 @@ use sqlx::{AssertSqlSafe, Pool, SqlSafeStr};
 
 use crate::error::Error;
 use crate::record::{COLUMNS, Kind};
-use crate::store::{AuditDatabase, Dialect};
+use crate::store::AuditDatabase;
 
 /// The columns of `records`, of which every audit schema must have all. Words are cast to text, as
 /// each schema has a type of its own for them.
@@ -34,7 +34,7 @@ pub async fn create_union_view<DB: AuditDatabase>(
     pool: &Pool<DB>,
     reader: Option<&str>,
 ) -> Result<Vec<String>, Error> {
-    if DB::dialect(pool)?.0 == Dialect::Sqlite {
+    if !DB::dialect(pool)?.0.has_schemas() {
         return Err(Error::NoSchemas);
     }
     let mut connection = pool.acquire().await.map_err(Error::Store)?;

@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
-use uuid::Uuid;
-
+use super::query::QuerySql;
 use super::{ByColumns, Statements, postgres, sqlite};
 
-/// Which database's SQL a store speaks.
+/// The database that a store uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Postgres,
@@ -12,21 +11,42 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// The statement that begins a transaction, and marks it as one that a store with this mark began.
+    /// The SQL of queries.
+    pub(crate) fn sql(self) -> &'static dyn QuerySql {
+        match self {
+            Self::Postgres => &postgres::PostgresSql,
+            Self::Sqlite => &sqlite::SqliteSql,
+        }
+    }
+
+    /// Whether a database has schemas, one for each service. Otherwise the tables of a service have
+    /// a common prefix.
+    pub(crate) fn has_schemas(self) -> bool {
+        self == Self::Postgres
+    }
+
+    /// Whether each record contains the id of its transaction, and snapshots determine which
+    /// transactions are visible. Otherwise there is a single writer.
+    pub(crate) fn has_snapshots(self) -> bool {
+        self == Self::Postgres
+    }
+
+    /// The statement that begins a transaction and attaches `mark` to it: on Postgres as a setting
+    /// that is local to the transaction, on SQLite as a savepoint.
     ///
-    /// The mark dies with the transaction, so that a record can refuse to be written when the work
-    /// ended the transaction by itself: on Postgres a setting local to the transaction, on SQLite a
-    /// savepoint.
+    /// The mark ends with the transaction. If the caller's SQL ended the transaction, its mark is
+    /// gone, and the record is refused.
     pub(super) fn begin(self, mark: &str) -> String {
         match self {
             Self::Postgres => format!("BEGIN; SET LOCAL platform_audit.transaction = '{mark}'"),
-            // IMMEDIATE: a reader that becomes a writer may be refused without waiting.
+            // IMMEDIATE takes the write lock now. A transaction that starts as a reader can fail
+            // with SQLITE_BUSY, without waiting, at its first write.
             Self::Sqlite => "BEGIN IMMEDIATE; SAVEPOINT platform_audit".to_owned(),
         }
     }
 
-    /// Fails when the transaction is no longer the one that was begun. On Postgres the
-    /// statement that writes the record checks that by itself, which saves a round trip.
+    /// A statement that fails if the transaction is no longer the one that was begun. `None` on
+    /// Postgres, where the statement that writes the record checks this, which saves a round trip.
     pub(crate) fn still_in_transaction(self) -> Option<&'static str> {
         match self {
             Self::Postgres => None,
@@ -34,36 +54,37 @@ impl Dialect {
         }
     }
 
-    /// Answers `idle` on a connection that is in no transaction.
+    /// A statement that returns `idle` if the connection has no open transaction. `None` on SQLite,
+    /// where BEGIN fails inside a transaction.
     pub(crate) fn is_idle(self) -> Option<&'static str> {
         match self {
-            // now() is when the transaction began, statement_timestamp() when this message came.
+            // now() is the time at which the transaction began, statement_timestamp() the time at
+            // which this statement was received.
             Self::Postgres => {
                 Some("SELECT CASE WHEN now() = statement_timestamp() THEN 'idle' ELSE 'busy' END")
             }
-            // BEGIN fails inside a transaction.
             Self::Sqlite => None,
         }
     }
 
-    /// A statement that numbers a transaction of its own, and one that says whether all before that of
-    /// its argument have ended.
+    /// Two statements: the first assigns an id to its own transaction and returns it, the second
+    /// returns whether all transactions with ids up to its argument have ended. `None` on SQLite,
+    /// which has a single writer, whose locks readers respect.
     ///
-    /// The end of a snapshot would not do for the first: it is the number after the last transaction
-    /// that *ended*, which one that is at work may bear.
+    /// The first cannot use `pg_snapshot_xmax` instead: that is one more than the highest id of a
+    /// transaction that has *ended*, so running transactions may have that id or a higher one.
     pub(crate) fn settled(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Postgres => Some((
                 "SELECT pg_current_xact_id()::text",
                 "SELECT (pg_snapshot_xmin(pg_current_snapshot()) > $1::xid8)::text",
             )),
-            // It has one writer at a time, whose locks a reader sees.
             Self::Sqlite => None,
         }
     }
 
-    /// Answers `writable` on a server that takes writes: not on a standby, as the writer of
-    /// yesterday may be after a failover.
+    /// A statement that returns `writable` if the server accepts writes. A former primary may be a
+    /// standby after a failover. `None` on SQLite.
     pub(crate) fn is_writable(self) -> Option<&'static str> {
         match self {
             Self::Postgres => {
@@ -73,43 +94,7 @@ impl Dialect {
         }
     }
 
-    /// A record as JSON text, of a table that goes by the name `record`.
-    pub(crate) fn row(self) -> &'static str {
-        match self {
-            Self::Postgres => &postgres::ROW,
-            Self::Sqlite => &sqlite::ROW,
-        }
-    }
-
-    /// What readers may read records from.
-    pub(crate) fn records(self, schema: &str) -> String {
-        match self {
-            Self::Postgres => format!("{schema}.records"),
-            // A temporary table of the same name would be read in its place.
-            Self::Sqlite => format!("main.{schema}_record"),
-        }
-    }
-
-    /// The statement that leaves a record of a reading, and its arguments: the record, as the only
-    /// one of a JSON array, and its id.
-    pub(crate) fn record_read(
-        self,
-        schema: &str,
-        record: String,
-        id: Uuid,
-    ) -> (String, Vec<String>) {
-        match self {
-            Self::Postgres => (
-                format!("SELECT {schema}.record_read($1::jsonb -> 0)::text"),
-                vec![record],
-            ),
-            Self::Sqlite => (
-                sqlite::INSERT.replace("{schema}", schema),
-                vec![record, id.to_string()],
-            ),
-        }
-    }
-
+    /// The SQL of a store whose transactions have this `mark`.
     pub(super) fn statements(self, schema: &str, mark: &str) -> Statements {
         let (insert, alone, find) = match self {
             Self::Postgres => (
@@ -125,7 +110,7 @@ impl Dialect {
         };
         let in_schema = |text: &str| {
             Arc::from(
-                text.replace("{row}", self.row())
+                text.replace("{row}", self.sql().row())
                     .replace("{schema}", schema),
             )
         };
@@ -137,13 +122,13 @@ impl Dialect {
                     one: in_schema(postgres::INSERT_ONE),
                     several: in_schema(&postgres::INSERT_SEVERAL),
                 }),
-                // It takes no time to read JSON there: there is no server.
+                // SQLite parses JSON in this process, at a negligible cost.
                 Self::Sqlite => None,
             },
             find: in_schema(find),
             insert_with_change: in_schema(insert),
             open_obligation: match self {
-                // The database itself refuses at COMMIT, for good.
+                // The guard refuses such a COMMIT, so no obligation stays open.
                 Self::Postgres => None,
                 Self::Sqlite => Some(in_schema(include_str!("sqlite/open_obligation.sql"))),
             },

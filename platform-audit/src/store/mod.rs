@@ -9,6 +9,7 @@ mod maintenance;
 mod migrate;
 mod name;
 mod postgres;
+mod query;
 mod schema;
 mod sqlite;
 mod transaction;

@@ -1,7 +1,9 @@
-//! The check on Postgres. The SQL is beside the Rust.
+//! The check and the queries on Postgres. The SQL is beside the Rust.
 
 mod check;
+mod query;
 mod statements;
 
 pub(super) use check::is_undefined;
-pub(super) use statements::{INSERT, INSERT_ONE, INSERT_SEVERAL, ROW, insert_one};
+pub(super) use query::PostgresSql;
+pub(super) use statements::{INSERT, INSERT_ONE, INSERT_SEVERAL, insert_one};

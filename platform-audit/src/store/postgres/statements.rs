@@ -45,7 +45,7 @@ pub(in super::super) static INSERT_SEVERAL: LazyLock<String> = LazyLock::new(|| 
 });
 
 /// A record as JSON text, of a table that goes by the name `record`.
-pub(in super::super) static ROW: LazyLock<String> = LazyLock::new(|| {
+pub(super) static ROW: LazyLock<String> = LazyLock::new(|| {
     let texts = || COLUMNS.iter().filter(|column| is_text(column));
     let json = || COLUMNS.iter().filter(|column| column.kind == Kind::Json);
     let others = COLUMNS

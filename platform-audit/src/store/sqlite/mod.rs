@@ -1,10 +1,12 @@
-//! Guards and the check on SQLite. The SQL is beside the Rust.
+//! Guards, the check and the queries on SQLite. The SQL is beside the Rust.
 
 mod check;
 mod expected;
 mod guard;
 mod obligation;
+mod query;
 mod remedy;
 mod statements;
 
-pub(super) use statements::{INSERT, ROW};
+pub(super) use query::SqliteSql;
+pub(super) use statements::INSERT;

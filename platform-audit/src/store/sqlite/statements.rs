@@ -18,7 +18,7 @@ pub(in super::super) static INSERT: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// A record as JSON text.
-pub(in super::super) static ROW: LazyLock<String> = LazyLock::new(|| {
+pub(super) static ROW: LazyLock<String> = LazyLock::new(|| {
     let member = |column: &Column| match column.kind {
         Kind::Json => format!("'{0}', json({0})", column.name),
         _ => format!("'{0}', {0}", column.name),
