@@ -154,6 +154,37 @@ async fn a_tail_skips_records_restored_from_a_backup() {
     assert_eq!(delivered, expected);
 }
 
+#[tokio::test]
+async fn a_tail_skips_a_restored_record_that_has_the_id_of_a_running_transaction() {
+    let log = Log::empty().await;
+    let mut running = log.pool.begin().await.unwrap();
+    let xid: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text")
+        .fetch_one(&mut *running)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO ledger_audit.record (id, xid, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome)
+         VALUES (gen_random_uuid(), $1::xid8, now() - interval '1 hour', now(), 'ledger', 'user', 'ada', 'entry.write', 'success')")
+        .bind(&xid)
+        .execute(&log.pool)
+        .await
+        .unwrap();
+    let query = AuditQuery::new().action("entry.write");
+    let mut tail = log.reading.tail(&query).await.unwrap();
+    sqlx::query("SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.write', reason => 'a test', resource_type => 'entry', resource_id => 'new')")
+        .execute(&mut *running)
+        .await
+        .unwrap();
+    running.commit().await.unwrap();
+    let mut delivered = Vec::new();
+    let started = std::time::Instant::now();
+    while !delivered.contains(&Some("new".to_owned())) {
+        assert!(started.elapsed() < TIMEOUT, "{delivered:?}");
+        let batch = tail.next_batch().await.unwrap();
+        delivered.extend(batch.records.into_iter().map(|it| it.resource_id));
+    }
+    assert_eq!(delivered, [Some("new".to_owned())]);
+}
+
 /// A transaction that commits late adds records to a period that was already exported.
 #[tokio::test]
 async fn an_export_waits_for_open_transactions_of_its_period_and_reports_if_they_stay_open() {

@@ -48,6 +48,8 @@ pub struct Tail<DB: AuditDatabase> {
     /// Postgres: transaction ids that this server had not assigned yet at the start, but that
     /// appear in records restored from another server. Empty without such records.
     restored: RangeInclusive<u64>,
+    /// Postgres: restored records with the id of a transaction that was running at the start.
+    restored_ids: Vec<Uuid>,
     /// Postgres: the first transaction that has not been scanned.
     next: u64,
     /// Postgres: the rest of a transaction range too large for one batch.
@@ -120,12 +122,14 @@ impl<DB: AuditDatabase> Reading<DB> {
             xmin,
             snapshot,
             xmax,
-        } = self.horizon().await?;
+            restored,
+        } = self.tail_start().await?;
         let mut tail = Tail {
             reading: self.clone(),
             query,
             started_at: now,
             start_snapshot: snapshot,
+            restored_ids: restored,
             restored: xmax..=self.last_xid().await?,
             next: xmin,
             remaining: None,
@@ -232,6 +236,11 @@ impl<DB: AuditDatabase> Tail<DB> {
             statement.and(&format!(
                 "NOT (record.xid BETWEEN {first} AND {last} AND record.recorded_at <= {started_at})"
             ));
+        }
+        if !self.restored_ids.is_empty() {
+            let ids: Vec<_> = self.restored_ids.iter().map(Uuid::to_string).collect();
+            let ids = statement.argument(format!("{{{}}}", ids.join(",")), "uuid[]");
+            statement.and(&format!("record.id <> ALL ({ids})"));
         }
         if let Some(remaining) = &self.remaining {
             let xid = statement.argument(&remaining.xid, "xid8");

@@ -59,7 +59,11 @@ pub(crate) trait QuerySql: std::fmt::Debug + Send + Sync {
 
     /// Selects the clock and the transaction snapshot of the database, as a JSON object with the
     /// members `now`, `xmin`, `snapshot` and `xmax`.
-    fn horizon(&self) -> &'static str;
+    fn horizon(&self) -> String;
+
+    /// Like [`horizon`](Self::horizon), with the member `restored`: the ids of visible records
+    /// whose transaction id belongs to a running transaction.
+    fn tail_start(&self, schema: &str) -> String;
 
     /// The prefix that makes a statement return its query plan. `None` if that is not supported.
     fn explain(&self) -> Option<&'static str>;

@@ -83,8 +83,17 @@ impl QuerySql for PostgresSql {
         true
     }
 
-    fn horizon(&self) -> &'static str {
-        "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(it)::text::numeric, 'snapshot', it::text, 'xmax', pg_snapshot_xmax(it)::text::numeric)::text FROM pg_current_snapshot() AS it"
+    fn horizon(&self) -> String {
+        horizon("")
+    }
+
+    fn tail_start(&self, schema: &str) -> String {
+        // A running transaction has not committed anything, so records of its id that are visible
+        // come from another server. Both have to be in the same snapshot.
+        horizon(&format!(
+            ", 'restored', (SELECT COALESCE(json_agg(record.id), '[]') FROM {} AS record WHERE record.xid IN (SELECT pg_snapshot_xip(it)))",
+            self.records(schema)
+        ))
     }
 
     fn explain(&self) -> Option<&'static str> {
@@ -101,4 +110,11 @@ impl QuerySql for PostgresSql {
         let code = error.as_database_error().and_then(DatabaseError::code);
         matches!(code.as_deref(), Some("42P01" | "3F000" | "42501"))
     }
+}
+
+/// Selects the clock and the snapshot, and `members` of the same JSON object.
+fn horizon(members: &str) -> String {
+    format!(
+        "SELECT json_build_object('now', clock_timestamp(), 'xmin', pg_snapshot_xmin(it)::text::numeric, 'snapshot', it::text, 'xmax', pg_snapshot_xmax(it)::text::numeric{members})::text FROM pg_current_snapshot() AS it"
+    )
 }

@@ -91,8 +91,12 @@ impl QuerySql for SqliteSql {
         false
     }
 
-    fn horizon(&self) -> &'static str {
-        "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', 0, 'snapshot', '', 'xmax', 0)"
+    fn horizon(&self) -> String {
+        "SELECT json_object('now', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'xmin', 0, 'snapshot', '', 'xmax', 0)".to_owned()
+    }
+
+    fn tail_start(&self, _schema: &str) -> String {
+        self.horizon()
     }
 
     fn explain(&self) -> Option<&'static str> {
