@@ -65,7 +65,7 @@ fn duplicate_warning(records: usize) -> Markup {
     html! {
         div.problem {
             p { strong { (records) " records have this id." }
-                " The first is the oldest; the service's role wrote the others by other means than the toolkit." }
+                " The first is the oldest; the others were inserted by the service's database role, not by the toolkit." }
         }
     }
 }

@@ -153,7 +153,7 @@ impl<DB: AuditDatabase> Store<DB> {
         if rows.len() > 1 {
             tracing::warn!(
                 audit.record_id = %id,
-                "several audit records have this id, and the oldest is returned: the service's role wrote the others without the toolkit"
+                "several audit records have this id, and the oldest is returned: the others were inserted by the service's database role, not by the toolkit"
             );
         }
         let record = rows.first().map(|row| AuditRecord::from_row(row));
