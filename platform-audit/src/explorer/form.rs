@@ -54,8 +54,8 @@ impl<DB: AuditDatabase> Form<'_, DB> {
         let hidden = hidden.chain(CHOICES.map(|(name, _, _)| name));
         let is_open = hidden.chain([LIMIT.0]).any(|name| {
             // Pagination links set the order and the limit.
-            let is_by_links = matches!(name, "sort" | "direction" | "limit");
-            self.why(name).is_some() || (!is_by_links && !self.visit.value(name).is_empty())
+            let is_set_by_links = matches!(name, "sort" | "direction" | "limit");
+            self.why(name).is_some() || (!is_set_by_links && !self.visit.value(name).is_empty())
         });
         let clear = self.visit.links.at("/");
         html! {

@@ -124,7 +124,8 @@ where
     };
     let NotCommitted { error, record_id } = not_committed;
     if matches!(error, Error::TransactionEnded) {
-        // The handler ended the transaction itself, so its changes may be committed without a record.
+        // The handler ended the transaction itself, so its changes may be committed without a
+        // record.
         core.metrics.violation();
     }
     Err((problem::not_committed(&error, record_id), record_id))

@@ -50,9 +50,9 @@ impl<DB: AuditDatabase> Reading<DB> {
     ///
     /// # Errors
     ///
-    /// [`Error::ReadNotRecorded`] if the start cannot be recorded; [`Error::InvalidQuery`] if the record at
-    /// `cursor` does not exist in this log, for example because the cursor comes from another
-    /// database.
+    /// [`Error::ReadNotRecorded`] if the start cannot be recorded; [`Error::InvalidQuery`] if the
+    /// record at `cursor` does not exist in this log, for example because the cursor comes from
+    /// another database.
     pub async fn export(
         &self,
         query: &AuditQuery,

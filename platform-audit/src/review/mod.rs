@@ -4,7 +4,7 @@
 //!
 //! ```toml
 //! [denied-service-accounts]
-//! description = "Service accounts are refused nothing"
+//! description = "No service account was denied access"
 //! actor_kind = "service"
 //! outcome = "denied"
 //! since = "1d"

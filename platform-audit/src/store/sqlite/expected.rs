@@ -29,8 +29,8 @@ impl Object {
         }
     }
 
-    /// Returns the statements that create this object, after dropping any object of the same kind and
-    /// name.
+    /// Returns the statements that create this object, after dropping any object of the same kind
+    /// and name.
     pub(super) fn create_anew(&self) -> String {
         format!("{} {};\n", self.drop_if_exists(), self.sql)
     }
@@ -44,8 +44,8 @@ impl Object {
     }
 }
 
-/// Migrates an empty in-memory database and lists its objects. This yields their definitions exactly
-/// as SQLite stores them, without parsing the migrations.
+/// Migrates an empty in-memory database and lists its objects. This yields their definitions
+/// exactly as SQLite stores them, without parsing the migrations.
 pub(super) async fn expected<DB: AuditDatabase>(schema: &str) -> Result<Vec<Object>, Error> {
     let mut memory = DB::Connection::connect("sqlite::memory:")
         .await

@@ -138,8 +138,8 @@ impl Remedies<'_> {
         self.finding(finding, &object, message, remedy)
     }
 
-    /// Returns SQL that records a change committed without a record. An operator has to find out who
-    /// made the change, and fill it in.
+    /// Returns SQL that records a change committed without a record. An operator has to find out
+    /// who made the change, and fill it in.
     fn late_record(&self, table: &str, changed_at: &str) -> String {
         let Self {
             schema, service, ..
@@ -174,8 +174,8 @@ impl Remedies<'_> {
     }
 
     /// Returns SQL that creates the table again and copies its rows, because SQLite cannot change a
-    /// table's constraints. With `legacy_alter_table`, references to the table keep its name when it
-    /// is renamed.
+    /// table's constraints. With `legacy_alter_table`, references to the table keep its name when
+    /// it is renamed.
     fn rebuild(&self, table: &Object) -> String {
         let name = &table.name;
         format!(

@@ -57,9 +57,9 @@ CREATE TABLE {schema}.record (
 ) PARTITION BY RANGE (recorded_at);
 
 -- Limits the total size of a row's texts: with PLAIN storage they are kept in the row itself, so
--- Postgres refuses a row that does not fit into an 8 KiB page (SQLSTATE 54000). The toolkit writes at
--- most 5 KiB. This limit costs nothing at run time; a domain for each column took a fifth of the time
--- of the INSERT.
+-- Postgres refuses a row that does not fit into an 8 KiB page (SQLSTATE 54000). The toolkit writes
+-- at most 5 KiB. This limit costs nothing at run time; a domain for each column took a fifth of the
+-- time of the INSERT.
 ALTER TABLE {schema}.record
     ALTER service SET STORAGE PLAIN,
     ALTER service_version SET STORAGE PLAIN,
@@ -102,8 +102,8 @@ CREATE TRIGGER record_no_truncate BEFORE TRUNCATE ON {schema}.record
 ALTER TABLE {schema}.record ENABLE ALWAYS TRIGGER record_no_truncate;
 
 -- The default partition accepts records of months that have no partition yet. An id is unique only
--- within a partition: a key of the whole table would have to contain recorded_at, and would therefore
--- allow an id twice.
+-- within a partition: a key of the whole table would have to contain recorded_at, and would
+-- therefore allow an id twice.
 CREATE TABLE {schema}.record_default PARTITION OF {schema}.record (PRIMARY KEY (id)) DEFAULT;
 CREATE TRIGGER record_no_truncate BEFORE TRUNCATE ON {schema}.record_default
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.refuse_change();
