@@ -152,7 +152,7 @@ impl Expected {
             })
             .map(|(key, _)| key.clone())
             .collect();
-        // Also the properties of the removed functions.
+        // The properties of the removed functions are no longer expected either.
         let parts = self.properties.iter();
         let parts =
             parts.filter(|(_, row)| row.part_of.iter().any(|whole| removed.contains(whole)));
@@ -249,7 +249,7 @@ impl Property {
         .into()
     }
 
-    /// The finding for this expected property, when the schema has `found` or nothing in its place.
+    /// The finding for this expected property if the schema has `found`, or nothing, in its place.
     fn difference(&self, found: Option<&Self>) -> Finding {
         const MAX_QUOTED: usize = 60;
         let description = self.description();
@@ -311,7 +311,8 @@ mod tests {
         }
     }
 
-    /// Otherwise a service would not start on a server that is newer than the toolkit.
+    /// If such definitions had to be equal, a service would not start on a server that is newer
+    /// than the toolkit.
     #[test]
     fn a_newer_server_may_format_deparsed_definitions_differently() {
         let actual = SchemaCatalog {

@@ -165,7 +165,7 @@ fn field_error(name: &str, why: Option<&str>) -> Markup {
     html! { @if let Some(why) = why { p.refused id=(error_id(name)) { (visible(why)) } } }
 }
 
-/// The form again, with the errors beside their fields.
+/// A 400 response with the form and the errors beside their fields.
 pub(super) fn bad_request<DB: AuditDatabase>(visit: &Visit<DB>, errors: &[FieldError]) -> Response {
     let body = form(visit, errors);
     let page = page(&visit.links, "Records", &body);

@@ -11,9 +11,10 @@ use crate::text::escape_json;
 /// with `=`, `+`, `-`, `@`, a tab or a line break, also in their full-width forms. Some, depending
 /// on locale and import settings, also start a new cell after each `;`, tab and line break.
 ///
-/// So an apostrophe is inserted before such a character wherever a cell may start, before a quote
-/// or an apostrophe there, and for an empty text, to distinguish it from a missing one.
-/// [`from_row`] removes exactly these apostrophes. In JSON, `;` is written as `\u003b`.
+/// An apostrophe is therefore inserted at each position where a spreadsheet may start a cell, if
+/// the next character is one of these, a quote or an apostrophe. An empty text becomes a single
+/// apostrophe, to distinguish it from a missing one. [`from_row`] removes exactly these
+/// apostrophes. In JSON, `;` is written as `\u003b`.
 ///
 /// In cells that are not JSON, control characters are kept, as CSV has no escape for them: do not
 /// print the file to a terminal that interprets them.

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::record::AuditRecord;
 use crate::store::{AuditDatabase, SETTLING};
 
-/// Key in the `details` of an `exported` record: SHA-256 of the manifest.
+/// Key in the `details` of an `exported` record for the SHA-256 of the manifest.
 const MANIFEST: &str = "manifest_sha256";
 
 /// Page size, in records.
