@@ -16,8 +16,9 @@ const MAX_EXCERPT: usize = 4 * 1024;
 /// The member of `details` that contains the raw text of unparsable columns.
 const UNREADABLE: &str = "[unreadable]";
 
-/// Replace timestamps outside the supported years.
+/// Stands for an earlier timestamp, which the toolkit cannot represent.
 pub(crate) const EARLIEST: &str = "0001-01-01T00:00:00Z";
+/// Stands for a later or malformed timestamp.
 pub(crate) const LATEST: &str = "9999-12-30T00:00:00Z";
 
 /// The identifying columns of a row, and its sort key. They are read on their own when the whole
