@@ -256,8 +256,8 @@ impl<DB: AuditDatabase> Tail<DB> {
         Ok((records, Some(end), remaining, now))
     }
 
-    /// SQLite: as it has a single writer, records are committed in the order of their timestamps, as
-    /// far as the clock is monotonic.
+    /// SQLite: as it has a single writer, records are committed in the order of their timestamps,
+    /// as far as the clock is monotonic.
     async fn poll_by_time(&self) -> Result<Vec<AuditRecord>, Error> {
         let mut statement = self.select_statement()?;
         let since = statement.time_argument(self.last - OVERLAP);

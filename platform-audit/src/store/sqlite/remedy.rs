@@ -48,7 +48,7 @@ impl Remedies<'_> {
         self.finding(
             FindingKind::SchemaDiffers,
             &wanted.table,
-            format!("the {kind} {name} is not as the migrations made it, so it may allow changes that it should refuse"),
+            format!("the {kind} {name} differs from its definition in the migrations, so it may allow changes that it should refuse"),
             remedy,
         )
     }

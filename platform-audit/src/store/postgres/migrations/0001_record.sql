@@ -22,8 +22,8 @@ CREATE FUNCTION {schema}.empty_array() RETURNS {schema}.bounded_array
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '[]'::jsonb $$;
 -- Excludes 'infinity', and years that other programs cannot parse.
 CREATE DOMAIN {schema}.moment AS timestamptz CHECK (VALUE >= '0001-01-01 00:00+00' AND VALUE < '9999-12-30 00:00+00');
--- Texts are compared as bytes, whatever the database's locale is: faster in each index, and an index
--- stays valid when the operating system's locales change.
+-- Texts are compared as bytes, independently of the database's locale. This is faster in each
+-- index, and an update of the operating system's locales cannot corrupt an index.
 CREATE TABLE {schema}.record (
     id                 uuid        NOT NULL,
     xid                xid8        NOT NULL DEFAULT pg_current_xact_id(),
