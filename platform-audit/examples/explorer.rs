@@ -1,5 +1,5 @@
-//! The page over a few records on SQLite: `cargo run -p platform-audit --features explorer,sqlite
-//! --example explorer`, then open what it prints.
+//! The explorer with a few records on SQLite. Run `cargo run -p platform-audit --features
+//! explorer,sqlite --example explorer`, and open the printed address.
 #![allow(clippy::print_stdout, reason = "it says where to look")]
 
 use axum::Router;
@@ -70,7 +70,7 @@ async fn main() -> Result<(), Failure> {
         .start()
         .await?;
     seed(&audit).await?;
-    // A real service asks who it is.
+    // A real service authenticates the visitor.
     let everybody = |_: &Parts| {
         Ok::<_, Refusal>(Visitor::new(Actor::user("officer")).with_reason("a look around"))
     };

@@ -30,7 +30,7 @@ pub trait ExemptAction: Send + Sync + 'static {
     const REASON: &'static str;
 }
 
-/// The bound of the routing functions on a handler's return type.
+/// The trait that the routing functions require of a handler's return type.
 #[diagnostic::on_unimplemented(
     message = "this handler may change state, but it is neither audited nor exempt",
     label = "not audited",
@@ -51,7 +51,7 @@ pub enum Declaration {
 }
 
 /// The state-changing routes of a [`Router`](crate::routing::Router). Compare it with `openapi.yaml`
-/// in a test, or hand it to an auditor: it serialises to a list of entries.
+/// in a test, or give it to an auditor. It serialises to a list of entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Catalogue {

@@ -1,4 +1,4 @@
-//! The handle of a service's auditing: its layer, operations without a request, and reading back.
+//! The handle of a service's auditing: its layer, operations without a request, and reads.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -24,8 +24,8 @@ use crate::transaction::{
     AuditTx, Committer, DetachOnDrop, NotCommitted, detach_on_drop, inside, is_nested,
 };
 
-/// The auditing of one service: makes the [audit layer](crate::layer), runs audited operations
-/// outside of requests, and reads records back. Cheap to clone.
+/// The auditing of one service: creates the [audit layer](crate::layer), runs audited operations
+/// outside of requests, and reads records. Cheap to clone.
 pub struct Audit<DB: AuditDatabase> {
     pub(crate) committer: Committer<DB>,
     pub(crate) pool: Pool<DB>,
@@ -56,8 +56,8 @@ impl<DB: AuditDatabase> Audit<DB> {
         AuditLayer::new(Arc::clone(&self.committer.core))
     }
 
-    /// A call of an audited handler by `actor` without a request, for a test that calls the handler
-    /// as a plain function.
+    /// Returns the first argument for a test that calls an audited handler as a plain function,
+    /// without a request, as `actor`.
     pub fn call<M: AuditedAction>(&self, actor: Actor) -> Call<M> {
         Call::without_request(Arc::clone(&self.committer.core), actor)
     }
@@ -81,8 +81,7 @@ impl<DB: AuditDatabase> Audit<DB> {
         AuditReader::for_service(self.pool.clone(), store.dialect(), core, store.name())
     }
 
-    /// The page that shows this service's records, for a router of its own; see
-    /// [`explorer`](crate::explorer).
+    /// Returns the web pages that show this service's records; see [`explorer`](crate::explorer).
     #[cfg(feature = "explorer")]
     pub fn explorer<A: Access>(&self, access: A) -> Explorer<DB, A> {
         Explorer::new(self.reader(), access)
@@ -99,9 +98,10 @@ impl<DB: AuditDatabase> Audit<DB> {
     /// stopped: attempts that end later are not recorded.
     ///
     /// An operation may run for [`abandoned_after`](crate::AuditBuilder::abandoned_after) (30
-    /// seconds by default), and then be [committed](crate::AuditBuilder::commit_within) or
-    /// recorded. Allow that much time (`platform_observability::Serve::hook_timeout` is 5 seconds
-    /// by default), or shorten the former.
+    /// seconds by default) after its client has disconnected, and then be
+    /// [committed](crate::AuditBuilder::commit_within) or recorded. Allow that much time
+    /// (`platform_observability::Serve::hook_timeout` is 5 seconds by default), or shorten
+    /// `abandoned_after`.
     pub async fn shutdown(&self) {
         let tasks = &self.committer.core.tasks;
         tasks.close();
@@ -183,7 +183,7 @@ impl<DB: AuditDatabase> Audit<DB> {
                 }
             }
             Ok(Err(error)) => match tx.take_begin_error() {
-                // The failure of `work` is a consequence of it.
+                // The transaction could not begin, so the first statement of `work` failed.
                 Some(error) => Err(committer.not_begun(tx, error, None).error.into()),
                 None => {
                     self.roll_back(tx, Outcome::Failed, "error").await;

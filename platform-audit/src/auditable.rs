@@ -89,7 +89,7 @@ impl Fields {
         });
     }
 
-    /// Adds a field of which only the fact that it changed is recorded.
+    /// Adds a field whose value is redacted: only the fact that it changed is recorded.
     pub fn redacted(&mut self, name: &'static str, value: FieldValue) {
         self.0.push(Field {
             name,
@@ -164,8 +164,8 @@ impl FieldValue {
 /// An [`Auditable`] value, or a standard container of such values. It is recorded through
 /// [`Auditable::fields`], so nested redactions apply.
 ///
-/// Any other type is recorded as it serialises, including tuples and the service's own types:
-/// redact such a field as a whole, or derive [`Auditable`] for its type.
+/// Any other type, including tuples and the service's own types, is recorded with `Serialize`,
+/// which knows no redactions: redact such a field as a whole, or derive [`Auditable`] for its type.
 pub trait ContainsResources {
     #[doc(hidden)]
     fn to_field_value(&self) -> FieldValue;
@@ -177,7 +177,7 @@ impl<T: Auditable + ?Sized> ContainsResources for T {
     }
 }
 
-/// Implements the trait for containers and pointers, and for each behind a `Box` and a `&`. A
+/// Implements the trait for containers and pointers, and for a `Box` and a reference of each. A
 /// blanket implementation for `Box<T>` would conflict with the one for `T: Auditable`, as other
 /// crates may implement [`Auditable`] for a `Box` of their own types.
 macro_rules! impl_contains_resources {

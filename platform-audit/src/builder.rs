@@ -64,8 +64,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         self
     }
 
-    /// Determines the client's address behind proxies. Records contain it, including those of
-    /// readings through the page, and the rate limits of attempts use it.
+    /// Determines the client's address behind proxies. It is stored in records, including those of
+    /// reads through the explorer, and used by the rate limits of attempts.
     ///
     /// The default, and the fallback if `source` returns `None`, is the connection's peer (axum's
     /// `ConnectInfo<SocketAddr>`), which may be a proxy. Do not trust headers that a client can
@@ -181,7 +181,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     }
 
     /// The schemas in which every table has to be guarded or exempt. The default is the
-    /// connection's current schema and the one with the service's name. Postgres only.
+    /// connection's current schema and the schema with the service's name. Postgres only.
     pub fn tables_in<T: Into<String>>(mut self, schemas: impl IntoIterator<Item = T>) -> Self {
         self.tables.schemas = schemas.into_iter().map(Into::into).collect();
         self
@@ -218,9 +218,9 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         Ok(())
     }
 
-    /// Grants `app`, the service's database role, the privileges that it needs, and `reader` those
-    /// on the views for compliance; revokes all other privileges of both on the audit schema.
-    /// Postgres only, as the schema's owner.
+    /// Grants `app`, the service's database role, the privileges that it needs, and `reader` read
+    /// access to the views for compliance staff. Revokes all other privileges of both roles on the
+    /// audit schema. Postgres only; the connection's role must be the schema's owner.
     ///
     /// # Errors
     ///
@@ -293,7 +293,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         let mut audited = store.schema(&mut connection, &self.service);
         audited.bring_up_to_date(&self.tables).await?;
         connection.release();
-        // A dump can hold the locks for hours. The check reports a partition that is missing soon.
+        // Not an error: a dump can hold the locks for hours. The check reports a missing partition
+        // a month before it is needed.
         if let Err(error) = store.create_partitions().await {
             store.warn_of_partitions(&error);
         }
@@ -350,8 +351,9 @@ impl<DB: AuditDatabase> Audit<DB> {
     /// The options of auditing `service` in the database of `pool`, to be
     /// [started](AuditBuilder::start).
     ///
-    /// Audited operations use connections of their own, made with the options of `pool` and at most
-    /// as many as `pool` (one on SQLite). Add them to the number that the server has to accept.
+    /// Audited operations use connections of their own, opened with the options of `pool`, and at
+    /// most as many as `pool` may have (one on SQLite). So the server has to accept up to twice as
+    /// many connections.
     pub fn builder(pool: Pool<DB>, service: impl Into<String>) -> AuditBuilder<DB> {
         AuditBuilder {
             pool,

@@ -38,7 +38,8 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// A record of `operation`, to be completed and [bounded](bound_record).
+    /// Creates a record of `operation`. The caller completes it and [truncates](bound_record) its
+    /// fields.
     pub(crate) fn record(
         &self,
         operation: &Operation,

@@ -192,7 +192,7 @@ pub enum Error {
 
 /// SQLSTATE of a commit that changed a guarded table without a record.
 const UNAUDITED: &str = "AU002";
-/// SQLSTATE of a record that is written in another transaction than the operation's.
+/// SQLSTATE of the attempt to write a record in another transaction than the operation's.
 const TRANSACTION_ENDED: &str = "AU003";
 
 impl Error {
@@ -208,7 +208,7 @@ impl Error {
         }
     }
 
-    /// Describes to a handler why the transaction could not begin, as the error of its statement.
+    /// Returns the error of a handler's statement if the transaction could not begin.
     pub(crate) fn of_begin(&self) -> sqlx::Error {
         match self {
             Self::Begin(sqlx::Error::PoolTimedOut) => sqlx::Error::PoolTimedOut,

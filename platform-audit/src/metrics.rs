@@ -39,7 +39,8 @@ pub struct AuditStatus {
     /// State-changing requests that succeeded without a record (`audit.violations`), whether their
     /// response was replaced or the violation was only reported. Alert on any.
     pub violations: u64,
-    /// Commits with an unknown outcome, as the connection was lost (`audit.commits.unknown`).
+    /// Commits with an unknown outcome, because the connection was lost or the commit timed out
+    /// (`audit.commits.unknown`).
     pub unknown_commits: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The audited operation: what all records of one request, job or command share.
+//! The audited operation: the fields that all records of one request, job or command share.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -36,23 +36,25 @@ pub(crate) struct Operation {
     pub(crate) limit: Option<Arc<LimitKey>>,
 }
 
-/// The fields of a record that describe its HTTP request, as parts of the request: these are cheap
-/// to clone, and many requests leave no record.
+/// The fields of a record that describe its HTTP request. They are kept in the request's own types,
+/// which are cheap to clone, and converted only if a record is written.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestFacts {
     pub(crate) method: Method,
     uri: Uri,
-    /// The template of the route, where the request has been matched to one.
+    /// The template of the route, if the request matched one.
     pub(crate) route: Option<MatchedPath>,
     pub(crate) client_address: Option<IpAddr>,
     request_id: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
-    /// The columns whose header the client sent more than once: a record has the first value only.
+    /// The columns whose header the client sent more than once. A record contains only the first
+    /// value.
     repeated: Vec<&'static str>,
 }
 
 impl RequestFacts {
-    /// Those of `parts`. `client_addresses` derives the client's address, if the service said how.
+    /// Extracts the fields from `parts`. `client_addresses` derives the client's address, if the
+    /// service configured that.
     pub(crate) fn from_parts(parts: &Parts, client_addresses: Option<&ClientAddresses>) -> Self {
         let Parts {
             method,
@@ -117,8 +119,8 @@ impl TraceIds {
     }
 }
 
-/// The current time in microseconds, the precision of Postgres: a finer time would not be equal
-/// to its stored value.
+/// The current time, truncated to microseconds, the precision of Postgres. Otherwise it would
+/// differ from its stored value.
 pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
@@ -132,7 +134,7 @@ impl Operation {
         }
     }
 
-    /// One that no rate limit applies to.
+    /// Creates an operation without a rate limit.
     pub(crate) fn unlimited(actor: Actor, action: Cow<'static, str>) -> Self {
         Self {
             id: Uuid::now_v7(),

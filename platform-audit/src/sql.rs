@@ -10,7 +10,7 @@ pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Whether a name needs no quotes, neither in SQL nor in a shell.
+/// Whether a name needs quotes neither in SQL nor in a shell.
 fn is_plain(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name

@@ -2,7 +2,7 @@
 //!
 //! A record contains text from clients. A control character in it could move the cursor of the
 //! terminal that displays it, and an invisible or bidirectional character could make it look like
-//! another text.
+//! different text.
 //!
 //! ```
 //! use platform_audit::text::escape_controls;

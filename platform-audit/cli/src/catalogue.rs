@@ -22,8 +22,8 @@ routes.json is the catalogue of the service's router, in Rust:
 A handler may record actions other than its own (RecordBuilder::action): they count as listed on a
 route whose own action was recorded.
 
-Exit status: 0 every route with a recorded change is listed with its action, or no routes were given,
-1 a route is not listed, 2 error.")]
+Exit status: 0 every route with a recorded change is listed with its action, or --routes was not
+given, 1 a route is not listed, 2 error.")]
 pub(crate) struct Options {
     #[command(flatten)]
     reader: ReaderOptions,
@@ -100,7 +100,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let is_unlisted = lines.iter().any(|line| line.listed == Some(false));
     if is_truncated && !is_unlisted && routes.is_some() {
-        bail!("the actions that are not shown were not compared with the routes");
+        bail!(
+            "the actions that are not shown were not compared with the routes: narrow the list with --action"
+        );
     }
     Ok(ExitCode::from(u8::from(is_unlisted)))
 }

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use crate::connection::Target;
 use crate::output;
 
-/// Finds everything that would let a change go unaudited, or a record be changed
+/// Finds everything that would allow an unaudited change, or a change of a record
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -21,7 +21,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ROLE")]
     app_role: Option<String>,
     /// A schema whose tables must all be guarded or exempt, instead of the current schema and the
-    /// one named like the service; may be repeated
+    /// schema with the service's name; may be repeated
     #[arg(long, value_name = "SCHEMA")]
     tables_in: Vec<String>,
     /// Output format

@@ -75,7 +75,7 @@ impl Database {
             .await
             .context(match kind {
                 "sqlite" => "the database cannot be opened: check --database-url; append ?mode=rwc to create a file that does not exist",
-                _ => "the database cannot be opened: check --database-url, and that the server is running and accepts you",
+                _ => "the database cannot be opened: check --database-url, and that the server is running and accepts this user",
             })?;
         if let Some(statement) = become_role.clone() {
             sqlx::raw_sql(AssertSqlSafe(statement))

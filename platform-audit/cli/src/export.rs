@@ -26,9 +26,9 @@ Examples:
   platform-audit verify-export october.csv --service accounting
 
 The manifest, october.csv.manifest.json, contains the query, the service and the reader, the number of
-records, the first and last of them, and the SHA-256 of the file. Its own SHA-256 is in the record of
-the export, which verify-export compares. Until it is complete, the file is called october.csv.partial;
---resume continues an interrupted export from there.
+records, the first and last of them, and the SHA-256 of the file. The audit record of the export
+contains the SHA-256 of the manifest, and verify-export compares it. Until the export is complete, its
+file is called october.csv.partial; --resume continues an interrupted export from there.
 
 Formats: json and jsonl (the records as stored), csv (safe to open in a spreadsheet), parquet (typed
 columns), ocsf (OCSF 1.6 events, one per line), fhir (FHIR R5 AuditEvents, one per line).
@@ -124,7 +124,7 @@ async fn write(options: &Options) -> anyhow::Result<u64> {
         file.set_settled(export.is_settled());
         if query.until.is_some_and(|until| until < Timestamp::now()) && !export.is_settled() {
             output::hint(
-                "a transaction that was open in this period has not ended (pg_stat_activity, backend_xid, of the whole server): records that it adds to the period are not in this export, so repeat it once the transaction has ended",
+                "a transaction that was open in this period has not ended, so this export lacks its records: repeat the export once the transaction has ended (see backend_xid in pg_stat_activity, in every database of the server)",
             );
         }
     }

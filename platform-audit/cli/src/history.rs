@@ -11,7 +11,7 @@ use crate::export;
 use crate::output::{self, Format, Stdout, escape_controls};
 use crate::reader::{self, ReaderOptions};
 
-/// Shows the history of a resource, oldest first, each change with before and after
+/// Shows the history of a resource, oldest first, with the values before and after each change
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

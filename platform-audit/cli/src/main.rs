@@ -38,7 +38,7 @@ Exit status of all commands:
   0  success
   1  negative result: no records, a finding, a failed review, a changed file
   2  error; the cause is printed to standard error
-  141  the reader of its output closed the pipe, as `head` does"
+  141  the reader of the output closed the pipe, as `head` does"
 )]
 struct Cli {
     #[command(subcommand)]

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::connection::Target;
 use crate::output;
 
-/// Creates or updates the audit schema, and grants the roles their rights
+/// Creates or updates the audit schema, and grants the roles their privileges
 ///
 /// Run it before the service's own migrations, which call guard(), with the role that is to own the
 /// schema. It can be repeated at any time.
@@ -22,11 +22,11 @@ pub(crate) struct Options {
     /// The role that owns the schema, preferably NOLOGIN; by default the connecting role
     #[arg(long, value_name = "ROLE")]
     owner_role: Option<String>,
-    /// The role that the service connects as: gets only the rights to write records and read them
-    /// back
+    /// The role that the service connects as: is granted only what it needs to write records and
+    /// read them back
     #[arg(long, value_name = "ROLE")]
     app_role: Option<String>,
-    /// The role of compliance: gets the right to read the views
+    /// The role of compliance staff: is granted read access to the views
     #[arg(long, value_name = "ROLE")]
     reader_role: Option<String>,
 }
@@ -38,12 +38,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     audit
         .grant(options.app_role.as_deref(), options.reader_role.as_deref())
         .await?;
-    for (role, rights) in [
+    for (role, privileges) in [
         (&options.app_role, "may write and read records"),
         (&options.reader_role, "may read the views"),
     ] {
         if let Some(role) = role {
-            output::say(format_args!("the role {role} {rights}"))?;
+            output::say(format_args!("the role {role} {privileges}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -127,7 +127,7 @@ pub(crate) fn refuse_binary_on_terminal() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A table without borders, easy to split for other tools.
+/// A table without borders, so that other tools can split its columns at whitespace.
 pub(crate) fn table(columns: &[&str]) -> Table {
     let mut table = borderless();
     table.set_header(columns.to_vec());
@@ -144,9 +144,9 @@ pub(crate) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%3f+00:00").to_string()
 }
 
-/// Truncates text to `most` characters.
-fn truncated(text: &str, most: usize) -> String {
-    let mut shown: String = text.chars().take(most).collect();
+/// Truncates text to `limit` characters, and escapes it.
+fn truncated(text: &str, limit: usize) -> String {
+    let mut shown: String = text.chars().take(limit).collect();
     if shown.len() < text.len() {
         shown.push('…');
     }
@@ -192,7 +192,8 @@ pub(crate) fn records(records: &[AuditRecord], format: Format) -> anyhow::Result
     Ok(())
 }
 
-/// Prints records in batches, as rows under one heading. Columns never get narrower.
+/// Prints records in batches, as rows under one heading. Columns only get wider, so that rows of
+/// different batches stay aligned.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     widths: Vec<u16>,

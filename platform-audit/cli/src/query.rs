@@ -23,7 +23,7 @@ pub(crate) struct Options {
     filters: Filters,
     /// Sort column: recorded_at, occurred_at, actor, action, resource_type, resource_id, outcome,
     /// status, tenant, service, client_address, method, route, request_id, trace_id or reason
-    #[arg(long, value_name = "ELEMENT", default_value = "recorded_at", value_parser = sort_column)]
+    #[arg(long, value_name = "COLUMN", default_value = "recorded_at", value_parser = sort_column)]
     sort: SortBy,
     /// Sort in ascending order: oldest first, or A to Z
     #[arg(long)]

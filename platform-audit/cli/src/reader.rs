@@ -1,4 +1,4 @@
-//! Command-line options for who reads, and which records.
+//! Command-line options that name the reader and select records.
 
 use anyhow::Context;
 use clap::Args;
@@ -64,10 +64,10 @@ impl ReaderOptions {
     }
 }
 
-/// Which records. All filters must match; commas separate alternative values, and \, is a literal
-/// comma.
+/// Filters. A record must match all of them; commas separate alternative values, and \, is a
+/// literal comma.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Which records")]
+#[command(next_help_heading = "Filters")]
 pub(crate) struct Filters {
     /// Start of the period: a duration in the past, such as 7d or 12h, or a time, such as
     /// 2026-10-01 or 2026-10-01T08:00:00+02:00
@@ -129,10 +129,13 @@ pub(crate) struct Filters {
 impl Filters {
     /// The query, with additional names and values.
     pub(crate) fn query_with(&self, more: &[(&str, &str)]) -> Result<AuditQuery, Error> {
-        let words = |texts: &[String]| -> Vec<String> {
+        let with_underscores = |texts: &[String]| -> Vec<String> {
             texts.iter().map(|it| it.replace('-', "_")).collect()
         };
-        let (kinds, outcomes) = (words(&self.actor_kind), words(&self.outcome));
+        let (kinds, outcomes) = (
+            with_underscores(&self.actor_kind),
+            with_underscores(&self.outcome),
+        );
         let lists = [
             ("actor", &self.actor),
             ("actor_kind", &kinds),

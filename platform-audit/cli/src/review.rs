@@ -19,7 +19,7 @@ Examples:
 
 In reviews.toml, each table is a review; its conditions are the filters of `query`, with underscores:
   [denied-service-accounts]
-  description = \"Service accounts are refused nothing\"
+  description = \"No service account was denied access\"
   actor_kind = \"service\"
   outcome = \"denied\"
   since = \"1d\"

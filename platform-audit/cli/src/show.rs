@@ -35,7 +35,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     if records.len() > 1 {
         output::hint(format_args!(
-            "{} records have this id, although ids should be unique: the first is the oldest, and the service's role wrote the others bypassing the toolkit",
+            "{} records have this id, although ids should be unique: the first is the oldest, and the others were inserted by the service's database role, not by the toolkit",
             records.len()
         ));
     }

@@ -20,7 +20,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     filters: Filters,
     /// Attribute to count by; may be repeated
-    #[arg(long, value_name = "ELEMENT", default_values = ["action", "actor", "outcome"], value_parser = group)]
+    #[arg(long, value_name = "ATTRIBUTE", default_values = ["action", "actor", "outcome"], value_parser = parse_group)]
     by: Vec<GroupBy>,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -34,11 +34,11 @@ enum Format {
     Table,
     /// One JSON document
     Json,
-    /// The same on one line
+    /// One JSON document on a single line
     Jsonl,
 }
 
-fn group(text: &str) -> Result<GroupBy, String> {
+fn parse_group(text: &str) -> Result<GroupBy, String> {
     parse_name(text)
 }
 

@@ -15,8 +15,8 @@ const STALLED: Duration = Duration::from_secs(60);
 /// Follows new records as they are committed, until it is interrupted
 ///
 /// No record is missed, however late its transaction commits, unless it was written more than a day
-/// before the tail started. A transaction that stays open anywhere on the server holds back later
-/// records.
+/// before the tail started. A transaction that stays open anywhere on the server delays records
+/// committed after it began.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -24,7 +24,7 @@ Examples:
   platform-audit tail --service accounting --format jsonl | jq .actor_id
   platform-audit tail --service accounting --format ocsf >> siem.jsonl
 
-It takes no period: use platform-audit query --ascending for existing records.
+There is no --since or --until: use platform-audit query --ascending for existing records.
 
 Exit status: 0 interrupted, 2 error.")]
 pub(crate) struct Options {
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     filters: Filters,
     /// Poll interval in seconds, 0.1 to 3600
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = every)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_interval)]
     every: Duration,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -65,7 +65,7 @@ impl Format {
     }
 }
 
-fn every(text: &str) -> Result<Duration, String> {
+fn parse_interval(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.1..=3600.0).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))
@@ -92,7 +92,7 @@ async fn follow(
     mut stop: impl Future<Output = ()> + Unpin,
 ) -> anyhow::Result<()> {
     let mut rows = Rows::default();
-    let (mut waiting_for, mut since, mut is_warned) = (None, Instant::now(), false);
+    let (mut waiting_for, mut since, mut has_warned) = (None, Instant::now(), false);
     loop {
         let batch = tail.next_batch().await?;
         if !batch.records.is_empty() {
@@ -102,16 +102,16 @@ async fn follow(
             }
         }
         if batch.waiting_for != waiting_for {
-            (waiting_for, since, is_warned) = (batch.waiting_for, Instant::now(), false);
+            (waiting_for, since, has_warned) = (batch.waiting_for, Instant::now(), false);
         } else if let Some(transaction) = &waiting_for
             && since.elapsed() > STALLED
-            && !is_warned
+            && !has_warned
         {
             output::hint(format_args!(
-                "transaction {transaction} has not ended for {} s: either nothing was written since, or it is still open and holds back records committed after it began (pg_stat_activity, backend_xid, of the whole server)",
+                "transaction {transaction} has not ended for {} s: either nothing has been written since, or it is still open and delays the delivery of records committed after it began: look for its backend_xid in pg_stat_activity, in every database of the server",
                 STALLED.as_secs()
             ));
-            is_warned = true;
+            has_warned = true;
         }
         let pause = match batch.more {
             true => Duration::ZERO,

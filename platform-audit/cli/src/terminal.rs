@@ -1,4 +1,4 @@
-//! Filters output to a terminal.
+//! Escapes control characters in output to a terminal.
 
 use platform_audit::text::is_invisible;
 
@@ -11,7 +11,7 @@ pub(crate) struct TerminalFilter {
 }
 
 impl TerminalFilter {
-    /// Returns the filtered text of `bytes`, including what was pending.
+    /// Returns the filtered text of `bytes`, preceded by that of the pending bytes.
     pub(crate) fn filter(&mut self, bytes: &[u8]) -> String {
         self.pending.extend_from_slice(bytes);
         let pending = std::mem::take(&mut self.pending);

@@ -18,7 +18,7 @@ Exit status: 0 success, 1 there is no audit log, 2 error.")]
 pub(crate) struct Options {
     #[command(flatten)]
     database: Database,
-    /// The role of compliance: gets the right to read the view
+    /// The role of compliance staff: is granted read access to the view
     #[arg(long, value_name = "ROLE")]
     reader_role: Option<String>,
 }

@@ -8,7 +8,8 @@ use crate::connection::Target;
 use crate::output::{self, escape_controls};
 use crate::reader::ReaderOptions;
 
-/// Checks that an exported file matches its manifest, and the manifest the recorded export
+/// Checks that an exported file matches its manifest, and that the manifest matches its audit
+/// record
 ///
 /// Anyone who can change the file can also change its manifest. With --service, the manifest's
 /// SHA-256 is compared with the record of the export.
@@ -45,7 +46,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let manifest = match verify(&options.file) {
         Ok(manifest) => manifest,
         Err(error @ ExportError::Damaged { .. }) => {
-            // On one line, whatever the manifest contains.
+            // Escaped onto one line, because the manifest may contain line breaks.
             output::hint(escape_controls(&error.to_string()));
             return Ok(ExitCode::from(1));
         }
@@ -104,7 +105,7 @@ async fn compare(
     let recorded = reading.find_export(&manifest.own_sha256).await?;
     let Some(record) = recorded else {
         return Ok(Err(format!(
-            "{} has no record of an export with this manifest (SHA-256 {}): the manifest was changed since, or the export could not be recorded",
+            "{} has no record of an export with this manifest (SHA-256 {}): the manifest was changed since the export, or the export could not be recorded",
             log.schema, manifest.own_sha256
         )));
     };

@@ -96,12 +96,12 @@ async fn recorded_actions_are_compared_with_the_routes(database: TestDatabase) {
     assert_eq!(status, Some(0), "{text}");
     let created =
         json!({"action": "entry.create", "method": "POST", "route": "/entries", "records": 2});
-    let beside =
+    let additional =
         json!({"action": "entry.line_add", "method": "POST", "route": "/entries", "records": 2});
     let recorded = [
         json!({"action": "backup.run", "records": 1}),
         created.clone(),
-        beside.clone(),
+        additional.clone(),
     ];
     assert_eq!(lines(&text), recorded);
 
@@ -112,10 +112,10 @@ async fn recorded_actions_are_compared_with_the_routes(database: TestDatabase) {
     };
     let path = file.to_str().unwrap();
     write(routes().catalogue());
-    let unread = ["--routes", path, "--action", "entry.*", "--format", "jsonl"];
-    let (status, text) = run(&database, &unread);
+    let arguments = ["--routes", path, "--action", "entry.*", "--format", "jsonl"];
+    let (status, text) = run(&database, &arguments);
     assert_eq!(status, Some(0), "{text}");
-    let [listed, beside] = [created, beside].map(|mut line| {
+    let [listed, additional] = [created, additional].map(|mut line| {
         line["listed"] = true.into();
         line
     });
@@ -123,7 +123,7 @@ async fn recorded_actions_are_compared_with_the_routes(database: TestDatabase) {
         lines(&text),
         [
             listed,
-            beside,
+            additional,
             json!({"action": "entry.delete", "method": "DELETE", "route": "/entries/{id}", "records": 0, "listed": true}),
             json!({"method": "POST", "route": "/preview", "records": 0, "exempt": "computes, and stores nothing", "listed": true}),
         ]

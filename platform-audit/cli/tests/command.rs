@@ -6,20 +6,20 @@ use std::process::{Command, Stdio};
 use platform_harness::database::TestDatabase;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-struct Ran {
+struct Completed {
     status: i32,
     out: String,
     err: String,
 }
 
 /// `{}` in the arguments is the database's URL.
-fn run(url: &str, arguments: &str) -> Ran {
+fn run(url: &str, arguments: &str) -> Completed {
     let output = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
         .args(arguments.split(' ').map(|it| it.replace("{}", url)))
         .env_remove("DATABASE_URL")
         .output()
         .unwrap();
-    Ran {
+    Completed {
         status: output.status.code().unwrap(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
@@ -169,17 +169,21 @@ async fn errors_exit_with_status_2_and_do_not_print_the_password() {
             "SQLite has no schemas",
         ),
     ] {
-        let ran = run(database.url(), arguments);
-        assert_eq!(ran.status, 2, "{arguments}: {}", ran.out);
-        assert!(ran.err.contains(expected), "{arguments}: {}", ran.err);
-        assert!(!ran.err.contains("s3cret"), "{}", ran.err);
-        let causes: Vec<&str> = ran.err.trim().split(": ").collect();
+        let completed = run(database.url(), arguments);
+        assert_eq!(completed.status, 2, "{arguments}: {}", completed.out);
+        assert!(
+            completed.err.contains(expected),
+            "{arguments}: {}",
+            completed.err
+        );
+        assert!(!completed.err.contains("s3cret"), "{}", completed.err);
+        let causes: Vec<&str> = completed.err.trim().split(": ").collect();
         let once: std::collections::BTreeSet<_> = causes.iter().collect();
         assert_eq!(
             once.len(),
             causes.len(),
             "a cause is printed twice: {}",
-            ran.err
+            completed.err
         );
     }
 }
@@ -209,20 +213,20 @@ async fn migrate_and_check_work_on_sqlite() {
 async fn queries_are_recorded_and_the_exit_status_reports_whether_records_were_found() {
     for database in [TestDatabase::postgres().await, TestDatabase::sqlite()] {
         let url = database.url().to_owned();
-        let ask = |words: &str| {
+        let run_as_grace = |arguments: &str| {
             run(
                 &url,
-                &format!("{words} --database-url {{}} --service ledger --as grace"),
+                &format!("{arguments} --database-url {{}} --service ledger --as grace"),
             )
         };
-        let missing = ask("query");
+        let missing = run_as_grace("query");
         assert_eq!(missing.status, 2, "{}", missing.out);
         assert!(missing.err.contains("migrate"), "{}", missing.err);
         assert_eq!(
             run(&url, "migrate --database-url {} --service ledger").status,
             0
         );
-        assert_eq!(ask("query").status, 1, "the log is empty");
+        assert_eq!(run_as_grace("query").status, 1, "the log is empty");
 
         sqlx::any::install_default_drivers();
         let pool = sqlx::AnyPool::connect(&url).await.unwrap();
@@ -242,7 +246,7 @@ async fn queries_are_recorded_and_the_exit_status_reports_whether_records_were_f
             .await
             .unwrap();
 
-        let found = ask("query --action entry.* --since 1h");
+        let found = run_as_grace("query --action entry.* --since 1h");
         assert_eq!(found.status, 0, "{}", found.err);
         assert!(found.out.contains("ada") && found.out.contains(&id.to_string()));
         assert!(found.out.contains("7\\u{1b}[2J"), "{}", found.out);
@@ -250,7 +254,7 @@ async fn queries_are_recorded_and_the_exit_status_reports_whether_records_were_f
             !found.out.contains('\u{1b}'),
             "control characters are escaped"
         );
-        let lines = ask("query --actor ada --format jsonl");
+        let lines = run_as_grace("query --actor ada --format jsonl");
         let line: serde_json::Value = serde_json::from_str(lines.out.trim()).unwrap();
         assert_eq!(
             (&line["id"], &line["reason"]),
@@ -264,14 +268,21 @@ async fn queries_are_recorded_and_the_exit_status_reports_whether_records_were_f
             ("--written-by ledger", 1),
             ("--written-by other", 0),
         ] {
-            let words = format!("query --actor ada --format jsonl {filter}");
-            assert_eq!(ask(&words).out.lines().count(), count, "{filter}");
+            let arguments = format!("query --actor ada --format jsonl {filter}");
+            assert_eq!(
+                run_as_grace(&arguments).out.lines().count(),
+                count,
+                "{filter}"
+            );
         }
-        let shown = ask(&format!("show {id}"));
+        let shown = run_as_grace(&format!("show {id}"));
         assert!(shown.out.contains("a repair"), "{}", shown.out);
-        assert_eq!(ask("show 019355d0-7b1d-7e3a-9c55-0242ac120002").status, 1);
-        assert_eq!(ask("history entry nothing").status, 1);
-        assert!(ask("actor ada").out.contains("entry.repair"));
+        assert_eq!(
+            run_as_grace("show 019355d0-7b1d-7e3a-9c55-0242ac120002").status,
+            1
+        );
+        assert_eq!(run_as_grace("history entry nothing").status, 1);
+        assert!(run_as_grace("actor ada").out.contains("entry.repair"));
         let history = format!("history entry 7\u{1b}[2J --format jsonl --database-url {url}");
         let history = history
             .split(' ')
@@ -283,16 +294,19 @@ async fn queries_are_recorded_and_the_exit_status_reports_whether_records_were_f
         let history: serde_json::Value = serde_json::from_slice(&history.stdout).unwrap();
         assert_eq!(history["id"], id.to_string());
         for by in ["month", "week"] {
-            assert!(ask(&format!("stats --by {by}")).out.contains("20"), "{by}");
+            assert!(
+                run_as_grace(&format!("stats --by {by}")).out.contains("20"),
+                "{by}"
+            );
         }
         assert!(
-            ask("stats --by actor").out.contains("grace"),
+            run_as_grace("stats --by actor").out.contains("grace"),
             "reads are counted, too"
         );
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("repairs.csv");
         let file = file.to_str().unwrap();
-        let exported = ask(&format!(
+        let exported = run_as_grace(&format!(
             "export --action entry.* --format csv --out {file}"
         ));
         assert_eq!(exported.status, 0, "{}", exported.err);
@@ -304,11 +318,11 @@ async fn queries_are_recorded_and_the_exit_status_reports_whether_records_were_f
         );
         assert_eq!(run(&url, &format!("verify-export {file}")).status, 0);
         // Control characters in a manifest are not printed.
-        let beside = format!("{file}.manifest.json");
-        let text = std::fs::read_to_string(&beside).unwrap();
+        let manifest_file = format!("{file}.manifest.json");
+        let text = std::fs::read_to_string(&manifest_file).unwrap();
         let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
         manifest["sha256"] = "\u{1b}[2K\r\nrepairs.csv: 1 records, matches its manifest".into();
-        std::fs::write(&beside, manifest.to_string()).unwrap();
+        std::fs::write(&manifest_file, manifest.to_string()).unwrap();
         let refused = run(&url, &format!("verify-export {file}"));
         assert_eq!(refused.status, 1, "{}", refused.err);
         assert!(!refused.err.contains(['\u{1b}', '\r']), "{:?}", refused.err);
@@ -316,7 +330,7 @@ async fn queries_are_recorded_and_the_exit_status_reports_whether_records_were_f
         std::fs::write(file, "other").unwrap();
         assert_eq!(run(&url, &format!("verify-export {file}")).status, 1);
         assert_eq!(
-            ask(&format!("export --out {file}")).status,
+            run_as_grace(&format!("export --out {file}")).status,
             2,
             "the file exists"
         );
@@ -327,8 +341,12 @@ async fn queries_are_recorded_and_the_exit_status_reports_whether_records_were_f
             ("fhir", "\"resourceType\":\"AuditEvent\""),
             ("json", "{\n"),
         ] {
-            let asked = ask(&format!("query --actor ada --format {format}"));
-            assert!(asked.out.contains(part), "{format}: {}", asked.out);
+            let printed_page = run_as_grace(&format!("query --actor ada --format {format}"));
+            assert!(
+                printed_page.out.contains(part),
+                "{format}: {}",
+                printed_page.out
+            );
         }
         for (wrong, expected) in [
             ("export --resume --out nothing.csv", "start it again"),
@@ -336,13 +354,13 @@ async fn queries_are_recorded_and_the_exit_status_reports_whether_records_were_f
             ("export --format xls --out nothing.xls", "parquet"),
             ("export --resume --out -", "--out FILE"),
         ] {
-            let refused = ask(wrong);
+            let refused = run_as_grace(wrong);
             assert_eq!(refused.status, 2, "{wrong}");
             assert!(refused.err.contains(expected), "{wrong}: {}", refused.err);
         }
-        let printed = ask("export --action entry.* --out -");
+        let printed = run_as_grace("export --action entry.* --out -");
         assert_eq!(printed.out.lines().count(), 1);
-        let readings = ask("query --action audit.read --limit 1000 --format jsonl");
+        let readings = run_as_grace("query --action audit.read --limit 1000 --format jsonl");
         for line in readings.out.lines() {
             let reading: serde_json::Value = serde_json::from_str(line).unwrap();
             assert_eq!(reading["actor_id"], "grace");
@@ -354,7 +372,7 @@ async fn queries_are_recorded_and_the_exit_status_reports_whether_records_were_f
             "query --after 00",
             "show 7",
         ] {
-            let refused = ask(wrong);
+            let refused = run_as_grace(wrong);
             assert_eq!(refused.status, 2, "{wrong}");
             assert!(!refused.err.is_empty());
         }

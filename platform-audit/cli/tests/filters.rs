@@ -1,4 +1,4 @@
-//! Filters of the command, what it records, and what it sends to a terminal.
+//! Filters of the command, the records of its reads, and the escaping of its output.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::process::{Command, Output};
@@ -41,23 +41,23 @@ impl Log {
         self.audit.transaction(actor, action, work).await.unwrap();
     }
 
-    fn ask(&self, words: &[&str]) -> (i32, String, String) {
-        let output = command(self.database.url(), words).output().unwrap();
+    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = command(self.database.url(), arguments).output().unwrap();
         read(&output)
     }
 
     /// The record of the last read.
     fn last_reading(&self) -> Value {
-        let words = ["query", "--action", "audit.read", "--limit", "1"];
-        let (_, out, _) = self.ask(&[&words[..], &["--format", "jsonl"]].concat());
+        let arguments = ["query", "--action", "audit.read", "--limit", "1"];
+        let (_, out, _) = self.run(&[&arguments[..], &["--format", "jsonl"]].concat());
         serde_json::from_str(&out).unwrap()
     }
 }
 
-fn command(url: &str, words: &[&str]) -> Command {
+fn command(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_platform-audit"));
     command
-        .args(words)
+        .args(arguments)
         .args(["--service", "ledger", "--database-url", url])
         .env("AUDIT_READER", "grace")
         .env_remove("DATABASE_URL");
@@ -91,15 +91,15 @@ async fn a_list_matches_any_of_its_values_and_an_unsupported_wildcard_is_refused
             (&["--actor", "dr.bo"], 0),
         ] {
             let asked = [&["query", "--format", "jsonl"], filter].concat();
-            let (status, out, err) = log.ask(&asked);
+            let (status, out, err) = log.run(&asked);
             assert_eq!(out.lines().count(), found, "{filter:?}: {out}{err}");
             assert_eq!(status, i32::from(found == 0), "{filter:?}");
         }
-        let (_, out, _) = log.ask(&["history", "entry", "1,2", "--format", "jsonl"]);
+        let (_, out, _) = log.run(&["history", "entry", "1,2", "--format", "jsonl"]);
         assert_eq!(out.lines().count(), 2, "{out}");
-        let (_, out, _) = log.ask(&["actor", "ada,dr.bob", "--format", "jsonl"]);
+        let (_, out, _) = log.run(&["actor", "ada,dr.bob", "--format", "jsonl"]);
         assert_eq!(out.lines().count(), 2, "{out}");
-        for (words, expected) in [
+        for (arguments, expected) in [
             (&["query", "--actor", "dr.*"][..], "`dr.*` is a pattern"),
             (&["query", "--actor", "ada,dr.*"], "`dr.*` is a pattern"),
             (&["query", "--action", "*.read"], "`*.read` has a star"),
@@ -124,9 +124,9 @@ async fn a_list_matches_any_of_its_values_and_an_unsupported_wildcard_is_refused
                 "time zone",
             ),
         ] {
-            let (status, out, err) = log.ask(words);
-            assert_eq!(status, 2, "{words:?}: {out}");
-            assert!(err.contains(expected), "{words:?}: {err}");
+            let (status, out, err) = log.run(arguments);
+            assert_eq!(status, 2, "{arguments:?}: {out}");
+            assert!(err.contains(expected), "{arguments:?}: {err}");
         }
     }
 }
@@ -142,20 +142,20 @@ fn has_control_characters(out: &str) -> bool {
 async fn control_characters_are_escaped_on_a_terminal_in_every_format() {
     let log = Log::new(TestDatabase::sqlite()).await;
     log.write(HOSTILE, "entry.create", HOSTILE).await;
-    let asks = [
+    let commands = [
         &["query", "--action", "entry.*"][..],
         &["history", "entry", HOSTILE],
         &["actor", HOSTILE],
         &["export", "--action", "entry.*", "--out", "-"],
     ];
     let formats = ["table", "csv", "json", "jsonl", "ocsf", "fhir"];
-    for ask in asks {
+    for subcommand in commands {
         for format in formats
             .iter()
-            .filter(|it| ask[0] != "export" || **it != "table")
+            .filter(|it| subcommand[0] != "export" || **it != "table")
         {
-            let words = [ask, &["--format", format]].concat();
-            let command = command(log.database.url(), &words);
+            let arguments = [subcommand, &["--format", format]].concat();
+            let command = command(log.database.url(), &arguments);
             let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap());
             let line: Vec<String> = [command.get_program()]
                 .into_iter()
@@ -169,9 +169,9 @@ async fn control_characters_are_escaped_on_a_terminal_in_every_format() {
                 .output()
                 .unwrap();
             let (status, out, _) = read(&output);
-            assert_eq!(status, 0, "{words:?}: {out}");
-            assert!(out.contains("entry.create"), "{words:?}: {out}");
-            assert!(!has_control_characters(&out), "{words:?}: {out:?}");
+            assert_eq!(status, 0, "{arguments:?}: {out}");
+            assert!(out.contains("entry.create"), "{arguments:?}: {out}");
+            assert!(!has_control_characters(&out), "{arguments:?}: {out:?}");
         }
     }
 }
@@ -181,7 +181,7 @@ async fn json_escapes_control_characters_everywhere_and_csv_keeps_the_recorded_t
     let log = Log::new(TestDatabase::sqlite()).await;
     log.write("ada", "entry.create", HOSTILE).await;
     for format in ["json", "jsonl", "ocsf", "fhir"] {
-        let (_, out, _) = log.ask(&["query", "--actor", "ada", "--format", format]);
+        let (_, out, _) = log.run(&["query", "--actor", "ada", "--format", format]);
         assert!(!has_control_characters(&out), "{format}: {out:?}");
         let json: Value = serde_json::from_str(&out).unwrap();
         let record = match format {
@@ -192,13 +192,16 @@ async fn json_escapes_control_characters_everywhere_and_csv_keeps_the_recorded_t
             assert_eq!(record["reason"], HOSTILE, "{format}");
         }
     }
-    for words in [
+    for arguments in [
         &["stats", "--by", "resource_type", "--format", "jsonl"][..],
         &["show", "019355d0-7b1d-7e3a-9c55-0242ac120002"],
     ] {
-        assert!(!has_control_characters(&log.ask(words).1), "{words:?}");
+        assert!(
+            !has_control_characters(&log.run(arguments).1),
+            "{arguments:?}"
+        );
     }
-    let (_, out, _) = log.ask(&["query", "--actor", "ada", "--format", "csv"]);
+    let (_, out, _) = log.run(&["query", "--actor", "ada", "--format", "csv"]);
     let mut rows = csv::Reader::from_reader(out.as_bytes());
     let row = rows.records().next().unwrap().unwrap();
     let record = platform_audit::export::from_row(row.iter()).unwrap();
@@ -216,7 +219,7 @@ async fn a_read_by_the_command_records_its_host_and_user() {
         let is_postgres = database.url().starts_with("postgres");
         let log = Log::new(database).await;
         log.write("ada", "entry.create", "1").await;
-        log.ask(&["query", "--actor", "ada"]);
+        log.run(&["query", "--actor", "ada"]);
         let reading = log.last_reading();
         let details = &reading["details"];
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -240,13 +243,13 @@ async fn verify_export_detects_a_changed_file_or_manifest() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("all.jsonl");
         let file = path.to_str().unwrap();
-        let (status, _, err) = log.ask(&["export", "--action", "entry.*", "--out", file]);
+        let (status, _, err) = log.run(&["export", "--action", "entry.*", "--out", file]);
         assert_eq!(status, 0, "{err}");
         let verify = ["verify-export", file];
-        let (status, out, err) = log.ask(&verify);
+        let (status, out, err) = log.run(&verify);
         assert_eq!(status, 0, "{err}");
         assert!(out.contains("2 records") && out.contains("grace"), "{out}");
-        let recorded = log.ask(&["query", "--action", "audit.read", "--format", "jsonl"]);
+        let recorded = log.run(&["query", "--action", "audit.read", "--format", "jsonl"]);
         let recorded = recorded
             .1
             .lines()
@@ -261,7 +264,7 @@ async fn verify_export_detects_a_changed_file_or_manifest() {
         let kept = whole.lines().next().unwrap().to_owned() + "\n";
         let elsewhere = tempfile::tempdir().unwrap();
         let other = elsewhere.path().join("all.jsonl");
-        let (status, _, _) = log.ask(&[
+        let (status, _, _) = log.run(&[
             "export",
             "--action",
             "entry.*",
@@ -278,16 +281,16 @@ async fn verify_export_detects_a_changed_file_or_manifest() {
         forged["query"].as_object_mut().unwrap().remove("actor");
         std::fs::write(manifest(&path), forged.to_string()).unwrap();
         std::fs::write(&path, kept).unwrap();
-        let (status, out, err) = log.ask(&verify);
+        let (status, out, err) = log.run(&verify);
         assert_eq!((status, out.as_str()), (1, ""), "{err}");
         assert!(err.contains("was changed since"), "{err}");
 
-        // Undetectable without the log, which the command points out.
-        let alone = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
+        // Without the log, the forgery cannot be detected, and the command says so.
+        let without_log = Command::new(env!("CARGO_BIN_EXE_platform-audit"))
             .args(verify)
             .env("DATABASE_URL", log.database.url())
             .output();
-        let (status, out, err) = read(&alone.unwrap());
+        let (status, out, err) = read(&without_log.unwrap());
         assert_eq!(status, 0, "{err}");
         assert!(out.contains("1 records"), "{out}");
         assert!(err.contains("with each other"), "{err}");
@@ -295,38 +298,38 @@ async fn verify_export_detects_a_changed_file_or_manifest() {
         // The log is chosen by the caller, not by a possibly forged manifest.
         forged["origin"]["service"] = "billing".into();
         std::fs::write(manifest(&path), forged.to_string()).unwrap();
-        let (status, _, err) = log.ask(&verify);
+        let (status, _, err) = log.run(&verify);
         assert_eq!(status, 1, "{err}");
         assert!(err.contains("billing"), "{err}");
     }
 }
 
-/// On SQLite an id is unique.
+/// Postgres only: SQLite enforces that an id is unique.
 #[tokio::test]
 async fn an_id_that_was_written_twice_is_reported_and_all_its_records_are_shown() {
     let log = Log::new(TestDatabase::postgres().await).await;
     log.write("ada", "entry.create", "7").await;
-    let (_, out, _) = log.ask(&["history", "entry", "7", "--format", "jsonl"]);
+    let (_, out, _) = log.run(&["history", "entry", "7", "--format", "jsonl"]);
     let record: Value = serde_json::from_str(&out).unwrap();
     let id = record["id"].as_str().unwrap();
-    let (status, _, err) = log.ask(&["show", id]);
+    let (status, _, err) = log.run(&["show", id]);
     assert_eq!((status, err.as_str()), (0, ""));
-    let again = "INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome, resource_type, resource_id)
+    let duplicate = "INSERT INTO ledger_audit.record (id, recorded_at, occurred_at, service, actor_kind, actor_id, action, outcome, resource_type, resource_id)
         SELECT id, '2025-01-02', occurred_at, service, actor_kind, 'mallory', action, outcome, resource_type, resource_id FROM ledger_audit.record WHERE actor_id = 'ada'";
     let pool = sqlx::PgPool::connect(log.database.url()).await.unwrap();
-    sqlx::query(again).execute(&pool).await.unwrap();
-    for (words, said) in [
+    sqlx::query(duplicate).execute(&pool).await.unwrap();
+    for (arguments, expected) in [
         (&["show", id][..], "2 records have this id"),
         (
             &["history", "entry", "7"],
             &format!("the last record has the same id {id} as a record above"),
         ),
     ] {
-        let (status, out, err) = log.ask(words);
-        assert_eq!(status, 0, "{words:?}: {err}");
-        assert!(err.contains(said), "{words:?}: {err}");
+        let (status, out, err) = log.run(arguments);
+        assert_eq!(status, 0, "{arguments:?}: {err}");
+        assert!(err.contains(expected), "{arguments:?}: {err}");
         for actor in ["mallory", "ada"] {
-            assert!(out.contains(actor), "{words:?}: {out}");
+            assert!(out.contains(actor), "{arguments:?}: {out}");
         }
     }
 }

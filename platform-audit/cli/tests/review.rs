@@ -180,11 +180,14 @@ async fn listed_records_are_divided_among_the_breaches<DB: AuditDatabase>(databa
     let found = verdict(&reader, per_actor).await;
     let listed = |verdict: &Verdict| -> Vec<(Option<String>, u64, u64)> {
         let breaches = verdict.breaches.iter();
-        let of = |it: &platform_audit::review::Breach| (it.value.clone(), it.found, it.listed);
-        breaches.map(of).collect()
+        let numbers = |it: &platform_audit::review::Breach| (it.value.clone(), it.found, it.listed);
+        breaches.map(numbers).collect()
     };
-    let of = |name: &str, found, listed| (Some(name.to_owned()), found, listed);
-    assert_eq!(listed(&found), [of("ada", 150, 50), of("bob", 60, 50)]);
+    let breach = |name: &str, found, listed| (Some(name.to_owned()), found, listed);
+    assert_eq!(
+        listed(&found),
+        [breach("ada", 150, 50), breach("bob", 60, 50)]
+    );
     for actor in ["ada", "bob"] {
         let records = found.records.iter().filter(|it| it.actor.id == actor);
         assert_eq!(records.count(), 50, "{actor}");

@@ -1,4 +1,4 @@
-//! `platform-audit tail` beside writers, on Postgres.
+//! `platform-audit tail` while records are written, on Postgres.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 #![cfg(unix)]
 
@@ -22,7 +22,7 @@ struct Tail {
 }
 
 impl Tail {
-    /// Starts to follow records of `ada`; returns after the first record was delivered.
+    /// Starts to follow the records of `ada`, and returns after the first one is delivered.
     async fn start(database: &TestDatabase, pool: &PgPool, format: &str) -> Self {
         let command = env!("CARGO_BIN_EXE_platform-audit");
         Self::start_with(Command::new(command), database, pool, format).await

@@ -152,7 +152,7 @@ impl Expected {
             })
             .map(|(key, _)| key.clone())
             .collect();
-        // Also the properties of the removed functions.
+        // The properties of the removed functions are no longer expected either.
         let parts = self.properties.iter();
         let parts =
             parts.filter(|(_, row)| row.part_of.iter().any(|whole| removed.contains(whole)));
@@ -249,7 +249,7 @@ impl Property {
         .into()
     }
 
-    /// The finding for this expected property, when the schema has `found` or nothing in its place.
+    /// The finding for this expected property if the schema has `found`, or nothing, in its place.
     fn difference(&self, found: Option<&Self>) -> Finding {
         const MAX_QUOTED: usize = 60;
         let description = self.description();
@@ -257,10 +257,10 @@ impl Property {
         let message = match found {
             None => format!("{description} is missing from the audit schema"),
             Some(found) if is_short(&found.definition) && is_short(&self.definition) => format!(
-                "{description} is {} and should be {}, as the migrations made it",
+                "{description} is {} and should be {}, as in the migrations",
                 found.definition, self.definition
             ),
-            Some(_) => format!("{description} is not as the migrations made it"),
+            Some(_) => format!("{description} differs from its definition in the migrations"),
         };
         let mut remedy = match found {
             // Only the catalog knows the role to revert to, so its statement is used.
@@ -311,7 +311,8 @@ mod tests {
         }
     }
 
-    /// Otherwise a service would not start on a server that is newer than the toolkit.
+    /// If such definitions had to be equal, a service would not start on a server that is newer
+    /// than the toolkit.
     #[test]
     fn a_newer_server_may_format_deparsed_definitions_differently() {
         let actual = SchemaCatalog {
@@ -321,11 +322,11 @@ mod tests {
         };
         let expected = Expected::new(&actual, "ledger_audit").unwrap();
         let matches = |kind, found: &str, server| {
-            expected.definition_matches(&property(kind, "as the migrations made it"), found, server)
+            expected.definition_matches(&property(kind, "as expected"), found, server)
         };
         for kind in ["constraint", "owner"] {
             for server in [15, NEWEST_SERVER, NEWEST_SERVER + 1] {
-                assert!(matches(kind, "as the migrations made it", server));
+                assert!(matches(kind, "as expected", server));
             }
             for server in [15, NEWEST_SERVER] {
                 assert!(!matches(kind, "different", server), "{kind} on {server}");
@@ -348,13 +349,14 @@ mod tests {
         let (short, long) = ("x".repeat(60), "x".repeat(61));
         let quoted = wanted("plain").difference(Some(&found(&short)));
         let expected = format!(
-            "the storage of ledger_audit.record is {short} and should be plain, as the migrations made it"
+            "the storage of ledger_audit.record is {short} and should be plain, as in the migrations"
         );
         assert_eq!(quoted.message, expected);
         assert_eq!(quoted.remedy, "make it plain;");
         for (wanted_as, found_as) in [("plain", &*long), (&*long, "plain"), ("plain", "a\nb")] {
             let finding = wanted(wanted_as).difference(Some(&found(found_as)));
-            let message = "the storage of ledger_audit.record is not as the migrations made it";
+            let message =
+                "the storage of ledger_audit.record differs from its definition in the migrations";
             assert_eq!(finding.message, message);
         }
         let without_fix = property("storage", "plain");

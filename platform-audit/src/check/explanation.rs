@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::escape_controls;
 
-/// Who can bypass the guard, and how a bypass is detected: a database cannot fully restrict its own
-/// administrators. `Display` formats a page of text; as JSON, it is the list of roles.
+/// The roles that can bypass the guard, and how a bypass is detected: a database cannot fully
+/// restrict its own administrators. `Display` formats a page of text; the JSON form is the list of
+/// roles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {

@@ -9,11 +9,11 @@ use crate::sql::{literal, quoted};
 /// The privileges that the migrations grant, as `EXECUTE ON FUNCTION …`.
 #[derive(Default)]
 pub(super) struct ExpectedPrivileges {
-    /// Of the service's role.
+    /// The privileges of the service's role.
     app: BTreeSet<String>,
-    /// Of a reader's role.
+    /// The privileges of a reader's role.
     reader: BTreeSet<String>,
-    /// Of `PUBLIC`.
+    /// The privileges of `PUBLIC`.
     public: BTreeSet<String>,
 }
 
@@ -44,7 +44,8 @@ pub(super) fn privilege_findings(
     let granted = granted_by_role(actual, is_expected);
     let app = quoted(app);
     let mut findings = Vec::new();
-    // A role without direct privileges has them through another role, which `check.sql` checks.
+    // A role without any direct privileges gets them through another role, which `check.sql`
+    // checks.
     if let Some(granted) = granted.get(app.as_str()) {
         findings.extend(missing(expected, granted, schema, &app));
     }

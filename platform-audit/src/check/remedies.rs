@@ -31,7 +31,7 @@ impl RawFinding {
     }
 }
 
-/// What a finding's message and remedy are built from.
+/// The names from which a finding's message and remedy are built.
 struct Problem<'a> {
     /// The audit schema.
     schema: &'a str,

@@ -41,7 +41,7 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// A visitor without a stated reason.
+    /// Creates a visitor without a stated reason.
     pub fn new(actor: Actor) -> Self {
         Self {
             actor,
@@ -76,8 +76,9 @@ pub enum Refusal {
 /// Authorizes requests with one token in `Authorization: Bearer <token>` (RFC 6750), all as the
 /// same visitor.
 ///
-/// Use it behind a proxy that authenticates its users and holds the token. If the service knows its
-/// users itself, write a function instead, so that recorded reads name them.
+/// Use it behind a proxy that authenticates its users and sends the token. All reads are then
+/// recorded with the same actor. If the service authenticates its users itself, implement
+/// [`Access`] with a function instead, so that each read is recorded with its own actor.
 ///
 /// The token is compared in constant time, which reveals at most its length. An empty token
 /// authorizes no request.
@@ -117,8 +118,8 @@ impl Access for BearerToken {
 /// Authorizes requests with one user name and password in `Authorization: Basic` (RFC 7617), which
 /// browsers prompt for.
 ///
-/// For a page that one person opens. Use it only over TLS or on a loopback address: the password is
-/// sent with each request.
+/// Suitable for a single user. Use it only over TLS or on a loopback address: the password is sent
+/// with each request.
 ///
 /// Both are compared in constant time, which reveals at most their lengths. An empty password
 /// authorizes no request.

@@ -103,8 +103,8 @@ pub(super) async fn file<DB: AuditDatabase, A: Access>(
     (headers, Body::from_stream(chunks)).into_response()
 }
 
-/// Sends page by page, until the end or until the client disconnects. Returns whether everything
-/// was received.
+/// Sends page by page, until the end or until the client disconnects. Returns whether the server
+/// took everything to send it.
 async fn send<DB: AuditDatabase>(
     export: &mut Export<DB>,
     format: Format,
@@ -113,7 +113,7 @@ async fn send<DB: AuditDatabase>(
     let buffer = Buffer::default();
     let mut encoder = Encoder::new(format, buffer.clone())?;
     while let Some(records) = export.next_page().await? {
-        // Encoding a Parquet row group blocks for long.
+        // Encoding a Parquet row group can block the thread for a long time.
         encoder = blocking(move || {
             for record in &records {
                 encoder.write(record)?;
@@ -127,7 +127,7 @@ async fn send<DB: AuditDatabase>(
     }
     blocking(move || encoder.finish().map(drop)).await?;
     let is_received = chunks.send(Ok(buffer.take())).await.is_ok();
-    // All permits are free again once the client has taken everything.
+    // The channel has free capacity for all pages again once everything was taken out of it.
     Ok(is_received && chunks.reserve_many(BUFFERED_PAGES).await.is_ok())
 }
 

@@ -24,7 +24,7 @@ pub(super) const TEXT_FIELDS: [(&str, &str, &str); 15] = [
     ("trace_id", "Trace id", "32 hexadecimal digits"),
     ("record_id", "Record id", ""),
 ];
-/// How many of them are always visible.
+/// How many of [`TEXT_FIELDS`] are always visible; the others are behind “More filters”.
 pub(super) const VISIBLE_FIELDS: usize = 7;
 /// Name, label and options of the choice fields. The empty option means any value, or the default.
 pub(super) const CHOICES: [(&str, &str, &[&str]); 4] = [
@@ -155,7 +155,7 @@ pub(super) fn query(pairs: &[(String, String)]) -> Result<AuditQuery, Vec<FieldE
     }
 }
 
-/// What is wrong with a field's value, and what to write instead.
+/// Returns why a field's value is invalid, and what to write instead.
 fn validate(name: &str, value: &str) -> Option<String> {
     if value.len() > MAX_VALUE_BYTES {
         let length = value.len();

@@ -54,8 +54,8 @@ impl<DB: AuditDatabase> Form<'_, DB> {
         let hidden = hidden.chain(CHOICES.map(|(name, _, _)| name));
         let is_open = hidden.chain([LIMIT.0]).any(|name| {
             // Pagination links set the order and the limit.
-            let is_by_links = matches!(name, "sort" | "direction" | "limit");
-            self.why(name).is_some() || (!is_by_links && !self.visit.value(name).is_empty())
+            let is_set_by_links = matches!(name, "sort" | "direction" | "limit");
+            self.why(name).is_some() || (!is_set_by_links && !self.visit.value(name).is_empty())
         });
         let clear = self.visit.links.at("/");
         html! {
@@ -165,7 +165,7 @@ fn field_error(name: &str, why: Option<&str>) -> Markup {
     html! { @if let Some(why) = why { p.refused id=(error_id(name)) { (visible(why)) } } }
 }
 
-/// The form again, with the errors beside their fields.
+/// A 400 response with the form and the errors beside their fields.
 pub(super) fn bad_request<DB: AuditDatabase>(visit: &Visit<DB>, errors: &[FieldError]) -> Response {
     let body = form(visit, errors);
     let page = page(&visit.links, "Records", &body);

@@ -1,4 +1,4 @@
-//! The history of one resource, oldest first, each change with its before and after.
+//! The history of one resource, oldest first, with the values before and after each change.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ async fn render<DB: AuditDatabase>(visit: &Visit<DB>) -> Result<Markup, Error> {
     Ok(html! {
         (print_header(visit, &asked))
         p { (visible(kind)) " " (visible(id)) }
-        @if found.records.is_empty() { p { "No record is about it." } }
+        @if found.records.is_empty() { p { "There are no records of this resource." } }
         ol.history {
             @for record in &found.records {
                 li {

@@ -38,7 +38,7 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
     };
     let records = match visit.reading.find_all(id).await {
         Ok(records) if records.is_empty() => {
-            return visit.problem(StatusCode::NOT_FOUND, "There is no record of this id.");
+            return visit.problem(StatusCode::NOT_FOUND, "There is no record with this id.");
         }
         Ok(records) => records,
         Err(error) => return visit.failed(&error),
@@ -65,7 +65,7 @@ fn duplicate_warning(records: usize) -> Markup {
     html! {
         div.problem {
             p { strong { (records) " records have this id." }
-                " The first is the oldest; the service's role wrote the others by other means than the toolkit." }
+                " The first is the oldest; the others were inserted by the service's database role, not by the toolkit." }
         }
     }
 }
@@ -101,8 +101,8 @@ fn related_links(links: &Links, record: &AuditRecord, trace_url: Option<&str>) -
     }
 }
 
-/// The stored text of a malformed column. A record written by hand may contain values that no
-/// record of the toolkit has; the reader puts their text under [`UNREADABLE`] in the details.
+/// The stored text of a malformed column. A record that was inserted with manual SQL may contain
+/// malformed values; the reader moves their text to [`UNREADABLE`] in the details.
 fn malformed<'a>(record: &'a AuditRecord, column: &str) -> Option<&'a str> {
     let of_column = |name: &String| name.split('.').next() == Some(column);
     let is_named = record.cut.iter().any(of_column);

@@ -98,8 +98,8 @@ impl<DB: AuditDatabase> Visit<DB> {
 }
 
 /// Whether another site's page caused this request, for example through an image, a frame or a
-/// prefetch. With a password that the browser keeps, the recorded read would name a visitor who
-/// never asked for it. Following a link is the visitor's own action.
+/// prefetch. The browser would authenticate it with a stored password, and the read would be
+/// recorded for a visitor who did not intend it. Following a link is the visitor's own action.
 ///
 /// Browsers state this in [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/) headers. If a
 /// header is repeated, each value counts.

@@ -18,8 +18,8 @@ const HEIGHT: u64 = 60;
 const WIDTH: usize = 10;
 const MIN_BARS: usize = 7;
 
-/// What the timeline counts: the query, limited to the last days if it has no start; and the period
-/// length, chosen so that the whole range fits.
+/// The range of the timeline: the query, limited to the last days if it has no start, and the
+/// length of each bar's period, chosen so that the whole range fits.
 #[derive(Debug)]
 pub(super) struct TimelineQuery {
     pub(super) query: AuditQuery,

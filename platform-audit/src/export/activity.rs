@@ -1,6 +1,6 @@
 use crate::record::AuditRecord;
 
-/// The kind of activity, as other schemas (OCSF, FHIR) classify it.
+/// The kind of activity, by which OCSF and FHIR classify events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
     Create,

@@ -11,9 +11,10 @@ use crate::text::escape_json;
 /// with `=`, `+`, `-`, `@`, a tab or a line break, also in their full-width forms. Some, depending
 /// on locale and import settings, also start a new cell after each `;`, tab and line break.
 ///
-/// So an apostrophe is inserted before such a character wherever a cell may start, before a quote
-/// or an apostrophe there, and for an empty text, to distinguish it from a missing one.
-/// [`from_row`] removes exactly these apostrophes. In JSON, `;` is written as `\u003b`.
+/// An apostrophe is therefore inserted at each position where a spreadsheet may start a cell, if
+/// the next character is one of these, a quote or an apostrophe. An empty text becomes a single
+/// apostrophe, to distinguish it from a missing one. [`from_row`] removes exactly these
+/// apostrophes. In JSON, `;` is written as `\u003b`.
 ///
 /// In cells that are not JSON, control characters are kept, as CSV has no escape for them: do not
 /// print the file to a terminal that interprets them.
@@ -56,7 +57,7 @@ pub(super) fn write_row(
     out.write_all(row.as_bytes())
 }
 
-/// Parses a row that [`to_row`] made.
+/// Parses a row that [`to_row`] returned.
 ///
 /// # Errors
 ///
@@ -70,7 +71,7 @@ pub fn from_row<'a>(
             Kind::Json => serde_json::from_str(cell)?,
             _ if cell.is_empty() => Value::Null,
             Kind::Status => serde_json::from_str(cell)?,
-            _ => Value::from(as_it_was(cell)),
+            _ => Value::from(unescape(cell)),
         };
         fields.insert(column.name.to_owned(), value);
     }
@@ -78,41 +79,41 @@ pub fn from_row<'a>(
 }
 
 /// Characters after which a spreadsheet may start a new cell.
-const PARTS: [char; 4] = [';', '\t', '\r', '\n'];
+const CELL_SEPARATORS: [char; 4] = [';', '\t', '\r', '\n'];
 
 fn escape_controls(text: &str) -> String {
     if text.is_empty() {
         return "'".to_owned();
     }
     let mut cell = String::with_capacity(text.len());
-    let mut begins = true;
+    let mut at_start = true;
     for it in text.chars() {
         // Including quotes, after which a spreadsheet may start a cell.
-        let commands = matches!(
+        let starts_formula = matches!(
             it,
             '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\'' | '"'
         );
-        let at_all = cell.is_empty() && PARTS[1..].contains(&it);
-        if begins && (commands || at_all) {
+        let is_leading_whitespace = cell.is_empty() && CELL_SEPARATORS[1..].contains(&it);
+        if at_start && (starts_formula || is_leading_whitespace) {
             cell.push('\'');
         }
         cell.push(it);
-        begins = PARTS.contains(&it);
+        at_start = CELL_SEPARATORS.contains(&it);
     }
     cell
 }
 
 /// Reverses [`escape_controls`].
-fn as_it_was(cell: &str) -> String {
+fn unescape(cell: &str) -> String {
     let mut text = String::with_capacity(cell.len());
-    let mut begins = true;
+    let mut at_start = true;
     for it in cell.chars() {
-        if begins && it == '\'' {
-            begins = false;
+        if at_start && it == '\'' {
+            at_start = false;
             continue;
         }
         text.push(it);
-        begins = PARTS.contains(&it);
+        at_start = CELL_SEPARATORS.contains(&it);
     }
     text
 }

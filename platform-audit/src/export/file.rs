@@ -286,8 +286,8 @@ fn reopen(path: &Path, bytes: u64, footer: &str) -> Result<File, ExportError> {
     Ok(file)
 }
 
-/// Creates a new file that only its owner can read. A leftover file is removed first, whatever its
-/// permissions and even if it is a symbolic link.
+/// Creates a new file that only its owner can read. A file left over from an earlier run is removed
+/// first, with any permissions, and even if it is a symbolic link.
 fn create_private(path: &Path) -> Result<File, ExportError> {
     remove(path)?;
     let mut options = OpenOptions::new();

@@ -20,11 +20,11 @@ use crate::text::escape_json;
 pub struct Manifest {
     /// The file's name, without its directory.
     pub file: String,
-    /// Its format.
+    /// The file's format.
     pub format: Format,
-    /// The exported log, and who exported it.
+    /// The exported log, and the actor who exported it.
     pub origin: Origin,
-    /// Who resumed the export after interruptions, in order.
+    /// The actors who resumed the export after interruptions, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub continued_by: Vec<Origin>,
     /// The exported query.

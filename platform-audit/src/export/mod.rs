@@ -82,9 +82,9 @@ pub enum ExportError {
     OtherLog {
         /// The file.
         path: String,
-        /// The service whose records it contains.
+        /// The service whose records the interrupted export contains.
         service: String,
-        /// Its audit schema.
+        /// The audit schema of that service.
         schema: String,
     },
     /// The name is not a format.
@@ -95,7 +95,7 @@ pub enum ExportError {
     Damaged {
         /// The file, or its manifest.
         path: String,
-        /// The difference.
+        /// How the file differs.
         what: String,
     },
 }

@@ -29,7 +29,7 @@ const ROW_GROUP_RECORDS: usize = 32_768;
 /// High-cardinality columns, written without a dictionary.
 const DISTINCT: [&str; 6] = ["id", "xid", "request_id", "trace_id", "span_id", "changes"];
 
-/// Writes records in row groups, one of which is buffered.
+/// Writes records in row groups, and buffers one row group.
 pub(super) struct ParquetEncoder<W: Write> {
     writer: SerializedFileWriter<W>,
     columns: Vec<Column>,

@@ -1,4 +1,4 @@
-//! Runs a handler's body until it ends, or until its caller has gone.
+//! Runs a handler's body until it ends, or until its client has disconnected.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -53,12 +53,12 @@ where
     crate::transaction::detach_on_drop(&request.core.tasks, operation).await
 }
 
-/// Why a body did not end with success.
+/// Why a body did not succeed.
 pub(super) struct Failure {
     pub(super) outcome: Outcome,
     /// The status that the client received, if any.
     pub(super) status: Option<u16>,
-    /// The attempt's `error_type`: the status, or what happened.
+    /// The attempt's `error_type`: the status, or a word such as `panic`.
     pub(super) error_type: String,
     /// The handler's own response, if it returned one.
     response: Option<Response>,
@@ -84,11 +84,11 @@ impl Failure {
     }
 }
 
-/// Runs `body` until it ends, or until the caller has gone for longer than `grace`. It does not
-/// even start if the request already has a response, so that an overloaded service does not work
-/// for nobody.
+/// Runs `body` until it ends, or until the caller has been gone for longer than `grace`. If the
+/// request already has a response, `body` is not started, which saves an overloaded service useless
+/// work.
 ///
-/// Returns a response that reports success, or the failure.
+/// Returns a successful response, or the failure.
 pub(super) async fn run_body<R: IntoResponse>(
     body: impl Future<Output = R>,
     caller: &mut watch::Receiver<Caller>,
@@ -116,7 +116,7 @@ pub(super) async fn run_body<R: IntoResponse>(
     }
 }
 
-/// Waits until the caller has gone for longer than `grace`. Returns the status that the client
+/// Waits until the caller has been gone for longer than `grace`. Returns the status that the client
 /// received instead of the handler's, if any.
 async fn abandoned(caller: &mut watch::Receiver<Caller>, grace: Duration) -> Option<u16> {
     let gone = caller

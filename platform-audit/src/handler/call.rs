@@ -12,10 +12,11 @@ use crate::record::Actor;
 use crate::request::problem;
 use crate::request::{AuditedRequest, Handle};
 
-/// One call of the audited handler whose action is `M`: who asks, why, and under which guard.
+/// One call of the audited handler with the action `M`: its actor, its reason and its request.
 ///
-/// It is the first argument of every handler under `#[audited]`. A request brings it along; a
-/// test that calls the handler as a function gets one from [`Audit::call`](crate::Audit::call).
+/// It is the first argument of the function that `#[audited]` generates. In a request, it is
+/// extracted from the request; a test that calls the handler as a function passes the result of
+/// [`Audit::call`](crate::Audit::call).
 pub struct Call<M> {
     pub(super) request: Arc<AuditedRequest>,
     pub(super) operation: Operation,
@@ -51,7 +52,7 @@ impl<S: Sync, M: AuditedAction> FromRequestParts<S> for Call<M> {
         let Some(Handle(request)) = parts.extensions.get::<Handle>().cloned() else {
             tracing::error!(
                 action = spec.action,
-                "an audited handler was called without the audit guard: add `.layer(audit.layer())` to its router"
+                "an audited handler was called without the audit layer: add `.layer(audit.layer())` to its router"
             );
             return Err(problem::misconfigured());
         };
@@ -67,14 +68,15 @@ impl<S: Sync, M: AuditedAction> FromRequestParts<S> for Call<M> {
                 tracing::warn!(
                     action = spec.action,
                     route = request.route(),
-                    "a request without an actor reached an audited handler; only observing, so it goes on as anonymous"
+                    "a request without an actor reached an audited handler; because of observe_only, it is handled as anonymous instead of being refused: insert an Actor in the authentication middleware"
                 );
                 Actor::anonymous()
             }
             None => return Err(problem::no_actor()),
         };
         let mut operation = request.operation(&spec, actor, trace);
-        // It is one text (RFC 9110 5.3): which of several was meant, a record could not say.
+        // The header has a single value (RFC 9110, section 5.3), and the record has room for one
+        // reason only, so several are refused.
         let mut reasons = parts.headers.get_all(problem::REASON).iter();
         let reason = reasons.next();
         if reasons.next().is_some() {

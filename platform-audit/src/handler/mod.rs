@@ -1,4 +1,4 @@
-//! What `#[audited]` and `#[audit_exempt]` turn a handler into.
+//! The code behind the handlers that `#[audited]` and `#[audit_exempt]` generate.
 
 mod body;
 mod call;
@@ -13,25 +13,25 @@ use crate::action::{AuditedAction, Declaration, Declares, ExemptAction};
 pub use call::Call;
 pub use run::{run, run_read};
 
-/// What a handler under `#[audited]` returns: its response, after its record was committed.
+/// The return type of a handler under `#[audited]`: its response, after its record was committed.
 ///
-/// `M` names the handler's action to the compiler: the functions of [`routing`](crate::routing)
-/// take only handlers that return this or [`Exempt`].
+/// `M` is a marker type with the handler's action. The functions of [`routing`](crate::routing) accept
+/// only handlers that return this type or [`Exempt`].
 #[must_use]
 pub struct Audited<M> {
     response: Response,
     action: PhantomData<fn() -> M>,
 }
 
-/// What a handler under `#[audit_exempt]` returns.
+/// The return type of a handler under `#[audit_exempt]`: its response.
 #[must_use]
 pub struct Exempt<M> {
     response: Response,
     reason: PhantomData<fn() -> M>,
 }
 
-/// Marks the response of an exempt handler for the guard. Private, so that only the macro's
-/// code can make one.
+/// Marks the response of an exempt handler for the audit layer. Private, so that only the code that
+/// the macro generates can create one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExemptResponse;
 
@@ -64,7 +64,7 @@ impl<M> std::fmt::Debug for Exempt<M> {
     }
 }
 
-/// The response of an exempt handler.
+/// Wraps the response of an exempt handler.
 pub fn exempt<M, R: IntoResponse>(response: R) -> Exempt<M> {
     Exempt {
         response: response.into_response(),

@@ -37,7 +37,7 @@ where
         tracing::error!(
             action = %operation.action,
             handler = std::any::type_name::<DB>(),
-            "the handler's AuditTx is for another database than the one `audit.layer()` was made from"
+            "the handler's `AuditTx<DB>` has another database type than the `Audit<DB>` whose layer is mounted: use the same type for both"
         );
         return Audited::new(problem::misconfigured());
     };
@@ -79,7 +79,7 @@ where
 /// The response to an operation that was not committed, and the record of its attempt.
 type Failed = (Response, Option<Uuid>);
 
-/// Stores how the operation ended, and names its record in the response.
+/// Stores how the operation ended, and adds the id of its record to the response.
 fn respond(request: &AuditedRequest, id: Uuid, ended: Result<Response, Failed>) -> Response {
     let (state, response, record_id) = match ended {
         Ok(response) => (State::Committed, response, Some(id)),
@@ -112,7 +112,7 @@ where
             }
         }
         Err(failure) => match tx.take_begin_error() {
-            // The handler's failure is a consequence of it.
+            // The transaction could not begin, so the handler's first statement failed.
             Some(error) => committer.not_begun(tx, error, Some(503)),
             None => {
                 let record_id = committer
@@ -124,7 +124,8 @@ where
     };
     let NotCommitted { error, record_id } = not_committed;
     if matches!(error, Error::TransactionEnded) {
-        // What the handler did before may be committed, without a record.
+        // The handler ended the transaction itself, so its changes may be committed without a
+        // record.
         core.metrics.violation();
     }
     Err((problem::not_committed(&error, record_id), record_id))

@@ -12,7 +12,7 @@ use crate::record::{Actor, Outcome};
 use crate::request::problem::{self, named};
 use crate::request::{AuditedRequest, Caller, State};
 
-/// What the layer responds.
+/// How the layer responds.
 pub(super) enum Decision {
     Now(Response),
     /// After the attempt is recorded.
@@ -68,7 +68,7 @@ pub(super) fn decide(request: &Arc<AuditedRequest>, response: Response) -> Decis
                 .as_ref()
                 .is_some_and(|entry| entry.method != ANY_METHOD);
             match entry.map(|entry| entry.requirement) {
-                // Also if a layer responded in place of the handler.
+                // Even if a layer responded in place of the handler.
                 Some(Requirement::Exempt(_)) if !succeeded || is_certain => {
                     return Decision::Now(response);
                 }
@@ -94,9 +94,9 @@ fn is_redirect(status: StatusCode) -> bool {
 pub(super) enum Unanswered {
     /// The client disconnected.
     Disconnected,
-    /// A layer outside may catch the panic and respond.
+    /// A panic, which an outer layer may catch and turn into a response.
     Panicked,
-    /// With an error that a layer outside turns into a response.
+    /// An error, which an outer layer turns into a response.
     Failed,
 }
 
@@ -106,7 +106,8 @@ pub(super) fn unanswered(request: &Arc<AuditedRequest>, ended: Unanswered) {
         State::Reached { spec, actor, trace } => {
             attempt(request, spec, actor.clone(), trace.clone())
         }
-        // Running: the operation records it. Otherwise no audited handler was reached, or it ended.
+        // A running operation records its own attempt. Otherwise no audited handler was reached, or
+        // it has already ended.
         _ => return,
     };
     let (outcome, status, error_type) = match ended {

@@ -75,7 +75,7 @@ where
             };
             let response = match result {
                 Ok(response) => response.into_response(),
-                // There is no response to decide about: a layer outside turns the error into one.
+                // There is no response yet: an outer layer turns the error into one.
                 Err(error) => {
                     decision::unanswered(&request, Unanswered::Failed);
                     return Poll::Ready(Err(error));

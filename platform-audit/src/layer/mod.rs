@@ -15,10 +15,11 @@
 //! | 404 or 405 | does not exist | passes it on |
 //! | safe method | is not audited | passes it on |
 //!
-//! A response whose request has a record names it in `Audit-Record-Id`. Failures of anonymous
-//! clients are recorded one by one up to a [limit](crate::AuditBuilder::anonymous_attempts), and
-//! counted beyond it. With [`observe_only`](crate::AuditBuilder::observe_only) the layer reports
-//! violations and passes the responses on.
+//! If a request has a record, the response contains its id in `Audit-Record-Id`. Failures of
+//! anonymous clients are recorded one by one up to a
+//! [limit](crate::AuditBuilder::anonymous_attempts), and counted beyond it. With
+//! [`observe_only`](crate::AuditBuilder::observe_only) the layer reports violations and passes the
+//! responses on.
 
 mod audit_layer;
 mod decision;

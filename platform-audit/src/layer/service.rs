@@ -35,7 +35,8 @@ where
             if Arc::ptr_eq(&outer.core, &self.core) {
                 return AuditFuture::transparent(self.inner.call(request));
             }
-            // The layer of another `Audit` has another store, so this one takes over.
+            // The outer layer belongs to another `Audit` with another store, so this layer decides
+            // instead.
             *outer.state() = State::Elsewhere;
         }
         let (mut parts, body) = request.into_parts();

@@ -49,8 +49,9 @@ impl Cursor {
         })
     }
 
-    /// Whether the cursor sits at the end of the time line, so that nothing can follow. The record
-    /// there has a timestamp that stands in for `infinity`, and the cursor would return it again.
+    /// Whether the cursor is at the latest representable time, so that no record can follow. The
+    /// record at the cursor has the timestamp `infinity`, which was replaced with that time, so the
+    /// next page would contain the record again.
     pub(super) fn is_at_end_of_time(&self) -> bool {
         let descending = (self.0.direction == Direction::Descending) != self.0.before;
         let end = if descending { EARLIEST } else { LATEST };

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::record::AuditRecord;
 use crate::store::{AuditDatabase, SETTLING};
 
-/// Key in the `details` of an `exported` record: SHA-256 of the manifest.
+/// Key in the `details` of an `exported` record for the SHA-256 of the manifest.
 const MANIFEST: &str = "manifest_sha256";
 
 /// Page size, in records.
@@ -50,9 +50,9 @@ impl<DB: AuditDatabase> Reading<DB> {
     ///
     /// # Errors
     ///
-    /// [`Error::ReadNotRecorded`] if the start cannot be recorded; [`Error::InvalidQuery`] if the record at
-    /// `cursor` does not exist in this log, for example because the cursor comes from another
-    /// database.
+    /// [`Error::ReadNotRecorded`] if the start cannot be recorded; [`Error::InvalidQuery`] if the
+    /// record at `cursor` does not exist in this log, for example because the cursor comes from
+    /// another database.
     pub async fn export(
         &self,
         query: &AuditQuery,

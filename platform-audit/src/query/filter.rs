@@ -271,8 +271,8 @@ impl AuditQuery {
         for (name, text) in pairs.into_iter().filter(|(_, text)| !text.is_empty()) {
             let value = parse_value(name, text)?;
             // Parsed one at a time so that the error can name the field.
-            let alone = Map::from_iter([(name.to_owned(), value.clone())]);
-            Self::from_fields(alone).map_err(|error| field_error(name, &error))?;
+            let single_field = Map::from_iter([(name.to_owned(), value.clone())]);
+            Self::from_fields(single_field).map_err(|error| field_error(name, &error))?;
             match (fields.get_mut(name), value) {
                 (Some(Value::Array(values)), Value::Array(more)) => values.extend(more),
                 (Some(_), _) => return Err(field_error(name, &"it is given twice")),

@@ -41,8 +41,8 @@
 //! # Who has read the log
 //!
 //! Reads are ordinary records: `AuditQuery::new().action("audit.read")` finds them. On Postgres,
-//! the view `readings` has them as columns. Access that bypasses this module, such as SQL by hand,
-//! leaves no record; use the database's own log (pgaudit) for that.
+//! the view `readings` has them as columns. Access that bypasses this module, such as manual SQL,
+//! is not recorded; use the database's own log (pgaudit) for that.
 
 mod actions;
 mod cursor;

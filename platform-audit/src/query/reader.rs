@@ -147,7 +147,8 @@ impl<DB: AuditDatabase> AuditReader<DB> {
         }
     }
 
-    /// The sessions that block all readers, if any. `None` if no connection is free to find out.
+    /// The sessions that block all readers; `None` if there are none, or if no connection is free
+    /// to query them.
     async fn blocking_sessions(&self) -> Option<String> {
         let connection = tokio::time::timeout(Duration::from_secs(1), self.pool.acquire()).await;
         let mut connection = connection.ok()?.ok()?;

@@ -25,7 +25,7 @@ pub struct Reading<DB: AuditDatabase> {
     request: Option<RequestFacts>,
 }
 
-/// Which log was read, and by whom.
+/// Which log is read, and by which actor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Origin {
@@ -69,7 +69,7 @@ pub struct Page {
 }
 
 impl<DB: AuditDatabase> AuditReader<DB> {
-    /// Returns access on behalf of `actor`, whom each recorded read names.
+    /// Returns access on behalf of `actor`, who is recorded with each read.
     pub fn read_as(&self, actor: Actor) -> Reading<DB> {
         Reading {
             reader: self.clone(),
@@ -88,8 +88,8 @@ impl<DB: AuditDatabase> Reading<DB> {
         self
     }
 
-    /// Sets the HTTP request on whose behalf records are read. Its method, route, client address
-    /// and other facts are recorded.
+    /// Sets the HTTP request that reads the records. Its method, route, client address and other
+    /// attributes are recorded.
     #[must_use]
     pub fn via_request(mut self, parts: &Parts) -> Self {
         let client_addresses = self.reader.client_addresses.as_ref();
@@ -97,7 +97,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         self
     }
 
-    /// Which log is read, and by whom, for example for the manifest of an export.
+    /// Returns which log is read, and by which actor, for example for the manifest of an export.
     pub fn origin(&self) -> Origin {
         Origin {
             service: self.reader.service.clone(),

@@ -6,7 +6,7 @@ use super::filter::field_error;
 use super::{AuditQuery, SortBy};
 use crate::error::Error;
 
-/// Maximum number of values in a list. Each costs a page as much as a query of its own.
+/// Maximum number of values in a list. Each value costs a page as much as a separate query.
 const MAX_LIST_VALUES: usize = 100;
 
 impl AuditQuery {
@@ -43,8 +43,8 @@ impl AuditQuery {
         vec![self.clone()]
     }
 
-    /// Fails if no record can match, so that an empty result is not mistaken for a finding, and if
-    /// a list exceeds its bound.
+    /// Fails if no record can match, because an empty result would look like proof that there are
+    /// no such records, and if a list has too many values.
     pub(super) fn check(&self) -> Result<(), Error> {
         if let (Some(since), Some(until)) = (self.since, self.until)
             && since >= until

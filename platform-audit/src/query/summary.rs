@@ -79,7 +79,7 @@ impl GroupBy {
         }
     }
 
-    /// The period that a summary calls `value`.
+    /// The period with the name `value` in a summary.
     fn period(self, value: &str) -> Option<(Timestamp, Timestamp)> {
         let begin = match self {
             Self::Month => format!("{value}-01").parse::<Date>().ok()?.at(0, 0, 0, 0),

@@ -18,8 +18,8 @@ const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 /// Postgres: maximum age of a transaction whose records are still followed.
 const MAX_TRANSACTION_AGE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Postgres: maximum batch size, in records. A transaction that stays open for hours holds back
-/// everything committed after it began.
+/// Postgres: maximum batch size, in records. Without it, the first poll after a transaction that
+/// stayed open for hours would return everything that was committed since it began.
 const MAX_BATCH: usize = 1_000;
 
 /// The result of a poll: records, end of the scanned transaction range, what is left of it, and the
@@ -33,7 +33,7 @@ type Polled = (
 
 /// How often the number of delivered records is recorded, while there are any.
 const RECORD_INTERVAL: Duration = Duration::from_secs(60);
-/// The kinds of read that a tail records: its start, and the number of records delivered since.
+/// The kinds of read that a tail records: its start, and the number of delivered records.
 const STARTED: &str = "tail";
 const DELIVERED: &str = "tailed";
 
@@ -158,13 +158,12 @@ impl<DB: AuditDatabase> Reading<DB> {
 }
 
 impl<DB: AuditDatabase> Tail<DB> {
-    /// Polls for new records. Call it at the interval at which news is wanted, such as every
-    /// second.
+    /// Polls for new records. Call it at regular intervals, such as every second.
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] if the query fails; [`Error::ReadNotRecorded`] if the number of delivered records
-    /// cannot be recorded. A failed call can be retried: the position does not change.
+    /// [`Error::Store`] if the query fails; [`Error::ReadNotRecorded`] if the number of delivered
+    /// records cannot be recorded. A failed call can be retried: the position does not change.
     pub async fn next_batch(&mut self) -> Result<TailBatch, Error> {
         let (records, end, remaining, now) = if self.reading.dialect().has_snapshots() {
             self.poll_by_transaction().await?
@@ -193,11 +192,11 @@ impl<DB: AuditDatabase> Tail<DB> {
         })
     }
 
-    /// Records the number of records delivered since it was last recorded.
+    /// Ends the tail, and records how many records were delivered since the last count.
     ///
     /// # Errors
     ///
-    /// [`Error::ReadCountNotRecorded`] if it cannot be recorded.
+    /// [`Error::ReadCountNotRecorded`] if the number cannot be recorded.
     pub async fn finish(mut self) -> Result<(), Error> {
         match self.delivered {
             0 => Ok(()),
@@ -266,8 +265,8 @@ impl<DB: AuditDatabase> Tail<DB> {
         Ok((records, Some(end), remaining, now))
     }
 
-    /// SQLite: as it has a single writer, records are committed in the order of their timestamps, as
-    /// far as the clock is monotonic.
+    /// SQLite: as it has a single writer, records are committed in the order of their timestamps,
+    /// as far as the clock is monotonic.
     async fn poll_by_time(&self) -> Result<Vec<AuditRecord>, Error> {
         let mut statement = self.select_statement()?;
         let since = statement.time_argument(self.last - OVERLAP);

@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "review")] // bundles the time zone database
-    fn an_offset_that_is_not_the_time_zones_is_refused() {
+    fn an_offset_that_contradicts_the_time_zone_is_refused() {
         for text in [
             "2026-03-03T22:00:00+01:00[Europe/Berlin]",
             "2026-03-03T21:00:00Z[Europe/Berlin]",

@@ -4,8 +4,8 @@ use crate::error::Error;
 use crate::record::{COLUMNS, Kind};
 use crate::store::AuditDatabase;
 
-/// The columns of `records`, of which every audit schema must have all. Words are cast to text, as
-/// each schema has a type of its own for them.
+/// The columns of the view `records`, in SQL. Columns with an enumerated domain (`actor_kind`,
+/// `outcome`) are cast to text, because each audit schema has its own domains.
 fn columns() -> String {
     let columns = COLUMNS.iter().map(|column| match column.kind {
         Kind::Word => format!("{}::text", column.name),
@@ -26,10 +26,10 @@ fn columns() -> String {
 ///
 /// # Errors
 ///
-/// [`Error::NoSchemas`] on SQLite; [`Error::MissingRecordsView`] if a schema marked as an audit log has no
-/// `records` view, as the view would silently omit it; [`Error::UnknownRole`] if the role does not
-/// exist; [`Error::Store`] if a statement fails, for example because the user may not create the
-/// view.
+/// [`Error::NoSchemas`] on SQLite; [`Error::MissingRecordsView`] if a schema marked as an audit log
+/// has no `records` view, as the view would silently omit it; [`Error::UnknownRole`] if the role
+/// does not exist; [`Error::Store`] if a statement fails, for example because the user may not
+/// create the view.
 pub async fn create_union_view<DB: AuditDatabase>(
     pool: &Pool<DB>,
     reader: Option<&str>,
@@ -84,7 +84,7 @@ fn statements(schemas: &[String], reader: Option<&str>) -> String {
         let union = parts.join(" UNION ALL ");
         // Replaced rather than dropped, so that existing grants and dependent views are kept.
         statements += &format!("CREATE OR REPLACE VIEW compliance.audit_records AS {union};");
-        statements += "COMMENT ON VIEW compliance.audit_records IS 'Who did what, in any service of this database: the records of all audit schemas, as platform-audit unite found them.';";
+        statements += "COMMENT ON VIEW compliance.audit_records IS 'Who did what, in any service of this database: the records of all audit schemas that existed when platform-audit unite was last run.';";
         if let Some(role) = reader {
             let role = role.replace('"', "\"\"");
             statements += &format!(

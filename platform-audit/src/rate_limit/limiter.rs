@@ -20,7 +20,7 @@ use crate::record::{ACTOR_LIMIT, Actor};
 /// The maximum number of pairs of an action and a client with their own quota; about 1 MB.
 pub(super) const MAX_CLIENTS: usize = 10_000;
 
-/// The maximum number of actions with a shared quota beyond that, and of actions in a summary.
+/// The maximum number of actions whose further clients share a quota, and of actions in a summary.
 pub(super) const MAX_ACTIONS: usize = 100;
 
 /// The origin of an attempt, by properties that a client cannot choose freely.
@@ -151,7 +151,7 @@ impl<C: Clock> Limiter<C> {
         Self(RateLimiter::new(quota, BoundedStore::default(), clock))
     }
 
-    /// Returns whether an attempt is within its quota, and subtracts it.
+    /// Returns whether an attempt is within its quota, and subtracts the attempt from the quota.
     pub(super) fn admits(&self, action: Cow<'static, str>, client: Client) -> bool {
         let key = Key {
             action: Some(action),

@@ -28,7 +28,8 @@ pub(crate) const ANONYMOUS_PER_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_a
 pub(crate) struct LimitKey {
     action: Cow<'static, str>,
     client: Client,
-    /// Decided once, as the response may depend on it before the attempt is recorded.
+    /// Decided only once, because the response may depend on the decision before the attempt is
+    /// recorded.
     admitted: OnceLock<bool>,
 }
 
@@ -80,7 +81,8 @@ impl RateLimiter {
         }))
     }
 
-    /// Returns whether an attempt may be recorded. The result for one key never changes.
+    /// Returns whether an attempt may be recorded. Repeated calls with the same key return the same
+    /// result.
     pub(crate) fn admits(&self, key: Option<&LimitKey>) -> bool {
         key.is_none_or(|key| {
             let limiter = match key.client {

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::{AuditRecord, COLUMNS};
 
-/// The maximum sizes inside `changes` and `details`, in bytes of UTF-8 or of JSON. Those of texts are
-/// in [`COLUMNS`].
+/// The maximum sizes inside `changes` and `details`, in bytes of UTF-8 or of JSON. Those of texts
+/// are in [`COLUMNS`].
 struct Limit;
 
 impl Limit {

@@ -21,7 +21,8 @@ impl RecordBuilder {
     ///
     /// # Errors
     ///
-    /// When `action` is not `noun.verb`; the record then keeps its previous action.
+    /// [`InvalidAction`] if `action` is not in the form `noun.verb`. The record then keeps its
+    /// previous action.
     pub fn action(
         &mut self,
         action: impl Into<Cow<'static, str>>,

@@ -1,8 +1,8 @@
 //! The columns of a record, listed once.
 //!
-//! SQL statements, their arguments, CSV, Parquet and the bounds of texts are derived from
-//! [`COLUMNS`]. Written by hand are only the migrations, [`AuditRecord`] itself, and what interprets
-//! single columns (filters, OCSF, FHIR, pages for people). Tests compare the list with both
+//! SQL statements, their arguments, CSV, Parquet and the limits of texts are derived from
+//! [`COLUMNS`]. Only the migrations, [`AuditRecord`] itself, and code that interprets single
+//! columns (filters, OCSF, FHIR, web pages) are written by hand. Tests compare the list with both
 //! databases and with [`AuditRecord`].
 
 use std::borrow::Cow;
@@ -24,16 +24,16 @@ pub(crate) struct Column {
     /// Its name in the databases and in exports.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// Whether an [`AuditRecord`] may have no value for it. The database has one for those that it
-    /// fills in itself.
+    /// Whether an [`AuditRecord`] may have no value for this column. In the database, columns with
+    /// [`Source::Database`] always have a value.
     #[cfg_attr(not(feature = "export"), allow(dead_code, reason = "for Parquet"))]
     pub(crate) nullable: bool,
     pub(crate) source: Source,
     pub(crate) value: fn(&AuditRecord) -> ColumnValue<'_>,
-    /// To how many bytes a record's text is truncated. Without a limit are texts that are checked
-    /// or generated elsewhere.
+    /// The length in bytes to which a text is truncated. `None` for columns that are not text, and
+    /// for texts that are validated or generated elsewhere.
     pub(crate) limit: Option<usize>,
-    /// The text to truncate, where the column is a text.
+    /// Returns the text to truncate, if the column is a text with a limit.
     pub(super) text: fn(&mut AuditRecord) -> Option<&mut String>,
 }
 
@@ -41,12 +41,12 @@ pub(crate) struct Column {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Uuid,
-    /// The database's name for a transaction: a number on Postgres, a text on SQLite.
+    /// The identifier of the transaction: a number on Postgres, a text on SQLite.
     TransactionId,
     /// A time in microseconds.
     Moment,
     Text,
-    /// One word of a closed set, which is a type of its own on Postgres.
+    /// A value of a fixed set (`actor_kind`, `outcome`), with its own domain on Postgres.
     Word,
     /// An HTTP status code.
     Status,
@@ -74,7 +74,7 @@ pub(crate) enum ColumnValue<'a> {
     Json(Json<'a>),
 }
 
-/// The value of a column of JSON.
+/// The value of a JSON column.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Json<'a> {
@@ -142,7 +142,7 @@ pub(crate) fn columns_from(source: Source) -> impl Iterator<Item = &'static Colu
 }
 
 impl<'a> ColumnValue<'a> {
-    /// Whether the database would store the same value if the column were left out.
+    /// Whether this is the column's default, so that an INSERT can omit the column.
     pub(crate) fn is_default(self) -> bool {
         match self {
             Self::Uuid(_) | Self::Moment(Some(_)) | Self::Text(Some(_)) | Self::Status(Some(_)) => {
@@ -155,8 +155,8 @@ impl<'a> ColumnValue<'a> {
         }
     }
 
-    /// As text, which is `None` for no value. JSON has the members of its objects in alphabetical
-    /// order, as exports have them.
+    /// Converts the value to text; `None` if there is no value. Members of JSON objects are in
+    /// alphabetical order, as in exports.
     #[cfg_attr(not(feature = "export"), allow(dead_code, reason = "for exports"))]
     pub(crate) fn text(self) -> Option<Cow<'a, str>> {
         match self {
@@ -264,7 +264,7 @@ mod tests {
 
     use super::{AuditRecord, COLUMNS, ColumnValue, Kind};
 
-    /// A record whose columns all differ.
+    /// A record in which every column has a different value.
     fn every_column() -> Value {
         json!({
             "id": "019355d0-7b1d-7e3a-9c55-0242ac120002", "xid": "7",

@@ -10,14 +10,15 @@ use serde_json::{Map, Value};
 
 use super::{ActorKind, AuditRecord, Change, Outcome};
 
-/// The maximum size of the raw text kept of an unparsable column, in bytes.
+/// The maximum size of the raw text that is kept of an unparsable column, in bytes.
 const MAX_EXCERPT: usize = 4 * 1024;
 
 /// The member of `details` that contains the raw text of unparsable columns.
 const UNREADABLE: &str = "[unreadable]";
 
-/// Replace timestamps outside the supported years.
+/// Stands for an earlier timestamp, which the toolkit cannot represent.
 pub(crate) const EARLIEST: &str = "0001-01-01T00:00:00Z";
+/// Stands for a later or malformed timestamp.
 pub(crate) const LATEST: &str = "9999-12-30T00:00:00Z";
 
 /// The identifying columns of a row, and its sort key. They are read on their own when the whole
@@ -44,7 +45,7 @@ impl AuditRecord {
         }
     }
 
-    /// Builds a placeholder for a row of which only the key could be read; `reason` explains why.
+    /// Builds a placeholder for a row whose key alone could be read. `reason` explains why.
     pub(crate) fn unreadable(key: &Key, reason: &str) -> serde_json::Result<Self> {
         let mut columns = key.columns.clone();
         columns.insert("id".to_owned(), key.id.as_str().into());
@@ -162,8 +163,8 @@ mod tests {
     use super::{AuditRecord, FALLBACKS, Key};
     use crate::record::{COLUMNS, Kind};
 
-    /// Without one, a value that cannot be read would make the whole record unreadable. Texts
-    /// that may be missing need none: the databases accept nothing else in them.
+    /// Without a replacement, one unparsable value would make the whole record unreadable. Nullable
+    /// texts need none, because the databases accept only text in them.
     #[test]
     fn every_column_that_may_be_unreadable_has_a_fallback() {
         for column in &COLUMNS {

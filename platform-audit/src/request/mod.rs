@@ -24,8 +24,8 @@ use crate::record::{Actor, ActorKind};
 #[derive(Debug)]
 pub(crate) struct AuditedRequest {
     pub(crate) core: Arc<Core>,
-    /// The id of the first record of the current call. It is made before anything else happens, so
-    /// that every response can name it.
+    /// The id of the first record of the current call. It is generated first, so that every
+    /// response can contain it.
     record_id: Mutex<Uuid>,
     occurred_at: Timestamp,
     facts: RequestFacts,
@@ -50,7 +50,7 @@ pub(crate) struct MountedCatalogue {
 pub(crate) enum State {
     /// The layer of another `Audit`, inside this one, has taken the request over.
     Elsewhere,
-    /// No audited handler was reached. The actor, if it is known outside the layer.
+    /// No audited handler was reached. Contains the actor, if one is known outside the layer.
     Untouched(Option<Actor>),
     /// An audited handler was reached. One of its extractors is running, or has rejected the
     /// request.
@@ -66,9 +66,10 @@ pub(crate) enum State {
         /// The rate limit that its attempt would count against.
         limit: Option<Arc<LimitKey>>,
     },
-    /// It was committed with its record.
+    /// The operation was committed with its record.
     Committed,
-    /// It was not committed, or the outcome is unknown. The id of its record, if there is one.
+    /// The operation was not committed, or its outcome is unknown. Contains the id of its record,
+    /// if there is one.
     NotCommitted(Option<Uuid>),
 }
 

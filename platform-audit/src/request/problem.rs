@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 
-/// The response header that names the audit record of the request.
+/// The response header with the id of the request's audit record.
 pub(crate) const RECORD_ID: HeaderName = HeaderName::from_static("audit-record-id");
 
 /// The request header with the actor's reason.
@@ -52,7 +52,7 @@ pub(crate) fn no_actor() -> Response {
         "This request changes state and needs an authenticated actor.",
         None,
     );
-    // RFC 9110 11.6.1 asks for a challenge with every 401.
+    // RFC 9110 11.6.1 requires a challenge with every 401.
     response
         .headers_mut()
         .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

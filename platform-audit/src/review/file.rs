@@ -23,7 +23,7 @@ pub enum ReviewError {
     Invalid {
         /// The review's name.
         name: String,
-        /// What is wrong with it.
+        /// Why the review is invalid, and how to correct it.
         what: String,
     },
 }
@@ -95,7 +95,7 @@ impl Review {
     }
 }
 
-/// Removes and deserializes a field of the review itself.
+/// Removes and deserializes a field that belongs to the review, not to its query.
 fn take_field<'de, T: Deserialize<'de>>(
     table: &mut Table,
     name: &str,

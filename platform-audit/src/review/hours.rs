@@ -86,13 +86,13 @@ mod tests {
             time_zone: "Europe/Berlin".to_owned(),
         };
         for (time, expected) in [
-            ("2026-11-24T07:00:00Z", true), // a Tuesday, 08:00 there
+            ("2026-11-24T07:00:00Z", true), // a Tuesday, 08:00 local time
             ("2026-11-24T06:59:59Z", false),
             ("2026-11-24T17:00:00Z", false), // 18:00
             ("2026-07-07T06:00:00Z", true),  // summer: 08:00
             ("2026-07-07T16:00:00Z", false),
             ("2026-11-22T12:00:00Z", false), // a Sunday
-            ("2026-11-22T23:30:00Z", false), // Monday there, at half past midnight
+            ("2026-11-22T23:30:00Z", false), // Monday, 00:30 local time
         ] {
             assert_eq!(contain(&berlin, time), expected, "{time}");
         }

@@ -4,7 +4,7 @@
 //!
 //! ```toml
 //! [denied-service-accounts]
-//! description = "Service accounts are refused nothing"
+//! description = "No service account was denied access"
 //! actor_kind = "service"
 //! outcome = "denied"
 //! since = "1d"
@@ -69,7 +69,7 @@ use crate::query::{AuditQuery, GroupBy};
 pub struct Review {
     /// The review's name.
     pub name: String,
-    /// What the review checks, for people.
+    /// A description of what the review checks, for display.
     pub description: Option<String>,
     /// The records to count.
     pub query: AuditQuery,

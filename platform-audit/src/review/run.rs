@@ -24,8 +24,8 @@ pub struct Verdict {
     pub found: u64,
     /// The bounds that were violated.
     pub breaches: Vec<Breach>,
-    /// The records of the breaches, in the order of `breaches`, each newest first;
-    /// [`Breach::listed`] is the number of each.
+    /// The records of the breaches, in the order of `breaches`; the records of one breach are
+    /// newest first, and [`Breach::listed`] is their number.
     ///
     /// At most 100 in total, divided equally among the breaches, but at least one of each.
     pub records: Vec<AuditRecord>,

@@ -5,8 +5,9 @@ use uuid::Uuid;
 
 /// An argument of a statement.
 ///
-/// With the Postgres driver, each is sent as its column's type. As text, the server would look up
-/// the conversion again for each record, which took a twentieth of the transaction's time.
+/// The Postgres driver sends each argument with its column's type. If it were sent as text, the
+/// server would look up the conversion for each record, which took a twentieth of the transaction's
+/// time.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub enum Argument<'a> {

@@ -1,5 +1,5 @@
-//! The columns of a record in SQL: lists for the statements beside their SQL, and arguments in the
-//! order in which the statements number them.
+//! The columns of a record in SQL: column lists for the statements, and arguments in the order of
+//! the statements' placeholders.
 
 use serde::Serialize;
 
@@ -12,12 +12,12 @@ pub(super) fn written() -> impl Iterator<Item = &'static Column> {
     columns_from(Source::Record).chain(columns_from(Source::Operation))
 }
 
-/// A list of SQL with an item for each column.
+/// Returns the items in SQL, separated by commas.
 pub(super) fn list<T>(items: impl IntoIterator<Item = T>, sql: impl Fn(T) -> String) -> String {
     items.into_iter().map(sql).collect::<Vec<_>>().join(", ")
 }
 
-/// The names of `columns`, as a list of SQL.
+/// The names of `columns`, separated by commas.
 pub(super) fn names(columns: impl IntoIterator<Item = &'static Column>) -> String {
     list(columns, |column| column.name.to_owned())
 }
@@ -35,8 +35,8 @@ pub(super) fn columns(record: &AuditRecord, put: &mut dyn FnMut(Argument<'_>)) {
     }
 }
 
-/// Passes the columns of a transaction's records to `put`: an array of each that differs between
-/// them, and the shared ones once.
+/// Passes the columns of a transaction's records to `put`. A column that may differ between the
+/// records is one array; a column that they share is passed once.
 pub(super) fn columns_of_several(records: &[AuditRecord], put: &mut dyn FnMut(Argument<'_>)) {
     for column in columns_from(Source::Record) {
         let mut array = "{".to_owned();
@@ -72,7 +72,7 @@ fn pass(value: ColumnValue<'_>, put: &mut dyn FnMut(Argument<'_>)) {
     });
 }
 
-/// Adds `text` as Postgres reads it in an array.
+/// Appends `text` as a quoted element of a Postgres array literal.
 fn quote(text: &str, to: &mut String) {
     to.push('"');
     for character in text.chars() {
@@ -105,7 +105,8 @@ mod tests {
         definition: String,
     }
 
-    /// A promise about `expected.json` is one about the database: a test makes that file again.
+    /// The properties of a migrated database. Another test compares `expected.json` with a
+    /// database.
     fn postgres_catalog() -> Vec<Property> {
         serde_json::from_str(include_str!("postgres/expected.json")).unwrap()
     }
@@ -137,8 +138,8 @@ mod tests {
             };
             let stored_as = types.get(name).copied().unwrap_or_default();
             assert!(known.contains(&stored_as), "{name} {stored_as}");
-            let always_has_one = !column.nullable || column.source == Source::Database;
-            assert_eq!(not_null.contains_key(name), always_has_one, "{name}");
+            let is_never_null = !column.nullable || column.source == Source::Database;
+            assert_eq!(not_null.contains_key(name), is_never_null, "{name}");
         }
     }
 
@@ -184,8 +185,8 @@ mod tests {
                 Kind::Status => "INTEGER",
                 _ => "TEXT",
             };
-            let always_has_one = !column.nullable || column.source == Source::Database;
-            format!("{} {stored_as} {}", column.name, u8::from(always_has_one))
+            let is_never_null = !column.nullable || column.source == Source::Database;
+            format!("{} {stored_as} {}", column.name, u8::from(is_never_null))
         });
         assert_eq!(stored, listed.collect::<Vec<_>>());
 

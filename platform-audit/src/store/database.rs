@@ -124,8 +124,9 @@ macro_rules! audit_database {
                         sqlx::query_scalar::<Self, String>(AssertSqlSafe(statement)),
                         |query, it| query.bind(it),
                     );
-                    // Planned for its arguments: a generic plan would assume few records for the
-                    // most frequent resource, and read them all before the first hundred.
+                    // Not cached, so that Postgres plans for these arguments. A generic plan
+                    // assumes few records of each resource, so for the most frequent one it would
+                    // read and sort all of them to return the first page.
                     query.persistent(false).fetch_all(connection).await
                 })
             }

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::{AuditDatabase, Dialect, Store};
 use crate::error::Error;
 
-/// How many months after the current one have their partition.
+/// How many months after the current one get a partition in advance.
 const MONTHS_AHEAD: u32 = 3;
 
 /// The interval at which connections that were idle for too long are closed.
@@ -17,7 +17,7 @@ const REAP_EVERY: Duration = Duration::from_secs(60);
 /// The number of these intervals between two checks of the partitions: six hours.
 const PARTITIONS_EVERY: u32 = 360;
 
-/// The timeout of creating partitions.
+/// The timeout for creating partitions.
 const PARTITIONS_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl<DB: AuditDatabase> Store<DB> {
@@ -31,8 +31,8 @@ impl<DB: AuditDatabase> Store<DB> {
         );
     }
 
-    /// Creates the missing partitions of the current month and the next ones, and lets the guard
-    /// search the current month's.
+    /// Creates the missing partitions of the current month and the next ones, and makes the guard
+    /// search the current month's partition first.
     ///
     /// Does nothing if the schema does not exist or the role lacks privileges: the check reports
     /// that.
@@ -99,7 +99,7 @@ pub(crate) async fn sessions<DB: AuditDatabase>(
     }
     let statement = include_str!("postgres/sessions.sql").replace("{schema}", schema);
     let modes = serde_json::to_string(modes).ok()?;
-    // It returns one row, whose text is null if there are none.
+    // The statement always returns one row; its text is empty or null if there are no sessions.
     let found = DB::fetch_text(connection, statement.into(), vec![modes]).await;
     found.ok()?.filter(|sessions| !sessions.is_empty())
 }
@@ -137,7 +137,7 @@ pub(crate) async fn maintain<DB: AuditDatabase>(store: Weak<Store<DB>>) {
         tokio::time::sleep(REAP_EVERY).await;
         let Some(store) = store.upgrade() else { return };
         store.connections.close_idle();
-        // At once in a new month: until then the guard searches the last month's partition first.
+        // Immediately in a new month: until then the guard searches last month's partition first.
         if round % PARTITIONS_EVERY == 0 || created_in != month() {
             let creating = tokio::time::timeout(PARTITIONS_TIMEOUT, store.create_partitions());
             match creating.await {

@@ -1,4 +1,4 @@
-//! Where records are kept: one interface over sqlx, with the SQL of each database beside it.
+//! The store of records: one interface over sqlx, with the SQL of each database beside it.
 
 mod argument;
 mod columns;
@@ -39,10 +39,10 @@ use crate::record::AuditRecord;
 pub(crate) struct Store<DB: AuditDatabase> {
     pub(crate) connections: Connections<DB>,
     dialect: Dialect,
-    /// On SQLite the prefix of the tables.
+    /// The audit schema; on SQLite, the prefix of the tables.
     schema: String,
-    /// Marks the transactions that this store began. It is random, so that no setting that another
-    /// session left behind equals it.
+    /// Marks the transactions that this store began. It is random, so that it differs from the
+    /// marks that other sessions have set.
     mark: String,
     statements: Statements,
 }
@@ -51,11 +51,11 @@ pub(crate) struct Store<DB: AuditDatabase> {
 #[derive(Debug)]
 struct Statements {
     begin: Arc<str>,
-    /// Inserts records that are passed as JSON.
+    /// Inserts records, passed as JSON.
     insert: Arc<str>,
     by_columns: Option<ByColumns>,
     find: Arc<str>,
-    /// Inserts the records of a change that are passed as JSON.
+    /// Inserts the records of a change, passed as JSON.
     insert_with_change: Arc<str>,
     /// Selects the table of an open obligation, if there is one. SQLite only.
     open_obligation: Option<Arc<str>>,
@@ -69,7 +69,8 @@ struct ByColumns {
     several: Arc<str>,
 }
 
-/// How long to wait for running transactions to end, so that none of them can still commit.
+/// How long to wait until the currently running transactions have ended, so that none of them can
+/// still commit.
 pub(crate) const SETTLING: Duration = Duration::from_secs(5);
 
 /// The part of a store that does not depend on the database.
@@ -153,7 +154,7 @@ impl<DB: AuditDatabase> Store<DB> {
         if rows.len() > 1 {
             tracing::warn!(
                 audit.record_id = %id,
-                "several audit records have this id, and the oldest is returned: the service's role wrote the others without the toolkit"
+                "several audit records have this id, and the oldest is returned: the others were inserted by the service's database role, not by the toolkit"
             );
         }
         let record = rows.first().map(|row| AuditRecord::from_row(row));
@@ -171,7 +172,7 @@ impl<DB: AuditDatabase> Store<DB> {
         Ok(texts.into_iter().next())
     }
 
-    /// The texts that a statement returns. It is sent again if a stale connection failed.
+    /// Returns the first column of a statement's rows. Retries if a stale connection failed.
     async fn fetch_texts(
         &self,
         statement: Arc<str>,
@@ -180,11 +181,10 @@ impl<DB: AuditDatabase> Store<DB> {
         loop {
             let mut connection = self.connections.lend().await.map_err(Error::Store)?;
             let reused = connection.was_reused();
-            let asking =
-                DB::fetch_texts(&mut connection, Arc::clone(&statement), arguments.clone());
+            let texts = DB::fetch_texts(&mut connection, Arc::clone(&statement), arguments.clone());
             let patience = self.connections.patience(reused);
             let timed_out = |_| Err(sqlx::Error::PoolTimedOut);
-            let found = tokio::time::timeout(patience, asking).await;
+            let found = tokio::time::timeout(patience, texts).await;
             let found = found.unwrap_or_else(timed_out);
             connection.release_if_ok(&found);
             match found {
@@ -245,7 +245,7 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
     }
 }
 
-/// The records as one JSON array: one argument, whatever their number.
+/// The records as one JSON array, which is a single argument for any number of records.
 fn as_json(records: &[AuditRecord]) -> String {
     // Every key is a string and every value is JSON already, so this cannot fail.
     serde_json::to_string(records).unwrap_or_default()

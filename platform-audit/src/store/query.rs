@@ -1,9 +1,11 @@
-//! What differs between the databases in queries. Each database implements it beside its SQL.
+//! The parts of queries that differ between the databases. Each database implements them beside its
+//! SQL.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// The SQL of queries. Records go by the name `record`, and every `&str` parameter is SQL.
+/// The SQL of queries. The table of records has the name or alias `record`. Every `&str` parameter
+/// is SQL.
 pub(crate) trait QuerySql: std::fmt::Debug + Send + Sync {
     /// The table or view that readers select records from.
     fn records(&self, schema: &str) -> String;
@@ -17,7 +19,7 @@ pub(crate) trait QuerySql: std::fmt::Debug + Send + Sync {
     /// The text of a JSON object with `members`, which alternates names and values.
     fn json_object(&self, members: &str) -> String;
 
-    /// `column` as text, if it is text or a word.
+    /// `column` as text, if it is a text or has an enumerated domain.
     fn as_text(&self, column: &str) -> String;
 
     /// The placeholder of the bind argument with the number `at`, cast to the Postgres type `kind`.
@@ -35,8 +37,9 @@ pub(crate) trait QuerySql: std::fmt::Debug + Send + Sync {
     /// Whether the record changes one of `fields`, a list of expressions.
     fn changes_any(&self, fields: &str) -> String;
 
-    /// `recorded_at` as a sort column for which no index is used: timestamps that cannot be read
-    /// sort as their stand-ins.
+    /// `recorded_at` as a sort column for which no index is used. Timestamps that cannot be
+    /// represented are replaced as in [`EARLIEST`](crate::record::EARLIEST) and
+    /// [`LATEST`](crate::record::LATEST).
     fn readable_recorded_at(&self) -> &'static str;
 
     /// `occurred_at` as a sort column, and the type of its arguments.

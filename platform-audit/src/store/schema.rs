@@ -18,8 +18,8 @@ pub(crate) struct Tables {
     pub(crate) guarded: Vec<String>,
     /// Tables and reasons.
     pub(crate) exempt: Vec<(String, String)>,
-    /// The schemas in which every table has to be guarded or exempt. If empty, the connection's
-    /// current schema and the one with the service's name.
+    /// The schemas in which every table has to be guarded or exempt. An empty list stands for the
+    /// connection's current schema and the schema with the service's name.
     pub(crate) schemas: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ struct State {
     exists: bool,
     migrated: bool,
     readable: bool,
-    /// Whether the role has a reader's privileges.
+    /// Whether the role may read the view `records`, as compliance staff do.
     reads: bool,
     may_migrate: bool,
 }
@@ -86,9 +86,9 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         }
         let in_schema = |text: &str| text.replace("{schema}", self.name);
         let lock = in_schema(include_str!("postgres/lock_migration.sql"));
-        let make = in_schema(include_str!("postgres/guard_ddl.sql"));
+        let create = in_schema(include_str!("postgres/guard_ddl.sql"));
         let statements = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED;\n{lock};\n{make};\nSET LOCAL ROLE NONE;\n{make};\nCOMMIT;"
+            "BEGIN ISOLATION LEVEL READ COMMITTED;\n{lock};\n{create};\nSET LOCAL ROLE NONE;\n{create};\nCOMMIT;"
         );
         self.run_or_roll_back(statements).await
     }
@@ -337,7 +337,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         .map_err(Error::Store)
     }
 
-    /// Runs `statements` in one transaction.
+    /// Runs `statements` in one transaction. SQLite only.
     pub(super) async fn run_together(&mut self, statements: String) -> Result<(), Error> {
         self.run_or_roll_back(format!("BEGIN IMMEDIATE;\n{statements}\nCOMMIT;"))
             .await

@@ -10,7 +10,7 @@ use super::{AuditDatabase, Connection, Store, as_json, connection_failed};
 use crate::error::Error;
 use crate::record::AuditRecord;
 
-/// A transaction on a connection of its own, begun and ended here alone.
+/// A transaction on a connection of its own. Only this module begins and ends it.
 #[derive(Debug)]
 pub(crate) struct Transaction<DB: AuditDatabase> {
     connection: Connection<DB>,
@@ -129,15 +129,15 @@ impl<DB: AuditDatabase> Store<DB> {
     }
 }
 
-/// Whether the database itself refused. Poolers report a server that was lost meanwhile as an
-/// internal (XX) or system error (58).
+/// Whether the database itself refused, so that nothing was committed. A pooler that loses its
+/// server reports an internal (XX) or system error (58), which leaves the outcome unknown.
 fn is_refusal(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(refused) = error else {
         return false;
     };
     let code = refused.code();
-    let is_of_a_pooler = |code: &str| code.starts_with("XX") || code.starts_with("58");
-    !connection_failed(error) && !code.is_some_and(|code| is_of_a_pooler(&code))
+    let is_from_pooler = |code: &str| code.starts_with("XX") || code.starts_with("58");
+    !connection_failed(error) && !code.is_some_and(|code| is_from_pooler(&code))
 }
 
 /// Why a COMMIT failed, and whether it is certain that nothing was committed.

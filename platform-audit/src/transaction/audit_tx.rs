@@ -22,7 +22,8 @@ use crate::record::{
 };
 use crate::store::{AuditDatabase, Store, Transaction};
 
-/// Declares the struct once; its database defaults to Postgres where that is compiled in.
+/// Declares the struct once. Its database parameter defaults to Postgres if that feature is
+/// enabled.
 macro_rules! declare {
     ($($default:tt)*) => {
         /// A database transaction that cannot be committed without its audit record.
@@ -154,11 +155,11 @@ impl<DB: AuditDatabase> AuditTx<DB> {
         Ok(())
     }
 
-    /// The transaction for its last statements.
+    /// Returns the transaction, to write the records and commit.
     ///
     /// # Errors
     ///
-    /// If it could not begin, now or earlier.
+    /// If the transaction cannot begin, or could not begin earlier.
     pub(crate) async fn transaction(&mut self) -> Result<&mut Transaction<DB>, Error> {
         if let Some(error) = self.begin_error.take() {
             return Err(error);
@@ -169,7 +170,7 @@ impl<DB: AuditDatabase> AuditTx<DB> {
             .ok_or(Error::Begin(sqlx::Error::BeginFailed))
     }
 
-    /// Why the transaction could not begin, if it was tried in vain.
+    /// Returns why the transaction could not begin, if an attempt to begin it failed.
     pub(crate) fn take_begin_error(&mut self) -> Option<Error> {
         self.begin_error.take()
     }
@@ -200,7 +201,7 @@ impl<DB: AuditDatabase> AuditTx<DB> {
             self.operation.resource_id = Some(first.resource_id.clone());
         }
         let base = core.record(&self.operation, Outcome::Success, status);
-        // `vec!` moves it into its last place, and copies it for the others only.
+        // `vec!` moves the record into the last element, and clones it only for the others.
         let mut records = vec![base; builders.len().max(1)];
         for (at, (record, builder)) in records.iter_mut().zip(builders).enumerate() {
             if at > 0 {
@@ -218,7 +219,8 @@ impl<DB: AuditDatabase> AuditTx<DB> {
         records
     }
 
-    /// The transaction, if it has begun, and the operation as its attempt is recorded.
+    /// Returns the transaction, if it has begun, and the operation from which to record the
+    /// attempt.
     pub(crate) fn into_parts(self) -> (Option<Transaction<DB>>, Operation) {
         let Self {
             transaction,

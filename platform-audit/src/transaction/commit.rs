@@ -15,7 +15,7 @@ use crate::store::{AuditDatabase, Store};
 /// statement that was cancelled.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why an operation was not committed, or may not have been.
+/// Why an operation was not committed, or why its outcome is unknown.
 pub(crate) struct NotCommitted {
     pub(crate) error: Error,
     /// The record of the attempt, unless it was over the rate limit. If the outcome is unknown,
@@ -92,8 +92,9 @@ impl<DB: AuditDatabase> Committer<DB> {
         Err(NotCommitted { error, record_id })
     }
 
-    /// Records the attempt of an operation whose transaction could not begin, without waiting for
-    /// it: the record may need the connection that was not to be had, and the client need not wait.
+    /// Records the attempt of an operation whose transaction could not begin. The record is written
+    /// in the background, because it needs a connection, too, and the client should not wait for
+    /// one.
     pub(crate) fn not_begun(
         &self,
         tx: AuditTx<DB>,
@@ -109,9 +110,9 @@ impl<DB: AuditDatabase> Committer<DB> {
         NotCommitted { error, record_id }
     }
 
-    /// Rolls back, returns the connection, and records the attempt: in this order, so that a pool
-    /// without a free connection cannot wait for itself. Returns what [`Core::record_attempt`]
-    /// returns.
+    /// Rolls back, releases the connection, and records the attempt, in this order: otherwise the
+    /// record could wait for the connection that this operation still holds. Returns the id of the
+    /// attempt's record, as [`Core::record_attempt`] does.
     pub(crate) async fn roll_back(
         &self,
         tx: AuditTx<DB>,

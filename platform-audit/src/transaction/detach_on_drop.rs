@@ -1,4 +1,4 @@
-//! Work that is finished even when its future is dropped half-way.
+//! Cancellation safety: work that continues on its own task if its future is dropped.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,10 +6,10 @@ use std::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
-/// Runs `work` where it is polled, as any future. Dropped before its end, the rest of it runs on
-/// a task of its own, so that a client that hangs up cannot cut it in two.
+/// Runs `work` in the current task. If the returned future is dropped before it completes, for
+/// example because the client disconnected, the rest of `work` runs on a new task.
 ///
-/// Each piece of work counts in `tasks` until it has ended, wherever it runs.
+/// `tasks` tracks `work` until it has completed, in either case.
 pub(crate) fn detach_on_drop<T: Send + 'static>(
     tasks: &TaskTracker,
     work: impl Future<Output = T> + Send + 'static,
@@ -21,7 +21,7 @@ pub(crate) fn detach_on_drop<T: Send + 'static>(
 
 /// The future of [`detach_on_drop`].
 pub(crate) struct DetachOnDrop<T: Send + 'static> {
-    /// Gone once it has ended.
+    /// `None` once it has completed or panicked.
     work: Option<BoxFuture<'static, T>>,
 }
 
@@ -29,7 +29,7 @@ impl<T: Send + 'static> Future for DetachOnDrop<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        // Away while it is polled: what panicked must not be polled again.
+        // Taken out while it is polled, because a future that panicked must not be polled again.
         let Some(mut work) = self.work.take() else {
             return Poll::Pending;
         };
@@ -44,7 +44,7 @@ impl<T: Send + 'static> Future for DetachOnDrop<T> {
 impl<T: Send + 'static> Drop for DetachOnDrop<T> {
     fn drop(&mut self) {
         let Some(work) = self.work.take() else { return };
-        // Without a runtime nothing could drive it: its connection closes, which rolls back.
+        // Without a runtime, `work` is dropped: its connection is closed, which rolls back.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { drop(work.await) });
         }

@@ -1,5 +1,5 @@
-//! How an audited operation runs: its transaction, its commit with its records or its rollback
-//! with its attempt's, and what keeps a dropped request from splitting the two.
+//! How an audited operation runs: its transaction, the commit together with its records, the
+//! rollback and the record of the attempt, and the cancellation safety of both.
 
 mod audit_tx;
 mod commit;

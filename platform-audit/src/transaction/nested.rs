@@ -1,5 +1,5 @@
-//! Detects an operation inside another one of the same store, which would wait for a second
-//! connection while the first one holds one.
+//! Detects an operation inside another one of the same store. The inner operation would wait for a
+//! connection while the outer one keeps its own, so many of them could deadlock.
 
 use std::sync::Arc;
 

@@ -16,7 +16,8 @@ use thirtyfour::{By, Key, WebElement};
 
 use super::Site;
 
-/// Text that would run a script if it were not escaped, in each place where browsers accept one.
+/// Texts that would run a script if they were not escaped, one for each context in which browsers
+/// accept scripts.
 const HOSTILE: &str = "\"'><script>window.ran = 1</script><img src=x onerror=\"window.ran = 1\"><svg onload='window.ran = 1'>\u{202e}</title>";
 
 #[derive(Auditable, Serialize)]

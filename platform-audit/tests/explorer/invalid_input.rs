@@ -117,7 +117,7 @@ async fn invalid_values_never_cause_a_server_error<DB: AuditDatabase>(database: 
     }
 }
 
-/// Inserts a record with SQL, as the service's role can.
+/// Inserts a record with manual SQL, which the service's role may do.
 async fn insert_by_hand(database: &TestDatabase, changes: &str) {
     let columns = "id, xid, occurred_at, service, actor_kind, actor_id, action, outcome, resource_type, resource_id, changes";
     let values =
@@ -164,7 +164,7 @@ async fn malformed_changes_are_shown_as_stored<DB: AuditDatabase>(database: Test
     assert!(list.contains("Malformed record"), "{list}");
 }
 
-/// On SQLite, ids are unique.
+/// Postgres only: SQLite enforces that an id is unique.
 #[tokio::test]
 async fn a_duplicate_id_shows_a_warning_and_all_its_records() {
     let database = TestDatabase::postgres().await;

@@ -1,5 +1,5 @@
-//! Validates events against <https://schema.ocsf.io/1.6.0>: required attributes, alternatives of
-//! which at least one is required, and known attributes.
+//! Validates events against <https://schema.ocsf.io/1.6.0>: required attributes, groups of attributes
+//! with at least one required, and known attributes.
 
 use platform_audit::export::Format;
 use serde_json::Value;
@@ -8,14 +8,14 @@ use super::{each_kind, encoded};
 
 struct Rule {
     /// The class number, or a JSON pointer to an object.
-    of: &'static str,
+    target: &'static str,
     required: &'static [&'static str],
     one_of: &'static [&'static str],
     known: &'static [&'static str],
 }
 
 const BASE: Rule = Rule {
-    of: "",
+    target: "",
     required: &[
         "activity_id",
         "category_uid",
@@ -43,13 +43,13 @@ const BASE: Rule = Rule {
 
 const CLASSES: [Rule; 2] = [
     Rule {
-        of: "6003",
+        target: "6003",
         required: &["actor", "api", "src_endpoint"],
         one_of: &[],
         known: &["dst_endpoint", "http_request", "http_response", "resources"],
     },
     Rule {
-        of: "3004",
+        target: "3004",
         required: &["entity"],
         one_of: &[],
         known: &[
@@ -64,7 +64,7 @@ const CLASSES: [Rule; 2] = [
 
 const OBJECTS: [Rule; 15] = [
     Rule {
-        of: "/metadata",
+        target: "/metadata",
         required: &["product", "version"],
         one_of: &[],
         known: &[
@@ -79,13 +79,13 @@ const OBJECTS: [Rule; 15] = [
         ],
     },
     Rule {
-        of: "/metadata/product",
+        target: "/metadata/product",
         required: &[],
         one_of: &["name", "uid"],
         known: &["vendor_name", "version"],
     },
     Rule {
-        of: "/actor",
+        target: "/actor",
         required: &[],
         one_of: &[
             "process",
@@ -98,73 +98,73 @@ const OBJECTS: [Rule; 15] = [
         known: &[],
     },
     Rule {
-        of: "/actor/user",
+        target: "/actor/user",
         required: &[],
         one_of: &["account", "name", "uid"],
         known: &["type", "type_id"],
     },
     Rule {
-        of: "/actor/session",
+        target: "/actor/session",
         required: &[],
         one_of: &[],
         known: &["uid"],
     },
     Rule {
-        of: "/api",
+        target: "/api",
         required: &["operation"],
         one_of: &[],
         known: &["request", "response", "service"],
     },
     Rule {
-        of: "/api/request",
+        target: "/api/request",
         required: &["uid"],
         one_of: &[],
         known: &[],
     },
     Rule {
-        of: "/api/response",
+        target: "/api/response",
         required: &[],
         one_of: &[],
         known: &["code", "error"],
     },
     Rule {
-        of: "/api/service",
+        target: "/api/service",
         required: &[],
         one_of: &["name", "uid"],
         known: &["version"],
     },
     Rule {
-        of: "/http_request",
+        target: "/http_request",
         required: &[],
         one_of: &[],
         known: &["http_method", "uid", "url", "user_agent"],
     },
     Rule {
-        of: "/http_response",
+        target: "/http_response",
         required: &["code"],
         one_of: &[],
         known: &[],
     },
     Rule {
-        of: "/resources/0",
+        target: "/resources/0",
         required: &[],
         one_of: &["name", "uid"],
         known: &["data", "type"],
     },
     Rule {
-        of: "/src_endpoint",
+        target: "/src_endpoint",
         required: &[],
         one_of: &["ip", "uid", "name", "hostname", "svc_name", "domain"],
         known: &[],
     },
     Rule {
-        of: "/entity",
+        target: "/entity",
         required: &[],
         one_of: &["name", "uid"],
         known: &["data", "type", "type_id"],
     },
     Rule {
-        of: "/entity_result",
+        target: "/entity_result",
         required: &[],
         one_of: &["name", "uid"],
         known: &["data", "type", "type_id"],
@@ -175,15 +175,15 @@ impl Rule {
     /// Returns how the value violates the rule. Attributes of `wider` are also allowed.
     fn violation(&self, value: &Value, wider: Option<&Rule>) -> Option<String> {
         let Some(members) = value.as_object() else {
-            return Some(format!("{} is not an object: {value}", self.of));
+            return Some(format!("{} is not an object: {value}", self.target));
         };
         for name in self.required {
             if !members.contains_key(*name) {
-                return Some(format!("{} lacks {name}", self.of));
+                return Some(format!("{} lacks {name}", self.target));
             }
         }
         if !self.one_of.is_empty() && !self.one_of.iter().any(|it| members.contains_key(*it)) {
-            return Some(format!("{} has none of {:?}", self.of, self.one_of));
+            return Some(format!("{} has none of {:?}", self.target, self.one_of));
         }
         let may = |rule: &Rule, name: &str| {
             [rule.required, rule.one_of, rule.known]
@@ -192,10 +192,10 @@ impl Rule {
         };
         for (name, value) in members {
             if !may(self, name) && !wider.is_some_and(|rule| may(rule, name)) {
-                return Some(format!("{} has the unknown attribute {name}", self.of));
+                return Some(format!("{} has the unknown attribute {name}", self.target));
             }
             if value.is_null() {
-                return Some(format!("{}: {name} is null", self.of));
+                return Some(format!("{}: {name} is null", self.target));
             }
         }
         None
@@ -204,7 +204,7 @@ impl Rule {
 
 fn violation(event: &Value) -> Option<String> {
     let number = event["class_uid"].to_string();
-    let Some(class) = CLASSES.iter().find(|class| class.of == number) else {
+    let Some(class) = CLASSES.iter().find(|class| class.target == number) else {
         return Some(format!("no class {number}"));
     };
     let missing = |name: &&&str| event.get(**name).is_none();
@@ -227,7 +227,7 @@ fn violation(event: &Value) -> Option<String> {
     class.violation(event, Some(&BASE)).or_else(|| {
         OBJECTS
             .iter()
-            .find_map(|rule| rule.violation(event.pointer(rule.of)?, None))
+            .find_map(|rule| rule.violation(event.pointer(rule.target)?, None))
     })
 }
 

@@ -54,7 +54,7 @@ fn an_export_without_records_has_no_rows() {
     assert_eq!(found["types"].as_object().unwrap().len(), 29);
 }
 
-/// Readers trust a declared sort order, and records come in any order.
+/// Readers rely on a declared sort order, but records can be exported in any order.
 #[test]
 fn no_sort_order_is_declared() {
     let folder = tempfile::tempdir().unwrap();

@@ -533,17 +533,17 @@ async fn each_finding_has_a_message_and_a_remedy() {
         ),
         (
             "DROP INDEX ledger_audit_record_actor; CREATE INDEX ledger_audit_record_actor ON ledger_audit_record (id)",
-            "the index ledger_audit_record_actor is not as the migrations made it",
+            "the index ledger_audit_record_actor differs from its definition in the migrations",
             "DROP INDEX IF EXISTS",
         ),
         (
             "ALTER TABLE ledger_audit_record ADD COLUMN x TEXT",
-            "the table ledger_audit_record is not as the migrations made it",
+            "the table ledger_audit_record differs from its definition in the migrations",
             "INSERT INTO ledger_audit_record SELECT * FROM ledger_audit_record_found",
         ),
         (
             "PRAGMA foreign_keys = OFF; DROP TABLE ledger_audit_obligation; CREATE VIEW ledger_audit_obligation AS SELECT 1 AS id; PRAGMA foreign_keys = ON",
-            "the table ledger_audit_obligation is not as the migrations made it",
+            "the table ledger_audit_obligation differs from its definition in the migrations",
             "CREATE TRIGGER ledger_audit_obligation_no_delete",
         ),
         (

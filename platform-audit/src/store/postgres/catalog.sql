@@ -1,13 +1,13 @@
--- What the audit schema is made of: one row for each property of each object, as the server's
--- catalogs have it. Run on a schema that the migrations have just made, the rows are the expected
--- state; run at a check, they are the actual one.
+-- Describes the audit schema from the server's catalogs: one row for each property of each object.
+-- Run on a schema that the migrations have just created, it returns the expected state; run by the
+-- check, it returns the actual state.
 --
---   kind, object   what it is; `object` is unique within its kind
---   part_of        the rows, as "kind object", that it belongs to or was cloned from: where one of
---                  them differs, only that one is reported
+--   kind, object   identify the property; `object` is unique within its kind
+--   part_of        the rows, as "kind object", to which this one belongs or from which it was
+--                  cloned: if one of them differs, only that one is reported
 --   definition     compared as text
---   fix            SQL that makes an object that is missing or different what it should be; in it,
---                  {definition} stands for the definition
+--   fix            SQL that creates a missing object or corrects a different one; {definition} in
+--                  it is replaced with the expected definition
 --   undo           SQL that removes an object that should not be there
 --
 -- Definitions are deparsed, so they depend on settings: the caller pins search_path,
@@ -16,7 +16,7 @@ WITH namespace AS (
     SELECT pg_namespace.oid, nspname, nspowner, nspacl, quote_ident(rolname) AS owner
     FROM pg_namespace JOIN pg_roles ON pg_roles.oid = nspowner WHERE nspname = '{schema}'
 ), made_along AS (
-    -- What came with another object and goes with it, such as the functions of a range.
+    -- Objects that Postgres creates and drops along with another one, such as a range's functions.
     SELECT classid, objid FROM pg_depend WHERE deptype = 'i' AND classid IN ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_cast'::regclass)
 ), relation AS (
     SELECT class.oid, relname, relkind, relowner, relacl, relpersistence, relrowsecurity, relforcerowsecurity,
@@ -27,7 +27,7 @@ WITH namespace AS (
     FROM pg_class AS class
     WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND (
         relnamespace = (SELECT oid FROM namespace)
-        -- A partition or child elsewhere is read with the log.
+        -- Partitions and inheritance children in other schemas: queries of the log read them, too.
         OR EXISTS (
             SELECT FROM pg_inherits JOIN pg_class AS parent ON parent.oid = inhparent
             WHERE inhrelid = class.oid AND parent.relnamespace = (SELECT oid FROM namespace)))
@@ -77,7 +77,7 @@ WITH namespace AS (
     SELECT relation.name AS relation, conname, format('%s.%I', relation.name, conname) AS name, pg_get_constraintdef(pg_constraint.oid) AS definition,
         (SELECT format('%s.%I', parent.conrelid::regclass, parent.conname) FROM pg_constraint AS parent WHERE parent.oid = pg_constraint.conparentid) AS parent
     FROM relation JOIN pg_constraint ON conrelid = relation.oid
-    WHERE contype NOT IN ('n', 't') -- NOT NULL is a column's, a constraint trigger is a trigger
+    WHERE contype NOT IN ('n', 't') -- listed as a column's NOT NULL, and as a trigger
 ), domain_constraint AS (
     SELECT domain.name AS domain, conname, format('%s.%I', domain.name, conname) AS name, pg_get_constraintdef(pg_constraint.oid) AS definition
     FROM domain JOIN pg_constraint ON contypid = domain.oid WHERE contype <> 'n'
@@ -170,7 +170,7 @@ WITH namespace AS (
     UNION ALL SELECT 'event_trigger_enabled', name, ARRAY['event_trigger ' || name], enabled, format('ALTER EVENT TRIGGER %s ENABLE %s;', name, enabled), '' FROM event_trigger
     UNION ALL SELECT 'owner', format('%s %s', word, name), ARRAY[format('%s %s', kind, name)], CASE WHEN owned.owner = nspowner THEN 'the owner of {schema}' ELSE pg_get_userbyid(owned.owner)::text END,
         format('ALTER %s %s OWNER TO %s;', word, name, namespace.owner), '' FROM owned, namespace
-    -- An administrator's, who made the event trigger.
+    -- The function of an event trigger belongs to the administrator who created that trigger.
     UNION ALL SELECT 'owner', format('%s %s', word, name), ARRAY['routine ' || name],
         CASE WHEN proowner = ANY (owners) THEN 'the owner of its event trigger' ELSE pg_get_userbyid(proowner)::text END,
         '', format('ALTER %s %s OWNER TO %s;', word, name, COALESCE(quote_ident(pg_get_userbyid(owners[1])), '...'))
@@ -180,13 +180,14 @@ WITH namespace AS (
         CASE WHEN evtowner = proowner THEN 'the owner of its function' ELSE pg_get_userbyid(evtowner)::text END,
         '', format('ALTER EVENT TRIGGER %I OWNER TO %I;', evtname, pg_get_userbyid(proowner))
     FROM pg_event_trigger JOIN routine ON routine.oid = evtfoid
-    -- What else there may be in a schema: operators, collations, statistics, default privileges, casts...
+    -- All other kinds of objects, such as operators, collations, statistics, default privileges and
+    -- casts.
     UNION ALL SELECT 'object', pg_describe_object(classid, objid, 0), ARRAY[]::text[], '', '', CASE identified.type
             WHEN 'default acl' THEN format('-- ALTER DEFAULT PRIVILEGES ... REVOKE takes back %s', pg_describe_object(classid, objid, 0))
             ELSE format('DROP %s %s;', replace(upper(identified.type), 'STATISTICS OBJECT', 'STATISTICS'), identified.identity) END
     FROM (
         SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = (SELECT oid FROM namespace)
-        -- Those that the owner has for every schema apply to the partitions to come.
+        -- Default privileges of the owner for all schemas also apply to future partitions.
         UNION SELECT 'pg_default_acl'::regclass, pg_default_acl.oid FROM pg_default_acl CROSS JOIN LATERAL aclexplode(defaclacl) AS it
             WHERE defaclnamespace = 0 AND defaclrole = (SELECT nspowner FROM namespace) AND it.grantee <> defaclrole
                 AND (defaclobjtype IN ('r', 'S') OR defaclobjtype = 'f' AND it.grantee <> 0)

@@ -1,5 +1,5 @@
 //! Finds every difference between the audit schema and the one that the migrations create, and
-//! everything around it that would allow the guard to be bypassed.
+//! every privilege, setting and owner that would allow the guard to be bypassed.
 
 use sqlx::SqlSafeStr;
 
@@ -49,8 +49,8 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             found => found?,
         };
         if found.iter().any(|it| it.kind == FindingKind::AppOwnsSchema) {
-            // That finding names every object that the service's role owns, and owners need no
-            // grants.
+            // `AppOwnsSchema` already lists every object that the service's role owns, and owners
+            // need no grants.
             differences
                 .retain(|it| !it.is_owner_mismatch() && it.kind != FindingKind::RightsMissing);
         }

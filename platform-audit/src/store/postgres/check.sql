@@ -1,6 +1,6 @@
--- What lets a change of the service's tables be committed without its record, besides differences
--- of the audit schema itself (catalog.sql). $1 is the role that the service connects as, $2 the
--- schemas of its tables (JSON array).
+-- Finds everything that would allow a change of the service's tables to be committed without its
+-- record, except differences of the audit schema itself (see catalog.sql). $1 is the role that the
+-- service connects as, and $2 the schemas of its tables (JSON array).
 WITH RECURSIVE app AS (
     SELECT oid, rolname, rolsuper FROM pg_roles WHERE rolname = $1::text
 ), listed AS (
@@ -9,13 +9,15 @@ WITH RECURSIVE app AS (
     FROM pg_class AS class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE nspname IN (SELECT json_array_elements_text($2::json)) AND nspname <> '{schema}'
         AND relkind IN ('r', 'p', 'f') AND NOT relispartition AND relpersistence <> 't'
-        AND relname <> '_sqlx_migrations' -- the migrator's own bookkeeping
+        AND relname <> '_sqlx_migrations' -- the table in which sqlx lists the service's migrations
         AND NOT EXISTS (
+            -- Belongs to an extension.
             SELECT FROM pg_depend
-            WHERE classid = 'pg_class'::regclass AND objid = class.oid AND deptype = 'e' -- an extension's
+            WHERE classid = 'pg_class'::regclass AND objid = class.oid AND deptype = 'e'
         )
 ), heirs AS (
-    -- Their rows are read and changed through the table, and its row triggers are not inherited.
+    -- Tables and their inheritance children. The children's rows can be changed through the parent,
+    -- but they do not inherit its row triggers.
     SELECT oid FROM listed WHERE NOT exempt
     UNION SELECT inhrelid FROM heirs JOIN pg_inherits ON inhparent = heirs.oid
 ), business AS (
@@ -47,16 +49,17 @@ WITH RECURSIVE app AS (
     SELECT nspowner, 'ALTER SCHEMA {schema} OWNER TO' FROM pg_namespace WHERE nspname = '{schema}'
     UNION ALL SELECT proowner, format('ALTER FUNCTION %s OWNER TO', oid::regprocedure)
         FROM pg_proc WHERE pronamespace = '{schema}'::regnamespace
-            AND prorettype <> 'event_trigger'::regtype -- an administrator's
+            AND prorettype <> 'event_trigger'::regtype -- belongs to an administrator
     UNION ALL SELECT relowner, format('ALTER %s %s.%I OWNER TO', CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, '{schema}', relname)
         FROM pg_class WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'p', 'S', 'v')
     UNION ALL SELECT typowner, format('ALTER DOMAIN %s OWNER TO', oid::regtype)
         FROM pg_type WHERE typnamespace = '{schema}'::regnamespace AND typtype = 'd'
 ), assumable AS (
-    -- SET ROLE gives what is not inherited, too.
+    -- Roles that the service's role can assume: SET ROLE also works without INHERIT.
     SELECT role.oid FROM app JOIN pg_roles AS role ON pg_has_role(app.oid, role.oid, 'MEMBER') WHERE NOT role.rolsuper
 ), setting (name, value, safe) AS (
-    -- Of the role in this database before that of the role, of the database and of the server.
+    -- The effective value: a setting of the role in this database overrides one of the role, which
+    -- overrides one of the database, which overrides the server's.
     SELECT pg_settings.name, CASE WHEN $1::text = session_user THEN pg_settings.setting ELSE COALESCE((
             SELECT split_part(config, '=', 2) FROM pg_db_role_setting CROSS JOIN LATERAL unnest(setconfig) AS config
             WHERE (setrole = app.oid OR setrole = 0) AND (setdatabase = 0 OR setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()))
@@ -72,10 +75,10 @@ WITH RECURSIVE app AS (
     UNION ALL SELECT 'guard_not_always', name, trigger FROM guards WHERE enabled IN ('O', 'R')
     UNION ALL SELECT 'app_superuser', app.rolname, role.rolname FROM app, pg_roles AS role
         WHERE role.rolsuper AND (app.rolsuper AND role.oid = app.oid OR NOT app.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER'))
-    -- What follows from being a superuser, or the owner, is not reported again.
+    -- From here on, consequences of being a superuser or an owner are not reported again.
     UNION ALL SELECT 'app_owns_table', name, relowner::regrole::text FROM owned, app
         WHERE NOT rolsuper AND pg_has_role(app.oid, relowner, 'MEMBER')
-    -- RESET ROLE is open to every statement.
+    -- A session that assumed its role with SET ROLE can leave it again with RESET ROLE.
     UNION ALL SELECT 'role_assumed', session_user, '' FROM pg_roles AS session
         WHERE $1::text = current_user AND session.rolname = session_user AND session_user <> current_user
             AND (session.rolsuper OR EXISTS (
@@ -83,24 +86,25 @@ WITH RECURSIVE app AS (
                 WHERE pg_has_role(session.oid, role, 'MEMBER')))
     UNION ALL SELECT 'app_owns_schema', '{schema}', string_agg(format('%s the_owner_role;', change), ' ' ORDER BY change) FROM made, app
         WHERE NOT rolsuper AND pg_has_role(app.oid, owner, 'MEMBER') HAVING count(*) > 0
-    -- Who owns a schema may drop its tables.
+    -- The owner of a schema may drop its tables.
     UNION ALL SELECT DISTINCT 'app_owns_tables_schema', format('%I', nspname), nspowner::regrole::text
         FROM app, pg_namespace JOIN pg_class AS class ON relnamespace = pg_namespace.oid
         WHERE class.oid IN (SELECT oid FROM guarded) AND NOT rolsuper AND pg_has_role(app.oid, nspowner, 'MEMBER')
-            -- It follows from becoming a superuser, who owns what others do not.
+            -- Not reported for roles that can become a superuser: that is a finding of its own.
             AND NOT EXISTS (SELECT FROM pg_roles AS role WHERE role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER'))
     UNION ALL SELECT 'app_owns_database', format('%I', datname), datdba::regrole::text FROM pg_database, app
         WHERE datname = current_database() AND NOT rolsuper AND pg_has_role(app.oid, datdba, 'MEMBER')
             AND NOT EXISTS (SELECT FROM pg_roles AS role WHERE role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER'))
     UNION ALL SELECT 'app_creates_roles', app.rolname, role.rolname FROM app, pg_roles AS role
         WHERE NOT app.rolsuper AND role.rolcreaterole AND NOT role.rolsuper AND pg_has_role(app.oid, role.oid, 'MEMBER')
-            -- From Postgres 16 on it takes a right on the role that is given.
+            -- From Postgres 16 on, CREATEROLE grants only roles with ADMIN OPTION.
             AND current_setting('server_version_num')::int < 160000
-    -- Roles that the server defines reach beyond any table's privileges: files, all data, other sessions.
+    -- Predefined roles grant more than table privileges: access to files, all data or other
+    -- sessions.
     UNION ALL SELECT 'app_privileged', app.rolname, role.rolname FROM app, pg_roles AS role
         WHERE NOT app.rolsuper AND role.oid < 16384 AND starts_with(role.rolname, 'pg_') AND role.rolname <> 'pg_database_owner'
             AND pg_has_role(app.oid, role.oid, 'MEMBER')
-            -- Not what another of them, or being a superuser, brings along.
+            -- Without roles that are implied by another predefined role or by a superuser.
             AND NOT EXISTS (
                 SELECT FROM pg_roles AS other WHERE other.oid <> role.oid AND pg_has_role(app.oid, other.oid, 'MEMBER')
                     AND (other.rolsuper OR other.oid < 16384 AND pg_has_role(other.oid, role.oid, 'MEMBER')))
@@ -126,10 +130,11 @@ WITH RECURSIVE app AS (
         WHERE pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean
     UNION ALL SELECT 'setting_unsafe', name, safe FROM setting, app
         WHERE NOT rolsuper AND (value <> safe AND name <> 'synchronous_commit' OR value = 'off')
-    -- Postgres 15 can grant it; before, only superusers can set it.
+    -- From Postgres 15 on, others than superusers can be granted to set session_replication_role.
     UNION ALL SELECT 'replication_role_granted', rolname, '' FROM app
         WHERE NOT rolsuper AND EXISTS (SELECT FROM assumable WHERE {schema}.may_set_replication_role(assumable.oid))
-    -- Unless its records are in the default partition already, where they stay.
+    -- Not reported if the default partition already contains records of that month: they stay
+    -- there.
     UNION ALL SELECT 'partition_missing', '{schema}.' || part, '' FROM (
         SELECT 'record_' || to_char(starts AT TIME ZONE 'UTC', 'YYYY_MM') AS part, starts, starts + interval '1 month' AS ends
         FROM (SELECT date_trunc('month', now() AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC' AS starts) AS it

@@ -2,10 +2,10 @@
 -- superusers, and on managed services their administrators, may create event triggers. If the
 -- connected role may not, nothing is created.
 --
--- The function runs with the rights of the role that changes a table, which may be a superuser. So it
--- belongs to the role that creates the event triggers, because the schema's owner could replace it
--- otherwise. It reads the catalogs only, and calls one function of the owner, queue_check(), which
--- runs with the owner's rights.
+-- The function runs with the privileges of the role that changes a table, which may be a superuser.
+-- So it belongs to the role that creates the event triggers; otherwise the schema's owner could
+-- replace it. It only reads the catalogs, and calls one function of the owner, queue_check(), which
+-- runs with the owner's privileges.
 DO $make$
 BEGIN
     CREATE OR REPLACE FUNCTION {schema}.guard_ddl() RETURNS event_trigger
@@ -14,15 +14,16 @@ BEGIN
         changed oid;
     BEGIN
         IF TG_EVENT = 'sql_drop' THEN
-            -- A guarded table, its guard, or a column that goes with another object, such as its type.
+            -- A guarded table, its guard, or a column that goes with another object, such as its
+            -- type.
             SELECT COALESCE(CASE object_type WHEN 'trigger' THEN to_regclass(format('%I.%I', address_names[1], address_names[2]))::oid ELSE objid END, 0)
                 INTO changed FROM pg_event_trigger_dropped_objects()
                 WHERE object_type = 'trigger' AND address_names[3] IN ('{schema}_guard', '{schema}_guard_truncate')
                     OR object_type = 'table column' AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = objid AND tgname = '{schema}_guard')
                 LIMIT 1;
         ELSE
-            -- A guarded table, its ancestors and descendants, which share its rows, and the types of its
-            -- columns, also nested ones, which change its values.
+            -- A guarded table, its ancestors and descendants, which share its rows, and the types
+            -- of its columns, also nested ones, which change its values.
             WITH RECURSIVE command AS (
                 SELECT classid, objid FROM pg_event_trigger_ddl_commands()
             ), type AS (

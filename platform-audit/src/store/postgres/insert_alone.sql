@@ -1,2 +1,3 @@
--- Appended to insert.sql: written again after a lost connection, a record is still stored once.
+-- Appended to insert.sql, so that a record that is sent again after a lost connection is stored
+-- once.
 WHERE NOT EXISTS (SELECT FROM {schema}.record AS stored WHERE stored.id OPERATOR(pg_catalog.=) given.id)

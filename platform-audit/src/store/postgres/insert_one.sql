@@ -1,7 +1,7 @@
--- One record, as most transactions write. Columns that have their defaults are left out: each of
--- them would cost the server an argument, and a JSON column a check of its domain, too. VALUES,
--- because a SELECT evaluates the domains above a subquery, which costs a third more. {mark} is the
--- mark of the transaction that was begun: any other transaction refuses the record.
+-- Inserts one record; most transactions write only one. Columns with default values are left out to
+-- save the server an argument each, and the check of the domain for JSON columns. VALUES is used
+-- because a SELECT would evaluate the domains above a subquery, which costs a third more. {mark} is
+-- the mark of the transaction that the store began: in any other transaction, the insert fails.
 INSERT INTO {schema}.record_insert ({columns})
 VALUES (
     CASE WHEN pg_catalog.current_setting('platform_audit.transaction', true) OPERATOR(pg_catalog.=) {mark}

@@ -1,6 +1,7 @@
--- The records of one transaction: arrays of the columns that are each record's own, and the others
--- once, a tenth faster than insert.sql. No record unless the transaction is still the one that was
--- begun ({mark}). Of several arguments, unnest is part of the grammar, and looked up nowhere.
+-- Inserts the records of one transaction: an array for each column that differs between the
+-- records, and the shared columns once. This is a tenth faster than insert.sql. Inserts nothing if
+-- the transaction is no longer the one that the store began ({mark}). unnest with several arguments
+-- is part of the grammar, so no schema in the search path can replace it.
 INSERT INTO {schema}.record_insert ({own_columns}, {shared_columns})
 SELECT {own_columns}, {shared_arguments}
 FROM unnest({arrays}) AS given ({own_columns})

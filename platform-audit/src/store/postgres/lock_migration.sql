@@ -1,5 +1,5 @@
--- One migration at a time. Only the owner's functions and the owner itself can take this lock; before
--- the table exists, the unique index of the schemas' names is what a second instance waits for.
+-- Serialises migrations. Only the owner and its functions can take this lock. Before the table
+-- exists, a second instance waits on the unique index of pg_namespace instead.
 SET LOCAL lock_timeout = '15s';
 DO $$
 BEGIN

@@ -1,4 +1,4 @@
-//! The check and the queries on Postgres. The SQL is beside the Rust.
+//! The check, the statements and the queries on Postgres. Their SQL is in this folder.
 
 mod check;
 mod query;

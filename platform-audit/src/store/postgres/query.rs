@@ -50,7 +50,7 @@ impl QuerySql for PostgresSql {
         format!("jsonb_exists_any(record.changes, ARRAY[{fields}])")
     }
 
-    /// Between [`EARLIEST`](crate::record::EARLIEST) and [`LATEST`](crate::record::LATEST).
+    /// Clamped to [`EARLIEST`](crate::record::EARLIEST) and [`LATEST`](crate::record::LATEST).
     fn readable_recorded_at(&self) -> &'static str {
         "LEAST(GREATEST(record.recorded_at, '0001-01-01T00:00:00Z'), '9999-12-30T00:00:00Z')"
     }

@@ -1,7 +1,8 @@
 CASE WHEN GREATEST({text_lengths}) <= 4096
     AND GREATEST({json_sizes}) <= {json_bytes}
 THEN to_jsonb(record)::text
--- What is too large for any record of the toolkit's is sent in part, and named.
+-- A record larger than any that the toolkit writes: its values are truncated, and `oversized` lists
+-- the truncated columns.
 ELSE (
     SELECT jsonb_object_agg(name, substr(value, 1, 1024)) || jsonb_build_object(
         {other_members},

@@ -1,5 +1,6 @@
--- The sessions that hold locks of the modes $1 (JSON array; '[]' is any) on tables of the schema, the
--- one whose transaction is the oldest first. Who is no administrator sees no times of others' sessions.
+-- The sessions that hold locks of the modes $1 (JSON array; '[]' is any) on tables of the schema,
+-- those with the oldest transactions first. Only administrators can see the times of other users'
+-- sessions.
 SELECT COALESCE(string_agg(format('pid %s (role %s, %s)', pid, usename,
     COALESCE(format('%s, in a transaction for %s', state, date_trunc('second', clock_timestamp() - xact_start)), 'since when only administrators may see')), ', '), '')
 FROM (

@@ -1,4 +1,4 @@
--- What this connection may do with the schema, before anything in it is asked.
+-- The state of the schema and the privileges of this connection's role. Needs no privileges itself.
 SELECT json_build_object(
     'role', current_user,
     'current_schema', current_schema(),

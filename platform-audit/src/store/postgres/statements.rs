@@ -1,12 +1,12 @@
-//! The statements that write records, and the expression that reads one: the SQL beside this file
-//! with the columns filled in. The caller fills in `{schema}`.
+//! The statements that write records, and the expression that reads one, from the SQL files in this
+//! folder. This module replaces the placeholders of columns; the caller replaces `{schema}`.
 
 use std::sync::LazyLock;
 
 use super::super::columns::{list, names, written};
 use crate::record::{COLUMNS, Column, Kind, Source, columns_from};
 
-/// Writes records that are one argument, in JSON.
+/// Writes records that are passed as one JSON argument.
 pub(in super::super) static INSERT: LazyLock<String> = LazyLock::new(|| {
     let typed = |column: &Column| format!("{} {}", column.name, type_of(column));
     include_str!("insert.sql")
@@ -17,8 +17,8 @@ pub(in super::super) static INSERT: LazyLock<String> = LazyLock::new(|| {
 /// Writes one record, once [`insert_one`] has filled in its columns.
 pub(in super::super) const INSERT_ONE: &str = include_str!("insert_one.sql");
 
-/// The statement [`INSERT_ONE`] for `columns`. Each of them is an argument, and the mark of the
-/// transaction is the last one.
+/// Returns the statement [`INSERT_ONE`] for `columns`. Each column is an argument; the last
+/// argument is the mark of the transaction.
 pub(in super::super) fn insert_one(template: &str, columns: &[&'static Column]) -> String {
     let numbered = || (1..).zip(columns.iter().copied());
     template
@@ -44,7 +44,7 @@ pub(in super::super) static INSERT_SEVERAL: LazyLock<String> = LazyLock::new(|| 
         .replace("{mark}", &format!("${}", written().count() + 1))
 });
 
-/// A record as JSON text, of a table that goes by the name `record`.
+/// Selects a record as JSON text, from a table with the name or alias `record`.
 pub(super) static ROW: LazyLock<String> = LazyLock::new(|| {
     let texts = || COLUMNS.iter().filter(|column| is_text(column));
     let json = || COLUMNS.iter().filter(|column| column.kind == Kind::Json);
@@ -67,14 +67,14 @@ pub(super) static ROW: LazyLock<String> = LazyLock::new(|| {
         .replace("{texts}", &list(texts(), |it| format!("({})", pair(it))))
 });
 
-/// How large a column of JSON may be to be read, as Postgres stores it.
+/// The maximum stored size (possibly compressed) of a JSON column that is read, in bytes.
 const JSON_BYTES: usize = 256 * 1024;
 
 fn is_text(column: &Column) -> bool {
     matches!(column.kind, Kind::Text | Kind::Word)
 }
 
-/// A column of a record; words have types of their own.
+/// A column of a record, in SQL. Columns with an enumerated domain are cast to text.
 fn value(column: &Column) -> String {
     match column.kind {
         Kind::Word => format!("record.{}::text", column.name),
@@ -87,7 +87,7 @@ fn numbered() -> impl Iterator<Item = (usize, &'static Column)> {
     (1..).zip(written())
 }
 
-/// The place of an argument. Text needs no cast: drivers pass it as such.
+/// The placeholder of an argument. Text needs no cast, because drivers send it as text.
 fn argument((at, column): (usize, &Column)) -> String {
     if is_text(column) {
         format!("${at}")

@@ -1,5 +1,6 @@
--- Who can go round the guard all the same: superusers, owners, and who may become an owner: members of it,
--- directly or through other roles, and before Postgres 16 roles that may make themselves members.
+-- The roles that can bypass the guard: superusers, owners, and roles that can become an owner.
+-- These are the direct and indirect members of the owner, and before Postgres 16 also roles with
+-- CREATEROLE, which could make themselves members.
 WITH owner AS (
     SELECT nspowner AS role, 'the audit schema {schema}' AS owns FROM pg_namespace WHERE nspname = '{schema}'
     UNION

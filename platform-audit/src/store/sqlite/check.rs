@@ -85,7 +85,7 @@ fn differences(schema: &str, there: &[Object], remedies: &Remedies<'_>) -> Vec<F
     }
     let unexpected = there.iter().filter(|object| {
         let is_known = expected.iter().any(|wanted| wanted.name == object.name);
-        // `unguarded` checks the guard of each table.
+        // The guards' triggers are checked by `unguarded`.
         let is_guard = || {
             let guards = guard_triggers(schema, &object.table);
             guards.iter().any(|guard| guard.name == object.name)

@@ -1,4 +1,5 @@
--- The state of the obligation and of the connection, where the tables are as the migrations made them.
+-- Finds an open obligation, damaged rows and unsafe settings of the connection. Run only if the
+-- tables match the migrations.
 WITH findings (finding, object, detail) AS (
     SELECT 'obligation_open', relation, changed_at FROM main.{schema}_obligation WHERE record_id = ''
     UNION ALL SELECT 'schema_differs', '{schema}_obligation', 'lost' FROM main.{schema}_obligation

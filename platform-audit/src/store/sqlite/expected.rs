@@ -13,9 +13,9 @@ pub(super) struct Object {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) name: String,
-    /// The table that it belongs to; of a table its own name.
+    /// The table to which an index or trigger belongs; for a table, its own name.
     pub(super) table: String,
-    /// The statement that made it.
+    /// The `CREATE` statement.
     pub(super) sql: String,
 }
 
@@ -29,7 +29,8 @@ impl Object {
         }
     }
 
-    /// The statements that replace an object of this kind and name, if there is one.
+    /// Returns the statements that create this object, after dropping any object of the same kind
+    /// and name.
     pub(super) fn create_anew(&self) -> String {
         format!("{} {};\n", self.drop_if_exists(), self.sql)
     }
@@ -43,8 +44,8 @@ impl Object {
     }
 }
 
-/// Migrates an empty database in memory, and lists what is in it. The text of a statement would
-/// have to be parsed otherwise, as SQLite does.
+/// Migrates an empty in-memory database and lists its objects. This yields their definitions
+/// exactly as SQLite stores them, without parsing the migrations.
 pub(super) async fn expected<DB: AuditDatabase>(schema: &str) -> Result<Vec<Object>, Error> {
     let mut memory = DB::Connection::connect("sqlite::memory:")
         .await

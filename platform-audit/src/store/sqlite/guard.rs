@@ -7,12 +7,13 @@ use crate::sql::{identifier, literal};
 
 const EVENTS: [&str; 3] = ["insert", "update", "delete"];
 
-/// What every guard trigger's name begins with.
+/// The prefix of the names of guard triggers.
 pub(super) fn guard_prefix(schema: &str) -> String {
     format!("{schema}_guard_")
 }
 
-/// The triggers that guard `table`, as `sqlite_schema` lists them: it keeps their text verbatim.
+/// Returns the triggers that guard `table`, with their text as in `sqlite_schema`, which stores it
+/// verbatim.
 pub(super) fn guard_triggers(schema: &str, table: &str) -> [Object; 3] {
     EVENTS.map(|event| {
         let name = format!("{}{table}_{event}", guard_prefix(schema));
@@ -28,7 +29,7 @@ pub(super) fn guard_triggers(schema: &str, table: &str) -> [Object; 3] {
 }
 
 impl<DB: AuditDatabase> Schema<'_, DB> {
-    /// Guards `table`, and makes triggers anew that are not as they should be.
+    /// Guards `table`, and replaces triggers that differ from the expected ones.
     pub(in crate::store) async fn guard_on_sqlite(&mut self, table: &str) -> Result<(), Error> {
         let triggers = guard_triggers(self.name, table);
         let names = triggers.each_ref().map(|trigger| literal(&trigger.name));

@@ -1,4 +1,4 @@
-//! Guards, the check and the queries on SQLite. The SQL is beside the Rust.
+//! Guards, the check, the statements and the queries on SQLite. Their SQL is in this folder.
 
 mod check;
 mod expected;

@@ -9,7 +9,7 @@ use super::statements::{INSERT, ROW};
 pub(in crate::store) struct SqliteSql;
 
 impl QuerySql for SqliteSql {
-    /// With its database, because a temporary table of the same name would shadow it.
+    /// Qualified, because a temporary table with the same name would shadow it.
     fn records(&self, schema: &str) -> String {
         format!("main.{schema}_record")
     }
@@ -108,7 +108,7 @@ impl QuerySql for SqliteSql {
         (statement, vec![record, id.to_string()])
     }
 
-    /// There is no error code of its own for a missing table.
+    /// SQLite has no specific error code for a missing table.
     fn is_not_readable(&self, error: &sqlx::Error) -> bool {
         error.to_string().contains("no such table")
     }

@@ -15,7 +15,7 @@ pub(super) struct Remedies<'a> {
 impl Remedies<'_> {
     pub(super) fn of_missing(&self, wanted: &Object) -> Finding {
         let remedy = if wanted.kind == "table" {
-            format!("{};\n{}", wanted.sql, self.belongings(wanted))
+            format!("{};\n{}", wanted.sql, self.indexes_and_triggers(wanted))
         } else {
             wanted.create_anew()
         };
@@ -41,14 +41,14 @@ impl Remedies<'_> {
                 "{} {};\n{}",
                 found.drop_if_exists(),
                 wanted.sql,
-                self.belongings(wanted)
+                self.indexes_and_triggers(wanted)
             ),
             _ => format!("{} {}", found.drop_if_exists(), wanted.create_anew()),
         };
         self.finding(
             FindingKind::SchemaDiffers,
             &wanted.table,
-            format!("the {kind} {name} is not as the migrations made it, so it may allow changes that it should refuse"),
+            format!("the {kind} {name} differs from its definition in the migrations, so it may allow changes that it should refuse"),
             remedy,
         )
     }
@@ -57,14 +57,14 @@ impl Remedies<'_> {
         let Object {
             kind, name, table, ..
         } = found;
-        let where_to = match database {
+        let place = match database {
             "temp" => "this connection",
             _ => "the database",
         };
         self.finding(
             FindingKind::SchemaDiffers,
             table,
-            format!("{where_to} has a {kind} {name}, which no migration created, so rows written to {table} may be changed, dropped or copied"),
+            format!("{place} has a {kind} {name}, which no migration created, so rows written to {table} may be changed, dropped or copied"),
             format!("DROP {} {database}.{};", kind.to_uppercase(), identifier(name)),
         )
     }
@@ -115,11 +115,11 @@ impl Remedies<'_> {
             ),
             (FindingKind::SchemaDiffers, "rows") => (
                 format!("{object} lost its row, so guarded tables can be changed without a record"),
-                self.without(&format!("{schema}_obligation_no_replace"), &format!("INSERT INTO {schema}_obligation VALUES (1, '', '', NULL);")),
+                self.with_trigger_dropped(&format!("{schema}_obligation_no_replace"), &format!("INSERT INTO {schema}_obligation VALUES (1, '', '', NULL);")),
             ),
             (FindingKind::SchemaDiffers, _) => (
                 format!("{object} has a record without an id, which would resolve the obligation of every change"),
-                self.without(&format!("{schema}_record_no_delete"), &format!("DELETE FROM {schema}_record WHERE id = '';")),
+                self.with_trigger_dropped(&format!("{schema}_record_no_delete"), &format!("DELETE FROM {schema}_record WHERE id = '';")),
             ),
             (FindingKind::ForeignKeysOff, _) => (
                 "this connection does not enforce foreign keys, so guarded tables cannot be changed through it".to_owned(),
@@ -138,7 +138,8 @@ impl Remedies<'_> {
         self.finding(finding, &object, message, remedy)
     }
 
-    /// Records a change that was committed without a record. Its details have to be found out.
+    /// Returns SQL that records a change committed without a record. An operator has to find out
+    /// who made the change, and fill it in.
     fn late_record(&self, table: &str, changed_at: &str) -> String {
         let Self {
             schema, service, ..
@@ -146,34 +147,35 @@ impl Remedies<'_> {
         let id = Uuid::now_v7();
         format!(
             "INSERT INTO {schema}_record (id, xid, occurred_at, service, actor_kind, actor_id, action, resource_type, outcome, reason)\n\
-             VALUES ('{id}', '{id}', {}, {}, 'system', 'unknown', 'table.repair', {}, 'success', 'changed without a record'); -- with what you found out",
+             VALUES ('{id}', '{id}', {}, {}, 'system', 'unknown', 'table.repair', {}, 'success', 'changed without a record'); -- replace the actor and the reason with what you find out",
             literal(changed_at),
             literal(service),
             literal(table),
         )
     }
 
-    /// Runs `statement` while `trigger` is dropped.
-    fn without(&self, trigger: &str, statement: &str) -> String {
-        let again = self.expected.iter().find(|object| object.name == trigger);
-        let again = again.map_or(String::new(), |object| format!("{};", object.sql));
+    /// Returns SQL that runs `statement` while `trigger` is dropped.
+    fn with_trigger_dropped(&self, trigger: &str, statement: &str) -> String {
+        let trigger_object = self.expected.iter().find(|object| object.name == trigger);
+        let recreate = trigger_object.map_or(String::new(), |object| format!("{};", object.sql));
         format!(
-            "BEGIN IMMEDIATE;\nDROP TRIGGER IF EXISTS {trigger};\n{statement}\n{again}\nCOMMIT;"
+            "BEGIN IMMEDIATE;\nDROP TRIGGER IF EXISTS {trigger};\n{statement}\n{recreate}\nCOMMIT;"
         )
     }
 
-    /// The statements that create the indexes and triggers of a table.
-    fn belongings(&self, table: &Object) -> String {
-        let belongs = |object: &&Object| object.kind != "table" && object.table == table.name;
+    /// Returns the statements that create the indexes and triggers of a table.
+    fn indexes_and_triggers(&self, table: &Object) -> String {
+        let is_dependent = |object: &&Object| object.kind != "table" && object.table == table.name;
         self.expected
             .iter()
-            .filter(belongs)
+            .filter(is_dependent)
             .map(Object::create_anew)
             .collect()
     }
 
-    /// SQLite cannot change a table's constraints, so its rows have to move. With
-    /// `legacy_alter_table`, references to the table keep its name when it is renamed.
+    /// Returns SQL that creates the table again and copies its rows, because SQLite cannot change a
+    /// table's constraints. With `legacy_alter_table`, references to the table keep its name when
+    /// it is renamed.
     fn rebuild(&self, table: &Object) -> String {
         let name = &table.name;
         format!(
@@ -183,7 +185,7 @@ impl Remedies<'_> {
              DROP TABLE {name}_found;\n{}\
              COMMIT; PRAGMA legacy_alter_table = OFF; PRAGMA foreign_keys = ON;",
             table.sql,
-            self.belongings(table)
+            self.indexes_and_triggers(table)
         )
     }
 

@@ -1,12 +1,13 @@
-//! The statement that writes records, and the expression that reads one: the SQL beside this file
-//! with the columns filled in. The caller fills in `{schema}`.
+//! The statement that writes records, and the expression that reads one, from the SQL files in this
+//! folder. This module replaces the placeholders of columns; the caller replaces `{schema}`.
 
 use std::sync::LazyLock;
 
 use super::super::columns::{list, names, written};
 use crate::record::{COLUMNS, Column, Kind};
 
-/// Writes records that are one argument, in JSON; the other one is the name of their transaction.
+/// Writes records that are passed as one JSON argument. The other argument is the id of their
+/// transaction.
 pub(in super::super) static INSERT: LazyLock<String> = LazyLock::new(|| {
     let member = |column: &Column| match column.kind {
         Kind::Json => format!("value -> '{}'", column.name),

@@ -1,29 +1,29 @@
 -- The audit log. Each field is described on AuditRecord in the Rust documentation.
 --
--- Domains, not CHECK constraints: Postgres reads, plans and compiles a table's CHECKs anew for each
--- INSERT, and ten of them took a fifth of a small transaction.
+-- Domains, not CHECK constraints: Postgres plans and compiles a table's CHECK constraints for every
+-- INSERT. Ten of them took a fifth of the time of a small transaction.
 CREATE DOMAIN {schema}.actor_kind AS text COLLATE "C"
     CHECK (VALUE IN ('user', 'service', 'system', 'anonymous'));
 CREATE DOMAIN {schema}.outcome AS text COLLATE "C"
     CHECK (VALUE IN ('success', 'denied', 'invalid', 'failed', 'panicked', 'timed_out'));
--- The limits of the JSON columns. Their text is limited, because readers receive it, and because a
--- number such as 1e100000 takes few bytes otherwise. The toolkit writes at most 64 KiB of JSON, to
--- which Postgres adds spaces. Only an object contains {}, and only an array contains []; containment
--- is one function for the executor to look up, where jsonb_typeof() and a comparison are two.
+-- The size limit of the JSON columns, in bytes of their text form: readers receive the text, and
+-- jsonb stores a number such as 1e100000 in a few bytes. The toolkit writes at most 64 KiB of JSON,
+-- to which Postgres adds spaces. Only an object contains {}, and only an array contains [].
+-- Containment is a single function call; jsonb_typeof() would also need a comparison.
 CREATE DOMAIN {schema}.bounded_object AS jsonb
     CHECK (octet_length(VALUE::text) <= 100000 AND VALUE @> '{}');
 CREATE DOMAIN {schema}.bounded_array AS jsonb
     CHECK (octet_length(VALUE::text) <= 100000 AND VALUE @> '[]');
--- Defaults of the JSON columns. The planner replaces a call by its result, which is a value of the
--- domain already. A literal would be checked against the domain in each INSERT.
+-- Defaults of the JSON columns. The planner replaces a call with its result, which already has the
+-- domain type. A literal would be checked against the domain in every INSERT.
 CREATE FUNCTION {schema}.empty_object() RETURNS {schema}.bounded_object
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '{}'::jsonb $$;
 CREATE FUNCTION {schema}.empty_array() RETURNS {schema}.bounded_array
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '[]'::jsonb $$;
--- Without 'infinity', and within the years that other programs can read.
+-- Excludes 'infinity', and years that other programs cannot parse.
 CREATE DOMAIN {schema}.moment AS timestamptz CHECK (VALUE >= '0001-01-01 00:00+00' AND VALUE < '9999-12-30 00:00+00');
--- Texts are compared as bytes, whatever the database's locale is: faster in each index, and an index
--- stays valid when the operating system's locales change.
+-- Texts are compared as bytes, independently of the database's locale. This is faster in each
+-- index, and an update of the operating system's locales cannot corrupt an index.
 CREATE TABLE {schema}.record (
     id                 uuid        NOT NULL,
     xid                xid8        NOT NULL DEFAULT pg_current_xact_id(),
@@ -56,9 +56,10 @@ CREATE TABLE {schema}.record (
     cut                {schema}.bounded_array NOT NULL DEFAULT {schema}.empty_array()
 ) PARTITION BY RANGE (recorded_at);
 
--- Text is stored in the row itself, so a row whose texts do not fit into a page of 8 KiB together is
--- refused (54000); those of the toolkit have 5 KiB at most. This costs no instruction, where a domain
--- for each column took a fifth of the INSERT.
+-- Limits the total size of a row's texts: with PLAIN storage they are kept in the row itself, so
+-- Postgres refuses a row that does not fit into an 8 KiB page (SQLSTATE 54000). The toolkit writes
+-- at most 5 KiB. This limit costs nothing at run time; a domain for each column took a fifth of the
+-- time of the INSERT.
 ALTER TABLE {schema}.record
     ALTER service SET STORAGE PLAIN,
     ALTER service_version SET STORAGE PLAIN,
@@ -83,7 +84,7 @@ ALTER TABLE {schema}.record
 CREATE INDEX record_resource ON {schema}.record (resource_type, resource_id, recorded_at, id);
 CREATE INDEX record_actor ON {schema}.record (actor_id, recorded_at, id);
 
--- Append-only. ALWAYS, so that session_replication_role does not switch it off.
+-- Append-only. ENABLE ALWAYS, so that session_replication_role does not disable the triggers.
 CREATE FUNCTION {schema}.refuse_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -100,8 +101,9 @@ CREATE TRIGGER record_no_truncate BEFORE TRUNCATE ON {schema}.record
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.refuse_change();
 ALTER TABLE {schema}.record ENABLE ALWAYS TRIGGER record_no_truncate;
 
--- A record is never refused or lost for want of its month's partition. An id is unique in each
--- partition: a key of the whole log would have to contain recorded_at, and so let an id be repeated.
+-- The default partition accepts records of months that have no partition yet. An id is unique only
+-- within a partition: a key of the whole table would have to contain recorded_at, and would
+-- therefore allow an id twice.
 CREATE TABLE {schema}.record_default PARTITION OF {schema}.record (PRIMARY KEY (id)) DEFAULT;
 CREATE TRIGGER record_no_truncate BEFORE TRUNCATE ON {schema}.record_default
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.refuse_change();

@@ -43,5 +43,6 @@ BEGIN
 END
 $$;
 
--- Before the first record, whose month would otherwise stay in the default partition.
+-- Creates this month's partition before the first record: otherwise this month's records would stay
+-- in the default partition.
 SELECT {schema}.create_partitions(3);

@@ -1,15 +1,17 @@
--- Postgres itself requires the record. A guarded table's row triggers queue a check that runs at
--- COMMIT and refuses the commit unless this transaction wrote a success record.
+-- The guard: Postgres itself requires the record. A guarded table's row triggers queue a check that
+-- runs at COMMIT and refuses the commit unless this transaction wrote a success record.
 --
--- Every function that decides belongs to the owner, runs with the owner's rights, and pins its search
--- path or qualifies each name. Nobody else can call it or attach it to a table.
+-- Every function that takes part in this decision belongs to the schema's owner, runs with the
+-- owner's privileges, and pins its search path or qualifies each name. No other role can call it or
+-- attach it to a table.
 
 CREATE INDEX record_xid ON {schema}.record (xid);
 
--- The services that write here: one, unless several share the schema.
+-- The services that write to this schema; usually a single one.
 CREATE TABLE {schema}.service (name text PRIMARY KEY);
 
--- Tables that need no records, and who exempted them. Only guard() and exempt() change it.
+-- Tables that need no records, and the role that exempted each. Only guard() and exempt() change
+-- it.
 CREATE TABLE {schema}.exemption (
     relation    text        PRIMARY KEY,
     reason      text        NOT NULL CHECK (reason <> ''),
@@ -17,8 +19,8 @@ CREATE TABLE {schema}.exemption (
     exempted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The 64-bit number of a subtransaction of `transaction`. A row's xmin has the lower 32 bits of it,
--- and it is not less than the number of its transaction.
+-- Returns the 64-bit number of a subtransaction of `transaction`. A row's xmin contains only the
+-- lower 32 bits, but the number is never less than that of its transaction.
 CREATE FUNCTION {schema}.full_xid(subtransaction xid, transaction xid8) RETURNS xid8
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -29,17 +31,19 @@ BEGIN
 END
 $$;
 
--- A hash of the last transaction whose checks took long and found the record, so that its remaining
--- checks need not search again. Only the owner's functions can change it.
+-- Caches a hash of the last transaction whose checks took long and found the record, so that its
+-- remaining checks need not search again. Only the owner's functions can change it.
 CREATE SEQUENCE {schema}.checked_transaction MINVALUE -9223372036854775808;
 
 -- Refuses the commit unless this transaction wrote a success record that no ROLLBACK TO removed.
 --
--- The xid alone proves nothing: after a dump and restore the server counts anew, and a row of the old
--- server may contain the number of a new transaction. So the row's writer (xmin, which the server
--- sets) must be in progress: of such rows a transaction sees only its own.
+-- The xid alone proves nothing: a server restored from a dump assigns transaction numbers from the
+-- beginning, so a restored row may contain the number of a new transaction. So the transaction that
+-- inserted the row (xmin, which the server sets) must still be in progress. The only such rows that
+-- a transaction can see are its own.
 --
--- Only the index on xid is allowed: other plans read all records of the transaction before the first.
+-- Only plans that use the index on xid are allowed: others would read all records of the
+-- transaction to find the first.
 CREATE FUNCTION {schema}.require_record_in_log(relation oid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_bitmapscan = off SET enable_seqscan = off AS $$
 DECLARE
@@ -141,8 +145,9 @@ BEGIN
 END
 $maintain$;
 
--- TRUNCATE and DDL fire no row triggers, and only row triggers can be deferred to COMMIT. So their
--- triggers insert a row here and delete it at once. The check that its INSERT queued remains.
+-- TRUNCATE and DDL fire no row triggers, and only row triggers can be deferred to COMMIT. So the
+-- triggers of TRUNCATE and DDL insert a row into this table and delete it at once. The check that
+-- the INSERT queued still runs at COMMIT.
 CREATE UNLOGGED TABLE {schema}.pending_check (relation oid NOT NULL);
 
 CREATE FUNCTION {schema}.require_record_for_pending_check() RETURNS trigger
@@ -174,8 +179,8 @@ BEGIN
 END
 $$;
 
--- The guard's triggers on `relation` and its partitions, expected and actual. Partitions inherit the
--- row triggers, but not the one for TRUNCATE.
+-- Returns the guard's triggers on `relation` and its partitions, expected and actual. Partitions
+-- inherit the row triggers, but not the TRUNCATE trigger.
 CREATE FUNCTION {schema}.guard_triggers(relation regclass)
 RETURNS TABLE (guarded_table regclass, name name, definition text, enabled "char")
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -202,14 +207,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifi
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = relation
 $$;
 
--- The service of the records about guards: the first by name, if several share the schema.
+-- Returns the service to which records about guards are attributed: the first by name, if several
+-- share the schema.
 CREATE FUNCTION {schema}.default_service() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT COALESCE(min(name), '{schema}') FROM {schema}.service
 $$;
 
--- Requires an audit record of every transaction that changes `relation`. Called again, it repairs
--- what is missing. In a migration: SELECT {schema}.guard('accounting.entry').
+-- Requires an audit record of every transaction that changes `relation`. Call it in the migration
+-- that creates the table: SELECT {schema}.guard('accounting.entry'). Call it again to restore
+-- missing triggers.
 CREATE FUNCTION {schema}.guard(relation regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -254,8 +261,8 @@ BEGIN
 END
 $$;
 
--- Removes the guard of `relation`, and records that. Exempt the table too, or the service will not
--- start.
+-- Removes the guard of `relation`, and writes an audit record of that. Exempt the table, too:
+-- otherwise the service does not start.
 CREATE FUNCTION {schema}.unguard(relation regclass, reason text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

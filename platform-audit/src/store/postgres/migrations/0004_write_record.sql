@@ -1,6 +1,6 @@
--- Services write records through this view. It has all columns but xid and recorded_at, which only
--- the database sets. Privileges on a view are checked once, privileges on columns one by one. Only the
--- owner may write to the table itself.
+-- Services write records through this view. It has all columns except xid and recorded_at, which
+-- only the database sets. Postgres checks the privilege on a view once, but column privileges one
+-- by one. Only the owner may write to the table itself.
 CREATE VIEW {schema}.record_insert AS SELECT
     id, occurred_at, service, service_version,
     actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,
@@ -9,8 +9,8 @@ CREATE VIEW {schema}.record_insert AS SELECT
     changes, details, cut
 FROM {schema}.record;
 
--- The toolkit's statement calls this instead of writing its record into another transaction than the
--- one that was begun for it.
+-- The toolkit's INSERT calls this if it runs in another transaction than the one begun for the
+-- record, so that the record is not written there.
 CREATE FUNCTION {schema}.transaction_ended() RETURNS uuid
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -28,9 +28,9 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
         52, 1), 53, 1), 'hex')::uuid
 $$;
 
--- Writes a success record from plain SQL, for a data migration or a repair by hand, and returns its
--- id. The limits are those of AuditRecord. The details contain the database user, since the actor is
--- only claimed.
+-- Writes a success record from plain SQL, for a data migration or a manual repair, and returns its
+-- id. The limits are those of AuditRecord. The actor is an unverified claim of the caller, so the
+-- details also contain the database user.
 CREATE FUNCTION {schema}.write_record(
     actor text, action text, reason text,
     resource_type text DEFAULT NULL, resource_id text DEFAULT NULL,

@@ -1,9 +1,9 @@
 -- Privileges. The owner created the schema and migrates it; it should be NOLOGIN.
 
--- Compliance reads views only.
+-- Compliance staff can read the views only, not the table.
 CREATE VIEW {schema}.records AS SELECT * FROM {schema}.record;
 
--- Grants `role` what a service needs, and revokes whatever else it has here.
+-- Grants `role` the privileges that a service needs, and revokes all others in this schema.
 CREATE FUNCTION {schema}.grant_app(role regrole) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -17,7 +17,8 @@ BEGIN
 END
 $$;
 
--- Before Postgres 15, which has has_parameter_privilege(), only superusers may set it.
+-- Returns whether `role` may set session_replication_role. Before Postgres 15, which added
+-- has_parameter_privilege(), only superusers could.
 CREATE FUNCTION {schema}.may_set_replication_role(role oid) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,12 +1,12 @@
--- Views and indexes for the questions of compliance. Every record pays for every index, so rare
--- questions have none.
+-- Views and indexes for the queries of compliance staff. Every index slows down every write, so
+-- rare queries have none.
 CREATE INDEX record_recorded_at ON {schema}.record (recorded_at, id);
 CREATE INDEX record_action ON {schema}.record (action, recorded_at, id);
 CREATE INDEX record_unsuccessful ON {schema}.record (outcome, recorded_at, id) WHERE outcome <> 'success';
 CREATE INDEX record_trace_id ON {schema}.record (trace_id, recorded_at, id) WHERE trace_id IS NOT NULL;
 CREATE INDEX record_request_id ON {schema}.record (request_id, recorded_at, id) WHERE request_id IS NOT NULL;
 
--- unite() recognises the audit schemas of a cluster by this comment.
+-- `platform-audit unite` recognises audit schemas by this comment.
 COMMENT ON SCHEMA {schema} IS 'platform-audit';
 
 COMMENT ON VIEW {schema}.records IS
@@ -16,7 +16,7 @@ CREATE VIEW {schema}.changes AS
     SELECT recorded_at, id, service, actor_kind, actor_id, action, resource_type, resource_id,
         change.key AS field, change.value -> 'before' AS before, change.value -> 'after' AS after, reason
     FROM {schema}.record CROSS JOIN LATERAL
-        -- A service may write what are no changes.
+        -- jsonb_each() fails on anything but an object.
         jsonb_each(CASE WHEN jsonb_typeof(changes) = 'object' THEN changes ELSE '{}' END) AS change
     WHERE outcome = 'success';
 COMMENT ON VIEW {schema}.changes IS
@@ -46,15 +46,17 @@ CREATE VIEW {schema}.readings AS
 COMMENT ON VIEW {schema}.readings IS
     'Who read the audit log itself: one row an answer, what was asked, how many records came back, of an export that ended whether these were all that it was to bring, whether it continued one that broke off, whether no more can come, beside which record a page or a continued export began, and from where: database_user and database_client as the server saw them, os_user and host as the program said.';
 
--- Leaves the record of a reading. The reader role may call it, and can write nothing else: of what
--- it is given, id, time, action, outcome, resource and changes do not count, and the database user and
--- the address it connects from are kept beside the reader that is claimed: it can neither pass for
--- another record nor hide one. Without a request, that address is the client's. The facts of a request
--- are only claimed too, so they must at least look like them.
+-- Writes the record of a reading, which is one query of the audit log. The reader role can write
+-- nothing else. Its id, time, action, outcome, resource and changes are set here, not by the
+-- caller, so the record can neither imitate nor hide another one. The reader's name is an
+-- unverified claim, so the database user and its network address are stored beside it. Without an
+-- HTTP request, that address is also the client address. The attributes of a request are
+-- unverified, too, but must be well-formed.
 --
--- One database user may have 1200 readings a minute recorded, lest it fill the log. The toolkit hands out
--- no reading that is not recorded, so the limit refuses the reading itself. Who may act as the owner has
--- no limit, having other ways.
+-- A database user can record at most 1,200 readings per minute, so that it cannot flood the log.
+-- The toolkit returns no records unless the reading was recorded, so beyond the limit the query
+-- itself fails. Roles that can become the owner are not limited, as they could write to the table
+-- anyway.
 CREATE FUNCTION {schema}.record_read(reading jsonb) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -116,7 +118,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION {schema}.record_read FROM PUBLIC;
 
--- Grants `role` the views, and revokes whatever else it has here.
+-- Grants `role` read access to the views, and revokes all other privileges in this schema.
 CREATE FUNCTION {schema}.grant_reader(role regrole) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,6 +1,6 @@
--- The audit log. Each field is described on AuditRecord in the Rust documentation.
--- Sizes are in bytes: length() of a text ends at its first NUL, and reading does not. The toolkit
--- truncates texts to these sizes, and JSON far below its own.
+-- The audit log. Each field is described on AuditRecord in the Rust documentation. Sizes are in
+-- bytes. The texts are cast to BLOB because length() of a text stops at the first NUL. The toolkit
+-- truncates texts to these sizes, and JSON to far less.
 CREATE TABLE {schema}_record (
     id                 TEXT    NOT NULL PRIMARY KEY CHECK (length(CAST(id AS BLOB)) IN (32, 36)),
     xid                TEXT    NOT NULL CHECK (length(CAST(xid AS BLOB)) <= 36),
@@ -47,14 +47,14 @@ CREATE TRIGGER {schema}_record_no_delete BEFORE DELETE ON {schema}_record
 BEGIN
     SELECT RAISE(ABORT, 'audit records are append-only: DELETE from {schema}_record was refused');
 END;
--- INSERT OR REPLACE deletes without firing delete triggers.
+-- INSERT OR REPLACE deletes the old row without firing delete triggers.
 CREATE TRIGGER {schema}_record_no_replace BEFORE INSERT ON {schema}_record
 WHEN EXISTS (SELECT 1 FROM {schema}_record WHERE id = NEW.id)
 BEGIN
     SELECT RAISE(ABORT, 'audit records are append-only: replacing a record of {schema}_record was refused');
 END;
--- It would stand for the record that every obligation asks for. Here as well, as CHECK constraints can be
--- switched off.
+-- A record with an empty id would resolve every obligation. A trigger in addition to the CHECK
+-- constraint, because PRAGMA ignore_check_constraints disables the latter.
 CREATE TRIGGER {schema}_record_no_empty_id BEFORE INSERT ON {schema}_record
 WHEN NEW.id = ''
 BEGIN

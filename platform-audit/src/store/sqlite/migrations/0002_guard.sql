@@ -1,16 +1,18 @@
--- The database itself asks for the record. SQLite has no deferred triggers, but deferred foreign
--- keys: a change of a guarded table points the obligation at a record that is not there, so that
--- COMMIT fails; the next success record resolves it, and so has to come after the last change.
+-- The guard: SQLite itself requires the record. It has no deferred triggers, but deferred foreign
+-- keys. A change of a guarded table opens an obligation: a row that references a record that does
+-- not exist, so that COMMIT fails. The next success record resolves the obligation, so it has to be
+-- inserted after the last change.
 CREATE TABLE {schema}_obligation (
     id         INTEGER PRIMARY KEY CHECK (id = 1),
     relation   TEXT NOT NULL,
     changed_at TEXT NOT NULL,
     record_id  TEXT REFERENCES {schema}_record (id) DEFERRABLE INITIALLY DEFERRED
 ) STRICT;
--- One row for ever: what is updated needs no INSERT, which an outer INSERT OR IGNORE would ignore.
+-- The only row is never deleted. Triggers update it, because an INSERT in a trigger would be
+-- ignored if the outer statement is INSERT OR IGNORE.
 INSERT INTO {schema}_obligation VALUES (1, '', '', NULL);
 
--- A reading of the log meets none, so that the log can be read while one is open.
+-- The record of a reading resolves no obligation, so that the log can be read while one is open.
 CREATE TRIGGER {schema}_record_resolves AFTER INSERT ON {schema}_record
 WHEN NEW.outcome = 'success' AND NEW.action <> 'audit.read'
 BEGIN
@@ -33,7 +35,7 @@ BEGIN
     SELECT RAISE(ABORT, 'unaudited change: an obligation is met by a record that is newer than the change');
 END;
 
--- Tables that need no records. Changed by the toolkit only.
+-- Tables that need no records. Only the toolkit changes this table.
 CREATE TABLE {schema}_exemption (
     relation    TEXT NOT NULL PRIMARY KEY,
     reason      TEXT NOT NULL CHECK (reason <> ''),
