@@ -95,7 +95,7 @@ impl ExportStats {
     }
 
     fn unspool(&self, items: usize) {
-        // Saturates, as files that somebody else put there were never counted.
+        // Saturates, as files that were put there from outside were never counted.
         let _ = self
             .spooled
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spooled| {

@@ -24,7 +24,7 @@ use crate::propagation::ContextHeaders;
 /// The target of the console's request spans, and of the event that logs a panic.
 pub(crate) const SERVER_TARGET: &str = "platform_observability::http";
 
-/// The target of the event that tells the console how a request ended.
+/// The target of the event by which the console learns the status of a request.
 pub(crate) const ACCESS_TARGET: &str = "platform_observability::access";
 
 const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");

@@ -52,7 +52,7 @@ use crate::tracer::Tracer;
 /// recorded when it ends; until then it counts as active.
 ///
 /// A request that is neither traced nor shown on the console, and whose response body is in
-/// memory, ends with the head: nobody could see the difference, and it costs less.
+/// memory, ends with the head: nothing that is recorded differs, and it costs less.
 ///
 /// # What is recorded
 ///

@@ -21,17 +21,17 @@ use callgrind::CountingServer;
 pub(crate) use callgrind::find as find_valgrind;
 
 pub(crate) const COUNTED: [usize; 3] = [HANDWRITTEN, UNGUARDED, GUARDED];
-/// Requests before those that count: statements are prepared, plans and caches filled.
+/// Requests before the measured ones, which prepare statements and fill plans and caches.
 const WARM_UP: usize = 40;
 const REQUESTS: usize = 200;
-/// The mean of so many requests is one figure, of which there is a median: an index grows by a
-/// page with every hundredth record or so, which a mean contains and a median of requests does
-/// not; and a figure during which the machine stopped the backend for milliseconds, so that code
-/// which reads the clock did something else, does not move the median.
+/// The number of requests whose mean is one sample; the result is the median of the samples. The
+/// mean includes rare costs, such as an index page that is added with about every hundredth record.
+/// The median ignores samples in which the kernel suspended the backend for milliseconds, as code
+/// that reads the clock then takes another path.
 const GROUP: usize = 20;
 
-/// What a service still sends after its response, such as the message with which sqlx gives a
-/// connection back, arrives and is executed.
+/// How long to wait until Postgres has executed what a service sends after its response, such as
+/// the statement with which sqlx returns a connection to its pool.
 const SETTLING: Duration = Duration::from_millis(500);
 
 const BARS: [Bar; 2] = [
