@@ -146,7 +146,7 @@ impl SignalSpool {
                         index.sending = Some(request.name.clone());
                         return (Some((request, body)), dropped);
                     }
-                    // Somebody deleted the file.
+                    // The file was deleted from outside.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         dropped += request.items;
                         index.remove(&request);
