@@ -15,7 +15,7 @@ pub enum Error {
     Variable {
         /// The variable's name.
         variable: String,
-        /// What is wrong with its value.
+        /// The problem with its value.
         problem: String,
         /// What to write instead.
         remedy: &'static str,
@@ -25,7 +25,7 @@ pub enum Error {
     Setting {
         /// The method, such as `otlp`.
         setting: &'static str,
-        /// What is wrong with its value.
+        /// The problem with its value.
         problem: String,
         /// What to write instead.
         remedy: &'static str,

@@ -125,7 +125,7 @@ impl Capture {
         Propagator::new(true, true)
     }
 
-    /// The meter for other metrics than those of requests.
+    /// The meter for metrics other than those of requests.
     #[must_use]
     pub fn meter(&self) -> opentelemetry::metrics::Meter {
         self.meter.meter("test")

@@ -7,7 +7,7 @@ use crate::error::Error;
 ///
 /// The defaults are those of OpenTelemetry's specification: 128 attributes, events and links each,
 /// and values of any length. An environment variable, such as `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`,
-/// overrides what is set here.
+/// overrides the limits that are set here.
 ///
 /// ```
 /// let limits = platform_observability::Limits::default().attribute_value_length(1024);

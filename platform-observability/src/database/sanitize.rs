@@ -1,4 +1,4 @@
-//! Statements without data.
+//! Removes data from the text of statements.
 
 use super::lexer::{Token, tokens};
 

@@ -22,8 +22,8 @@ impl Providers {
         PerSignal::from_fn(|signal| self.stats[signal].status())
     }
 
-    /// Exports what is queued. `done` is called once on another thread, after `timeout` at the
-    /// latest, whatever the result.
+    /// Exports the queued telemetry. `done` is called once on another thread, after `timeout` at
+    /// the latest, whatever the result.
     pub(crate) fn flush(
         self,
         timeout: Duration,
@@ -42,8 +42,8 @@ impl Providers {
         })
     }
 
-    /// Exports what is queued, and stops. `done` is called once on another thread, after `timeout`
-    /// at the latest.
+    /// Exports the queued telemetry, and stops. `done` is called once on another thread, after
+    /// `timeout` at the latest.
     pub(crate) fn shut_down(
         self,
         timeout: Duration,

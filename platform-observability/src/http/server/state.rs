@@ -23,7 +23,8 @@ pub(super) struct ServerState {
     pub(super) options: Options,
 }
 
-/// What is known about the sampler. Where nothing is known, the sampler decides.
+/// Known properties of the sampler. By default none is known, and the sampler is called for each
+/// request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SamplingHint {
     /// Whether it follows the caller's decision, if there is a caller.

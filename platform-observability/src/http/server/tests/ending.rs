@@ -1,4 +1,4 @@
-//! How a request ends, and what is recorded then.
+//! The recorded outcome of requests: responses, errors, panics and cancellation.
 
 use std::sync::OnceLock;
 use std::time::Instant;
