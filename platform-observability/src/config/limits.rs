@@ -19,6 +19,7 @@ pub struct Limits {
     pub(crate) log_attributes: usize,
     /// In characters.
     pub(crate) span_value_length: Option<usize>,
+    /// In characters.
     pub(crate) log_value_length: Option<usize>,
 }
 

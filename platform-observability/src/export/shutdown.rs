@@ -112,8 +112,8 @@ fn complete(failures: Option<String>) -> Result<(), Error> {
     failures.map_or(Ok(()), |failures| Err(Error::Shutdown { failures }))
 }
 
-/// Waits for the last export of metrics. The SDK waits for it for five seconds, whatever the
-/// timeout, and then no longer, although it may still succeed.
+/// Shuts metrics down, and waits for their last export. The SDK itself stops waiting after five
+/// seconds, regardless of `timeout`, although the export may still succeed.
 fn shut_down_metrics(
     provider: &SdkMeterProvider,
     stats: &ExportStats,

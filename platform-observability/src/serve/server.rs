@@ -68,8 +68,8 @@ pub fn serve(listener: TcpListener, router: Router) -> Serve {
 /// the process is killed, which on Kubernetes is `terminationGracePeriodSeconds`, 30 by default.
 ///
 /// Upgraded connections, such as WebSockets, are not waited for; they are aborted after step 3. But
-/// over HTTP/2 a WebSocket is one of a connection's streams, and keeps that open until the drain
-/// timeout, as does a client that has sent half a request.
+/// over HTTP/2 a WebSocket is one stream of a connection, and keeps the connection open until the
+/// drain timeout, as does a client that has sent half a request.
 #[must_use = "nothing is served before `run`"]
 pub struct Serve {
     listener: TcpListener,
@@ -93,9 +93,9 @@ impl Serve {
 
     /// How long to continue to serve after readiness was turned off; by default not at all.
     ///
-    /// Set it if a load balancer is in front of the service. If that polls `/readyz`, allow for as
-    /// many probes as it needs to react. Kubernetes removes a pod's address without probing, but
-    /// after it has sent SIGTERM: set 5 seconds.
+    /// Set it if a load balancer is in front of the service. If the load balancer polls `/readyz`,
+    /// allow for as many probes as it needs to react. Kubernetes removes a pod's address without
+    /// probing, but after it has sent SIGTERM: set 5 seconds.
     pub fn shutdown_delay(mut self, delay: Duration) -> Self {
         self.shutdown_delay = delay;
         self
