@@ -38,7 +38,7 @@ async fn insert(tx: &mut Tx, id: &str) -> Result<(), ApiError> {
 }
 
 #[audited(action = "tour.panic")]
-#[expect(clippy::panic, reason = "the tour print_result the effect of a panic")]
+#[expect(clippy::panic, reason = "the tour shows the effect of a panic")]
 async fn panics(tx: &mut Tx, id: String) -> Result<(), ApiError> {
     insert(tx, &id).await?;
     panic!("deliberate, for the tour");
