@@ -83,7 +83,8 @@ fn run_one(url: &str, format: Format, days: i64, folder: &Path) -> Value {
     made
 }
 
-/// Exports the records of the last DAYS days, and prints size, duration and peak memory as JSON.
+/// Makes one export (`URL FORMAT DAYS FILE`) of the last `DAYS` days, and prints size, duration and
+/// peak memory as JSON.
 pub(crate) fn one(arguments: &[String]) {
     let [url, format, days, file] = arguments else {
         panic!("{ONE} URL FORMAT DAYS FILE");

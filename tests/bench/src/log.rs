@@ -87,7 +87,7 @@ pub(crate) async fn write(pool: &PgPool, records: i64) {
     }
     for (name, definition) in &indexes {
         eprint!("\rcreating {name}                                ");
-        // Otherwise the index would be on the parent only.
+        // With `ONLY`, the index would be created on the parent, but not on the partitions.
         run(definition.replacen(" ON ONLY ", " ON ", 1)).await;
     }
     eprint!("\rrunning VACUUM and ANALYZE                      ");

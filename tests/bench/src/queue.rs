@@ -1,5 +1,5 @@
-//! Memory by the length of the queue of spans, while the endpoint does not respond. Each length
-//! runs in a process of its own.
+//! Measures the resident memory for several lengths of the queue of spans, while the endpoint does
+//! not respond. Each length is measured in a new process.
 
 use std::net::TcpListener;
 

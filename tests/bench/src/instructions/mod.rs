@@ -1,6 +1,6 @@
-//! How many instructions Postgres executes for one audited request of one row, counted by
-//! callgrind: other processes of the machine change a time, but not this number. Then what COMMIT
-//! costs for each record of a transaction.
+//! Counts the instructions that Postgres executes for one audited request of one row, with
+//! callgrind. Unlike a duration, this number does not depend on the machine's other processes. Then
+//! measures the time of COMMIT per record of a transaction.
 
 mod callgrind;
 
