@@ -55,7 +55,7 @@ pub struct BuildInfo {
 }
 
 impl BuildInfo {
-    /// With a version, such as `1.4.2`.
+    /// Contains only a version, such as `1.4.2`.
     pub fn new(version: impl Into<String>) -> Self {
         Self {
             version: version.into(),

@@ -4,7 +4,7 @@ use crate::signal::Signal;
 
 type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// Why telemetry could not be started, or could not be stopped cleanly.
+/// An error at the start or the shutdown of telemetry, or of its self-test.
 ///
 /// No message contains a secret: tokens and headers are named only by their variable.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum Error {
     Variable {
         /// The variable's name.
         variable: String,
-        /// What is wrong with its value.
+        /// The problem with its value.
         problem: String,
         /// What to write instead.
         remedy: &'static str,
@@ -25,7 +25,7 @@ pub enum Error {
     Setting {
         /// The method, such as `otlp`.
         setting: &'static str,
-        /// What is wrong with its value.
+        /// The problem with its value.
         problem: String,
         /// What to write instead.
         remedy: &'static str,
@@ -43,7 +43,7 @@ pub enum Error {
         "cannot create the exporters' HTTP client; if no certificate authority was found, install ca-certificates or set SSL_CERT_FILE"
     )]
     Client {
-        /// Why.
+        /// The cause.
         source: Source,
     },
     /// An endpoint's certificates or key could not be read.
@@ -53,39 +53,43 @@ pub enum Error {
     Certificates {
         /// The signal.
         signal: Signal,
-        /// Why.
+        /// The cause.
         source: Source,
     },
     /// An exporter could not be created.
-    #[error("cannot create the exporter for {signal}")]
+    #[error("cannot create the exporter for {signal}: check the endpoint's URL")]
     Exporter {
         /// The signal.
         signal: Signal,
-        /// Why.
+        /// The cause.
         source: Source,
     },
     /// A thread could not be started.
-    #[error("cannot start a thread for telemetry")]
+    #[error("cannot start a thread for telemetry: raise the process's limit of threads or memory")]
     Thread {
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// The last export failed during shutdown; the telemetry that was still queued is lost.
-    #[error("the last export failed, and the queued telemetry is lost ({failures})")]
+    #[error(
+        "the last export failed, and the queued telemetry is lost ({failures}): check the endpoint, or configure a spool"
+    )]
     Shutdown {
         /// The signals, each with its exporter's error.
         failures: String,
     },
     /// The self-test found an endpoint that does not accept telemetry.
     #[error(
-        "telemetry does not arrive: {failures}; check the endpoint's URL, the token and the dataset"
+        "telemetry is not accepted: {failures}; check the endpoint's URL, the token and the dataset"
     )]
     SelfTest {
         /// The signals, each with the number of lost items and the reason.
         failures: String,
     },
     /// The shutdown exceeded its timeout; some telemetry may be lost.
-    #[error("telemetry was not shut down within {timeout:?}: queued telemetry may be lost")]
+    #[error(
+        "telemetry was not shut down within {timeout:?}: queued telemetry may be lost; raise the shutdown timeout, or check the endpoint"
+    )]
     ShutdownTimedOut {
         /// The timeout.
         timeout: Duration,

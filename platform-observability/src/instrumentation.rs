@@ -1,4 +1,4 @@
-//! What all instrumentation of this crate shares.
+//! Shared by all instrumentation of this crate: the scope, and the histograms of durations.
 
 use opentelemetry::metrics::{Histogram, Meter};
 

@@ -39,7 +39,7 @@
 //!   with `tracing` inside a request have the request's trace id, and so have audit records.
 //! - [`Telemetry::client_layer`] records the requests that the service sends; see
 //!   [`http::HttpClientLayer`]. [`messaging`] propagates traces through messages.
-//! - [`Telemetry::status`] counts what became of every item; [`Telemetry::log_filter`] changes the
+//! - [`Telemetry::status`] counts all items by outcome; [`Telemetry::log_filter`] changes the
 //!   log filter at runtime.
 //! - [`TelemetryBuilder::database`] records sqlx's statements without changing a query.
 //! - Metrics of the process and its tokio runtime are recorded automatically, those of connection

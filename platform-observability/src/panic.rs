@@ -3,8 +3,8 @@
 use std::panic::PanicHookInfo;
 
 /// Logs each panic of the process as an error, inside its span: the location, and the message if
-/// that is a literal. A formatted message may contain personal data. Only if `shows_message`, the
-/// previous hook is also called, which shows it.
+/// that is a literal. A formatted message may contain personal data. With `shows_message`, the
+/// previous hook is also called, which prints the message.
 pub(crate) fn log_panics(shows_message: bool) {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

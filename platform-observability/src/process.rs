@@ -62,7 +62,7 @@ fn observe_runtime(meter: &Meter, runtime: RuntimeMetrics) {
     meter
         .f64_observable_counter("platform.tokio.busy_time")
         .with_unit("s")
-        .with_description("Time that all workers were busy.")
+        .with_description("Busy time, summed over all workers.")
         .with_callback(move |observer| {
             let workers = 0..runtime.num_workers();
             let busy = workers.map(|worker| runtime.worker_total_busy_duration(worker));

@@ -9,7 +9,7 @@ use std::ops::{Index, IndexMut};
 pub enum Signal {
     /// Spans.
     Traces,
-    /// Measurements.
+    /// Data points of metrics.
     Metrics,
     /// Log records.
     Logs,

@@ -18,7 +18,8 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    // The context is the inner one, as it may have been attached after the span was entered.
+    // `with_context` is innermost, as the context may have been attached after the span was
+    // entered.
     tokio::spawn(future.with_context(Context::current()).in_current_span())
 }
 

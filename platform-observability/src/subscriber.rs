@@ -1,4 +1,5 @@
-//! The `tracing` subscriber: where the service's spans and events go.
+//! The `tracing` subscriber, which passes the service's spans and events to the exporters and to
+//! standard error.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -219,7 +220,8 @@ pub(crate) fn is_exported(metadata: &Metadata<'_>) -> bool {
         })
 }
 
-/// Formats a field for standard error. Of the `otel.` fields, only the name is shown.
+/// Formats a field for standard error. Fields that start with `otel.` are not shown, except for the
+/// name.
 fn format_field(
     writer: &mut Writer<'_>,
     field: &Field,

@@ -32,7 +32,7 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
 /// The telemetry of this process. Keep it until the end, then [shut it down](Self::shutdown).
 ///
-/// If it is dropped instead, it exports what is queued, for at most two seconds.
+/// If it is dropped instead, it exports the queued telemetry, for at most two seconds.
 #[derive(Debug)]
 #[must_use = "dropping it stops the export"]
 pub struct Telemetry {
@@ -64,8 +64,8 @@ impl Telemetry {
     ///   `…_CLIENT_KEY`, or the signal's own variables.
     /// - Else, each request is written to standard error when it has ended, with its spans, events
     ///   and audit records; events outside requests are written immediately. Terminals get colours,
-    ///   unless `NO_COLOR` or `CLICOLOR_FORCE` override that. Of a request that takes longer than 5
-    ///   seconds, or has more than 64 KiB or 256 entries, the excess is written immediately or
+    ///   unless `NO_COLOR` or `CLICOLOR_FORCE` override that. A request is buffered for at most 5
+    ///   seconds, 64 KiB and 256 entries; beyond that, its entries are written immediately or only
     ///   counted.
     ///
     /// With an endpoint, log lines are also written to standard error. Further variables:
@@ -81,7 +81,7 @@ impl Telemetry {
     /// `OTEL_SPAN_{EVENT,LINK}_COUNT_LIMIT` and `OTEL_{EVENT,LINK}_ATTRIBUTE_COUNT_LIMIT`.
     ///
     /// This installs the global `tracing` subscriber; a panic hook that logs a panic's location,
-    /// and its message only if that is a literal, or on the console; and OpenTelemetry's global
+    /// and its message if that is a literal or the console is used; and OpenTelemetry's global
     /// tracer provider, meter provider and propagator. It needs no runtime, and may be called
     /// inside one: exports run on threads of their own.
     ///
@@ -124,8 +124,8 @@ impl Telemetry {
     /// Observes a connection pool under `name`: the numbers of idle and used connections
     /// (`db.client.connection.count`), and their maximum (`db.client.connection.max`).
     ///
-    /// `read` is called at each export, and returns `None` once the pool is closed. For a pool of
-    /// sqlx's:
+    /// `read` is called at each export, and returns `None` once the pool is closed. With
+    /// sqlx:
     ///
     /// ```text
     /// telemetry.observe_pool("ledger", move || {
@@ -144,9 +144,9 @@ impl Telemetry {
         pool::observe(&self.meter, name, read);
     }
 
-    /// Exports a span, regardless of the sampler, a log record and the current metrics, and returns
-    /// whether the endpoints accepted them; at start-up, this detects a wrong token or dataset. On
-    /// success, it logs one line with the endpoints. Each signal takes at most as long as an
+    /// Exports a span, a log record and the current metrics, and waits for the endpoints to accept
+    /// them; at start-up, this detects a wrong token or dataset. The span bypasses the sampler. On
+    /// success, one line with the endpoints is logged. Each signal takes at most as long as an
     /// export: 10 seconds, or `OTEL_EXPORTER_OTLP_TIMEOUT`; with a spool, up to 30 seconds more.
     ///
     /// # Errors
@@ -161,7 +161,7 @@ impl Telemetry {
             // The caller may have stopped waiting.
             let _ = done.send(result);
         })?;
-        let failures = "its thread panicked".to_owned();
+        let failures = "the self-test panicked".to_owned();
         result.await.unwrap_or(Err(Error::SelfTest { failures }))
     }
 
@@ -177,8 +177,8 @@ impl Telemetry {
         PerSignal::from_fn(|signal| self.stats[signal].status())
     }
 
-    /// Exports what is queued, for at most half the shutdown timeout. The shutdown then has the
-    /// rest of it.
+    /// Exports the queued telemetry, for at most half the shutdown timeout. The elapsed time is
+    /// subtracted from the shutdown timeout.
     pub(crate) async fn flush(&mut self) {
         let Some(providers) = self.providers.clone() else {
             return;
@@ -195,7 +195,8 @@ impl Telemetry {
         self.shutdown_timeout = self.shutdown_timeout.saturating_sub(started.elapsed());
     }
 
-    /// Exports what is queued, and stops, within the shutdown timeout (10 seconds by default).
+    /// Exports the queued telemetry, and stops, within the shutdown timeout (10 seconds by
+    /// default).
     ///
     /// Call it when the server has stopped, on any runtime or executor, also after a panic. Spans
     /// that have not ended by then, and events that are logged meanwhile, are lost.

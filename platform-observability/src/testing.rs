@@ -37,8 +37,8 @@ use crate::propagation::Propagator;
 use crate::subscriber::{is_exported, span_layer};
 use crate::tracer::Tracer;
 
-/// Captures spans, metrics and logs of the current thread until it is dropped. Each thread of a
-/// runtime would need its own, so use `#[tokio::test]` with its default, a single thread.
+/// Captures spans, metrics and logs of the current thread until it is dropped. It does
+/// not capture other threads, so use `#[tokio::test]` with its default flavor, a single thread.
 #[derive(Debug)]
 pub struct Capture {
     layer: HttpLayer,
@@ -125,7 +125,7 @@ impl Capture {
         Propagator::new(true, true)
     }
 
-    /// The meter for other metrics than those of requests.
+    /// The meter for metrics other than those of requests.
     #[must_use]
     pub fn meter(&self) -> opentelemetry::metrics::Meter {
         self.meter.meter("test")
@@ -309,9 +309,9 @@ impl Point {
 /// A log record.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// Its message.
+    /// The message.
     pub text: String,
-    /// Its fields, with their values' debug output.
+    /// The fields, with the debug output of their values.
     pub attributes: Vec<(String, String)>,
     /// The trace's id, as 32 hexadecimal digits.
     pub trace_id: Option<String>,
@@ -386,7 +386,7 @@ fn single<'a>(attributes: impl Iterator<Item = &'a KeyValue>, sum: f64) -> Point
     }
 }
 
-/// The values in tests are small enough for a double.
+/// Converts exactly, as values in tests are small.
 fn number(value: impl ToString) -> f64 {
     value.to_string().parse().unwrap_or(f64::NAN)
 }

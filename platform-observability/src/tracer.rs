@@ -48,7 +48,7 @@ impl opentelemetry::trace::Tracer for Tracer {
     fn build_with_context(&self, builder: SpanBuilder, parent: &Context) -> Span {
         let sdk = self.0.build_with_context(builder, parent);
         let (own, parent) = (sdk.span_context(), parent.span());
-        // Not in a root span, nor after the SDK's shutdown, where the trace id is invalid.
+        // False for a root span, and after the SDK's shutdown, when the trace id is invalid.
         let continues_trace = own.trace_id() == parent.span_context().trace_id();
         let flags = parent.span_context().trace_flags().with_sampled(false);
         if sdk.is_recording() || !continues_trace || own.trace_flags() == flags {

@@ -19,7 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use platform_observability::testing::{Capture, Span};
 
-/// Long enough for anything that should happen.
+/// A timeout that no test reaches unless it fails.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];

@@ -204,7 +204,7 @@ async fn concurrent_requests_share_one_run_of_the_checks() {
         .check("postgres", async move || {
             counted.fetch_add(1, Ordering::SeqCst);
             let all = u32::try_from(REQUESTS).unwrap();
-            // It ends only when all requests have arrived.
+            // The check ends only when all requests have arrived.
             enough.acquire_many(all).await.map(drop)
         })
         .check_timeout(Duration::from_secs(60));
@@ -215,7 +215,7 @@ async fn concurrent_requests_share_one_run_of_the_checks() {
             let arrived = Arc::clone(&arrived);
             async move {
                 let mut response = Box::pin(next.run(request));
-                // After the first poll, it waits for a run.
+                // The first poll starts a run of the checks, or joins the current one.
                 let ready = futures_util::poll!(&mut response);
                 arrived.add_permits(1);
                 match ready {

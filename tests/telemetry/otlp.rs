@@ -551,7 +551,7 @@ async fn a_successful_self_test_logs_the_endpoints_in_one_line() {
     assert_eq!(seen.answer["self_test"], Value::Null);
     let url = receiver.url();
     let line = format!(
-        "telemetry arrives: traces at {url}/v1/traces, metrics at {url}/v1/metrics, logs at {url}/v1/logs"
+        "telemetry is accepted: traces at {url}/v1/traces, metrics at {url}/v1/metrics, logs at {url}/v1/logs"
     );
     let lines = seen.stderr.lines();
     let found = lines.filter(|it| it.ends_with(&line)).count();

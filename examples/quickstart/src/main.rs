@@ -1,7 +1,7 @@
-//! A service whose changes cannot be forgotten by the audit log.
+//! A small service in which no change can miss its audit record.
 //!
-//! `cargo run -p quickstart` serves it on an SQLite file in a temporary folder, or on Postgres
-//! where `DATABASE_URL=postgres://…` says so. `-- --tour` walks through what it promises.
+//! `cargo run -p quickstart` serves it on an SQLite file in a temporary folder, or on Postgres if
+//! `DATABASE_URL` is a `postgres://…` URL. `-- --tour` checks its promises one by one.
 
 mod tour;
 
@@ -58,7 +58,7 @@ async fn create_entry(
         .execute(&mut *tx)
         .await?;
     if entry.amount == 0 {
-        return Err(ApiError::Invalid("an entry of nothing")); // rolls the INSERT back
+        return Err(ApiError::Invalid("the amount must not be 0")); // rolls the INSERT back
     }
     tx.created(&entry);
     Ok((StatusCode::CREATED, Json(entry)))
@@ -104,7 +104,7 @@ async fn list_entries(State(app): State<App>) -> Result<Json<Vec<Entry>>, ApiErr
     Ok(Json(entries.await?))
 }
 
-/// Reads what is sensitive: `read` records that before the answer leaves.
+/// Reads sensitive data: with `read`, the access is recorded before the response is sent.
 #[audited(action = "audit_record.read", resource = "audit_record", resource_id = id, read)]
 async fn read_record(
     State(app): State<App>,
@@ -135,9 +135,9 @@ fn router() -> Router<App> {
         .route("/audit/{id}", get(read_record))
 }
 
-/// Stands in for the service's authentication: the user that `X-User` names. Two such headers name
-/// nobody.
-fn who(request: &Parts) -> Option<Actor> {
+/// A placeholder for authentication: takes the user from `X-User`. A request with several of these
+/// headers has no actor.
+fn actor(request: &Parts) -> Option<Actor> {
     let mut users = request.headers.get_all("x-user").iter();
     let user = users.next().filter(|_| users.next().is_none())?;
     Some(Actor::user(user.to_str().ok()?))
@@ -145,16 +145,16 @@ fn who(request: &Parts) -> Option<Actor> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let on_tour = std::env::args().any(|argument| argument == "--tour");
+    let is_tour = std::env::args().any(|argument| argument == "--tour");
     let telemetry = Telemetry::builder("quickstart") // to Axiom, any OTLP endpoint, or the console
-        .log_filter(if on_tour { "error" } else { "info" })
+        .log_filter(if is_tour { "error" } else { "info" })
         .init()?;
-    let served = serve(&telemetry, on_tour).await;
+    let served = serve(&telemetry, is_tour).await;
     let shut_down = telemetry.shutdown().await;
     served.and(shut_down.map_err(Into::into))
 }
 
-async fn serve(telemetry: &Telemetry, on_tour: bool) -> anyhow::Result<()> {
+async fn serve(telemetry: &Telemetry, is_tour: bool) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| {
         format!(
@@ -165,15 +165,15 @@ async fn serve(telemetry: &Telemetry, on_tour: bool) -> anyhow::Result<()> {
     let pool = open(&url).await?;
     let audit = Audit::builder(pool.clone(), "quickstart")
         .service_version(env!("CARGO_PKG_VERSION"))
-        .actor_from(who)
-        // The database itself refuses to change the table without a record; on tour, from the last
-        // step on.
-        .guard((!on_tour).then_some("entry"))
-        .development(true) // warns where production would refuse to start: here, of a superuser
+        .actor_from(actor)
+        // The database rejects changes of this table without a record. The tour enables this in its
+        // last step.
+        .guard((!is_tour).then_some("entry"))
+        .development(true) // only warns of what prevents a start in production
         .start() // migrates
         .await?;
 
-    let routes = if on_tour {
+    let routes = if is_tour {
         router()
             .merge_axum(tour::unaudited_route())
             .merge(tour::routes())
@@ -188,32 +188,34 @@ async fn serve(telemetry: &Telemetry, on_tour: bool) -> anyhow::Result<()> {
         .layer(audit.layer())
         .layer(telemetry.layer());
 
-    let port = if on_tour { 0 } else { 3000 };
+    let port = if is_tour { 0 } else { 3000 };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
         .await
         .with_context(|| {
-            format!("port {port} of 127.0.0.1 cannot be had: is a quickstart running already?")
+            format!(
+                "cannot listen on 127.0.0.1:{port}: stop what uses this port, such as another quickstart"
+            )
         })?;
     let address = listener.local_addr()?;
     let server = axum::serve(
         listener,
         app.into_make_service_with_connect_info::<SocketAddr>(),
     );
-    if on_tour {
+    if is_tour {
         tokio::spawn(async move { server.await });
-        tour::walk(address, &pool, &audit).await?;
+        tour::run(address, &pool, &audit).await?;
     } else {
-        say_hello(address);
-        let until = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-        server.with_graceful_shutdown(until).await?;
+        print_usage(address);
+        let shutdown_signal = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+        server.with_graceful_shutdown(shutdown_signal).await?;
     }
-    audit.shutdown().await; // lets the work of clients who hung up end
+    audit.shutdown().await; // waits for handlers whose clients have disconnected
     Ok(())
 }
 
 async fn open(url: &str) -> anyhow::Result<AnyPool> {
     sqlx::any::install_default_drivers();
-    // Tried first: a pool goes on trying until its time is up, and does not say why it failed.
+    // Connects once before opening the pool, which retries until its timeout and omits the cause.
     let tried = AnyConnection::connect(url).await;
     tried
         .context("the database cannot be opened: check DATABASE_URL, or unset it to use SQLite")?;
@@ -230,13 +232,13 @@ async fn open(url: &str) -> anyhow::Result<AnyPool> {
 }
 
 #[expect(clippy::print_stdout, reason = "the first thing a newcomer reads")]
-fn say_hello(address: SocketAddr) {
+fn print_usage(address: SocketAddr) {
     println!(
         "listening on http://{address} — try:
 
   curl -i -H 'X-User: ada' --json '{{\"amount\": 1250, \"iban\": \"DE02120300000000202051\"}}' http://{address}/entries
   curl -i -H 'X-User: ada' http://{address}/audit/PUT-THE-AUDIT-RECORD-ID-HERE
-  curl -i --json '{{\"amount\": 1, \"iban\": \"\"}}' http://{address}/entries   # nobody: 401, recorded as denied
+  curl -i --json '{{\"amount\": 1, \"iban\": \"\"}}' http://{address}/entries   # no user: 401, recorded as denied
 "
     );
 }
@@ -249,7 +251,7 @@ enum ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        // The code only: a database's message may hold the client's data.
+        // The code only: a database's message may contain the client's data.
         let code = error
             .as_database_error()
             .and_then(DatabaseError::code)

@@ -1,5 +1,5 @@
-//! `--tour`: walks through the promises with real HTTP calls, one step at a time.
-#![expect(clippy::print_stdout, reason = "the tour is what it prints")]
+//! `--tour`: checks each promise with real HTTP requests, one step at a time.
+#![expect(clippy::print_stdout, reason = "the tour prints its results")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/tour/slow", post(slow))
 }
 
-/// What the typed router would not have compiled: a plain axum route that changes state.
+/// A route that changes state without a record: the typed router would not compile with it.
 pub(crate) fn unaudited_route() -> axum::Router<App> {
     axum::Router::new().route("/tour/forgotten", axum::routing::post(forgotten))
 }
@@ -38,22 +38,22 @@ async fn insert(tx: &mut Tx, id: &str) -> Result<(), ApiError> {
 }
 
 #[audited(action = "tour.panic")]
-#[expect(clippy::panic, reason = "it shows what a panic leaves behind")]
+#[expect(clippy::panic, reason = "the tour shows the effect of a panic")]
 async fn panics(tx: &mut Tx, id: String) -> Result<(), ApiError> {
     insert(tx, &id).await?;
-    panic!("on purpose, as the tour shows");
+    panic!("deliberate, for the tour");
 }
 
 #[audited(action = "tour.slow")]
 async fn slow(tx: &mut Tx, id: String) -> Result<StatusCode, ApiError> {
     insert(tx, &id).await?;
-    INSIDE.notify_one();
+    SLOW_HANDLER_INSERTED.notify_one();
     tokio::time::sleep(Duration::from_millis(300)).await;
     Ok(StatusCode::CREATED)
 }
 
-/// Tells the client of the slow handler that it may hang up.
-static INSIDE: Notify = Notify::const_new();
+/// Notified once the slow handler has inserted its row, so that the client disconnects only then.
+static SLOW_HANDLER_INSERTED: Notify = Notify::const_new();
 
 async fn forgotten(State(app): State<App>, id: String) -> Result<StatusCode, ApiError> {
     let insert = sqlx::query("INSERT INTO entry (id, amount, iban) VALUES ($1, 1, '')").bind(id);
@@ -61,8 +61,8 @@ async fn forgotten(State(app): State<App>, id: String) -> Result<StatusCode, Api
     Ok(StatusCode::CREATED)
 }
 
-/// Walks through all steps; the error names the step that did not hold.
-pub(crate) async fn walk(
+/// Runs all steps; the error names the one that failed.
+pub(crate) async fn run(
     address: SocketAddr,
     pool: &AnyPool,
     audit: &Audit<Any>,
@@ -74,32 +74,32 @@ pub(crate) async fn walk(
         client: Client::new(),
     };
     std::panic::set_hook(Box::new(|_| println!("   (the handler panics)")));
-    let mut held = 0;
+    let mut passed = 0;
     macro_rules! steps {
         ($($title:literal => $step:ident),* $(,)?) => {{
             let all = [$($title),*].len();
             $(
-                println!("\n{}. {}", held + 1, $title);
-                tour.$step().await.with_context(|| format!("tour: step {} did not hold: {}", held + 1, $title))?;
-                held += 1;
+                println!("\n{}. {}", passed + 1, $title);
+                tour.$step().await.with_context(|| format!("tour: step {} failed: {}", passed + 1, $title))?;
+                passed += 1;
             )*
-            println!("\ntour: {held} of {all} steps held");
+            println!("\ntour: {passed} of {all} steps passed");
         }};
     }
     steps! {
         "A change and its record are committed in one transaction" => one_transaction,
-        "A redacted field is in no record" => redacted,
-        "An update records the fields that differ, before and after" => updated,
-        "A failing handler is rolled back, and the attempt is recorded" => failing,
-        "A body that no handler ever saw is recorded too" => malformed,
-        "Nobody known: 401, and a denied attempt" => nobody,
-        "A panic is rolled back, recorded, and answered 500" => panicking,
-        "A client that hangs up leaves both the change and its record" => hanging_up,
-        "A handler that forgot its record is refused by the guard" => forgetting,
-        "Deleting keeps what was there" => deleting,
-        "A record cannot be changed, by SQL neither" => append_only,
-        "Reading the audit log is recorded itself" => reading,
-        "Code that goes round all this is refused by the database itself, at COMMIT" => going_round,
+        "The value of a redacted field is not recorded" => redacted,
+        "An update records each changed field, with its old and new value" => updated,
+        "A handler that fails is rolled back, and the attempt is recorded" => failing,
+        "A request that is rejected before its handler is recorded, too" => malformed,
+        "A request without a user gets 401, and is recorded as denied" => unauthenticated,
+        "A panic is rolled back and recorded, and the client gets 500" => panicking,
+        "A client that disconnects does not separate a change from its record" => disconnecting,
+        "A successful response without a record becomes 500, and is counted" => forgetting,
+        "A deletion records the deleted values" => deleting,
+        "A record cannot be changed, not even with SQL" => append_only,
+        "Reading the audit log is recorded, too" => reading,
+        "The database rejects an unaudited change at COMMIT, whatever code made it" => bypassing,
     }
     Ok(())
 }
@@ -114,12 +114,12 @@ struct Tour {
 impl Tour {
     async fn one_transaction(&self) -> anyhow::Result<()> {
         let (id, record) = self.create().await?;
-        ensure!(self.entries(&id).await? == 1, "the entry is not there");
+        ensure!(self.entries(&id).await? == 1, "the entry was not inserted");
         ensure!(
             record["outcome"] == "success" && record["resource_id"] == id,
-            "not its record: {record}"
+            "the record does not match the entry: {record}"
         );
-        shows(&format!(
+        print_result(&format!(
             "entry {id} and record {}: {} by {} ({})",
             text(&record["id"]),
             text(&record["action"]),
@@ -133,43 +133,43 @@ impl Tour {
         let (_, record) = self.create().await?;
         ensure!(
             record["changes"]["iban"]["after"] == "[redacted]",
-            "not redacted: {record}"
+            "the IBAN is not redacted: {record}"
         );
         ensure!(
             !record.to_string().contains(IBAN),
             "the IBAN is in the record"
         );
-        shows(&format!("changes: {}", record["changes"]));
+        print_result(&format!("changes: {}", record["changes"]));
         Ok(())
     }
 
     async fn updated(&self) -> anyhow::Result<()> {
         let (id, _) = self.create().await?;
         let path = format!("/entries/{id}");
-        let answer = self
+        let response = self
             .send(Method::PUT, &path, Some(json!({"amount": 7, "iban": IBAN})))
             .await?;
-        expect_status(&answer, 200)?;
-        let record = self.record_of(&answer).await?;
+        expect_status(&response, 200)?;
+        let record = self.record_of(&response).await?;
         ensure!(
             record["changes"] == json!({"amount": {"before": 1250, "after": 7}}),
             "{record}"
         );
-        shows(&format!("changes: {}", record["changes"]));
+        print_result(&format!("changes: {}", record["changes"]));
         Ok(())
     }
 
     async fn failing(&self) -> anyhow::Result<()> {
         let before = self.all_entries().await?;
-        let answer = self
+        let response = self
             .send(
                 Method::POST,
                 "/entries",
                 Some(json!({"amount": 0, "iban": IBAN})),
             )
             .await?;
-        expect_status(&answer, 422)?;
-        let record = self.record_of(&answer).await?;
+        expect_status(&response, 422)?;
+        let record = self.record_of(&response).await?;
         ensure!(
             record["outcome"] == "invalid" && record["status"] == 422,
             "{record}"
@@ -178,50 +178,50 @@ impl Tour {
             self.all_entries().await? == before,
             "the INSERT was not rolled back"
         );
-        shows("422, no new entry, and a record with the outcome `invalid`");
+        print_result("422, no new entry, and a record with the outcome `invalid`");
         Ok(())
     }
 
     async fn malformed(&self) -> anyhow::Result<()> {
-        let answer = self
+        let response = self
             .request(Method::POST, "/entries")
             .header("x-user", "ada")
             .header("content-type", "application/json")
             .body("{not json")
             .send()
             .await?;
-        expect_status(&answer, 400)?;
-        let record = self.record_of(&answer).await?;
+        expect_status(&response, 400)?;
+        let record = self.record_of(&response).await?;
         ensure!(
             record["action"] == "entry.create" && record["outcome"] == "invalid",
             "{record}"
         );
-        shows("400 from the JSON extractor, and a record of the attempt at `entry.create`");
+        print_result("400 from the JSON extractor, and a record of the attempt at `entry.create`");
         Ok(())
     }
 
-    async fn nobody(&self) -> anyhow::Result<()> {
+    async fn unauthenticated(&self) -> anyhow::Result<()> {
         let body = json!({"amount": 1, "iban": IBAN});
-        let answer = self
+        let response = self
             .request(Method::POST, "/entries")
             .json(&body)
             .send()
             .await?;
-        expect_status(&answer, 401)?;
-        let record = self.record_of(&answer).await?;
+        expect_status(&response, 401)?;
+        let record = self.record_of(&response).await?;
         ensure!(
             record["outcome"] == "denied" && record["actor_kind"] == "anonymous",
             "{record}"
         );
-        shows("401, and a record with the outcome `denied` by `anonymous`");
+        print_result("401, and a record with the outcome `denied` by `anonymous`");
         Ok(())
     }
 
     async fn panicking(&self) -> anyhow::Result<()> {
         let id = Uuid::now_v7().to_string();
-        let answer = self.send_text("/tour/panic", &id).await?;
-        expect_status(&answer, 500)?;
-        let record = self.record_of(&answer).await?;
+        let response = self.send_text("/tour/panic", &id).await?;
+        expect_status(&response, 500)?;
+        let record = self.record_of(&response).await?;
         ensure!(
             record["outcome"] == "panicked" && record["resource_id"] == id,
             "{record}"
@@ -230,11 +230,11 @@ impl Tour {
             self.entries(&id).await? == 0,
             "the INSERT was not rolled back"
         );
-        shows("500 as problem+json, no entry, and a record with the outcome `panicked`");
+        print_result("500 as problem+json, no entry, and a record with the outcome `panicked`");
         Ok(())
     }
 
-    async fn hanging_up(&self) -> anyhow::Result<()> {
+    async fn disconnecting(&self) -> anyhow::Result<()> {
         let id = Uuid::now_v7().to_string();
         let mut connection = tokio::net::TcpStream::connect(self.address).await?;
         let request = format!(
@@ -242,7 +242,7 @@ impl Tour {
             id.len()
         );
         connection.write_all(request.as_bytes()).await?;
-        tokio::time::timeout(Duration::from_secs(10), INSIDE.notified())
+        tokio::time::timeout(Duration::from_secs(10), SLOW_HANDLER_INSERTED.notified())
             .await
             .context("the handler was not reached within ten seconds")?;
         drop(connection);
@@ -256,44 +256,44 @@ impl Tour {
                     self.count(&records, &id).await? == 1,
                     "the entry has no record"
                 );
-                shows(
-                    "the client was gone before the answer; the entry and its record are both there",
+                print_result(
+                    "the client disconnected before the response; the entry and its record were both committed",
                 );
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        bail!("neither the entry nor its record came within ten seconds")
+        bail!("the entry was not committed within ten seconds")
     }
 
     async fn forgetting(&self) -> anyhow::Result<()> {
         let before = self.audit.status().violations;
-        let answer = self
+        let response = self
             .send_text("/tour/forgotten", &Uuid::now_v7().to_string())
             .await?;
-        expect_status(&answer, 500)?;
+        expect_status(&response, 500)?;
         ensure!(
             self.audit.status().violations == before + 1,
             "the violation was not counted"
         );
-        shows("500 in place of its 201, an ERROR event, and audit.violations + 1");
+        print_result("500 instead of the handler's 201, an ERROR event, and audit.violations + 1");
         Ok(())
     }
 
     async fn deleting(&self) -> anyhow::Result<()> {
         let (id, _) = self.create().await?;
-        let answer = self
+        let response = self
             .send(Method::DELETE, &format!("/entries/{id}"), None)
             .await?;
-        expect_status(&answer, 204)?;
-        let record = self.record_of(&answer).await?;
-        ensure!(self.entries(&id).await? == 0, "the entry is still there");
+        expect_status(&response, 204)?;
+        let record = self.record_of(&response).await?;
+        ensure!(self.entries(&id).await? == 0, "the entry was not deleted");
         ensure!(
             record["changes"]["amount"] == json!({"before": 1250}),
             "{record}"
         );
-        shows(&format!(
-            "the entry is gone; its record keeps {}",
+        print_result(&format!(
+            "the entry is gone; its record contains {}",
             record["changes"]
         ));
         Ok(())
@@ -311,12 +311,12 @@ impl Tour {
             let refused = refused
                 .as_database_error()
                 .map(|error| error.message().to_owned());
-            let refused = refused.context("refused by something else than the database")?;
+            let refused = refused.context("the statement failed outside the database")?;
             ensure!(
                 refused.contains("append-only"),
                 "refused for another reason: {refused}"
             );
-            shows(&format!("the database: {refused}"));
+            print_result(&format!("the database: {refused}"));
         }
         Ok(())
     }
@@ -324,23 +324,23 @@ impl Tour {
     async fn reading(&self) -> anyhow::Result<()> {
         let (_, record) = self.create().await?;
         let id = text(&record["id"]).to_owned();
-        let answer = self
+        let response = self
             .send(Method::GET, &format!("/audit/{id}"), None)
             .await?;
-        expect_status(&answer, 200)?;
-        let reading = self.record_of(&answer).await?;
+        expect_status(&response, 200)?;
+        let reading = self.record_of(&response).await?;
         ensure!(
             reading["action"] == "audit_record.read" && reading["resource_id"] == id,
             "{reading}"
         );
-        shows(&format!(
+        print_result(&format!(
             "the record of reading it: {}",
             text(&reading["id"])
         ));
         Ok(())
     }
 
-    async fn going_round(&self) -> anyhow::Result<()> {
+    async fn bypassing(&self) -> anyhow::Result<()> {
         Audit::builder(self.pool.clone(), "quickstart")
             .guard(["entry"])
             .migrate()
@@ -359,11 +359,11 @@ impl Tour {
             );
         }
         let (_, record) = self.create().await?;
-        shows(&format!(
-            "three changes in plain SQL were refused; with its record ({}) a change is taken",
+        print_result(&format!(
+            "three changes in plain SQL were rejected; a change with a record ({}) was committed",
             text(&record["id"])
         ));
-        // So that another tour of the same database finds it as this one did.
+        // Removes the guard, so that another tour can use the same database.
         Audit::builder(self.pool.clone(), "quickstart")
             .exempt("entry", "the tour is over")
             .migrate()
@@ -371,18 +371,18 @@ impl Tour {
         Ok(())
     }
 
-    /// Creates an entry; answers its id and its record.
+    /// Creates an entry; returns its id and its record.
     async fn create(&self) -> anyhow::Result<(String, Value)> {
-        let answer = self
+        let response = self
             .send(
                 Method::POST,
                 "/entries",
                 Some(json!({"amount": 1250, "iban": IBAN})),
             )
             .await?;
-        expect_status(&answer, 201)?;
-        let record = self.record_of(&answer).await?;
-        let entry: Value = answer.json().await?;
+        expect_status(&response, 201)?;
+        let record = self.record_of(&response).await?;
+        let entry: Value = response.json().await?;
         Ok((text(&entry["id"]).to_owned(), record))
     }
 
@@ -412,18 +412,18 @@ impl Tour {
         Ok(request.send().await?)
     }
 
-    /// The record that an answer names.
-    async fn record_of(&self, answer: &Response) -> anyhow::Result<Value> {
-        let id = answer
+    /// The record whose id the response contains.
+    async fn record_of(&self, response: &Response) -> anyhow::Result<Value> {
+        let id = response
             .headers()
             .get("audit-record-id")
-            .context("the answer has no Audit-Record-Id")?;
+            .context("the response has no Audit-Record-Id")?;
         let id = id.to_str()?.parse()?;
         let record = self
             .audit
             .record(id)
             .await?
-            .with_context(|| format!("record {id} is not there"))?;
+            .with_context(|| format!("record {id} does not exist"))?;
         Ok(serde_json::to_value(record)?)
     }
 
@@ -445,7 +445,7 @@ impl Tour {
             .await?)
     }
 
-    /// The records' table: a schema of its own on Postgres, a prefix on SQLite.
+    /// The table of the records: in a schema of its own on Postgres, with a prefix on SQLite.
     fn table(&self) -> String {
         let sqlite = self.pool.connect_options().database_url.scheme() == "sqlite";
         format!("quickstart_audit{}record", if sqlite { "_" } else { "." })
@@ -454,11 +454,11 @@ impl Tour {
 
 const IBAN: &str = "DE02120300000000202051";
 
-fn expect_status(answer: &Response, status: u16) -> anyhow::Result<()> {
+fn expect_status(response: &Response, status: u16) -> anyhow::Result<()> {
     ensure!(
-        answer.status() == status,
-        "the answer was {} in place of {status}",
-        answer.status()
+        response.status() == status,
+        "expected status {status}, got {}",
+        response.status()
     );
     Ok(())
 }
@@ -467,6 +467,6 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn shows(what: &str) {
+fn print_result(what: &str) {
     println!("   {what}");
 }

@@ -13,8 +13,8 @@ use crate::signal::{PerSignal, Signal};
 
 /// Axiom as the exporter of all signals: a token, an edge, and one dataset for each signal.
 ///
-/// Where `AXIOM_TOKEN` is set, [`Telemetry::init`](crate::Telemetry::init) creates it from the
-/// environment. It is validated at `init`.
+/// If `AXIOM_TOKEN` is set, [`Telemetry::init`](crate::Telemetry::init) creates this configuration
+/// from the environment. `init` validates it.
 ///
 /// ```
 /// use platform_observability::{Axiom, Signal};
@@ -35,8 +35,9 @@ pub struct Axiom {
 }
 
 impl Axiom {
-    /// Axiom's edge in us-east-1, with an API token (`xaat-…`; edges refuse personal tokens,
-    /// `xapt-…`), and the datasets `<service>-traces`, `<service>-metrics` and `<service>-logs`.
+    /// Exports to Axiom's edge in us-east-1, with an API token (`xaat-…`; edges refuse personal
+    /// tokens, `xapt-…`), into the datasets `<service>-traces`, `<service>-metrics` and
+    /// `<service>-logs`.
     pub fn new(token: impl Into<String>) -> Self {
         Self {
             token: token.into(),
@@ -103,7 +104,7 @@ impl Axiom {
         }
         let header = match signal {
             Signal::Traces | Signal::Logs => "x-axiom-dataset",
-            // Axiom's documentation calls confusing the two the most common mistake.
+            // Axiom's documentation calls it the most common mistake to use the other header.
             Signal::Metrics => "x-axiom-metrics-dataset",
         };
         Ok(Exporter::Otlp(Endpoint {

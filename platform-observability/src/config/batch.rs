@@ -79,8 +79,8 @@ pub(super) fn temporality(env: Env<'_>) -> Result<Temporality, Error> {
     }
 }
 
-/// Refuses any histogram aggregation other than the supported one, rather than to substitute it
-/// silently.
+/// Checks that no unsupported histogram aggregation is requested. The SDK would silently use the
+/// default.
 pub(super) fn check_histogram_aggregation(env: Env<'_>) -> Result<(), Error> {
     const VARIABLE: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
     match env.string(VARIABLE)? {

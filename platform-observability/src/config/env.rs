@@ -38,7 +38,7 @@ impl Env<'_> {
         }
     }
 
-    /// An integer within `bounds`.
+    /// An integer within `bounds`. The error consists of the value, `problem` and `remedy`.
     pub(crate) fn integer(
         self,
         variable: &str,

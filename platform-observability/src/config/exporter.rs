@@ -72,7 +72,7 @@ impl fmt::Debug for Endpoint {
 pub(super) const URL_REMEDY: &str =
     "write it as https://HOST or http://HOST:PORT; credentials go into headers";
 
-/// What is wrong with an endpoint's URL, if anything.
+/// Describes the problem with an endpoint's URL, if there is one.
 pub(super) fn url_problem(url: &str) -> Option<&'static str> {
     let Ok(parsed) = url.parse::<http::Uri>() else {
         return Some("is not a URL");
@@ -88,7 +88,7 @@ pub(super) fn url_problem(url: &str) -> Option<&'static str> {
         .then_some("contains a user or a password, which would appear in messages")
 }
 
-/// What is wrong with a URL to which a signal's path will be appended, if anything.
+/// Describes the problem with a URL to which a signal's path will be appended, if there is one.
 pub(super) fn base_url_problem(url: &str) -> Option<&'static str> {
     url_problem(url).or_else(|| {
         url.contains(['?', '#'])

@@ -7,7 +7,7 @@ use crate::error::Error;
 ///
 /// The defaults are those of OpenTelemetry's specification: 128 attributes, events and links each,
 /// and values of any length. An environment variable, such as `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`,
-/// overrides what is set here.
+/// overrides the limits that are set here.
 ///
 /// ```
 /// let limits = platform_observability::Limits::default().attribute_value_length(1024);
@@ -19,6 +19,7 @@ pub struct Limits {
     pub(crate) log_attributes: usize,
     /// In characters.
     pub(crate) span_value_length: Option<usize>,
+    /// In characters.
     pub(crate) log_value_length: Option<usize>,
 }
 

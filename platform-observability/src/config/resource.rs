@@ -10,8 +10,8 @@ use crate::error::Error;
 
 const VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
-/// The service's name and its resource: the attributes set in code, overridden by those of the
-/// environment.
+/// Returns the service's name and its resource: the attributes that are set in code, overridden by
+/// those of the environment.
 pub(crate) fn resource(
     service: &str,
     attributes: impl IntoIterator<Item = (&'static str, Option<String>)>,
@@ -37,7 +37,7 @@ pub(crate) fn resource(
     if service.is_empty() {
         return Err(Error::setting(
             "builder",
-            "got no service name",
+            "has no service name",
             "name the service, such as `accounting`, or set OTEL_SERVICE_NAME",
         ));
     }
@@ -60,7 +60,7 @@ fn parse(list: &str) -> Result<Vec<(String, String)>, Error> {
         Error::variable(
             VARIABLE,
             "is not a list of attributes",
-            "write it as `key=value,key=value`, with other commas and signs percent-encoded",
+            "write it as `key=value,key=value`; percent-encode commas and equals signs inside keys and values",
         )
     })
 }

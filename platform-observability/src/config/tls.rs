@@ -9,7 +9,7 @@ use crate::signal::Signal;
 /// The TLS settings of an endpoint, as PEM.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tls {
-    /// The trusted certificate authorities; `None` trusts those of the machine.
+    /// The trusted certificate authorities; `None` is the system's list.
     pub(crate) authorities: Option<Vec<u8>>,
     /// The client's certificate followed by its key.
     pub(crate) identity: Option<Vec<u8>>,

@@ -99,8 +99,8 @@ impl Visit for HttpFields {
     fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
 }
 
-/// The message, followed by `name=value` for each field. Of the `otel.` fields, only the name is
-/// shown.
+/// The message, followed by `name=value` for each field. The fields that start with `otel.`
+/// or `log.` are not shown; `otel.name` replaces the name of a span.
 pub(super) struct Fields {
     name: Option<Escaped>,
     message: Escaped,

@@ -9,7 +9,7 @@ pub(super) struct Escaped {
 }
 
 impl Escaped {
-    /// At most `max` bytes, and an ellipsis.
+    /// Keeps at most `max` bytes; an ellipsis replaces the rest.
     pub(super) fn new(max: usize) -> Self {
         Self {
             text: String::new(),
@@ -53,7 +53,7 @@ impl Write for Escaped {
 /// Escapes a whole text.
 pub(crate) fn escaped(text: &str, max: usize) -> String {
     let mut escaped = Escaped::new(max);
-    // Cannot fail.
+    // `write_str` always succeeds.
     let _ = escaped.write_str(text);
     escaped.into_text()
 }

@@ -19,7 +19,7 @@ use crate::sync::lock;
 
 /// Writes requests as trees, and other events line by line. See [the module](super).
 ///
-/// The HTTP layer tells it about requests by a `tracing` span for each, and an event at its end.
+/// The HTTP layer emits a `tracing` span for each request, and an event when the request ends.
 pub(crate) struct ConsoleLayer {
     clock: Clock,
     renderer: Renderer,
@@ -29,14 +29,14 @@ pub(crate) struct ConsoleLayer {
 
 type SharedBuffer = Arc<Mutex<RequestBuffer>>;
 
-/// The extension of each span.
+/// What this layer stores in the extensions of each span.
 struct SpanState {
     name: String,
     fields: String,
-    /// The request that it is, or belongs to.
+    /// The buffer of the request that this span represents, or belongs to.
     request: Option<SharedBuffer>,
-    /// The index of the entry under which nested entries appear: its own or, if there was no room
-    /// for it, that of the enclosing span. `None` is the request.
+    /// The index of the entry under which nested entries appear: this span's own entry or, if the
+    /// buffer was full, that of the enclosing span. `None` is the request.
     parent_entry: Option<usize>,
     is_buffered: bool,
     is_request: bool,
@@ -114,7 +114,7 @@ impl ConsoleLayer {
         self.renderer.request(&summary, &entries, omitted)
     }
 
-    /// Renders a request without a known ending.
+    /// Renders a request whose status is not known (yet).
     fn render_unfinished(&self, request: &mut RequestBuffer, reason: &'static str) -> String {
         let text = self.render(request, RequestState::Unfinished(reason));
         request.omitted = 0;
@@ -292,7 +292,7 @@ where
 }
 
 /// Sets the request's trace id from OpenTelemetry's current span: the HTTP layer attaches the
-/// context of the request's span before it enters the console's.
+/// context of the request's span before it enters the console's span.
 fn note_trace_id(request: &mut RequestBuffer) {
     if request.trace.is_none() {
         let current = opentelemetry::Context::current();

@@ -25,7 +25,7 @@ pub(super) struct Renderer {
     pub(super) coloured: bool,
 }
 
-/// The line of a request.
+/// The facts in a request's first line.
 pub(super) struct Summary {
     pub(super) now: Duration,
     pub(super) started: Duration,
@@ -37,7 +37,7 @@ pub(super) struct Summary {
 
 pub(super) enum RequestState {
     Ended(HttpFields),
-    /// No ending is known, for this reason.
+    /// The status is not known, for this reason, such as `still running`.
     Unfinished(&'static str),
 }
 
@@ -146,15 +146,15 @@ impl Renderer {
                 EntryKind::Span {
                     name,
                     fields,
-                    duration: lasted,
+                    duration: elapsed,
                 } => {
                     text.push_str(&self.paint(BOLD, name));
                     if !fields.is_empty() {
                         let _ = write!(text, " {fields}");
                     }
-                    match lasted {
-                        Some(lasted) => {
-                            let _ = write!(text, " · {}", duration(*lasted));
+                    match elapsed {
+                        Some(elapsed) => {
+                            let _ = write!(text, " · {}", duration(*elapsed));
                         }
                         None => text.push_str(" · open"),
                     }
@@ -204,7 +204,7 @@ impl Renderer {
         )
     }
 
-    /// The first eight digits of the trace id, enough to find it.
+    /// The first eight digits of the trace id, which are enough to search for it.
     fn trace(&self, trace: Option<TraceId>) -> String {
         let digits = trace.map(|trace| format!("{trace}")).unwrap_or_default();
         self.paint(DIM, digits.get(..8).unwrap_or_default())
@@ -219,7 +219,7 @@ impl Renderer {
     }
 }
 
-/// In the unit that leaves one to three digits before the decimal point.
+/// Formats a duration in microseconds, milliseconds or seconds, whichever needs fewest digits.
 fn duration(elapsed: Duration) -> String {
     let micros = elapsed.as_micros();
     if micros < 1000 {

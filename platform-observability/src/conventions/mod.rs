@@ -1,4 +1,4 @@
-//! All emitted names are in OpenTelemetry's registry, or begin with `platform.`.
+//! Tests that all emitted names are in OpenTelemetry's registry, or begin with `platform.`.
 
 use std::collections::BTreeSet;
 

@@ -23,9 +23,9 @@
 ///   of its own, to which it propagates only that span. In a handler without one, the statement is
 ///   measured but has no span.
 ///
-/// A statement outside a trace is measured but has no span, as nobody would find it. Statements of
-/// connections with `disable_statement_logging` or the level `Off` are not recorded, nor is the
-/// `BEGIN` of a transaction.
+/// A statement outside a trace is measured but has no span, as no trace would contain it.
+/// Statements of connections with `disable_statement_logging` or the level `Off` are not recorded,
+/// nor is the `BEGIN` of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "pass it to the builder"]
 pub struct Database {
@@ -72,9 +72,9 @@ impl Database {
         self
     }
 
-    /// Records the statement's text on its span, as `db.query.text`, with `?` in place of every
-    /// literal and without comments. If it is ambiguous what is a literal, the text is omitted. By
-    /// default no text is recorded.
+    /// Records the statement's text on its span, as `db.query.text`, with every literal replaced by
+    /// `?`, and without comments. If databases disagree about which tokens are literals, the text
+    /// is omitted. By default no text is recorded.
     pub fn record_query_text(mut self) -> Self {
         self.records_text = true;
         self

@@ -96,7 +96,7 @@ impl StatementLayer {
 impl<S: Subscriber> Layer<S> for StatementLayer {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         let parent = Context::current();
-        // Statements of an export would feed back.
+        // Recording the statements of an export would cause further exports.
         if parent.is_telemetry_suppressed() {
             return;
         }

@@ -16,7 +16,7 @@ pub(super) enum Token<'a> {
     Sign(char),
 }
 
-/// Databases would tokenize the statement differently, or not at all.
+/// The error if databases would tokenize the statement differently, or reject it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ambiguous;
 
@@ -135,8 +135,8 @@ impl<'a> Lexer<'a> {
         Ok(Token::Word(word))
     }
 
-    /// A string, up to a quote that is not doubled. Except in `E'…'`, it depends on the database
-    /// and its settings whether a backslash escapes a quote.
+    /// A string, up to a quote that is not doubled. In `E'…'`, a backslash escapes a quote;
+    /// elsewhere this depends on the database and its settings.
     fn string(&mut self, escapes: bool) -> Result<Token<'a>, Ambiguous> {
         let body = self.rest.get(1..).unwrap_or_default();
         let mut chars = body.char_indices().peekable();

@@ -1,4 +1,4 @@
-//! Statements without data.
+//! Removes data from the text of statements.
 
 use super::lexer::{Token, tokens};
 
@@ -13,7 +13,7 @@ const VERBS: &[&str] = &[
     "SELECT", "START", "UPDATE", "VALUES", "WITH",
 ];
 
-/// What double quotes enclose in a database.
+/// The meaning of double quotes in a database's SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DoubleQuotes {
     /// Always names.
@@ -22,8 +22,9 @@ pub(crate) enum DoubleQuotes {
     NamesOrStrings,
 }
 
-/// `sql` with `?` in place of every literal, one space between words, and without comments. `None`
-/// if databases might disagree about what is a literal, or if the text is too long.
+/// Replaces every literal in `sql` by `?`, removes comments, and separates words by one space.
+/// Returns `None` if databases disagree about which tokens are literals, or if the text is too
+/// long.
 pub(super) fn sanitized(sql: &str, double_quotes: DoubleQuotes) -> Option<String> {
     let mut text = String::with_capacity(sql.len().min(MAX_BYTES));
     let mut starts_statement = true;

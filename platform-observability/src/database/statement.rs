@@ -12,8 +12,8 @@ use super::summary::{Summary, summary};
 /// The target of sqlx's events.
 const TARGET: &str = "sqlx::query";
 
-/// Whether this is sqlx's event for a statement, or its check whether that is enabled (which is
-/// neither an event nor a span).
+/// Whether this is sqlx's event for a statement. Also matches the callsite with which sqlx checks
+/// whether the event is enabled, which is neither an event nor a span.
 pub(crate) fn is_statement(metadata: &Metadata<'_>) -> bool {
     !metadata.is_span() && metadata.target() == TARGET
 }
@@ -69,8 +69,8 @@ impl StatementVisitor {
 impl Visit for StatementVisitor {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            // A statement of up to four words; of a longer one only the beginning, with the whole
-            // text in the other field.
+            // The statement, if it has at most four words. Otherwise this is only its beginning,
+            // and `db.statement` contains the whole text.
             "summary" if self.summary.is_none() => self.set_sql(value),
             "db.statement" if !value.is_empty() => self.set_sql(value),
             _ => {}

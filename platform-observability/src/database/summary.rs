@@ -1,11 +1,11 @@
-//! The operations and tables of a statement: `INSERT entry SELECT draft`.
+//! Summarizes a statement by its operations and tables, such as `INSERT entry SELECT draft`.
 
 use std::fmt::Write;
 
 use super::keywords::{NOT_TABLES, VERBS};
 use super::lexer::{Ambiguous, Token, tokens};
 
-/// The maximum length of a summary, by the conventions.
+/// The maximum length of a summary in bytes, by the conventions.
 const MAX_BYTES: usize = 255;
 /// How many characters of a statement are parsed.
 const MAX_PARSED: usize = 8 * 1024;
@@ -39,7 +39,8 @@ pub(super) fn summary(sql: &str) -> Summary {
 
 struct Parser {
     parts: Vec<Part>,
-    /// For the statement and each open parenthesis: whether tables follow a FROM there.
+    /// For the statement and each open parenthesis, from the outermost: whether a FROM at this
+    /// level is followed by tables.
     open: Vec<bool>,
     position: Position,
     expects: Expects,
@@ -76,7 +77,7 @@ enum Position {
     Inside,
     StatementStart,
     AfterOpeningParenthesis,
-    /// After `WITH`, the main statement starts there.
+    /// After the parentheses of a `WITH`, this is the start of the main statement.
     AfterClosingParenthesis,
 }
 

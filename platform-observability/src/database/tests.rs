@@ -271,8 +271,8 @@ fn an_ambiguous_statement_has_no_text() {
 }
 
 proptest::proptest! {
-    /// Whatever surrounds it, a string as the standard defines it is never recorded, and no text
-    /// makes the lexer panic.
+    /// The contents of a standard SQL string are never recorded, for any surrounding text, and no
+    /// text makes the lexer panic.
     #[test]
     fn the_contents_of_strings_are_never_recorded(before in ".{0,40}", data in "[a-z' \"\\\\$/*-]{0,20}", after in ".{0,40}") {
         let quoted = format!("'zqx{}zqx'", data.replace('\'', "''"));

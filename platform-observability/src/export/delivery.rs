@@ -26,8 +26,8 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// With a spool, batches are written to it, and a thread of its own sends them, so that a slow
-    /// endpoint does not block the exporter.
+    /// Creates a delivery. With a spool, batches are written to disk, and a separate thread sends
+    /// them, so that a slow endpoint does not block the exporter.
     pub(super) fn new(
         signal: Signal,
         endpoint: &Endpoint,
@@ -40,7 +40,8 @@ impl Delivery {
         Ok(Self { transport, spooler })
     }
 
-    /// A batch of so many items, which have been counted as being sent.
+    /// A batch of this many items. Call [`ExportStats::dequeued`] or [`ExportStats::sending`]
+    /// before.
     pub(super) fn batch(&self, items: usize) -> Batch {
         Batch {
             delivery: self.clone(),
@@ -102,7 +103,7 @@ impl Batch {
                 stats.spooling_failed(self.items);
                 tracing::warn!(
                     target: "platform_observability::export",
-                    "the spool does not accept {}, which are sent without it, and lost if the endpoint does not accept them either: {error}",
+                    "the spool does not accept {}, which are sent directly, and lost if the endpoint does not accept them either: {error}; check the disk",
                     self.delivery.transport.signal,
                 );
                 false

@@ -1,9 +1,9 @@
-//! The exporters of spans and log records: opentelemetry-otlp's, with batches split and values
-//! truncated before.
+//! The exporters of spans and log records: they truncate values, split batches, and pass these to
+//! opentelemetry-otlp's exporters.
 //!
 //! An exporter is built for each request, with that request's [`Batch`](super::delivery::Batch) as
-//! its HTTP client. This costs a microsecond or two and takes the place of a channel beside the
-//! exporter by which the client would learn what it sends.
+//! its HTTP client. This costs a microsecond or two; in return, the client knows the number of
+//! items that it sends without sharing state with the exporter.
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry_otlp::{
@@ -20,7 +20,7 @@ use super::size::{fitting, log_record_size, span_size};
 use super::truncation::{LogTruncation, truncate_span};
 use crate::error::Error;
 
-/// An exporter of one signal, with the limits of its items.
+/// An exporter of one signal, with the limits of its spans or log records.
 #[derive(Debug)]
 pub(super) struct OtlpExporter<L> {
     pub(super) delivery: Delivery,

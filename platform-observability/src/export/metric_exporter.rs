@@ -103,11 +103,13 @@ fn retain_points(request: &mut ExportMetricsServiceRequest, is_kept: impl Fn(usi
     for resource in &mut request.resource_metrics {
         for scope in &mut resource.scope_metrics {
             scope.metrics.retain_mut(|metric| match &mut metric.data {
-                Some(Data::Gauge(of)) => retain(&mut of.data_points, &mut is_kept),
-                Some(Data::Sum(of)) => retain(&mut of.data_points, &mut is_kept),
-                Some(Data::Histogram(of)) => retain(&mut of.data_points, &mut is_kept),
-                Some(Data::ExponentialHistogram(of)) => retain(&mut of.data_points, &mut is_kept),
-                Some(Data::Summary(of)) => retain(&mut of.data_points, &mut is_kept),
+                Some(Data::Gauge(data)) => retain(&mut data.data_points, &mut is_kept),
+                Some(Data::Sum(data)) => retain(&mut data.data_points, &mut is_kept),
+                Some(Data::Histogram(data)) => retain(&mut data.data_points, &mut is_kept),
+                Some(Data::ExponentialHistogram(data)) => {
+                    retain(&mut data.data_points, &mut is_kept)
+                }
+                Some(Data::Summary(data)) => retain(&mut data.data_points, &mut is_kept),
                 None => false,
             });
         }
@@ -124,11 +126,11 @@ fn count_points(request: &ExportMetricsServiceRequest) -> usize {
         .flat_map(|resource| &resource.scope_metrics);
     let metrics = scopes.flat_map(|scope| &scope.metrics);
     let counts = metrics.map(|metric| match &metric.data {
-        Some(Data::Gauge(of)) => of.data_points.len(),
-        Some(Data::Sum(of)) => of.data_points.len(),
-        Some(Data::Histogram(of)) => of.data_points.len(),
-        Some(Data::ExponentialHistogram(of)) => of.data_points.len(),
-        Some(Data::Summary(of)) => of.data_points.len(),
+        Some(Data::Gauge(data)) => data.data_points.len(),
+        Some(Data::Sum(data)) => data.data_points.len(),
+        Some(Data::Histogram(data)) => data.data_points.len(),
+        Some(Data::ExponentialHistogram(data)) => data.data_points.len(),
+        Some(Data::Summary(data)) => data.data_points.len(),
         None => 0,
     });
     counts.sum()

@@ -1,7 +1,7 @@
-//! The SDK's batch processors, behind a limit that counts each item that does not fit.
+//! Wraps the SDK's batch processors, and counts each item that does not fit into their queues.
 //!
-//! The SDK reports only at its shutdown how many items its queues dropped. These admit no more
-//! items than the SDK's queue holds, so that it drops none.
+//! The SDK reports only at its shutdown how many items its queues dropped. These
+//! wrappers admit no more items than the SDK's queue holds, so that the SDK drops none.
 
 use std::sync::Arc;
 use std::time::Duration;

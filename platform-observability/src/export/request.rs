@@ -1,7 +1,7 @@
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
-/// The headers of a request in protobuf that is encoded here.
+/// The headers of a request whose protobuf body this crate encodes, with its `Content-Encoding`.
 pub(super) fn protobuf_headers(encoding: Option<&'static str>) -> HeaderMap {
     let protobuf = HeaderValue::from_static("application/x-protobuf");
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, protobuf)]);

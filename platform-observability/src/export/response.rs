@@ -1,4 +1,4 @@
-//! What an endpoint's response means for the batch that it received.
+//! Interprets an endpoint's response to a batch.
 
 use http::{Response, StatusCode};
 use opentelemetry_http::Bytes;
@@ -19,8 +19,8 @@ struct PartialSuccess {
     rejected: i64,
 }
 
-/// How many items the endpoint rejected while it accepted the others; 0 if the body is no such
-/// message.
+/// The number of items that the endpoint rejected while it accepted the others; 0 if the body
+/// cannot be decoded.
 pub(super) fn rejected_items(response: &Response<Bytes>) -> u64 {
     let message = ExportResponse::decode(response.body().as_ref()).unwrap_or_default();
     let rejected = message.partial_success.unwrap_or_default().rejected;
@@ -32,17 +32,17 @@ pub(super) fn is_retryable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
-/// Whether a spooled batch is kept: unless the endpoint says that the batch itself is invalid. A
-/// wrong token or dataset can be corrected; and gateways respond with 500, 52x or a redirect while
-/// the endpoint behind them is unavailable.
+/// Whether a spooled batch is kept after a failure. It is not if the status means that the batch
+/// itself is invalid. A wrong token or dataset can be corrected; and gateways respond with 500, 52x
+/// or a redirect while the endpoint behind them is unavailable.
 pub(super) fn keeps_spooled(status: StatusCode) -> bool {
     let concerns_endpoint = matches!(status.as_u16(), 401 | 403 | 404 | 408 | 425 | 429);
     concerns_endpoint || status.is_server_error() || status.is_redirection()
 }
 
 /// Whether the batch may have caused the failure: a collector responds with 500 if one of its
-/// components rejects a batch permanently. Gateways' status codes, and a requested pause, rule it
-/// out.
+/// components rejects a batch permanently. The status codes of gateways, and `Retry-After`, exclude
+/// this.
 pub(super) fn may_be_caused_by_batch(response: &Response<Bytes>) -> bool {
     let is_gateways = matches!(response.status().as_u16(), 502..=504 | 520..=530);
     let is_endpoints = response.status().is_server_error() && !is_gateways;

@@ -1,4 +1,4 @@
-//! The self-test: whether the endpoints accept telemetry.
+//! The self-test: sends an item of each signal, and reports whether its endpoint accepted it.
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,8 +22,11 @@ use crate::signal::Signal;
 const SPOOL_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Providers {
-    /// Sends an item of each signal on a thread of its own, and calls `done` there with whether
-    /// the endpoints accepted it.
+    /// Sends an item of each signal from a new thread, which then calls `done` with the result.
+    ///
+    /// # Errors
+    ///
+    /// If the thread cannot be started.
     pub(crate) fn self_test(
         self,
         done: impl FnOnce(Result<(), Error>) + Send + 'static,
@@ -90,7 +93,7 @@ impl Providers {
                 status.exported + status.rejected + dropped + status.spooled
             };
             let reason = after.last_error.as_ref().map(|error| error.reason.as_str());
-            // There may be no metrics to send.
+            // A service without instruments has no metrics to send.
             let is_expected = signal != Signal::Metrics || reason.is_some();
             (is_expected && settled(after) == settled(before))
                 .then(|| format!("{signal}: {}", reason.unwrap_or("no response yet")))
@@ -104,8 +107,8 @@ impl Providers {
             .filter_map(|(signal, url)| Some(format!("{signal} at {}", url.as_ref()?)))
             .collect::<Vec<_>>();
         match endpoints.is_empty() {
-            true => "telemetry is exported to no endpoint, so there was none to test".to_owned(),
-            false => format!("telemetry arrives: {}", endpoints.join(", ")),
+            true => "telemetry is exported to no endpoint, so nothing was tested".to_owned(),
+            false => format!("telemetry is accepted: {}", endpoints.join(", ")),
         }
     }
 }
@@ -114,8 +117,12 @@ impl Providers {
 fn spooled(status: &Status) -> Option<String> {
     joined(status.iter().filter_map(|(signal, status)| {
         let reason = &status.last_error.as_ref()?.reason;
-        (status.spooled > 0)
-            .then(|| format!("{signal}: {} kept on disk ({reason})", status.spooled))
+        (status.spooled > 0).then(|| {
+            format!(
+                "{signal}: {} not sent yet, kept on disk ({reason})",
+                status.spooled
+            )
+        })
     }))
 }
 

@@ -22,8 +22,8 @@ impl Providers {
         PerSignal::from_fn(|signal| self.stats[signal].status())
     }
 
-    /// Exports what is queued. `done` is called once on another thread, after `timeout` at the
-    /// latest, whatever the result.
+    /// Exports the queued telemetry. `done` is called once on another thread, after `timeout` at
+    /// the latest, whatever the result.
     pub(crate) fn flush(
         self,
         timeout: Duration,
@@ -42,8 +42,8 @@ impl Providers {
         })
     }
 
-    /// Exports what is queued, and stops. `done` is called once on another thread, after `timeout`
-    /// at the latest.
+    /// Exports the queued telemetry, and stops. `done` is called once on another thread, after
+    /// `timeout` at the latest.
     pub(crate) fn shut_down(
         self,
         timeout: Duration,
@@ -112,8 +112,8 @@ fn complete(failures: Option<String>) -> Result<(), Error> {
     failures.map_or(Ok(()), |failures| Err(Error::Shutdown { failures }))
 }
 
-/// Waits for the last export of metrics. The SDK waits for it for five seconds, whatever the
-/// timeout, and then no longer, although it may still succeed.
+/// Shuts metrics down, and waits for their last export. The SDK itself stops waiting after five
+/// seconds, regardless of `timeout`, although the export may still succeed.
 fn shut_down_metrics(
     provider: &SdkMeterProvider,
     stats: &ExportStats,

@@ -1,12 +1,12 @@
-//! How many items fit into one request.
+//! Computes how many items fit into one request.
 
 use opentelemetry::logs::AnyValue;
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::logs::SdkLogRecord;
 use opentelemetry_sdk::trace::SpanData;
 
-/// The maximum size of a request, before compression, and its maximum number of items. Axiom
-/// accepts 4 MiB and 10,000 events; the rest is a margin for the estimate of the size.
+/// The maximum size of a request in bytes, before compression, and its maximum number of items.
+/// Axiom accepts 4 MiB and 10,000 events; the rest is a margin for the estimate of the size.
 pub(super) const MAX_BYTES: usize = 3 * 1024 * 1024;
 pub(super) const MAX_ITEMS: usize = 10_000;
 
@@ -20,7 +20,7 @@ pub(super) fn fitting(sizes: impl Iterator<Item = usize>) -> usize {
     fit.count().max(1)
 }
 
-/// The approximate size of an item's fields of fixed size.
+/// The approximate size of the fixed-size fields of an item, in bytes.
 const FIXED: usize = 100;
 
 pub(super) fn span_size(span: &SpanData) -> usize {

@@ -146,7 +146,7 @@ impl SignalSpool {
                         index.sending = Some(request.name.clone());
                         return (Some((request, body)), dropped);
                     }
-                    // Somebody deleted the file.
+                    // The file was deleted from outside.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         dropped += request.items;
                         index.remove(&request);
@@ -160,7 +160,8 @@ impl SignalSpool {
         (None, dropped)
     }
 
-    /// Removes a request. If its file cannot be deleted, only the next process sends it again.
+    /// Removes a request. If its file cannot be deleted, this process does not send the request
+    /// again, but the next one does.
     pub(super) fn remove(&self, request: &SpooledRequest) {
         self.delete(&mut self.index(), request);
     }
@@ -170,11 +171,11 @@ impl SignalSpool {
         self.index().sending = None;
     }
 
-    /// Counts that a later request was accepted. Drops the request the `max`-th time, and returns
-    /// how many items it had.
+    /// Counts that a later request was accepted. When the count reaches `max`, drops the request
+    /// and returns its number of items, otherwise 0.
     pub(super) fn count_skip(&self, request: &SpooledRequest, max: u32) -> usize {
         let mut index = self.index();
-        // It may have been dropped meanwhile, to make room.
+        // The request may have been dropped meanwhile, to make room.
         let Some(request) = index.requests.get_mut(&request.name) else {
             return 0;
         };

@@ -1,4 +1,4 @@
-//! The spool's directory, which one process holds at a time.
+//! The spool's directory, which is locked by one process at a time.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -11,23 +11,23 @@ use super::spool::SignalSpool;
 use crate::error::Error;
 use crate::signal::Signal;
 
-/// How long to wait for the lock of a holder that is ending: an earlier process, or this one's SDK
-/// threads, which nobody joins.
+/// How long to wait for a lock whose owner is shutting down: a previous process, or the SDK's
+/// threads in this process, which are not joined.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A directory that stores telemetry until the endpoint accepts it; for
 /// [`TelemetryBuilder::spool`](crate::TelemetryBuilder::spool).
 ///
-/// Each request is written there first, and sent from there, oldest first. So a slow or unavailable
-/// endpoint blocks nobody, and what it has not accepted outlives the process. Each request is
-/// synced to disk, so a power failure leaves only whole requests; a disk that needs 0.1 s to sync
-/// keeps up with some 5,000 spans a second. If the disk is full or not writable, requests are sent
-/// directly. The files contain telemetry, and only the process's user can read them.
+/// Each request is first written to a file, and the files are sent in order, oldest first. So a
+/// slow or unavailable endpoint blocks nothing, and unsent requests outlive the process. Each
+/// request is synced to disk, so a power failure leaves only whole requests; a disk that needs 0.1
+/// s to sync keeps up with some 5,000 spans a second. If the disk is full or not writable, requests
+/// are sent directly. The files contain telemetry, and only the process's user can read them.
 ///
-/// A request is kept on timeouts, 408, 425, 429, all of 5xx and redirects, and on 401, 403 and 404,
-/// as a wrong token or dataset can be corrected. On any other error the request itself is invalid:
-/// it is dropped and counted, as is a request that the endpoint answers with 500 three times while
-/// it accepts later ones.
+/// A request is kept on timeouts, 408, 425, 429, 5xx and redirects, and on 401, 403 and 404, as a
+/// wrong token or dataset can be corrected. On any other error the request itself is invalid:
+/// it is dropped and counted, as is a request that gets the response 500 three times while the
+/// endpoint accepts later requests.
 #[derive(Clone, Debug)]
 pub struct Spool {
     directory: PathBuf,

@@ -13,8 +13,8 @@ use super::transport::Transport;
 use crate::error::Error;
 use crate::sync::lock;
 
-/// How many times the endpoint may fail at a request and accept a later one before the request is
-/// dropped.
+/// The number of rounds in which the endpoint may fail at a request but accept a later one. Then
+/// the request is dropped.
 const MAX_SKIPS: u32 = 3;
 
 #[derive(Debug)]
@@ -69,8 +69,8 @@ impl Spooler {
         self.change(|state| state.is_woken = true);
     }
 
-    /// Makes one more attempt to send everything, and ends the thread; waits for that at most
-    /// `timeout`. Requests that are not sent stay on disk.
+    /// Makes one more attempt to send all requests, then ends the thread. Waits for the end for at
+    /// most `timeout`. Requests that are not sent stay on disk.
     pub(super) fn finish(&self, timeout: Duration) {
         self.change(|state| state.is_finishing = true);
         let state = lock(&self.state);

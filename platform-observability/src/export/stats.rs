@@ -1,4 +1,4 @@
-//! Counts what became of each item of one signal.
+//! Counts the items of one signal by their outcome.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,8 @@ use crate::sync::lock;
 
 /// The counters of one signal.
 ///
-/// Each item is in one of `queued`, `sending` and `spooled`, or counted once in one of the others.
+/// Each item is counted in exactly one of `queued`, `sending`, `spooled`, `exported`, `queue_full`,
+/// `failed` and `rejected`.
 #[derive(Debug, Default)]
 pub(crate) struct ExportStats {
     queued: AtomicU64,
@@ -24,7 +25,8 @@ pub(crate) struct ExportStats {
 }
 
 impl ExportStats {
-    /// Counts an item as queued, unless `limit` items are; then it counts as dropped.
+    /// Counts an item as queued and returns `true`. If `limit` items are queued already, counts it
+    /// as dropped and returns `false`.
     pub(super) fn try_enqueue(&self, limit: u64) -> bool {
         let is_queued = self
             .queued
@@ -38,13 +40,13 @@ impl ExportStats {
         is_queued
     }
 
-    /// Items were taken from the queue to be sent.
+    /// Call this when items were taken from the queue to be sent.
     pub(super) fn dequeued(&self, items: usize) {
         self.sending(items);
         sub(&self.queued, items);
     }
 
-    /// Items that were never queued, such as the data points of metrics, are being sent.
+    /// Call this before sending items that were never queued, such as the data points of metrics.
     pub(super) fn sending(&self, items: usize) {
         add(&self.sending, items);
     }
@@ -53,7 +55,7 @@ impl ExportStats {
         self.sending.load(Ordering::Relaxed) > 0
     }
 
-    /// The endpoint accepted a batch, except for `rejected` of its items.
+    /// Call this when the endpoint has accepted a batch, except for `rejected` of its items.
     pub(super) fn exported(&self, items: usize, rejected: u64) {
         self.accepted(items, rejected);
         sub(&self.sending, items);
@@ -64,22 +66,22 @@ impl ExportStats {
         sub(&self.sending, items);
     }
 
-    /// A batch is about to be written to the spool.
+    /// Call this before a batch is written to the spool.
     pub(super) fn spooling(&self, items: usize) {
         add(&self.spooled, items);
     }
 
-    /// That batch was written.
+    /// Call this when the batch was written.
     pub(super) fn spooled(&self, items: usize) {
         sub(&self.sending, items);
     }
 
-    /// That batch could not be written, and is still to be sent.
+    /// Call this when the batch could not be written, and will be sent directly.
     pub(super) fn spooling_failed(&self, items: usize) {
         sub(&self.spooled, items);
     }
 
-    /// The spool contained items at the start.
+    /// Call this at the start, for the items that the spool contains.
     pub(super) fn found_in_spool(&self, items: usize) {
         add(&self.spooled, items);
     }
@@ -95,7 +97,7 @@ impl ExportStats {
     }
 
     fn unspool(&self, items: usize) {
-        // Saturates, as files that somebody else put there were never counted.
+        // Saturates, as files that were put there from outside were never counted.
         let _ = self
             .spooled
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spooled| {
@@ -114,7 +116,8 @@ impl ExportStats {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Sets or clears the endpoint's error. Returns whether its state has changed.
+    /// Sets or clears the endpoint's error. Returns whether the endpoint started or
+    /// stopped failing.
     pub(super) fn set_last_error(&self, reason: Option<String>) -> bool {
         let mut last = lock(&self.last_error);
         let has_changed = last.is_some() != reason.is_some();

@@ -4,11 +4,12 @@ use std::time::SystemTime;
 
 use crate::signal::PerSignal;
 
-/// What became of the process's telemetry so far; from
+/// Counts of the process's telemetry so far, by signal and outcome; from
 /// [`Telemetry::status`](crate::Telemetry::status).
 pub type Status = PerSignal<SignalStatus>;
 
-/// What became of the items of one signal. Each item is counted once.
+/// Counts of the items of one signal, by outcome. Each item is in exactly one of the counts, except
+/// for `retries`, which counts requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SignalStatus {
@@ -26,11 +27,11 @@ pub struct SignalStatus {
     pub rejected: u64,
     /// How many times a request was sent again.
     pub retries: u64,
-    /// Why the endpoint accepts nothing; `None` while it accepts requests.
+    /// The endpoint's error; `None` while it accepts requests.
     pub last_error: Option<LastError>,
 }
 
-/// The error of an endpoint that accepts nothing.
+/// The error of an endpoint that does not accept requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LastError {

@@ -19,7 +19,8 @@ use crate::error::Error;
 use crate::signal::Signal;
 use crate::sync::lock;
 
-/// How much of a response is read; it reports rejections in a few bytes.
+/// The maximum number of bytes that are read of a response. A response that reports rejections has
+/// a few bytes.
 const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 
 /// Sends encoded batches of one signal to its endpoint.

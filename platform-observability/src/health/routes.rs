@@ -23,8 +23,8 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// `/livez` and `/readyz` for the service's router.
 ///
-/// - **`/livez`** responds with 200 while the process responds at all. It runs no check: to restart
-///   a service because its database is unavailable makes things worse.
+/// - **`/livez`** responds with 200 while the process responds at all. It runs no check: restarting
+///   a service because its database is unavailable would make things worse.
 /// - **`/readyz`** responds with 200 if the service is ready for requests, else with 503. It runs
 ///   the checks concurrently. Requests that arrive meanwhile, or within a second after, share the
 ///   result.
@@ -79,7 +79,8 @@ impl Health {
         self
     }
 
-    /// How long each check may take; by default 2 seconds. Then it is dropped.
+    /// How long each check may take; by default 2 seconds. A check that takes longer is
+    /// dropped, and fails.
     pub fn check_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

@@ -46,8 +46,8 @@ impl MessageHeaders for http::HeaderMap {
 #[cfg(feature = "nats")]
 impl MessageHeaders for async_nats::HeaderMap {
     fn get_all(&self, name: &str) -> Vec<&str> {
-        // Its own `get_all` panics on an invalid name. An exact match takes precedence, as a
-        // forwarded message may have both.
+        // async-nats's `get_all` panics on an invalid name. An exact match takes precedence, as a
+        // forwarded message may have the header in both cases.
         let find =
             |is: fn(&str, &str) -> bool| self.iter().find(|(known, _)| is(as_text(known), name));
         let found = find(|a, b| a == b).or_else(|| find(str::eq_ignore_ascii_case));
@@ -60,7 +60,7 @@ impl MessageHeaders for async_nats::HeaderMap {
     }
 
     fn set(&mut self, name: &str, value: &str) {
-        // It accepts an empty name, and its `insert` panics on an invalid name or value.
+        // async-nats parses an empty name, and its `insert` panics on an invalid name or value.
         if name.is_empty() {
             return;
         }
@@ -73,7 +73,7 @@ impl MessageHeaders for async_nats::HeaderMap {
     }
 
     fn remove(&mut self, name: &str) {
-        // It has no method to remove a header.
+        // async-nats has no method that removes a header.
         let all = std::mem::take(self);
         for (known, values) in all.iter() {
             if !as_text(known).eq_ignore_ascii_case(name) {
@@ -90,8 +90,8 @@ fn as_text(name: &async_nats::HeaderName) -> &str {
     name.as_ref()
 }
 
-/// Writes the context of the current span, and the baggage, into a message's headers. It replaces
-/// another span's context.
+/// Writes the context of the current span, and the baggage, into a message's headers. A context
+/// that they already contain is replaced.
 pub fn inject<H: MessageHeaders>(headers: &mut H) {
     let context = Context::current();
     global::get_text_map_propagator(|propagator| {

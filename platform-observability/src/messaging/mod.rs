@@ -7,10 +7,10 @@
 //!
 //! [`send`], [`process`] and [`process_child`] do this around a future, and record its duration.
 //!
-//! The headers are any [`MessageHeaders`]: `http`'s, and with the feature `nats` those of
-//! `async-nats`. `OTEL_PROPAGATORS` selects the ones that carry the context, by default
+//! The trait [`MessageHeaders`] is implemented for the headers of `http` and, with the feature
+//! `nats`, of `async-nats`. `OTEL_PROPAGATORS` selects those that contain the context, by default
 //! `traceparent`, `tracestate` and `baggage`. [`Telemetry::init`](crate::Telemetry::init) installs
-//! the propagator; without it, nothing is written or read. Anybody who may publish to a subject
+//! the propagator; without it, nothing is written or read. Every publisher of a subject
 //! controls the context, so treat baggage as untrusted input. Neither payloads nor headers are
 //! recorded.
 //!

@@ -1,4 +1,4 @@
-//! Sending and processing with spans and durations.
+//! Sends and processes messages inside spans, and records the durations.
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -63,7 +63,7 @@ impl Instruments {
 ///
 /// # Errors
 ///
-/// Those of `send`; `error.type` is then the name of the error's Rust type. If the future is
+/// The errors of `send`; `error.type` is then the name of the error's Rust type. If the future is
 /// dropped before it completes, `error.type` is `cancelled`.
 ///
 /// # Examples
@@ -114,7 +114,7 @@ where
 ///
 /// # Errors
 ///
-/// Those of `processing`; `error.type` is then the name of the error's Rust type. If the future is
+/// The errors of `processing`; `error.type` is then the name of the error's Rust type. If the future is
 /// dropped before it completes, `error.type` is `cancelled`, and after a panic `panic`.
 pub async fn process<'a, T, E>(
     destination: impl Into<Destination<'a>>,
@@ -131,7 +131,7 @@ pub async fn process<'a, T, E>(
 ///
 /// # Errors
 ///
-/// Those of [`process`].
+/// The errors of `processing`.
 pub async fn process_child<'a, T, E>(
     destination: impl Into<Destination<'a>>,
     producer: &Context,
@@ -160,7 +160,8 @@ pub(crate) async fn process_with<T, E>(
     operation.end(processing.instrument(span).await)
 }
 
-/// An operation that has not ended yet. If it is dropped before, it was cancelled or has panicked.
+/// An operation that has not ended yet. If it is dropped before, the future was dropped or has
+/// panicked.
 struct Operation<'a> {
     instruments: &'a Instruments,
     name: &'static str,

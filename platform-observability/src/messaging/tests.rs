@@ -16,7 +16,7 @@ use crate::testing::Capture;
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Captures telemetry on this thread. The propagator is the process's, and the same in every test.
+/// Captures telemetry on this thread. The propagator is global, but the same in every test.
 fn capture() -> Capture {
     opentelemetry::global::set_text_map_propagator(Propagator::new(true, true));
     Capture::start()

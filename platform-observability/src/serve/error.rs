@@ -1,13 +1,13 @@
 use crate::error::Error;
 
-/// Why a server did not shut down cleanly.
+/// The error of a server that did not start, or did not shut down cleanly.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// The handlers for SIGTERM and SIGINT could not be installed; nothing was served.
     #[error("cannot listen for the signals that stop the service; nothing was served")]
     Signals {
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A second signal interrupted the shutdown.
@@ -18,7 +18,7 @@ pub enum ServeError {
     /// Only the last export of telemetry failed.
     #[error("the service has stopped, but its last telemetry may be lost")]
     Telemetry {
-        /// Why.
+        /// The cause.
         #[from]
         source: Error,
     },

@@ -20,7 +20,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connection::AbortableListener;
 
-/// The client of a connection, and the token that aborts it.
+/// The client's address, and the token that aborts the connection.
 #[derive(Clone)]
 pub(super) struct Peer {
     address: SocketAddr,
@@ -36,7 +36,8 @@ impl Connected<IncomingStream<'_, AbortableListener>> for Peer {
     }
 }
 
-/// The middleware of all requests.
+/// The middleware that counts each request as open until its body has ended, and aborts it with its
+/// connection.
 pub(super) async fn run(
     State(open_requests): State<TaskTracker>,
     ConnectInfo(Peer { address, abort }): ConnectInfo<Peer>,
@@ -57,8 +58,9 @@ pub(super) async fn run(
                 _open: open,
             }))
         }
-        // Nobody receives this response, as the connection is aborted, too. But hyper does not poll
-        // the connection while it waits for a response and has the next request in its buffer.
+        // The client does not receive this response, as the connection is aborted, too. But hyper
+        // needs one: it does not poll the connection while it waits for a response and has the
+        // next request in its buffer.
         () = abort.cancelled() => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }

@@ -30,7 +30,7 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Hook = Box<dyn FnOnce() -> BoxFuture<()> + Send>;
 
-/// Serves `router` until the process is told to stop, then shuts down gracefully.
+/// Serves `router` until SIGTERM or SIGINT, then shuts down gracefully.
 ///
 /// See [`Serve`]; nothing happens before [`Serve::run`].
 pub fn serve(listener: TcpListener, router: Router) -> Serve {
@@ -57,7 +57,7 @@ pub fn serve(listener: TcpListener, router: Router) -> Serve {
 ///    no more requests,
 /// 3. stops accepting connections, closes idle ones, and waits for requests, bodies included, at
 ///    most for the [drain timeout](Self::drain_timeout); then it aborts the remaining connections,
-/// 4. exports the telemetry so far, so that it is safe whatever happens next,
+/// 4. exports the telemetry recorded so far, so that it is not lost if the process is killed,
 /// 5. runs the [shutdown hooks](Self::on_shutdown), such as closing a pool, each at most for the
 ///    [hook timeout](Self::hook_timeout),
 /// 6. shuts telemetry down; together with step 4 at most for its
@@ -68,8 +68,8 @@ pub fn serve(listener: TcpListener, router: Router) -> Serve {
 /// the process is killed, which on Kubernetes is `terminationGracePeriodSeconds`, 30 by default.
 ///
 /// Upgraded connections, such as WebSockets, are not waited for; they are aborted after step 3. But
-/// over HTTP/2 a WebSocket is one of a connection's streams, and keeps that open until the drain
-/// timeout, as does a client that has sent half a request.
+/// over HTTP/2 a WebSocket is one stream of a connection, and keeps the connection open until the
+/// drain timeout, as does a client that has sent half a request.
 #[must_use = "nothing is served before `run`"]
 pub struct Serve {
     listener: TcpListener,
@@ -93,9 +93,9 @@ impl Serve {
 
     /// How long to continue to serve after readiness was turned off; by default not at all.
     ///
-    /// Set it if a load balancer is in front of the service. If that polls `/readyz`, allow for as
-    /// many probes as it needs to react. Kubernetes removes a pod's address without probing, but
-    /// after it has sent SIGTERM: set 5 seconds.
+    /// Set it if a load balancer is in front of the service. If the load balancer polls `/readyz`,
+    /// allow for as many probes as it needs to react. Kubernetes removes a pod's address without
+    /// probing, but after it has sent SIGTERM: set 5 seconds.
     pub fn shutdown_delay(mut self, delay: Duration) -> Self {
         self.shutdown_delay = delay;
         self
@@ -176,7 +176,7 @@ impl Serve {
         let mut server = pin!(server.into_future());
 
         let cause = tokio::select! {
-            // It ends only when it is told to.
+            // The server ends only after `accepting` is cancelled, so this arm is not expected.
             _ = &mut server => "the server's end",
             signal = signals.next() => signal,
             () = self.stop => "the service's request",
@@ -195,7 +195,7 @@ impl Serve {
             let drained = timeout(self.drain_timeout, &mut server).await.is_ok();
             if !drained {
                 tracing::warn!(
-                    "after {:?}, {} requests are unfinished; aborting the open connections: {}",
+                    "after {:?}, {} requests are unfinished; aborting {} open connections",
                     self.drain_timeout,
                     open_requests.len(),
                     open_connections.len(),

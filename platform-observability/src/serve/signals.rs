@@ -2,7 +2,8 @@
 
 use std::io;
 
-/// While these handlers exist, and after, the signals no longer end the process.
+/// Handlers of SIGTERM and SIGINT. Once they are installed, these signals no longer end the
+/// process, even after the handlers are dropped.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(super) struct OsSignals {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedLog {
-    /// Captures the log of the process; once per process. A subscriber of one thread could miss
+    /// Captures the log of the process; call it once. A subscriber of one thread could miss
     /// events whose callsites another thread without a subscriber had disabled.
     pub(crate) fn of_process() -> Self {
         let log = Self::default();

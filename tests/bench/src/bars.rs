@@ -1,7 +1,8 @@
-//! The figures that the toolkit has to reach.
+//! Bars: the limits that the toolkit's figures have to meet.
 
 use serde_json::{Map, Value};
 
+/// The limit that a figure has to meet.
 pub(crate) struct Bar {
     figure: &'static str,
     limit: Limit,
@@ -28,7 +29,7 @@ impl Bar {
         }
     }
 
-    /// The limit as text, and whether `value` meets it.
+    /// Returns the limit as text, and whether `value` meets it.
     fn check(&self, value: f64) -> (String, bool) {
         match self.limit {
             Limit::AtLeast(limit) => (format!(">= {limit:.2}"), value >= limit),

@@ -1,5 +1,5 @@
-//! What `guard()` costs a statement that changes many rows with one record: time, and memory of
-//! the backend, beside the same on a table without the guard.
+//! Measures what `guard()` adds to a statement that changes many rows with one record: time, and
+//! memory of the backend, compared with a table without the guard.
 
 use std::time::Instant;
 
@@ -24,11 +24,11 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
     runtime.block_on(measure(if quick { 3 } else { 7 }))
 }
 
-/// Of one transaction.
-struct Took {
+/// The costs of one transaction.
+struct Cost {
     update_ms: f64,
     commit_ms: f64,
-    /// Private memory of the backend before COMMIT; `None` without a `/proc`.
+    /// The backend's private memory before COMMIT; `None` without `/proc`.
     mebibytes: Option<f64>,
 }
 
@@ -46,18 +46,18 @@ async fn measure(pairs: usize) -> Map<String, Value> {
         for at in [pair % 2, 1 - pair % 2] {
             eprint!("\rpair {pair} of {pairs}   ");
             let took = update(&tables[at]).await;
-            // The first warms up.
+            // The first one is a warm-up.
             if pair > 0 {
                 turns[at].push(took);
             }
         }
     }
     eprint!("\r{:30}\r", "");
-    let figure = |at: usize, what: fn(&Took) -> f64| -> Vec<f64> {
-        let turns: &Vec<Took> = &turns[at];
+    let figure = |at: usize, what: fn(&Cost) -> f64| -> Vec<f64> {
+        let turns: &Vec<Cost> = &turns[at];
         turns.iter().map(what).collect()
     };
-    let both = |took: &Took| took.update_ms + took.commit_ms;
+    let both = |took: &Cost| took.update_ms + took.commit_ms;
     println!(
         "UPDATE of {ROWS} rows with one record, as the application role; medians of {pairs} alternating pairs\n{:<34} {:>10} {:>10} {:>7} {:>16} {:>8}",
         "", "UPDATE, ms", "COMMIT, ms", "ratio", "(quartiles)", "MiB"
@@ -68,7 +68,7 @@ async fn measure(pairs: usize) -> Map<String, Value> {
         .enumerate()
     {
         let ratio = Spread::of_ratios(&figure(at, both), &figure(0, both));
-        let median = |what: fn(&Took) -> f64| Spread::of(figure(at, what)).median;
+        let median = |what: fn(&Cost) -> f64| Spread::of(figure(at, what)).median;
         let update = median(|took| took.update_ms);
         let commit = median(|took| took.commit_ms);
         let mebibytes: Option<Vec<f64>> = turns[at].iter().map(|took| took.mebibytes).collect();
@@ -109,7 +109,7 @@ async fn fill(installation: &Installation) {
     installation.run(&rows).await;
 }
 
-async fn update(installation: &Installation) -> Took {
+async fn update(installation: &Installation) -> Cost {
     let superuser = PgConnection::connect(installation.superuser_url()).await;
     let mut superuser = superuser.expect("the server accepts connections");
     timed(&mut superuser, "VACUUM entry").await;
@@ -126,22 +126,22 @@ async fn update(installation: &Installation) -> Took {
     timed(&mut service, "SELECT ledger_audit.write_record(actor => 'ada', action => 'entry.raise', reason => 'to be measured')").await;
     let commit_ms = timed(&mut service, "COMMIT").await;
     service.close().await.expect("the connection is closed");
-    Took {
+    Cost {
         update_ms,
         commit_ms,
         mebibytes,
     }
 }
 
-/// The milliseconds of a statement.
+/// Runs a statement; returns its duration in milliseconds.
 async fn timed(connection: &mut PgConnection, statement: &'static str) -> f64 {
     let began = Instant::now();
     let done = sqlx::raw_sql(statement).execute(connection);
-    done.await.expect("the role may");
+    done.await.expect("the role has the privileges");
     began.elapsed().as_secs_f64() * 1e3
 }
 
-/// MiB of a process of this machine that it shares with no other.
+/// The private memory of a local process, in MiB.
 fn private_memory(process: i32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status

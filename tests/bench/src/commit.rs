@@ -1,5 +1,5 @@
-//! What COMMIT costs for each record of a transaction on a guarded table, by the number of records:
-//! the same for many as for few.
+//! Measures the time of COMMIT per record, on a guarded table, by the number of records in the
+//! transaction. It should not grow with this number.
 
 use std::time::Instant;
 
@@ -10,14 +10,14 @@ use crate::audit::installation::Installation;
 use crate::audit::schemes::{GUARDED, SCHEMES};
 use crate::spread::Spread;
 
-/// Changes of one transaction, each with its record, and how often it is measured.
+/// The number of changes in a transaction, each with its record, and the number of measurements.
 pub(crate) const SIZES: [(u32, usize); 3] = [(100, 15), (10_000, 7), (100_000, 3)];
 
 pub(crate) async fn measure() -> Map<String, Value> {
     let installation = Installation::new(&SCHEMES[GUARDED], None).await;
     let service = PgConnection::connect(&installation.app_url()).await;
     let mut service = service.expect("the server accepts connections");
-    // The disk would hide the rest where records are few.
+    // With few records, waiting for the disk would take longer than everything else.
     run(&mut service, "SET synchronous_commit = off".to_owned()).await;
     println!(
         "COMMIT of changes on a guarded table, each with its record, without waiting for the disk; medians\n{:>9} {:>12} {:>24}",
@@ -28,7 +28,7 @@ pub(crate) async fn measure() -> Map<String, Value> {
         let mut times = Vec::new();
         for repeat in 0..=repeats {
             let took = commit(&mut service, changes).await;
-            // The first warms up, where another one costs little.
+            // The first one is a warm-up.
             if repeat > 0 {
                 times.push(took / f64::from(changes));
             }
@@ -46,7 +46,7 @@ pub(crate) async fn measure() -> Map<String, Value> {
     figures
 }
 
-/// The milliseconds of COMMIT after so many changes.
+/// Makes so many changes with records; returns the duration of COMMIT in milliseconds.
 async fn commit(service: &mut PgConnection, changes: u32) -> f64 {
     for statement in [
         "BEGIN".to_owned(),
@@ -66,5 +66,5 @@ async fn commit(service: &mut PgConnection, changes: u32) -> f64 {
 
 async fn run(service: &mut PgConnection, statement: String) {
     let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(service);
-    done.await.expect("the service's role may");
+    done.await.expect("the service's role has the privileges");
 }

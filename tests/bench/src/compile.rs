@@ -1,5 +1,5 @@
-//! What the toolkit adds to a build: the quickstart, and the same service without the toolkit, each
-//! from nothing.
+//! Measures what the toolkit adds to compile time: builds the quickstart, and the same service
+//! without the toolkit, each from scratch.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -10,18 +10,19 @@ use serde_json::{Map, Value};
 
 use crate::{checkout, cpu};
 
-/// The key in the figures, and the package.
+/// The services: the key in the figures, and the package.
 pub(crate) const SERVICES: [(&str, &str); 2] =
     [("plain", "quickstart-plain"), ("quickstart", "quickstart")];
-/// The first and the last line of the quickstart's tour, which the plain service does not have.
+/// The first and the last line of the quickstart's tour in the expanded source. The plain service
+/// has no tour.
 const TOUR: (&str, &str) = ("mod tour {", "}");
 
-/// The cost of building a service.
-struct Built {
+/// The cost of building one service.
+struct BuildCost {
     seconds: f64,
     cpu_seconds: Option<f64>,
-    /// A rebuild after a change of the service's own source.
-    again_seconds: f64,
+    /// The duration of a rebuild after a change in the service's own source.
+    rebuild_seconds: f64,
     crates: usize,
     source_bytes: usize,
     expanded_bytes: usize,
@@ -29,23 +30,23 @@ struct Built {
 
 pub(crate) fn run() -> Map<String, Value> {
     println!(
-        "a debug build from nothing, of the quickstart's service without the toolkit and with it\n"
+        "a debug build from scratch, of the quickstart's service without the toolkit and with it\n"
     );
     println!(
         "{:<20} {:>9} {:>7} {:>9} {:>7} {:>14} {:>16}",
-        "", "seconds", "CPU s", "again, s", "crates", "source, bytes", "expanded, bytes"
+        "", "seconds", "CPU s", "rebuild s", "crates", "source, bytes", "expanded, bytes"
     );
     warm_up();
     let mut figures = Map::new();
     for (key, package) in SERVICES {
         eprint!("\rbuilding {package} ");
-        let built = Built::of(package);
+        let built = BuildCost::of(package);
         eprint!("\r{:40}\r", "");
         println!(
             "{package:<20} {:>9.1} {:>7.0} {:>9.1} {:>7} {:>14} {:>16}",
             built.seconds,
             built.cpu_seconds.unwrap_or(f64::NAN),
-            built.again_seconds,
+            built.rebuild_seconds,
             built.crates,
             built.source_bytes,
             built.expanded_bytes
@@ -56,7 +57,7 @@ pub(crate) fn run() -> Map<String, Value> {
         if let Some(seconds) = built.cpu_seconds {
             put("cpu_seconds", seconds.round().into());
         }
-        put("again_seconds", tenths(built.again_seconds).into());
+        put("again_seconds", tenths(built.rebuild_seconds).into());
         put("crates", built.crates.into());
         put("source_bytes", built.source_bytes.into());
         put("expanded_bytes", built.expanded_bytes.into());
@@ -77,7 +78,7 @@ fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-impl Built {
+impl BuildCost {
     fn of(package: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cpu = cpu::of_ended_children();
@@ -90,15 +91,15 @@ impl Built {
 
         // Rebuilds only the service's own crate, as after a change.
         let clean = ["clean", "--quiet", "--package", package];
-        finish(cargo(folder.path()).args(clean));
+        output_of(cargo(folder.path()).args(clean));
         let began = Instant::now();
         build(package, folder.path());
-        let again_seconds = began.elapsed().as_secs_f64();
+        let rebuild_seconds = began.elapsed().as_secs_f64();
 
         Self {
             seconds,
             cpu_seconds,
-            again_seconds,
+            rebuild_seconds,
             crates,
             source_bytes: source(package).len(),
             expanded_bytes: without_tour(&expanded(package, folder.path())).len(),
@@ -109,7 +110,7 @@ impl Built {
 /// Builds `package` into `folder`; returns the number of crates, including build scripts.
 fn build(package: &str, folder: &Path) -> usize {
     let build = ["build", "--package", package, "--message-format", "json"];
-    let messages = finish(cargo(folder).args(build));
+    let messages = output_of(cargo(folder).args(build));
     let messages = messages.lines().map(|line| {
         let message: Value = serde_json::from_str(line).expect("cargo prints JSON");
         message
@@ -127,7 +128,7 @@ fn expanded(package: &str, folder: &Path) -> String {
     let mut command = cargo(folder);
     command.args(expand).args(["--", "-Zunpretty=expanded"]);
     // `cargo expand` uses this option of nightly compilers.
-    finish(command.env("RUSTC_BOOTSTRAP", "1"))
+    output_of(command.env("RUSTC_BOOTSTRAP", "1"))
 }
 
 fn source(package: &str) -> String {
@@ -139,7 +140,7 @@ fn source(package: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Removes the tour from `text`, as it is no part of the service.
+/// Removes the tour from expanded source, as it is not part of the service.
 fn without_tour(text: &str) -> String {
     let (begin, end) = TOUR;
     let mut inside = false;
@@ -152,7 +153,7 @@ fn without_tour(text: &str) -> String {
     kept.collect::<Vec<_>>().join("\n")
 }
 
-/// Cargo with the default settings of a newcomer, building into `folder`.
+/// Cargo with default settings, as a new user has them, building into `folder`.
 fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
@@ -164,7 +165,8 @@ fn cargo(folder: &Path) -> Command {
     command
 }
 
-fn finish(command: &mut Command) -> String {
+/// Runs `command`; returns its standard output.
+fn output_of(command: &mut Command) -> String {
     let done = command
         .stderr(Stdio::inherit())
         .output()

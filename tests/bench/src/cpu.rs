@@ -1,17 +1,17 @@
-//! CPU time of processes, where there is a `/proc`: it depends less on the machine's other
-//! processes than elapsed time.
+//! The CPU time of processes, on systems with `/proc`. Other processes of the machine affect it
+//! less than elapsed time.
 
 use std::fs;
 
-/// Microseconds of a tick, the unit in `/proc`: `USER_HZ` is 100 on every Linux.
+/// The length of a tick, the unit of `/proc`, in microseconds: `USER_HZ` is 100 on every Linux.
 const TICK: f64 = 1e6 / 100.0;
 
-/// Microseconds of this process, including its ended threads; `None` without a `/proc`.
+/// The CPU time of this process in microseconds, including ended threads; `None` without `/proc`.
 pub(crate) fn of_this_process() -> Option<f64> {
     Some(Stat::of("self")?.used)
 }
 
-/// Microseconds of all running child processes of `parent`; `None` without a `/proc`.
+/// The CPU time of all running child processes of `parent` in microseconds; `None` without `/proc`.
 pub(crate) fn of_children(parent: u32) -> Option<f64> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let stats = processes.filter_map(|process| Stat::of(process.file_name().to_str()?));
@@ -20,7 +20,7 @@ pub(crate) fn of_children(parent: u32) -> Option<f64> {
     Some(children.map(|child| child.used).sum())
 }
 
-/// Microseconds of the ended descendants of this process; `None` without a `/proc`.
+/// The CPU time of the ended descendants of this process in microseconds; `None` without `/proc`.
 pub(crate) fn of_ended_children() -> Option<f64> {
     Some(Stat::of("self")?.used_by_children)
 }
@@ -40,7 +40,7 @@ struct Stat {
 impl Stat {
     fn of(process: &str) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // The name before it may contain any character; see proc_pid_stat(5).
+        // The program's name in parentheses may contain any character; see proc_pid_stat(5).
         let (_, after) = stat.rsplit_once(')')?;
         let mut fields = after.split_whitespace();
         let parent = fields.nth(1)?.parse().ok()?;

@@ -1,6 +1,6 @@
-//! A service whose telemetry endpoint does not respond: the latency of its requests, its memory,
-//! and whether every span is accounted for. Each variant runs in a process of its own, over real
-//! sockets.
+//! Measures a service whose telemetry endpoint is dead: it accepts connections and never responds.
+//! Measured are the latency of requests and the resident memory; every span has to be accounted
+//! for. Each variant runs in its own process, over real sockets.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -14,12 +14,13 @@ use crate::machine::resident;
 use crate::spread::Spread;
 use crate::subprocess;
 
-/// Set for a child process: how many seconds it serves, and the folder of its spool.
+/// The environment variables of a child process: how many seconds it serves, and the directory of
+/// its spool.
 const SECONDS: &str = "PLATFORM_BENCH_SECONDS";
 const SPOOL: &str = "PLATFORM_BENCH_SPOOL";
 
 const CLIENTS: u32 = 32;
-/// Between two requests of a client, so that the machine is not saturated.
+/// The pause of a client between two requests, so that the machine is not saturated.
 const PAUSE: Duration = Duration::from_millis(40);
 
 pub(crate) fn run(quick: bool) -> Map<String, Value> {
@@ -28,8 +29,8 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
     }
     let (rounds, seconds) = if quick { (1, 8) } else { (3, 60) };
     // The kernel accepts connections; nothing reads from them.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let unresponsive = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", unresponsive.local_addr().unwrap());
     println!(
         "{CLIENTS} clients at {:.0} requests a second together, {seconds} s each, {rounds} alternating rounds; the endpoint accepts connections and never responds\n",
         f64::from(CLIENTS) / PAUSE.as_secs_f64()
@@ -37,19 +38,20 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
     let mut seen: [Vec<Value>; 3] = Default::default();
     for round in 0..rounds {
         for turn in 0..seen.len() {
-            // In another order each time, as the machine's load changes.
-            let way = (round + turn) % seen.len();
+            // Each round starts with another variant, so that changes in the machine's load affect
+            // all.
+            let variant = (round + turn) % seen.len();
             let spool = tempfile::tempdir().unwrap();
             let mut child = subprocess::command(["dead"]);
             child.env(SECONDS, seconds.to_string());
-            match way {
+            match variant {
                 0 => child.env("OTEL_SDK_DISABLED", "true"),
                 _ => child.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             };
-            if way == 2 {
+            if variant == 2 {
                 child.env(SPOOL, spool.path().join("spool"));
             }
-            seen[way].push(subprocess::run(&mut child).1);
+            seen[variant].push(subprocess::run(&mut child).1);
         }
     }
     report(&seen)
@@ -60,23 +62,23 @@ fn report(seen: &[Vec<Value>; 3]) -> Map<String, Value> {
     let each = |of: &[Value], key: &str| -> Vec<f64> {
         of.iter().filter_map(|it| it[key].as_f64()).collect()
     };
-    let middle = |of: &[Value], key: &str| Spread::of(each(of, key)).median;
-    let against_off =
+    let median = |of: &[Value], key: &str| Spread::of(each(of, key)).median;
+    let p99_ratio_to_off =
         |of: &[Value]| Spread::of_ratios(&each(of, "p99"), &each(&seen[0], "p99")).median;
     println!(
         "{:<22} {:>9} {:>9} {:>9} {:>10}   spans",
         "", "p50, µs", "p99, µs", "MiB", "requests"
     );
-    for (name, of) in ["telemetry off", "endpoint dead", "dead, with a spool"]
+    for (name, of) in ["telemetry off", "dead endpoint", "with a spool"]
         .iter()
         .zip(seen)
     {
         let last = &of[of.len() - 1];
         println!(
             "{name:<22} {:>9.0} {:>9.0} {:>9.1} {:>10}   {}",
-            middle(of, "p50"),
-            middle(of, "p99"),
-            middle(of, "mebibytes"),
+            median(of, "p50"),
+            median(of, "p99"),
+            median(of, "mebibytes"),
             last["requests"],
             last["spans"],
         );
@@ -99,19 +101,19 @@ fn report(seen: &[Vec<Value>; 3]) -> Map<String, Value> {
             );
         }
     }
-    let ratio = against_off(&seen[1]);
+    let ratio = p99_ratio_to_off(&seen[1]);
     println!(
         "\np99 with a dead endpoint: {ratio:.2} of that with telemetry off; every span is accounted for, and with a spool none dropped"
     );
     figures.insert("dead.p99_vs_off".to_owned(), ratio.into());
-    let spooling = against_off(&seen[2]);
+    let spooling = p99_ratio_to_off(&seen[2]);
     figures.insert("dead.spooling_p99_vs_off".to_owned(), spooling.into());
     for (key, of) in [
         ("off", &seen[0]),
         ("dead", &seen[1]),
         ("spooling", &seen[2]),
     ] {
-        let mebibytes = middle(of, "mebibytes");
+        let mebibytes = median(of, "mebibytes");
         figures.insert(format!("dead.{key}_mebibytes"), mebibytes.into());
     }
     figures
@@ -124,7 +126,7 @@ fn serve(seconds: u64) -> ! {
         .build()
         .unwrap();
     let seen = runtime.block_on(async {
-        // Warnings of the dead endpoint would clutter standard error.
+        // Warnings about the endpoint would clutter standard error.
         let mut builder = Telemetry::builder("bench").log_filter("error");
         if let Some(directory) = std::env::var_os(SPOOL) {
             builder = builder.spool(Spool::new(directory));
@@ -176,6 +178,6 @@ fn serve(seconds: u64) -> ! {
         })
     });
     println!("{seen}");
-    // A shutdown would wait for the dead endpoint.
+    // A shutdown would wait for the endpoint, which does not respond.
     std::process::exit(0);
 }

@@ -1,7 +1,8 @@
 //! A proxy that delays each message to a server by a fixed time.
 //!
-//! It shares the processors with what is measured, so it is one thread, which wakes up seldom: one
-//! thread for each direction of each connection used more CPU time than the database.
+//! The proxy shares the processors with the measured service, so it has a single thread, which
+//! rarely wakes up: one thread for each direction of each connection used more CPU time than the
+//! database.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// Listens in front of `server`. Messages of clients are delayed by `delay`, those of the server
-/// are not.
+/// Starts a proxy of `server` and returns its address. Messages from clients are delayed by
+/// `delay`, messages from the server are not.
 pub(crate) fn before(server: String, delay: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("its address");
@@ -34,16 +35,17 @@ struct Proxy {
     server: String,
     delay: Duration,
     listener: TcpListener,
-    /// By number.
+    /// The connections by their number.
     connections: BTreeMap<usize, ProxiedConnection>,
-    /// Data of clients, in the order in which it is due.
+    /// Data from clients, by the time at which it is due.
     delayed: VecDeque<Chunk>,
     buffer: Vec<u8>,
 }
 
-/// It ends when either side does.
+/// A connection of a client and the one to the server. It ends when the server disconnects, or when
+/// the client's last data has been forwarded.
 struct ProxiedConnection {
-    /// `None` once it has hung up.
+    /// `None` once the client has disconnected.
     client: Option<TcpStream>,
     server: TcpStream,
 }
@@ -51,14 +53,14 @@ struct ProxiedConnection {
 struct Chunk {
     due: Instant,
     connection: usize,
-    /// Empty when the client has hung up.
+    /// Empty if the client has disconnected.
     bytes: Vec<u8>,
 }
 
 impl Proxy {
     fn run(mut self) {
-        // A network does not wait for a processor, but the kernel wakes a thread up to 50 µs late
-        // by default, and later if the machine is busy. Only root may raise the priority.
+        // By default, the kernel wakes a thread up to 50 µs late, and later if the machine is busy,
+        // which a network would not be. Only root may raise the priority.
         #[cfg(target_os = "linux")]
         {
             rustix::thread::set_current_timer_slack(NonZeroU64::new(1)).ok();
@@ -78,8 +80,8 @@ impl Proxy {
         }
     }
 
-    /// Waits until there is something to do. Returns whether a client is connecting, and which
-    /// sides of which connections are readable (`true`: the client's).
+    /// Waits until a socket is ready or a chunk is due. Returns whether a client is connecting, and
+    /// which sides of which connections are readable (`true`: the client's).
     fn wait(&self) -> (bool, Vec<(usize, bool)>) {
         let mut sides = Vec::new();
         let mut polled = vec![PollFd::new(&self.listener, PollFlags::IN)];
@@ -146,7 +148,7 @@ impl Proxy {
         }
     }
 
-    /// Sends what is due.
+    /// Sends the chunks that are due.
     fn deliver(&mut self) {
         let now = Instant::now();
         while let Some(chunk) = self.delayed.pop_front_if(|chunk| chunk.due <= now) {

@@ -1,5 +1,5 @@
 //! Writes the figures of `figures.json`, the output of `all --json`, into the documents. A test
-//! compares the documents with it.
+//! checks that the documents agree with that file.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::plot::Plot;
 use crate::{checkout, commit, compile, instructions, query, queue};
 
 const FIGURES: &str = include_str!("../figures.json");
-/// Columns of Markdown; `.ci/width.py` checks.
+/// The maximum width of Markdown in columns, which `.ci/width.py` enforces.
 const WIDTH: usize = 100;
 const DOCUMENTS: [&str; 2] = ["README.md", "COMPARE.md"];
 
@@ -41,7 +41,7 @@ fn plot_file(name: &str) -> PathBuf {
         .with_extension("svg")
 }
 
-/// Replaces what is between the markers in `text`.
+/// Replaces the blocks between the markers in `text`.
 fn with_figures(text: &str) -> String {
     let figures = Figures::read();
     let mut text = text.to_owned();
@@ -68,13 +68,13 @@ fn with_figures(text: &str) -> String {
         };
         let (_, after) = rest
             .split_once(&end)
-            .unwrap_or_else(|| panic!("{name} has no end"));
+            .unwrap_or_else(|| panic!("add `{end}` after `{}`", begin.trim_end()));
         text = format!("{before}{begin}{}{end}{after}", wrapped(&block));
     }
     text
 }
 
-/// Wraps paragraphs and list items of Markdown; tables stay as they are.
+/// Wraps paragraphs and list items of Markdown, but not tables.
 fn wrapped(block: &str) -> String {
     let mut text = String::new();
     for line in block.lines() {
@@ -121,7 +121,7 @@ impl Figures {
 
     fn run(&self) -> String {
         format!(
-            "Measured on {} with version {}, {} cores ({}); `cargo run --release -p platform-bench -- all` measures it here.\n",
+            "Measured on {} with version {}, {} cores ({}); `cargo run --release -p platform-bench -- all` repeats the measurement.\n",
             self.text("run.date"),
             self.text("run.version"),
             self.number("run.cores"),
@@ -131,10 +131,10 @@ impl Figures {
 
     fn summary(&self) -> String {
         format!(
-            "- Telemetry adds {:.2} of the time and {:.2} of the allocations that the best of three other layers adds to a request; {:.2} and {:.2} where the caller did not sample it.\n\
-            - An audited request of one row has {:.2} of the throughput of one whose record is written by hand, without the check at COMMIT {:.2}; with 1 ms to Postgres {:.2}.\n\
-            - A page of {} million records, the first or one up to 10,000 records deep, takes at most {:.1} ms (p95) by any filter that has an index.\n\
-            - An export of {} million records to CSV writes {:.0} of them a second and needs {:.0} MiB of memory, as one of a tenth does.\n",
+            "- Telemetry adds {:.2} of the time and {:.2} of the allocations that the best of three other layers adds to a request; {:.2} and {:.2} if the caller did not sample it.\n\
+            - An audited request of one row has {:.2} of the throughput of one whose record is written by hand; without the check at COMMIT, {:.2}; with Postgres 1 ms away, {:.2}.\n\
+            - In a log of {} million records, a page at a depth of up to 10,000 records takes at most {:.1} ms (p95), with any filter that has an index.\n\
+            - An export of {} million records to CSV writes {:.0} records a second and needs {:.0} MiB of memory, which does not grow with the number of records.\n",
             self.number("http.added_time_vs_best_peer"),
             self.number("http.added_allocations_vs_best_peer"),
             self.number("http.sampled_out_vs_best_peer"),
@@ -177,7 +177,7 @@ impl Figures {
     }
 
     fn socket(&self) -> String {
-        let mut table = "| one request over a socket, with its client | processor time, µs | added, µs |\n|---|---|---|\n".to_owned();
+        let mut table = "| one request over a socket, including its client | CPU time, µs | added, µs |\n|---|---|---|\n".to_owned();
         for (at, name) in NAMES.iter().enumerate() {
             let bold = if at == OURS { "**" } else { "" };
             let key = format!("http.socket.{name}");
@@ -194,7 +194,7 @@ impl Figures {
     fn dead(&self) -> String {
         let memory = |which: &str| self.number(&format!("dead.{which}_mebibytes"));
         format!(
-            "The slowest hundredth of requests (p99) takes {:.2} of its time with telemetry off, and {:.2} with a spool; {:.0} MiB are resident, and {:.0} with a spool, where {:.0} are with telemetry off.\n",
+            "The p99 latency is {:.2} of that with telemetry off, and {:.2} with a spool. Resident memory is {:.0} MiB, {:.0} MiB with a spool, and {:.0} MiB with telemetry off.\n",
             self.number("dead.p99_vs_off"),
             self.number("dead.spooling_p99_vs_off"),
             memory("dead"),
@@ -207,7 +207,7 @@ impl Figures {
     fn work(&self) -> String {
         let clients = CLIENTS[1];
         let mut table = format!(
-            "| processor time of a request, µs; Postgres here, {clients} clients | service, with its client | Postgres | both, against (b) |\n|---|---|---|---|\n"
+            "| CPU time of a request, µs; local Postgres, {clients} clients | service and its client | Postgres | sum, relative to (b) |\n|---|---|---|---|\n"
         );
         let of = |scheme: &str| {
             ["service", "postgres"].map(|whose| {
@@ -235,7 +235,7 @@ impl Figures {
                 .to_owned();
         }
         let mut table =
-            "| instructions of Postgres for one request of one row | thousands | against (b) |\n|---|---|---|\n"
+            "| Postgres' instructions for one request of one row | thousands | relative to (b) |\n|---|---|---|\n"
                 .to_owned();
         let by_hand = self.number("instructions.handwritten");
         for at in instructions::COUNTED {
@@ -257,8 +257,8 @@ impl Figures {
             )
         });
         table += &format!(
-            "\nCOMMIT of changes on a guarded table takes for each record {}.\n\
-            A statement that changes 300,000 rows takes {:.2} of its time with `guard()`, COMMIT included.\n",
+            "\nOn a guarded table, COMMIT takes for each record {}.\n\
+            A statement that changes 300,000 rows takes {:.2} of its time without `guard()`, including COMMIT.\n",
             commits.join(", "),
             self.number("bulk.guarded_vs_unguarded")
         );
@@ -266,7 +266,7 @@ impl Figures {
     }
 
     fn compile(&self) -> String {
-        let mut table = "| a debug build from nothing | seconds | processor seconds | again, after a change, s | crates | source, bytes | macros expanded, bytes |\n|---|---|---|---|---|---|---|\n".to_owned();
+        let mut table = "| a debug build from scratch | seconds | CPU seconds | rebuild after a change, s | crates | source, bytes | with macros expanded, bytes |\n|---|---|---|---|---|---|---|\n".to_owned();
         for (key, package) in compile::SERVICES {
             let figure = |what: &str| self.number(&format!("compile.{key}.{what}"));
             table += &format!(
@@ -283,8 +283,8 @@ impl Figures {
     }
 
     fn audit(&self) -> String {
-        let mut table = "| one row a request; throughput, and p99, against (b) |".to_owned();
-        for place in ["Postgres here", "1 ms away"] {
+        let mut table = "| one row a request; throughput and p99, relative to (b) |".to_owned();
+        for place in ["local Postgres", "1 ms away"] {
             for clients in CLIENTS {
                 table += &format!(
                     " {place}, {clients} client{} |",
@@ -323,8 +323,8 @@ impl Figures {
             throughput.collect::<Vec<_>>().join(", ")
         };
         table += &format!(
-            "\nTen rows a request, each with its record, 16 clients, throughput against (b): here {}; 1 ms away {}.\n\
-            Without its delay, the proxy makes a round trip {:.0} µs longer; processors work {:.0} µs for each one that it delays.\n",
+            "\nThroughput relative to (b) with ten rows a request, a record for each row, and 16 clients: local Postgres {}; 1 ms away {}.\n\
+            The proxy that delays messages adds {:.0} µs of its own to a round trip, and {:.0} µs of CPU time.\n",
             ten_rows("near"),
             ten_rows("far"),
             self.number("audit.proxy.overhead_us"),
@@ -335,7 +335,7 @@ impl Figures {
 
     fn query(&self) -> String {
         let mut table = format!(
-            "| a page of 100 of {} million records | first, p95 ms | deep, p95 ms | rows looked at |\n|---|---|---|---|\n",
+            "| a page of 100 of {} million records | first page, p95 ms | deep page, p95 ms | rows read |\n|---|---|---|---|\n",
             self.number("query.records") / 1e6
         );
         for name in [
@@ -368,7 +368,7 @@ impl Figures {
         let [month, year] =
             query::SCANS.map(|(name, _)| self.number(&format!("query.scan.{name}.p50_ms")) / 1e3);
         format!(
-            "What has no index reads all records of its period: a text that no reason contains takes {month:.1} s to look for in the last 30 days of {} million records, {year:.1} s in all of them.\n",
+            "A query without an index reads all records of its period. A search for a text that no reason contains takes {month:.1} s for the last 30 days of a log of {} million records, and {year:.1} s for the whole log.\n",
             self.number("query.records") / 1e6
         )
     }
@@ -438,7 +438,7 @@ impl Figures {
     fn export(&self) -> String {
         let records = self.number("export.records");
         let mut table = format!(
-            "| an export of {} million records | records a second | bytes a record | peak MiB | of a tenth of them |\n|---|---|---|---|---|\n",
+            "| an export of {} million records | records a second | bytes a record | peak MiB | peak MiB for a tenth of the records |\n|---|---|---|---|---|\n",
             records / 1e6
         );
         for format in Format::ALL {
@@ -455,7 +455,7 @@ impl Figures {
     }
 }
 
-/// Abbreviates, such as `10k` or `1M`.
+/// Abbreviates a number, as in `10k` or `1M`.
 fn short(number: i64) -> String {
     match number {
         0..1_000 => number.to_string(),
@@ -479,7 +479,7 @@ mod tests {
             let compare = read(&checkout::path("COMPARE.md"));
             assert!(
                 compare.contains(&format!("(tests/bench/plots/{name}.svg)")),
-                "{name} is shown"
+                "COMPARE.md shows the plot {name}"
             );
         }
     }

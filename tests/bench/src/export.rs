@@ -1,5 +1,5 @@
-//! Throughput and memory of exports: a tenth of a log and all of it, in each format. Each runs in a
-//! process of its own, so that its memory is measured alone.
+//! Measures throughput and memory of exports: a tenth of a log and the whole log, in each format.
+//! Each export runs in its own process, so that its peak memory is its own.
 
 use std::path::Path;
 use std::time::Instant;
@@ -13,9 +13,9 @@ use sqlx::postgres::PgPoolOptions;
 
 use crate::{log, server, subprocess};
 
-/// The argument of the process that makes one export.
+/// The first argument of the process that makes one export.
 pub(crate) const ONE: &str = "export-one";
-/// The days that the log spans, and a tenth of them.
+/// The periods of the exports in days: a tenth of the log, and all of it.
 const DAYS: [i64; 2] = [39, 400];
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -83,7 +83,8 @@ fn run_one(url: &str, format: Format, days: i64, folder: &Path) -> Value {
     made
 }
 
-/// Exports the last days, and prints size, time and memory as JSON.
+/// Makes one export (`URL FORMAT DAYS FILE`) of the last `DAYS` days, and prints size, duration and
+/// peak memory as JSON.
 pub(crate) fn one(arguments: &[String]) {
     let [url, format, days, file] = arguments else {
         panic!("{ONE} URL FORMAT DAYS FILE");
@@ -121,11 +122,12 @@ pub(crate) fn one(arguments: &[String]) {
 
 /// The peak memory of this process, in bytes.
 fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it in /proc");
+    let status =
+        std::fs::read_to_string("/proc/self/status").expect("/proc has the memory, on Linux");
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))
-        .expect("Linux has it in /proc");
+        .expect("/proc has the memory, on Linux");
     let digits: String = line.chars().filter(char::is_ascii_digit).collect();
     digits.parse::<u64>().expect("a number") * 1024
 }

@@ -1,5 +1,5 @@
-//! What telemetry costs a request: in-process, and over sockets, with exporters that discard
-//! everything. Bare axum, this toolkit, and other layers for Tower.
+//! Measures what telemetry adds to a request, in-process and over sockets, with exporters that
+//! discard everything. Compares bare axum, this toolkit, and other layers for Tower.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -33,8 +33,8 @@ const PEERS: usize = 3;
 const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const SAMPLED_OUT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
-/// What is compared, as named in the documents: the baseline, the cost of any layer, the toolkit,
-/// and its peers.
+/// The names of the compared services in the documents: the baseline, a layer without an effect,
+/// the toolkit, and its peers.
 pub(crate) const NAMES: [&str; 6] = [
     "bare axum 0.8",
     "a layer that does nothing",
@@ -61,7 +61,7 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
             for turn in 0..NAMES.len() {
                 let at = (round + turn) % NAMES.len();
                 let took = runtime.block_on(serve(&mut services[at], parent, requests));
-                // The first warms up.
+                // The first one is a warm-up.
                 if round > 0 {
                     nanoseconds[at].push(took.as_secs_f64() * 1e9 / f64::from(requests));
                 }
@@ -87,7 +87,7 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
     figures
 }
 
-/// The CPU time of a request over a socket, including the client that sends it.
+/// Measures the CPU time of a request over a socket, including the client's.
 fn over_sockets(services: &[Router], quick: bool, figures: &mut Map<String, Value>) {
     const CLIENTS: usize = 16;
     let (rounds, lasting) = if quick {
@@ -112,7 +112,7 @@ fn over_sockets(services: &[Router], quick: bool, figures: &mut Map<String, Valu
                 let cpu = || Some([cpu::of_this_process()?, 0.0]);
                 let sampled = || request(SAMPLED);
                 let done = clients[at].run(CLIENTS, sampled, lasting, cpu).await;
-                // The first warms up.
+                // The first one is a warm-up.
                 if round > 0 {
                     turns[at].push(done);
                 }
@@ -160,7 +160,7 @@ fn report(
         "{kind:<48} {:>9} {:>9} {:>15} {:>7}",
         "ns", "added", "(quartiles)", "allocs"
     );
-    // Within a round the machine's noise is nearly the same.
+    // Compares within each round, during which the machine's noise is nearly constant.
     let added: Vec<Vec<f64>> = nanoseconds
         .iter()
         .map(|of| {
@@ -191,7 +191,7 @@ fn report(
         "http.sampled_out"
     };
     let peers = PEERS..NAMES.len();
-    // A peer without metrics does less, and counts all the same.
+    // Peers without metrics are included, although they do less.
     let median = |at: usize| Spread::of(added[at].clone()).median;
     let best = peers
         .clone()
@@ -238,7 +238,8 @@ fn report(
     }
 }
 
-/// The services, with their providers; some layers use OpenTelemetry's global ones.
+/// Creates the services in the order of [`NAMES`]. Some layers use OpenTelemetry's global
+/// providers.
 fn set_up() -> Vec<Router> {
     let tracer = SdkTracerProvider::builder()
         .with_simple_exporter(DiscardingExporter)
@@ -273,7 +274,7 @@ fn set_up() -> Vec<Router> {
     services.map(|service| service.with_state(())).into()
 }
 
-/// Returns how long this many requests took.
+/// Returns the duration of this many requests.
 async fn serve(service: &mut Router, parent: &str, requests: u32) -> Duration {
     let began = Instant::now();
     for _ in 0..requests {

@@ -13,6 +13,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+/// Clients, each with its own connection.
 pub(crate) struct Clients {
     senders: Vec<SendRequest<Body>>,
 }
@@ -24,11 +25,11 @@ pub(crate) struct Turn {
     pub(crate) rate: f64,
     /// The latency of each request, in microseconds.
     pub(crate) latencies: Vec<f64>,
-    /// The difference of what `cpu` returned before and after it.
+    /// The increase of the CPU times that `cpu` returns, in microseconds.
     pub(crate) cpu: Option<[f64; 2]>,
 }
 
-/// The mean CPU time of a request of all `turns`, in microseconds.
+/// The mean CPU time of a request over all `turns`, in microseconds.
 pub(crate) fn cpu_of_a_request(turns: &[Turn]) -> Option<[f64; 2]> {
     let mut sum = [0.0; 2];
     for turn in turns {
@@ -58,7 +59,8 @@ impl Clients {
         Self { senders }
     }
 
-    /// The first `count` clients send what `request` returns, for the duration `lasting`.
+    /// The first `count` clients send requests, one after another, for the duration `lasting`.
+    /// `cpu` returns CPU times in microseconds; it is called before and after.
     pub(crate) async fn run(
         &mut self,
         count: usize,
@@ -98,7 +100,7 @@ impl Clients {
         turn
     }
 
-    /// One client sends this many requests.
+    /// The first client sends this many requests.
     pub(crate) async fn send(&mut self, requests: usize, request: impl Fn() -> Request<Body>) {
         for _ in 0..requests {
             send(&mut self.senders[0], request()).await;
@@ -107,7 +109,7 @@ impl Clients {
 }
 
 async fn send(sender: &mut SendRequest<Body>, request: Request<Body>) {
-    sender.ready().await.expect("the connection is kept");
+    sender.ready().await.expect("the connection stays open");
     let response = sender.send_request(request).await.expect("a response");
     let status = response.status();
     let body = response
@@ -123,7 +125,7 @@ async fn send(sender: &mut SendRequest<Body>, request: Request<Body>) {
     );
 }
 
-/// Serves `router` on a port of its own.
+/// Serves `router` on a free port.
 pub(crate) async fn serve(router: Router) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await

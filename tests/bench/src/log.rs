@@ -1,15 +1,16 @@
-//! A log like that of a health platform after 13 months.
+//! Generates a log like that of a health platform after 13 months.
 
 use platform_audit::Audit;
 use sqlx::{AssertSqlSafe, PgPool};
 
-/// Records of one statement.
+/// The number of records that one statement inserts.
 const BATCH: i64 = 250_000;
 
-/// The records that [`write()`] writes in one request, which is one trace, too.
+/// The number of records of the import, which is one request in one trace.
 pub(crate) const IMPORT: i64 = 11_000;
+/// The id of that request.
 pub(crate) const IMPORTS_REQUEST: &str = "import-request";
-/// The trace of that request.
+/// The trace id of that request.
 pub(crate) const IMPORTS_TRACE: &str = "0123456789abcdef0123456789abcdef";
 
 /// Writes `records` records of the last 13 months into a new audit schema of the service `ledger`:
@@ -18,12 +19,12 @@ pub(crate) const IMPORTS_TRACE: &str = "0123456789abcdef0123456789abcdef";
 ///   the others are denied in 1 of 25.
 /// - 200,000 resources. The busiest has a seventh of the records.
 /// - Ten actions.
-/// - In the middle an import of [`IMPORT`] entries, or of an eighth of the log if that is less.
+/// - In the middle, an import of [`IMPORT`] entries, or of an eighth of the log if that is less.
 pub(crate) async fn write(pool: &PgPool, records: i64) {
     Audit::builder(pool.clone(), "ledger")
         .migrate()
         .await
-        .expect("it migrates");
+        .expect("the migration succeeds");
     let run = async |statement: String| {
         sqlx::raw_sql(AssertSqlSafe(statement))
             .execute(pool)
@@ -40,7 +41,7 @@ pub(crate) async fn write(pool: &PgPool, records: i64) {
         ))
         .await;
     }
-    // To create indexes after loading is several times as fast.
+    // Creating the indexes after the records is several times as fast.
     let indexes: Vec<(String, String)> = sqlx::query_as(
         "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
         WHERE indrelid = 'ledger_audit.record'::regclass AND NOT indisprimary",
@@ -86,7 +87,7 @@ pub(crate) async fn write(pool: &PgPool, records: i64) {
     }
     for (name, definition) in &indexes {
         eprint!("\rcreating {name}                                ");
-        // Otherwise the index would be on the parent only.
+        // With `ONLY`, the index would be created on the parent, but not on the partitions.
         run(definition.replacen(" ON ONLY ", " ON ", 1)).await;
     }
     eprint!("\rrunning VACUUM and ANALYZE                      ");

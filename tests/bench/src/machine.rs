@@ -23,7 +23,7 @@ pub(crate) fn describe() -> Map<String, Value> {
     figures
 }
 
-/// The resident memory of this process in bytes; 0 where there is no /proc.
+/// The resident memory of this process in bytes; 0 on systems without /proc.
 pub(crate) fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

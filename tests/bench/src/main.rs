@@ -1,4 +1,4 @@
-//! Measures the toolkit beside its alternatives: ratios within one run, in alternating order.
+//! Measures the toolkit and its alternatives in one run, in alternating order, and reports ratios.
 //!
 //! `cargo run --release -p platform-bench -- MEASUREMENT [--json] [--quick]`, where MEASUREMENT is
 //! `http`, `audit`, `instructions`, `bulk`, `query`, `export`, `queue`, `compile`, `dead` or `all`.
@@ -7,7 +7,8 @@
 //! - `docs` writes the figures of `figures.json`, the last output of `all --json`, into README.md
 //!   and COMPARE.md, and plots into `plots/`.
 //! - `query --records 1000000` and `export --records 100000` set the number of records of the log.
-//! - `audit --only near.one_row.16` measures only the situations whose names start with that.
+//! - `audit --only near.one_row.16` measures only the combinations whose names start with that: the
+//!   place of Postgres, the change, and the number of clients.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -98,7 +99,7 @@ fn main() -> ExitCode {
             "compile",
         ]
         .into_iter()
-        // Both take minutes.
+        // These take minutes.
         .filter(|measurement| !quick || !matches!(*measurement, "compile" | "dead"))
         .filter(|measurement| *measurement != "instructions" || can_count())
         .flat_map(|measurement| {
@@ -120,7 +121,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Says so if instructions cannot be counted.
+/// Whether instructions can be counted. If not, prints why.
 fn can_count() -> bool {
     let found = instructions::find_valgrind();
     if let Err(missing) = &found {
@@ -129,7 +130,7 @@ fn can_count() -> bool {
     found.is_ok()
 }
 
-/// Runs a measurement in a process of its own: some of them set process-wide state.
+/// Runs a measurement in a new process, as some measurements set process-wide state.
 fn run_in_subprocess(measurement: &str, quick: bool, records: Option<&str>) -> Map<String, Value> {
     let mut command = subprocess::command([measurement, "--json"]);
     if quick {

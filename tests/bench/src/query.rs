@@ -1,5 +1,5 @@
-//! Latency of compliance's queries: pages of a small log and of a large one, for each filter that
-//! has an index.
+//! Measures the latency of queries for compliance: pages of a small and a large log, for each
+//! filter that has an index.
 
 use std::time::Instant;
 
@@ -13,19 +13,19 @@ use uuid::Uuid;
 
 use crate::{log, server};
 
-/// The sizes of the logs, in records; those above `--records` are left out.
+/// The sizes of the logs, in records; those above `--records` are skipped.
 pub(crate) const SIZES: [i64; 6] = [0, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 /// The size of the small log, in records.
 const SMALL: i64 = 100_000;
 /// The depth of the deep page, in records; less if there are fewer.
 const DEEP: usize = 10_000;
 const REPEATS: usize = 500;
-/// The filters that are measured by the size of the log.
+/// The filters whose latency is measured for each size of the log.
 pub(crate) const GROWING: [&str; 4] = ["newest", "actor", "resource", "denied"];
 /// Periods in which a condition without an index is searched, in days.
 pub(crate) const SCANS: [(&str, i64); 2] = [("30 days", 30), ("13 months", 396)];
 
-/// A log, and queries that find something in it.
+/// A log, and queries that find records in it.
 struct Log {
     records: i64,
     audit: Audit<Postgres>,
@@ -56,13 +56,13 @@ async fn measure(records: i64) -> Map<String, Value> {
     let mut small = None;
     for size in SIZES.into_iter().filter(|size| *size < records) {
         let log = Log::of(size).await;
-        grow(&log, &mut figures).await;
+        measure_size(&log, &mut figures).await;
         if size == SMALL {
             small = Some(log);
         }
     }
     let large = Log::of(records).await;
-    grow(&large, &mut figures).await;
+    measure_size(&large, &mut figures).await;
     let small = match small {
         Some(log) => log,
         None => Log::of(SMALL).await,
@@ -72,8 +72,8 @@ async fn measure(records: i64) -> Map<String, Value> {
     figures
 }
 
-/// Latency by the size of the log: of writing a record, and of pages deep in it.
-async fn grow(log: &Log, figures: &mut Map<String, Value>) {
+/// Measures one size of the log: the latency of writing a record, and of deep pages.
+async fn measure_size(log: &Log, figures: &mut Map<String, Value>) {
     let mut line = format!("{:<10}", log.records);
     let mut put = |name: &str, times: Vec<f64>| {
         let p50 = quantile(times, 50);
@@ -105,7 +105,7 @@ async fn grow(log: &Log, figures: &mut Map<String, Value>) {
     println!("{line}");
 }
 
-/// Pages of each filter that has an index, of both logs alternately.
+/// Measures pages of both logs alternately, for each filter that has an index.
 async fn pages(small: &Log, large: &Log, figures: &mut Map<String, Value>) {
     println!(
         "\npages of 100 records, each reading recorded; milliseconds of {REPEATS}, rows as EXPLAIN (ANALYZE) counts them\n{:<14} {:>6} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9} {:>7}",
@@ -141,7 +141,7 @@ async fn pages(small: &Log, large: &Log, figures: &mut Map<String, Value>) {
             for turn in 0..=REPEATS {
                 for at in [turn % 2, 1 - turn % 2] {
                     let took = logs[at].page(queries[at], cursors[at].as_ref()).await;
-                    // The first warms up.
+                    // The first one is a warm-up.
                     if turn > 0 {
                         times[at].push(took);
                     }
@@ -170,7 +170,7 @@ async fn pages(small: &Log, large: &Log, figures: &mut Map<String, Value>) {
     figures.insert("query.p95_ms".to_owned(), rounded(slowest));
 }
 
-/// Searches that no index supports: for a text that no reason contains.
+/// Measures a search without an index, for a text that no reason contains.
 async fn scans(log: &Log, figures: &mut Map<String, Value>) {
     for (name, days) in SCANS {
         let query = AuditQuery::new()
@@ -198,7 +198,7 @@ impl Log {
         let id = sqlx::query_scalar(
             "SELECT id FROM ledger_audit.record WHERE recorded_at < now() - interval '100 days' LIMIT 1",
         );
-        let id: Option<Uuid> = id.fetch_optional(&pool).await.expect("it can be asked");
+        let id: Option<Uuid> = id.fetch_optional(&pool).await.expect("the query succeeds");
         let queries = vec![
             ("newest", AuditQuery::new()),
             ("period", AuditQuery::new().since(ago(200)).until(ago(100))),
@@ -227,7 +227,7 @@ impl Log {
             ("denied", AuditQuery::new().outcome(Outcome::Denied)),
         ];
         let audit = Audit::builder(pool.clone(), "ledger").development(true);
-        let audit = audit.start().await.expect("it starts");
+        let audit = audit.start().await.expect("the audit starts");
         let reading = AuditReader::new(pool, "ledger")
             .expect("a reader")
             .read_as(Actor::system("bench"));

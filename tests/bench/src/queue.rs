@@ -1,5 +1,5 @@
-//! Memory by the length of the queue of spans, while the endpoint does not respond. Each length
-//! runs in a process of its own.
+//! Measures the resident memory for several lengths of the queue of spans, while the endpoint does
+//! not respond. Each length is measured in a new process.
 
 use std::net::TcpListener;
 
@@ -16,16 +16,16 @@ use crate::subprocess;
 
 /// Lengths of the queue in spans; the first is the specification's default.
 pub(crate) const LENGTHS: [u64; 5] = [2_048, 8_192, 32_768, 131_072, 524_288];
-/// Set for a child process: the length that it measures.
-const LENGTH: &str = "PLATFORM_BENCH_QUEUE";
+/// The environment variable of a child process that contains the length to measure.
+const LENGTH_VARIABLE: &str = "PLATFORM_BENCH_QUEUE";
 
 pub(crate) fn run() -> Map<String, Value> {
-    if let Ok(length) = std::env::var(LENGTH) {
+    if let Ok(length) = std::env::var(LENGTH_VARIABLE) {
         fill(length.parse().unwrap());
     }
     // The kernel accepts connections; nothing reads from them.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let unresponsive = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", unresponsive.local_addr().unwrap());
     let mut figures = Map::new();
     println!(
         "twice as many requests as the queue has room for, and an endpoint that never responds\n"
@@ -36,13 +36,13 @@ pub(crate) fn run() -> Map<String, Value> {
     );
     for length in LENGTHS {
         let mut command = subprocess::command(["queue"]);
-        command.env(LENGTH, length.to_string());
+        command.env(LENGTH_VARIABLE, length.to_string());
         command.env("OTEL_BSP_MAX_QUEUE_SIZE", length.to_string());
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
-        let (_, seen) = subprocess::run(&mut command);
-        let [waiting, dropped] = ["waiting", "dropped"].map(|key| seen[key].as_u64().unwrap());
+        let (_, result) = subprocess::run(&mut command);
+        let [waiting, dropped] = ["waiting", "dropped"].map(|key| result[key].as_u64().unwrap());
         assert_eq!(waiting + dropped, 2 * length, "each span is accounted for");
-        let mebibytes = seen["mebibytes"].as_f64().unwrap();
+        let mebibytes = result["mebibytes"].as_f64().unwrap();
         println!("{length:>9} {waiting:>9} {dropped:>9} {mebibytes:>9.1}");
         let rounded = (mebibytes * 10.0).round() / 10.0;
         figures.insert(format!("queue.{length}.mebibytes"), rounded.into());
@@ -57,7 +57,7 @@ fn fill(length: u64) -> ! {
         .enable_all()
         .build()
         .unwrap();
-    let seen = runtime.block_on(async {
+    let result = runtime.block_on(async {
         let telemetry = Telemetry::builder("bench")
             .log_filter("off")
             .init()
@@ -77,7 +77,7 @@ fn fill(length: u64) -> ! {
             "mebibytes": resident() / f64::from(1 << 20),
         })
     });
-    println!("{seen}");
-    // A shutdown would wait for the dead endpoint.
+    println!("{result}");
+    // A shutdown would wait for the endpoint, which does not respond.
     std::process::exit(0);
 }

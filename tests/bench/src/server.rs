@@ -7,11 +7,11 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{checkout, cpu};
 
-/// Set for the command that runs under `./test`: the server is private.
+/// The environment variable that is set if this program has started a private server.
 const PRIVATE: &str = "PLATFORM_BENCH_PRIVATE_SERVER";
 
-/// Runs this command again under `./test`, which starts a private server. Returns `None` if the
-/// environment names a server already.
+/// Runs this program again under `./test`, which starts a private server, and returns its exit
+/// code. Returns `None` if the environment already names a server.
 pub(crate) fn start() -> Option<ExitCode> {
     if std::env::var_os(SERVER).is_some() {
         return None;
@@ -31,7 +31,7 @@ pub(crate) fn start() -> Option<ExitCode> {
     ))
 }
 
-/// Restores Postgres' default durability on a private server, which tests disable, and returns a
+/// Restores the default durability of a private server, which `./test` disables. Returns a
 /// description of the server.
 pub(crate) async fn describe() -> String {
     let url = std::env::var(SERVER).expect("a server was started");
@@ -44,18 +44,18 @@ pub(crate) async fn describe() -> String {
             sqlx::raw_sql(set)
                 .execute(&mut connection)
                 .await
-                .expect("it is set");
+                .expect("the setting can be changed");
         }
         let reload = "SELECT pg_reload_conf()::text";
         let on = "SELECT current_setting('fsync')";
         sqlx::raw_sql(reload)
             .execute(&mut connection)
             .await
-            .expect("it reloads");
+            .expect("the configuration is reloaded");
         while sqlx::query_scalar::<_, String>(on)
             .fetch_one(&mut connection)
             .await
-            .expect("it is a setting")
+            .expect("the setting exists")
             != "on"
         {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -72,7 +72,7 @@ pub(crate) async fn describe() -> String {
             .bind(setting)
             .fetch_one(&mut connection)
             .await
-            .expect("it is a setting");
+            .expect("the setting exists");
         description += &format!(
             "{}{setting} {value}",
             if description.is_empty() {
@@ -95,7 +95,7 @@ pub(crate) async fn postmaster() -> Option<u32> {
     let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
         .fetch_one(&mut connection)
         .await
-        .expect("it has a process");
+        .expect("a backend has a process id");
     let parent = cpu::parent(pid.try_into().ok()?)?;
     let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).ok()?;
     name.starts_with("postgres").then_some(parent)

@@ -18,11 +18,15 @@ impl Spread {
         }
     }
 
-    /// The ratios of `those` to `these`, computed per round: within a round the machine's noise is
-    /// nearly the same.
-    pub(crate) fn of_ratios(those: &[f64], these: &[f64]) -> Self {
-        let rounds = those.iter().zip(these);
-        Self::of(rounds.map(|(that, this)| that / this).collect())
+    /// The spread of the ratios of two series of the same rounds. Each ratio is computed within a
+    /// round, during which the machine's noise is nearly constant.
+    pub(crate) fn of_ratios(numerators: &[f64], denominators: &[f64]) -> Self {
+        let rounds = numerators.iter().zip(denominators);
+        Self::of(
+            rounds
+                .map(|(numerator, denominator)| numerator / denominator)
+                .collect(),
+        )
     }
 
     /// Whether the quartiles differ by more than a tenth of the median.

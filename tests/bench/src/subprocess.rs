@@ -1,4 +1,4 @@
-//! Runs measurements in processes of their own: memory and global state belong to a process.
+//! Runs each measurement in a new process, so that they share neither memory nor global state.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -
 
 /// Runs `command`; returns the text that it prints, and the JSON of its last line.
 pub(crate) fn run(command: &mut Command) -> (String, Value) {
-    let done = command.output().expect("it starts");
+    let done = command.output().expect("the measurement starts");
     assert!(done.status.success(), "failed: {command:?}");
     let printed = String::from_utf8_lossy(&done.stdout).trim_end().to_owned();
     let (text, json) = printed.rsplit_once('\n').unwrap_or(("", &printed));

@@ -29,12 +29,13 @@ use crate::error::Error;
 use crate::http::closed_port;
 use crate::signal::{PerSignal, Signal};
 
-/// Long enough for anything that should happen.
+/// A timeout that no test reaches unless it fails.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the endpoint does with a request, by its number from 0.
+/// Handles a request, given its number (from 0) and its connection.
 type Script = fn(usize, TcpStream);
 
+/// An endpoint whose responses a [`Script`] determines.
 struct Backend {
     url: String,
     requests: Arc<AtomicUsize>,
@@ -227,7 +228,7 @@ impl Queued {
         self.status(providers)
     }
 
-    /// The name of an instrument, for components such as `exporter`.
+    /// The name of one of the SDK's instruments; `component` is `exporter` or `processor`.
     fn instrument(self, component: &str, what: &str) -> String {
         let item = match self {
             Self::Spans => "span",
@@ -262,6 +263,7 @@ fn shut_down(providers: Providers) -> Result<(), Error> {
     ended.recv_timeout(TIMEOUT).unwrap()
 }
 
+/// Checks that each emitted item is counted exactly once.
 #[track_caller]
 fn assert_balanced(status: &SignalStatus, emitted: u64) {
     let SignalStatus {

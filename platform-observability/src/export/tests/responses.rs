@@ -22,12 +22,12 @@ fn by_error(providers: &Providers, instrument: &str) -> Vec<(Option<String>, f64
     values
 }
 
-fn exported(providers: &Providers, of: Queued) -> Vec<(Option<String>, f64)> {
-    by_error(providers, &of.instrument("exporter", "exported"))
+fn exported(providers: &Providers, queued: Queued) -> Vec<(Option<String>, f64)> {
+    by_error(providers, &queued.instrument("exporter", "exported"))
 }
 
-fn processed(providers: &Providers, of: Queued) -> Vec<(Option<String>, f64)> {
-    by_error(providers, &of.instrument("processor", "processed"))
+fn processed(providers: &Providers, queued: Queued) -> Vec<(Option<String>, f64)> {
+    by_error(providers, &queued.instrument("processor", "processed"))
 }
 
 fn error_type(error: &str) -> Option<String> {
@@ -49,7 +49,7 @@ fn accepted_items_are_counted_as_exported_for_every_signal() {
     meter.force_flush().unwrap();
     let status = providers.status();
     assert_eq!(status.logs.exported, 4);
-    // Two of the test's, and four of the export statistics of spans and logs.
+    // The test's counter has two points, and the export statistics of spans and logs have four.
     assert_eq!(status.metrics.exported, 6);
     for signal in [status.traces, status.logs, status.metrics] {
         assert_eq!(
@@ -116,11 +116,11 @@ fn a_batch_that_is_rejected_permanently_is_not_retried() {
             );
         },
     ] {
-        for of in QUEUED {
+        for queued in QUEUED {
             let backend = backend(script);
             let providers = providers(&backend.url, TIMEOUT, 100);
-            of.emit(&providers, 3);
-            let status = of.flush(&providers);
+            queued.emit(&providers, 3);
+            let status = queued.flush(&providers);
             assert_eq!(
                 (status.dropped_failed, status.retries),
                 (3, 0),
@@ -130,8 +130,8 @@ fn a_batch_that_is_rejected_permanently_is_not_retried() {
             let error = status.last_error.as_ref().expect("an error");
             assert!(error.reason.contains(char::is_numeric), "{error:?}");
             assert_balanced(&status, 3);
-            assert_eq!(exported(&providers, of), [(error_type("_OTHER"), 3.0)]);
-            assert_eq!(processed(&providers, of), [(None, 3.0)]);
+            assert_eq!(exported(&providers, queued), [(error_type("_OTHER"), 3.0)]);
+            assert_eq!(processed(&providers, queued), [(None, 3.0)]);
         }
     }
 }
@@ -150,13 +150,13 @@ fn items_rejected_by_partial_success_are_counted() {
     // partial_success { rejected_spans: 2 }
     let backend = backend(|_, stream| respond(&stream, "200 OK", "", &[0x0a, 2, 0x08, 2]));
     let providers = providers(&backend.url, TIMEOUT, 100);
-    for of in QUEUED {
-        of.emit(&providers, 5);
-        let status = of.flush(&providers);
+    for queued in QUEUED {
+        queued.emit(&providers, 5);
+        let status = queued.flush(&providers);
         assert_eq!((status.exported, status.rejected), (3, 2), "{status:?}");
         assert_balanced(&status, 5);
         let expected = [(None, 3.0), (error_type("rejected"), 2.0)];
-        assert_eq!(exported(&providers, of), expected);
+        assert_eq!(exported(&providers, queued), expected);
     }
     let meter = providers.meter.as_ref().unwrap();
     let counter = meter.meter("test").u64_counter("made").build();
@@ -175,9 +175,9 @@ fn an_unreachable_endpoint_sets_the_last_error_and_all_items_are_counted() {
     let (_kept, port) = closed_port();
     let url = format!("http://127.0.0.1:{port}/v1/traces?key=s3cret");
     let providers = providers(&url, Duration::from_millis(700), 100);
-    for of in QUEUED {
-        of.emit(&providers, 3);
-        let status = of.flush(&providers);
+    for queued in QUEUED {
+        queued.emit(&providers, 3);
+        let status = queued.flush(&providers);
         assert_eq!(status.dropped_failed, 3, "{status:?}");
         assert_eq!(
             status.last_error.as_ref().unwrap().reason,
@@ -211,40 +211,40 @@ fn the_backoff_applies_to_later_batches() {
 #[test]
 fn a_full_queue_drops_new_items_and_counts_them() {
     // The endpoint receives the first request, and does not respond.
-    static HOLD: std::sync::Mutex<Option<mpsc::Receiver<()>>> = std::sync::Mutex::new(None);
-    for of in QUEUED {
-        let (held, hold) = mpsc::channel::<()>();
-        *HOLD.lock().unwrap() = Some(hold);
+    static BLOCKED: std::sync::Mutex<Option<mpsc::Receiver<()>>> = std::sync::Mutex::new(None);
+    for queued in QUEUED {
+        let (blocker, blocked) = mpsc::channel::<()>();
+        *BLOCKED.lock().unwrap() = Some(blocked);
         let backend = backend(|n, stream| {
             if n == 0 {
-                let hold = HOLD.lock().unwrap().take().unwrap();
-                // Until the test drops the sender.
-                let _ = hold.recv();
+                let blocked = BLOCKED.lock().unwrap().take().unwrap();
+                // Blocks until the test drops the sender.
+                let _ = blocked.recv();
             }
             respond(&stream, "200 OK", "", b"");
         });
         let providers = providers(&backend.url, TIMEOUT, 10);
-        of.emit(&providers, 1);
+        queued.emit(&providers, 1);
         let flushing = providers.clone();
-        let flushing = std::thread::spawn(move || of.flush(&flushing));
+        let flushing = std::thread::spawn(move || queued.flush(&flushing));
         while backend.requests.load(Ordering::SeqCst) == 0 {
             std::thread::yield_now();
         }
-        of.emit(&providers, 100);
-        let status = of.status(&providers);
+        queued.emit(&providers, 100);
+        let status = queued.status(&providers);
         assert_eq!(
             (status.waiting, status.dropped_queue_full),
             (11, 90),
             "{status:?}"
         );
-        drop(held);
+        drop(blocker);
         flushing.join().unwrap();
-        let status = of.flush(&providers);
+        let status = queued.flush(&providers);
         assert_eq!((status.exported, status.waiting), (11, 0), "{status:?}");
         assert_balanced(&status, 101);
-        assert_eq!(exported(&providers, of), [(None, 11.0)]);
+        assert_eq!(exported(&providers, queued), [(None, 11.0)]);
         let expected = [(None, 11.0), (error_type("queue_full"), 90.0)];
-        assert_eq!(processed(&providers, of), expected);
+        assert_eq!(processed(&providers, queued), expected);
     }
 }
 

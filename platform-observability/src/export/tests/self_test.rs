@@ -65,7 +65,7 @@ fn a_self_test_names_the_signal_whose_dataset_is_missing() {
     );
 }
 
-/// A span that the sampler or a full queue dropped must not pass for an exported one.
+/// A span that was dropped by the sampler or by a full queue must not count as exported.
 #[test]
 fn a_self_test_bypasses_the_sampler_and_fails_if_its_span_is_dropped() {
     fn self_test(providers: &Providers) -> Result<(), String> {

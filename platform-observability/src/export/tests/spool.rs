@@ -122,7 +122,7 @@ fn a_sent_request_whose_file_cannot_be_deleted_is_not_sent_again() {
     assert_eq!(backend.requests.load(Ordering::SeqCst), 3);
 }
 
-/// They also release the directory, and leave no thread behind.
+/// Such providers also release the directory, and leave no thread behind.
 #[test]
 fn providers_that_are_not_started_send_nothing() {
     let backend = backend(|_, stream| respond(&stream, "200 OK", "", b""));
@@ -131,9 +131,9 @@ fn providers_that_are_not_started_send_nothing() {
     let mut config = config_for(&backend.url, TIMEOUT, 100, Limits::default());
     config.exporters.metrics = Exporter::None;
     let resource = Resource::builder_empty().build();
-    let held = spool().open().unwrap();
-    let providers = Providers::new(&config, &resource, Some(&held)).unwrap();
-    drop(held);
+    let open = spool().open().unwrap();
+    let providers = Providers::new(&config, &resource, Some(&open)).unwrap();
+    drop(open);
     spans(&providers, 1);
     assert_eq!(flush(&providers).spooled, 1);
     drop(providers);
@@ -191,7 +191,7 @@ fn other_files_in_the_spools_directory_are_not_touched() {
     std::fs::create_dir(&traces).unwrap();
     let foreign = ["2024-01-15.gz", "2024-01-15", "00000000000000000001-x-5"];
     for name in foreign {
-        std::fs::write(traces.join(name), "somebody's").unwrap();
+        std::fs::write(traces.join(name), "not of the spool").unwrap();
     }
     let spool = Spool::new(&directory).max_bytes(4096);
     let providers = providers_with_spool(&backend.url, TIMEOUT, 100, Some(spool));
@@ -214,7 +214,7 @@ fn no_request_is_dropped_for_one_that_cannot_be_written() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path().join("spool");
     let spool = Spool::new(&directory).max_bytes(2 * 4096);
-    // Then the request is sent directly, with this timeout.
+    // A request that cannot be written is sent directly, with this timeout.
     let providers =
         providers_with_spool(&backend.url, Duration::from_millis(200), 100, Some(spool));
     for _ in 0..5 {
@@ -245,20 +245,20 @@ fn no_request_is_dropped_for_one_that_cannot_be_written() {
 
 #[test]
 fn a_request_that_cannot_be_written_to_the_spool_is_sent_directly() {
-    for of in QUEUED {
+    for queued in QUEUED {
         let backend = backend(|_, stream| respond(&stream, "200 OK", "", b""));
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path().join("spool");
         let spool = Spool::new(&directory);
         let providers = providers_with_spool(&backend.url, TIMEOUT, 100, Some(spool));
-        let signal = match of {
+        let signal = match queued {
             Queued::Spans => "traces",
             Queued::Logs => "logs",
         };
         // Requests are written to this path first.
         std::fs::create_dir(directory.join(signal).join("partial")).unwrap();
-        of.emit(&providers, 5);
-        let status = of.flush(&providers);
+        queued.emit(&providers, 5);
+        let status = queued.flush(&providers);
         assert_eq!((status.exported, status.spooled), (5, 0), "{status:?}");
         assert_balanced(&status, 5);
         assert_eq!(backend.requests.load(Ordering::SeqCst), 1);

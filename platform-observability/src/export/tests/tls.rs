@@ -26,11 +26,11 @@ struct Certified {
     key: PrivateKeyDer<'static>,
 }
 
-fn certified(by: &Authority, purpose: ExtendedKeyUsagePurpose) -> Certified {
+fn certified(issuer: &Authority, purpose: ExtendedKeyUsagePurpose) -> Certified {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     params.extended_key_usages = vec![purpose];
-    let certificate = params.signed_by(&key, by).unwrap();
+    let certificate = params.signed_by(&key, issuer).unwrap();
     Certified {
         pem: format!("{}{}", certificate.pem(), key.serialize_pem()).into_bytes(),
         certificate: certificate.der().clone(),
@@ -45,12 +45,12 @@ fn tls_backend(authority: &Authority) -> String {
     roots.add(authority.der().clone()).unwrap();
     let clients =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    let own = certified(authority, ExtendedKeyUsagePurpose::ServerAuth);
+    let server = certified(authority, ExtendedKeyUsagePurpose::ServerAuth);
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_client_cert_verifier(clients.build().unwrap())
-        .with_single_cert(vec![own.certificate], own.key)
+        .with_single_cert(vec![server.certificate], server.key)
         .unwrap();
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

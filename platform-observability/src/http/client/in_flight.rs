@@ -23,7 +23,7 @@ use crate::propagation::{self, Propagator, TRACESTATE};
 /// The target of the requests' `tracing` spans.
 pub(crate) const CLIENT_TARGET: &str = "platform_observability::client";
 
-/// What all requests of a layer share.
+/// The state that all requests of a layer share.
 #[derive(Clone, Debug)]
 pub(super) struct ClientState {
     pub(super) duration: Histogram<f64>,
@@ -104,7 +104,7 @@ impl InFlight {
         output
     }
 
-    /// The response's head has arrived. `peer` is the connection's remote end, if known.
+    /// Records the response's head. `peer` is the connection's remote end, if known.
     pub(super) fn responded(
         &mut self,
         status: StatusCode,
@@ -116,7 +116,7 @@ impl InFlight {
             context.span().set_attributes(peer);
         }
         let mut outcome = Vec::with_capacity(3);
-        // The response's version, as the request's is only a wish.
+        // The response's version, as the client may have used another one than the request's.
         if let Some(version) = protocol_version(version) {
             outcome.push(KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, version));
         }

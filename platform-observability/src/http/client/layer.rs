@@ -80,7 +80,7 @@ use crate::propagation::Propagator;
 /// # }
 /// ```
 ///
-/// With the feature `reqwest-middleware` it is a middleware for [`reqwest`] clients:
+/// With the feature `reqwest-middleware`, the layer is a middleware for [`reqwest`] clients:
 ///
 #[cfg_attr(feature = "reqwest-middleware", doc = "```")]
 #[cfg_attr(not(feature = "reqwest-middleware"), doc = "```text")]
@@ -134,10 +134,12 @@ impl HttpClientLayer {
     }
 
     /// Sends the trace's context and the baggage, in the formats of `OTEL_PROPAGATORS`, to these
-    /// hosts: `api.example.org` is that host, `.example.org` all its subdomains but not itself.
-    /// They match on any port and are case-insensitive. The host is that of the URL; a request
-    /// without one, as is sent on a connection that the service manages itself, carries no context.
-    /// By default no host receives the context.
+    /// hosts. `api.example.org` matches this host, and `.example.org` all subdomains of
+    /// `example.org`, but not `example.org`. Ports and case are ignored. By default no host receives
+    /// the context.
+    ///
+    /// The host is taken from the URL. A request whose URL has no host receives no context; such
+    /// requests are sent on connections that the service manages itself.
     ///
     /// Text that is not a host, such as a URL, matches nothing and is logged as a warning.
     #[must_use]

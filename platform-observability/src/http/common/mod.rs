@@ -1,4 +1,4 @@
-//! What received and sent requests have in common.
+//! Shared by the layers for received and for sent requests.
 
 mod attributes;
 mod host;

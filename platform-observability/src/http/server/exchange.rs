@@ -24,7 +24,7 @@ use crate::propagation::ContextHeaders;
 /// The target of the console's request spans, and of the event that logs a panic.
 pub(crate) const SERVER_TARGET: &str = "platform_observability::http";
 
-/// The target of the event that tells the console how a request ended.
+/// The target of the event by which the console learns the status of a request.
 pub(crate) const ACCESS_TARGET: &str = "platform_observability::access";
 
 const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
@@ -141,7 +141,7 @@ impl Exchange {
         code()
     }
 
-    /// Whether the end of the body is visible anywhere.
+    /// Whether the span or the console records the end of the body.
     #[inline]
     pub(super) fn is_observed(&self) -> bool {
         self.is_recording || self.console_span.is_some()
@@ -152,7 +152,7 @@ impl Exchange {
         self.has_ended
     }
 
-    /// The response's head is ready. Sets the request's id on it.
+    /// Records the response's head, and sets the request's id on it.
     #[inline]
     pub(super) fn response_started<B>(&mut self, response: &mut Response<B>) {
         let status = response.status();
@@ -188,7 +188,7 @@ impl Exchange {
         self.response_size
     }
 
-    /// The whole response was sent.
+    /// Ends the request after the whole response was sent.
     #[inline]
     pub(super) fn completed(&mut self) {
         let is_error = self
@@ -197,12 +197,12 @@ impl Exchange {
         self.end(is_error.then_some(ErrorType::Status));
     }
 
-    /// The service or its body returned an error of the type `error`.
+    /// Ends the request after the service or its body returned an error of the type `error`.
     pub(super) fn failed(&mut self, error: &'static str) {
         self.end(Some(ErrorType::Named(error)));
     }
 
-    /// The handler panicked, and the client received 500.
+    /// Ends the request after the handler panicked and the client received 500.
     pub(super) fn panicked(&mut self) {
         self.in_span(|| {
             tracing::error!(

@@ -21,10 +21,10 @@ use crate::tracer::Tracer;
 /// Records each received request, by OpenTelemetry's stable HTTP semantic conventions: a span,
 /// metrics and a request id.
 ///
-/// [`Telemetry::layer`](crate::Telemetry::layer) creates it. It belongs outside all other layers
-/// and inside axum's routing, that is, in the last call of `Router::layer`: there the route is
-/// known. Requests that match no route, and services without routes, are recorded without
-/// `http.route`. Add it once: below a router that has it, a second one records each request again.
+/// [`Telemetry::layer`](crate::Telemetry::layer) creates it. It belongs outside all other layers and inside axum's routing,
+/// that is, in the last call of `Router::layer`: there the route is known. Requests that match no
+/// route, and services without routes, are recorded without `http.route`. Add it only once: a
+/// second layer, for example on a nested router, records each request again.
 ///
 /// # When each hook is called
 ///
@@ -48,11 +48,11 @@ use crate::tracer::Tracer;
 ///   `cancelled`.
 ///
 /// The metric's duration ends with the response's head, the span with its body. So an event stream
-/// that stays open for hours, or a slow download, does not distort the latencies. Its duration is
-/// recorded when it ends; until then it counts as active.
+/// that stays open for hours, or a slow download, does not distort the latencies. The
+/// duration is recorded when the body ends; until then the request counts as active.
 ///
 /// A request that is neither traced nor shown on the console, and whose response body is in
-/// memory, ends with the head: nobody could see the difference, and it costs less.
+/// memory, ends with the head: nothing that is recorded differs, and it costs less.
 ///
 /// # What is recorded
 ///
@@ -130,14 +130,14 @@ impl HttpLayer {
         self
     }
 
-    /// Trusts the proxies in `networks`, such as `10.0.0.0/8`, which set the headers `by`.
-    /// `client.address` is then the last address that is not one of these proxies, and
+    /// Trusts the proxies in `networks`, such as `10.0.0.0/8`, and the kind of headers that they
+    /// set, `by`. `client.address` is then the last address that is not one of these proxies, and
     /// `url.scheme`, `server.address` and `server.port` are those of the client's request, as far
-    /// as the proxies report them. These headers are ignored from anybody else. By default no
-    /// proxies are trusted.
+    /// as the proxies report them. The headers are ignored on connections from other addresses. By
+    /// default no proxies are trusted.
     ///
-    /// A proxy that does not set `X-Forwarded-Proto` or `X-Forwarded-Host` may pass on what the
-    /// client sent. The client cannot choose its address this way.
+    /// A proxy that does not set `X-Forwarded-Proto` or `X-Forwarded-Host` may forward the client's
+    /// own header, so the client can choose these two values. It cannot choose its address.
     #[must_use]
     pub fn trusted_proxies(
         mut self,

@@ -29,8 +29,8 @@ pub enum ForwardedBy {
 /// The trusted proxies in front of a service; none by default.
 ///
 /// [`HttpLayer::trusted_proxies`](crate::http::HttpLayer::trusted_proxies) applies them to
-/// telemetry. This type gives other code that needs the client's address, such as an audit log or
-/// a rate limiter, the same one.
+/// telemetry. Other code that needs the client's address, such as an audit log or a rate limiter,
+/// gets the same address from this type.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
@@ -41,8 +41,8 @@ pub struct TrustedProxies {
 /// The client as trusted proxies report it; empty without proxies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ForwardedClient<'a> {
-    /// The last address, of those that the proxies report and the connection's, that is not a
-    /// trusted proxy's.
+    /// The last address that is not a trusted proxy's, in the list of the reported addresses
+    /// followed by the connection's.
     pub(super) address: Option<IpAddr>,
     pub(super) scheme: Option<&'a str>,
     /// The requested host, perhaps with a port.
@@ -50,7 +50,8 @@ pub(super) struct ForwardedClient<'a> {
 }
 
 impl TrustedProxies {
-    /// Trusts the proxies in `networks`, such as `10.0.0.0/8`, which set the headers `by`.
+    /// Trusts the proxies in `networks`, such as `10.0.0.0/8`, and the kind of headers that they
+    /// set, `by`.
     #[must_use]
     pub fn new(networks: impl IntoIterator<Item = IpNet>, by: ForwardedBy) -> Self {
         let mut proxies = Self::default();
@@ -58,8 +59,9 @@ impl TrustedProxies {
         proxies
     }
 
-    /// The client's address: the last one, of those that the proxies report and the connection's,
-    /// that is not a trusted proxy's. `None` if the request has no axum `ConnectInfo<SocketAddr>`.
+    /// The client's address: the last one that is not a trusted proxy's, in the list of the
+    /// reported addresses followed by the connection's. `None` if the request has no axum
+    /// `ConnectInfo<SocketAddr>`.
     #[must_use]
     pub fn client_address(&self, request: &Parts) -> Option<IpAddr> {
         let info = request.extensions.get::<ConnectInfo<SocketAddr>>();

@@ -36,8 +36,8 @@ pin_project! {
     }
 }
 
-/// Ends the exchange now if nothing of the body remains to be observed; else takes it, and ends
-/// it with the body.
+/// Ends the exchange now if no part of the body remains to be observed. Otherwise takes the
+/// exchange out of the option, and ends it with the body.
 pub(super) fn instrument<B>(
     response: Response<B>,
     exchange: &mut Option<Exchange>,

@@ -1,4 +1,4 @@
-//! What all requests of a layer share.
+//! The state that all requests of a layer share.
 
 use std::sync::Arc;
 
@@ -23,12 +23,13 @@ pub(super) struct ServerState {
     pub(super) options: Options,
 }
 
-/// What is known about the sampler. Where nothing is known, the sampler decides.
+/// Known properties of the sampler. By default none is known, and the sampler is called for each
+/// request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SamplingHint {
-    /// Whether it follows the caller's decision, if there is a caller.
+    /// Whether the sampler follows the caller's decision, if there is a caller.
     pub(crate) parent_based: bool,
-    /// Whether it samples all root spans.
+    /// Whether the sampler samples all root spans.
     pub(crate) samples_all_roots: bool,
 }
 
@@ -39,7 +40,7 @@ pub(super) struct Options {
     pub(super) sends_traceresponse: bool,
     pub(super) proxies: TrustedProxies,
     pub(super) query: QueryRedaction,
-    /// Each with its attribute's name.
+    /// The recorded headers, each with the name of its attribute.
     pub(super) request_headers: Vec<(HeaderName, String)>,
     pub(super) response_headers: Vec<(HeaderName, String)>,
 }

@@ -1,5 +1,5 @@
-//! The service of `examples/quickstart` without the toolkit: nothing is audited, and what it logs
-//! goes to its console.
+//! The service of `examples/quickstart` without the toolkit: nothing is audited, and logs
+//! are only written to the console.
 
 use std::net::SocketAddr;
 
@@ -45,7 +45,7 @@ async fn create_entry(
         .execute(&mut *tx)
         .await?;
     if entry.amount == 0 {
-        return Err(ApiError::Invalid("an entry of nothing")); // rolls the INSERT back
+        return Err(ApiError::Invalid("the amount must not be 0")); // rolls the INSERT back
     }
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(entry)))
@@ -129,14 +129,14 @@ async fn main() -> anyhow::Result<()> {
         listener,
         app.into_make_service_with_connect_info::<SocketAddr>(),
     );
-    let until = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-    server.with_graceful_shutdown(until).await?;
+    let shutdown_signal = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    server.with_graceful_shutdown(shutdown_signal).await?;
     Ok(())
 }
 
 async fn open(url: &str) -> anyhow::Result<AnyPool> {
     sqlx::any::install_default_drivers();
-    // Tried first: a pool goes on trying until its time is up, and does not say why it failed.
+    // Connects once before opening the pool, which retries until its timeout and omits the cause.
     let tried = AnyConnection::connect(url).await;
     tried
         .context("the database cannot be opened: check DATABASE_URL, or unset it to use SQLite")?;
@@ -160,7 +160,7 @@ enum ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        // The code only: a database's message may hold the client's data.
+        // The code only: a database's message may contain the client's data.
         let code = error
             .as_database_error()
             .and_then(DatabaseError::code)

@@ -1,6 +1,7 @@
 //! The database of one scheme, with the roles of a production system: the owner role owns the
 //! tables and cannot log in; the service connects as the application role, which has the
-//! privileges that it needs and no others. A superuser skips the checks of privileges.
+//! privileges that it needs and no others. Measured as a superuser, requests would skip the checks
+//! of privileges.
 
 use platform_harness::database::{SERVER, TestDatabase};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -13,10 +14,10 @@ use super::schemes::{ENTRY, Scheme};
 /// bytes as in the locale C.
 pub(crate) const LOCALE: &str = "en_US.UTF-8";
 
-/// It is dropped, with its roles, when this is.
+/// A database with its roles. When this value is dropped, they are dropped from the server.
 pub(crate) struct Installation {
     database: TestDatabase,
-    /// Connections that work as the owner role.
+    /// Connections with the privileges of the owner role.
     owner: PgPool,
     app: String,
 }
@@ -66,7 +67,7 @@ impl Installation {
     pub(crate) async fn run(&self, statements: &str) {
         let statements = AssertSqlSafe(statements.replace("{app}", &self.app));
         let done = sqlx::raw_sql(statements).execute(&self.owner).await;
-        done.expect("the scheme is set up");
+        done.expect("the statements succeed");
     }
 
     pub(crate) fn owner(&self) -> &PgPool {
@@ -83,7 +84,7 @@ impl Installation {
         self.database.url_as(&self.app)
     }
 
-    /// The URL of a superuser, who measures.
+    /// The URL with which measurements connect, as a superuser.
     pub(crate) fn superuser_url(&self) -> &str {
         self.database.url()
     }

@@ -1,5 +1,5 @@
-//! What it costs to audit a change, in whole HTTP requests on a real Postgres: without audit, by
-//! hand, with this toolkit, and with the schemes of other projects.
+//! Measures the cost of auditing a change, in whole HTTP requests on a real Postgres: without
+//! audit, written by hand, with this toolkit, and with the schemes of other projects.
 
 pub(crate) mod installation;
 pub(crate) mod schemes;
@@ -25,12 +25,14 @@ use crate::{cpu, delay, server};
 /// The pool size of each service, typical of a small container. The toolkit's own pool has the same
 /// limit.
 const CONNECTIONS: u32 = 16;
+/// The numbers of concurrent clients.
 pub(crate) const CLIENTS: [usize; 3] = [1, 16, 64];
-/// The delay of each message to Postgres in the situation "far".
+/// The delay of each message to Postgres in measurements with the place `far`.
 const FAR: Duration = Duration::from_millis(1);
 
 pub(crate) const ONE: &str = r#"{"amount":5,"note":"coffee for the meeting of the board"}"#;
 const TEN: &str = r#"[{"amount":1,"note":"coffee for the meeting of the board"},{"amount":2,"note":"coffee for the meeting of the board"},{"amount":3,"note":"coffee for the meeting of the board"},{"amount":4,"note":"coffee for the meeting of the board"},{"amount":5,"note":"coffee for the meeting of the board"},{"amount":6,"note":"coffee for the meeting of the board"},{"amount":7,"note":"coffee for the meeting of the board"},{"amount":8,"note":"coffee for the meeting of the board"},{"amount":9,"note":"coffee for the meeting of the board"},{"amount":10,"note":"coffee for the meeting of the board"}]"#;
+/// The requests: the name in the figures, the path, and the body.
 const CHANGES: [(&str, &str, &str); 2] =
     [("one_row", "/entries", ONE), ("ten_rows", "/imports", TEN)];
 
@@ -82,8 +84,8 @@ struct Subject {
     far: Clients,
 }
 
-/// Measures all schemes, in the situations whose key, such as `near.one_row.16`, starts with
-/// `only`.
+/// Measures all schemes for the combinations of place, change and number of clients whose name,
+/// such as `near.one_row.16`, starts with `only`.
 pub(crate) fn run(quick: bool, only: &str) -> Map<String, Value> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -145,7 +147,8 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
                 for round in 0..=rounds {
                     eprint!("\r{place}, {change}, {clients} clients: round {round} of {rounds}   ");
                     for step in 0..SCHEMES.len() {
-                        // Each round starts with another scheme, every second one runs backwards.
+                        // Each round starts with another scheme, and every second round runs in
+                        // reverse order.
                         let step = if round % 2 == 0 {
                             step
                         } else {
@@ -159,7 +162,7 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
                             &mut subject.near
                         };
                         let turn = load.run(clients, request, lasting, cpu).await;
-                        // The first warms up.
+                        // The first one is a warm-up.
                         if round > 0 {
                             turns[at].push(turn);
                         }
@@ -211,7 +214,7 @@ impl Subject {
             let service = serve((self.scheme.service)(connect(&url, 1).await).await).await;
             let mut clients = Clients::connect(service, 1).await;
             clients.send(5, post(path, body)).await;
-            // Messages that follow the last response arrive.
+            // Waits for messages that follow the last response.
             tokio::time::sleep(Duration::from_millis(100)).await;
             wire.reset();
             let before = self.log_position().await;
@@ -241,7 +244,7 @@ impl Subject {
 pub(crate) async fn connect(url: &str, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
-        // It costs a round trip, so a careful developer disables it.
+        // The test costs a round trip, so a careful developer disables it.
         .test_before_acquire(false)
         .connect(url)
         .await
@@ -277,7 +280,8 @@ struct RoundTrip {
     cpu: Option<f64>,
 }
 
-/// Measures them directly, through the proxy without delay, and with its delay.
+/// Measures a round trip to Postgres directly, through the proxy without a delay, and with the
+/// delay.
 async fn round_trips_of_the_proxy() -> [RoundTrip; 3] {
     const ROUND_TRIPS: u32 = 2_000;
     let url = std::env::var(platform_harness::database::SERVER).expect("a server was started");
@@ -358,7 +362,7 @@ fn report(
         .map(|of| of.iter().map(percentiles).collect())
         .collect();
     println!(
-        "Postgres {place}, {}, {clients} clients: against (b); CPU of the service with its clients, and of Postgres\n{:<36} {:>9} {:>7} {:>16} {:>8} {:>7} {:>8} {:>7} {:>16}",
+        "Postgres {place}, {}, {clients} clients; ratios to (b); CPU time of the service with its clients, and of Postgres\n{:<36} {:>9} {:>7} {:>16} {:>8} {:>7} {:>8} {:>7} {:>16}",
         change.replace('_', " "),
         "",
         "req/s",
@@ -446,7 +450,7 @@ fn headline(figures: &mut Map<String, Value>) {
     let throughput = "throughput_vs_handwritten";
     let guarded = worst("near", "guarded", throughput, f64::min);
     let against = |scheme: &str| worst("near", scheme, "guarded_throughput_vs", f64::min);
-    let heads = [
+    let headlines = [
         ("audit.guarded_vs_handwritten.throughput", guarded),
         (
             "audit.guarded_vs_handwritten.p99",
@@ -485,7 +489,7 @@ fn headline(figures: &mut Map<String, Value>) {
         "one-row changes, the worse of {} and {} clients:",
         CLIENTS[1], CLIENTS[2]
     );
-    for (key, value) in heads {
+    for (key, value) in headlines {
         println!("  {key:<48} {value:.2}");
         figures.insert(key.to_owned(), value.into());
     }

@@ -35,9 +35,12 @@ pub(super) async fn report(subjects: &[Subject], figures: &mut Map<String, Value
         let mut parts = String::new();
         for (name, bytes, records) in sizes {
             #[expect(clippy::cast_precision_loss, reason = "a mean")]
-            let each = (bytes as f64 / records as f64).round();
-            parts += &format!(" {name} {each},");
-            figures.insert(format!("audit.{}.bytes.{name}", scheme.key), each.into());
+            let per_record = (bytes as f64 / records as f64).round();
+            parts += &format!(" {name} {per_record},");
+            figures.insert(
+                format!("audit.{}.bytes.{name}", scheme.key),
+                per_record.into(),
+            );
         }
         println!("  {:<34}{}", scheme.name, parts.trim_end_matches(','));
     }

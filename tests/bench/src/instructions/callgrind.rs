@@ -14,15 +14,15 @@ use crate::audit::installation::LOCALE;
 /// The folder of compiled locales.
 const LOCALES: &str = "locales";
 
-/// A backend calls it once for each transaction, at its end. Callgrind writes the instructions
-/// since the last call to a file, and counts from 0 again.
-const AT_THE_END: &str = "ProcArrayEndTransaction";
+/// The function of Postgres that a backend calls once at the end of each transaction. On each call,
+/// callgrind writes the number of instructions since the previous one to a file.
+const END_OF_TRANSACTION: &str = "ProcArrayEndTransaction";
 
-/// Whether valgrind can be started.
+/// Checks that valgrind can be started.
 ///
 /// # Errors
 ///
-/// How to install it.
+/// If it cannot; the message says how to install it.
 pub(crate) fn find() -> Result<(), String> {
     let mut valgrind = Command::new("valgrind");
     valgrind.arg("--version").stdout(Stdio::null());
@@ -34,19 +34,19 @@ pub(crate) fn find() -> Result<(), String> {
 
 pub(crate) struct CountingServer {
     server: Server,
-    /// Programs in place of Postgres' own, and what callgrind writes.
+    /// Scripts that start Postgres' programs, and the output of callgrind.
     folder: TempDir,
     bin: PathBuf,
 }
 
 impl CountingServer {
-    /// Starts it without callgrind, so that databases are set up in little time.
+    /// Starts the server without callgrind, which would make the setup of databases slow.
     pub(crate) fn start() -> Result<Self, String> {
         find()?;
         let bin = programs()?;
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let path = folder.path();
-        // The server's user may be another one.
+        // If this process is root's, the server runs as another user.
         std::fs::set_permissions(path, Permissions::from_mode(0o777))
             .map_err(|error| error.to_string())?;
         make_locale(path);
@@ -71,11 +71,11 @@ impl CountingServer {
         self.server.url()
     }
 
-    /// Starts it again, under callgrind.
+    /// Restarts the server under callgrind.
     pub(crate) fn restart(&self) -> Result<(), String> {
         let path = self.folder.path();
         let counted = format!(
-            "valgrind --tool=callgrind --trace-children=yes --vgdb=no --dump-line=no --combine-dumps=yes --dump-before={AT_THE_END} --callgrind-out-file='{}/%p' '{}' \"$@\"",
+            "valgrind --tool=callgrind --trace-children=yes --vgdb=no --dump-line=no --combine-dumps=yes --dump-before={END_OF_TRANSACTION} --callgrind-out-file='{}/%p' '{}' \"$@\"",
             path.display(),
             self.bin.join("postgres").display()
         );
@@ -84,15 +84,15 @@ impl CountingServer {
         self.server.resume()
     }
 
-    /// The instructions of each transaction that the backend with this process id has finished,
-    /// the first with those of its start.
+    /// The number of instructions of each transaction that the backend with this process id has
+    /// finished. The first includes the start of the backend.
     pub(crate) fn transactions(&self, backend: i32) -> Vec<u64> {
         let file = self.folder.path().join(backend.to_string());
         totals(&std::fs::read_to_string(file).unwrap_or_default())
     }
 }
 
-/// The instructions of each part of a file that callgrind wrote.
+/// The number of instructions in each part of a file that callgrind wrote.
 fn totals(file: &str) -> Vec<u64> {
     let totals = file
         .lines()
@@ -144,7 +144,7 @@ fn programs() -> Result<PathBuf, String> {
         })
         .max();
     newest.map(|(_, bin)| bin).ok_or(format!(
-        "{BIN} is not set: it names the folder of initdb, pg_ctl and postgres"
+        "Postgres was not found: set {BIN} to the folder of initdb, pg_ctl and postgres"
     ))
 }
 

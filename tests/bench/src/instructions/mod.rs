@@ -1,6 +1,6 @@
-//! How many instructions Postgres executes for one audited request of one row, counted by
-//! callgrind: other processes of the machine change a time, but not this number. Then what COMMIT
-//! costs for each record of a transaction.
+//! Counts the instructions that Postgres executes for one audited request of one row, with
+//! callgrind. Unlike a duration, this number does not depend on the machine's other processes. Then
+//! measures the time of COMMIT per record of a transaction.
 
 mod callgrind;
 
@@ -20,18 +20,19 @@ use crate::{commit, server};
 use callgrind::CountingServer;
 pub(crate) use callgrind::find as find_valgrind;
 
+/// The indexes of the measured schemes in [`SCHEMES`].
 pub(crate) const COUNTED: [usize; 3] = [HANDWRITTEN, UNGUARDED, GUARDED];
-/// Requests before those that count: statements are prepared, plans and caches filled.
+/// Requests before the measured ones, which prepare statements and fill plans and caches.
 const WARM_UP: usize = 40;
 const REQUESTS: usize = 200;
-/// The mean of so many requests is one figure, of which there is a median: an index grows by a
-/// page with every hundredth record or so, which a mean contains and a median of requests does
-/// not; and a figure during which the machine stopped the backend for milliseconds, so that code
-/// which reads the clock did something else, does not move the median.
+/// The number of requests whose mean is one sample; the result is the median of the samples. The
+/// mean includes rare costs, such as an index page that is added with about every hundredth record.
+/// The median ignores samples in which the kernel suspended the backend for milliseconds, as code
+/// that reads the clock then takes another path.
 const GROUP: usize = 20;
 
-/// What a service still sends after its response, such as the message with which sqlx gives a
-/// connection back, arrives and is executed.
+/// How long to wait until Postgres has executed what a service sends after its response, such as
+/// the statement with which sqlx returns a connection to its pool.
 const SETTLING: Duration = Duration::from_millis(500);
 
 const BARS: [Bar; 2] = [
@@ -61,7 +62,7 @@ async fn count() -> Map<String, Value> {
         eprint!("\rsetting up {:<40}", scheme.name);
         installations.push(Installation::new(scheme, Some(server.url())).await);
     }
-    // It would take processor time at random moments.
+    // Autovacuum would run at random times.
     run_on(&server, "ALTER SYSTEM SET autovacuum = off").await;
     run_on(&server, "CHECKPOINT").await;
     server.restart().unwrap_or_else(|error| panic!("{error}"));
@@ -99,7 +100,7 @@ async fn count() -> Map<String, Value> {
         figures.insert(key, means.median.round().into());
     }
     println!();
-    // To drop them takes long under callgrind; they are deleted with the server's files.
+    // Dropping the databases takes long under callgrind, and their files are deleted anyway.
     std::mem::forget(installations);
     figures
 }
@@ -108,11 +109,11 @@ async fn run_on(server: &CountingServer, statement: &'static str) {
     let superuser = PgConnection::connect(&server.url()).await;
     let mut superuser = superuser.expect("the server accepts connections");
     let done = sqlx::raw_sql(statement).execute(&mut superuser).await;
-    done.expect("a superuser may");
+    done.expect("a superuser has all privileges");
 }
 
-/// The instructions of each request, by the backends that serve the application role. Each request
-/// is counted until the end of its transaction, from that of the one before it.
+/// The number of instructions of each request, in the backend that serves the application role. A
+/// request is counted from the end of the previous one's transaction to the end of its own.
 async fn requests(
     server: &CountingServer,
     scheme: &Scheme,
@@ -142,14 +143,14 @@ async fn requests(
         (Some(one), true) => one,
         _ => panic!("{}: one backend should serve all requests", scheme.name),
     };
-    let each = transactions.len() / REQUESTS;
+    let per_request = transactions.len() / REQUESTS;
     assert_eq!(
         transactions.len(),
-        each * REQUESTS,
-        "{}: every request makes equally many transactions",
+        per_request * REQUESTS,
+        "{}: every request makes the same number of transactions",
         scheme.name
     );
-    let sums = transactions.chunks(each).map(|of| of.iter().sum());
+    let sums = transactions.chunks(per_request).map(|of| of.iter().sum());
     sums.collect()
 }
 
@@ -164,8 +165,8 @@ async fn backends(installation: &Installation) -> Vec<i32> {
         .expect("a superuser sees all backends")
 }
 
-/// Code of Postgres that reads the clock should see little time pass, although the machine may be
-/// busy; only root may do so.
+/// Raises the priority, so that a busy machine does not delay the backend: code that reads the
+/// clock would then take another path. Only root may do so.
 fn give_priority(backend: i32) {
     rustix::process::setpriority_process(rustix::process::Pid::from_raw(backend), -20).ok();
 }

@@ -1,4 +1,4 @@
-//! How a request ends, and what is recorded then.
+//! The recorded outcome of requests: responses, errors and cancellation.
 
 use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -27,12 +27,12 @@ async fn the_callers_trace_is_continued_and_current_in_the_handler() {
     assert_eq!(
         inner.parent_span_id,
         span.span_context.span_id(),
-        "tracing's spans are its children"
+        "`tracing` spans are children of the request's span"
     );
     assert_eq!(
         inner.attributes,
         [],
-        "they have only the attributes that the code sets"
+        "`tracing` spans have only the attributes that the code sets"
     );
     assert_eq!(
         capture.logs()[0].trace_id.as_deref(),
@@ -208,8 +208,8 @@ async fn an_unsampled_callers_decision_and_context_are_propagated() {
     assert_eq!(capture.point(DURATION).count, 2);
 }
 
-/// By Level 2 of the recommendation, whatever the sampler decides, and each way of propagation:
-/// from a `tracing` span, by a client, in a message.
+/// Trace Context Level 2 requires this. It holds for every sampler, and for each kind of
+/// propagation: from a `tracing` span, by an HTTP client, and in a message.
 #[tokio::test]
 async fn the_random_flag_of_a_trace_is_propagated_and_never_added() {
     opentelemetry::global::set_text_map_propagator(Propagator::new(true, true));
@@ -364,10 +364,10 @@ async fn destructors_of_a_dropped_request_run_inside_its_span() {
             span.span_context.span_id().to_string(),
             "{in_body}"
         );
-        let lasted = span.end_time.duration_since(span.start_time).unwrap();
+        let duration = span.end_time.duration_since(span.start_time).unwrap();
         assert!(
-            lasted >= Duration::from_millis(30),
-            "the span ends with the drop: {lasted:?}"
+            duration >= Duration::from_millis(30),
+            "the span ends with the drop: {duration:?}"
         );
     }
 }

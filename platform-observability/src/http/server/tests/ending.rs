@@ -1,4 +1,4 @@
-//! How a request ends, and what is recorded then.
+//! The recorded outcome of requests: responses, errors, panics and cancellation.
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -241,8 +241,8 @@ async fn the_span_includes_the_body_and_the_latency_does_not() {
         span.0.span_context.span_id().to_string(),
         "the body is produced inside the span"
     );
-    let lasted = span.0.end_time.duration_since(span.0.start_time).unwrap();
-    assert!(lasted >= Duration::from_millis(60), "{lasted:?}");
+    let recorded = span.0.end_time.duration_since(span.0.start_time).unwrap();
+    assert!(recorded >= Duration::from_millis(60), "{recorded:?}");
     let seconds = duration(&capture).sum;
     let body_began = body_began.get().unwrap();
     assert!(
@@ -267,7 +267,7 @@ async fn the_bytes_of_bodies_of_unknown_length_are_counted() {
 #[tokio::test]
 async fn a_response_without_a_body_ends_with_its_head() {
     let capture = Capture::start();
-    // As a proxy responds that copies the headers of its upstream.
+    // A proxy that copies the headers of its upstream responds like this.
     let empty = async || {
         let body = stream::pending::<Result<Bytes, Infallible>>();
         ([("content-length", "0")], Body::from_stream(body))
@@ -346,7 +346,7 @@ async fn only_bytes_of_the_request_body_that_were_read_are_counted() {
     }
 }
 
-/// hyper does not poll the body after them.
+/// hyper does not poll a body after its trailers.
 #[tokio::test]
 async fn trailers_end_a_body() {
     use http_body::Frame;

@@ -1,5 +1,5 @@
-//! Each handler writes the audit record by hand, as a careful developer would: with the facts,
-//! columns and indexes of the toolkit, in one plain table.
+//! Each handler writes the audit record by hand, as a careful developer would: with the
+//! columns and indexes of the toolkit's records, in one plain table.
 
 use std::net::SocketAddr;
 
@@ -48,7 +48,7 @@ fn service(pool: PgPool) -> Router {
 
 async fn create(
     State(pool): State<PgPool>,
-    request: RequestFacts,
+    request: RequestContext,
     Json(posted): Json<Posted>,
 ) -> Result<StatusCode, Failure> {
     let entry = Entry::from(posted);
@@ -61,7 +61,7 @@ async fn create(
 
 async fn import(
     State(pool): State<PgPool>,
-    request: RequestFacts,
+    request: RequestContext,
     Json(posted): Json<Vec<Posted>>,
 ) -> Result<StatusCode, Failure> {
     let entries = entries(posted);
@@ -73,7 +73,7 @@ async fn import(
 }
 
 /// The parts of a request that the record contains.
-struct RequestFacts {
+struct RequestContext {
     actor: String,
     request_id: Option<String>,
     method: String,
@@ -83,7 +83,7 @@ struct RequestFacts {
     user_agent: Option<String>,
 }
 
-impl<S: Sync> FromRequestParts<S> for RequestFacts {
+impl<S: Sync> FromRequestParts<S> for RequestContext {
     type Rejection = StatusCode;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
@@ -112,7 +112,7 @@ fn changes(entry: &Entry) -> Value {
 
 async fn record(
     tx: &mut PgTransaction<'_>,
-    request: &RequestFacts,
+    request: &RequestContext,
     entry: &Entry,
 ) -> Result<(), Failure> {
     sqlx::query(
@@ -138,7 +138,7 @@ async fn record(
 
 async fn record_many(
     tx: &mut PgTransaction<'_>,
-    request: &RequestFacts,
+    request: &RequestContext,
     entries: &[Entry],
 ) -> Result<(), Failure> {
     let ids: Vec<_> = entries.iter().map(|_| Uuid::now_v7()).collect();

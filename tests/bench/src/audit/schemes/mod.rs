@@ -1,4 +1,4 @@
-//! The ways to audit that are compared: each a service with the same two routes.
+//! The compared ways to audit. Each is a service with the same two routes.
 
 mod handwritten;
 mod hash_chain;
@@ -19,16 +19,20 @@ use super::installation::Installation;
 
 /// A way to audit changes.
 pub(crate) struct Scheme {
+    /// The name in the keys of figures.
     pub(crate) key: &'static str,
+    /// The name in the documents.
     pub(crate) name: &'static str,
-    /// The table of its records.
+    /// The table of the audit records, or empty.
     pub(crate) records: &'static str,
-    /// Creates its tables besides `entry`, and grants the application role what the service needs.
+    /// Creates the scheme's tables (`entry` exists), and grants the application role the privileges
+    /// that the service needs.
     pub(crate) set_up: fn(&Installation) -> BoxFuture<'_, ()>,
+    /// Creates the service.
     pub(crate) service: fn(PgPool) -> BoxFuture<'static, Router>,
 }
 
-/// The scheme that the others are compared with.
+/// The index of the scheme that the others are compared with.
 pub(crate) const HANDWRITTEN: usize = 1;
 pub(crate) const UNGUARDED: usize = 2;
 pub(crate) const GUARDED: usize = 3;

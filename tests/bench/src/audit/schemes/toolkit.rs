@@ -26,7 +26,7 @@ pub(super) const GUARDED: Scheme = Scheme {
 
 async fn migrate(installation: &Installation) {
     let builder = Audit::builder(installation.owner().clone(), "ledger");
-    builder.migrate().await.expect("it migrates");
+    builder.migrate().await.expect("the migration succeeds");
     let granted = builder.grant(Some(installation.app()), None).await;
     granted.expect("the owner may grant");
 }

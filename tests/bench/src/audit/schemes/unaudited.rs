@@ -16,7 +16,7 @@ pub(super) const SCHEME: Scheme = Scheme {
     service: |pool| Box::pin(async { service(pool) }),
 };
 
-/// Schemes that need no code in handlers use it, too.
+/// Also the service of the schemes that audit without code in handlers.
 pub(super) fn service(pool: PgPool) -> Router {
     Router::new()
         .route("/entries", post(create))
