@@ -23,7 +23,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '[]'::
 -- Excludes 'infinity', and years that other programs cannot parse.
 CREATE DOMAIN {schema}.moment AS timestamptz CHECK (VALUE >= '0001-01-01 00:00+00' AND VALUE < '9999-12-30 00:00+00');
 -- Texts are compared as bytes, independently of the database's locale. This is faster in each
--- index, and an update of the operating system's locales cannot corrupt an index.
+-- index, and an update of the operating system's locales cannot corrupt an index. The reason has no
+-- index, and is searched without regard to case, which is a matter of the locale.
 CREATE TABLE {schema}.record (
     id                 uuid        NOT NULL,
     xid                xid8        NOT NULL DEFAULT pg_current_xact_id(),
@@ -42,7 +43,7 @@ CREATE TABLE {schema}.record (
     outcome            {schema}.outcome NOT NULL,
     status             smallint,
     error_type         text COLLATE "C",
-    reason             text COLLATE "C",
+    reason             text,
     request_id         text COLLATE "C",
     method             text COLLATE "C",
     route              text COLLATE "C",

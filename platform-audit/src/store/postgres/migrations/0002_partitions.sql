@@ -17,11 +17,11 @@ BEGIN
         ends := (month + interval '1 month')::timestamp AT TIME ZONE 'UTC';
         part := 'record_' || to_char(month, 'YYYY_MM');
         CONTINUE WHEN to_regclass('{schema}.' || part) IS NOT NULL;
-        -- One at a time, however many instances of the service start together. Unlike an advisory
-        -- lock, only the owner's functions can take it.
+        -- Instances of the service that start together take turns. Unlike an advisory lock, only
+        -- the owner's functions can take this one.
         LOCK TABLE {schema}.migration IN SHARE UPDATE EXCLUSIVE MODE;
         CONTINUE WHEN to_regclass('{schema}.' || part) IS NOT NULL;
-        -- Attaching locks the default partition until the transaction ends, and readers wait for it.
+        -- Attaching locks the default partition until the transaction ends, which blocks readers.
         IF current_setting('idle_in_transaction_session_timeout')::interval NOT BETWEEN '1ms' AND '10s' THEN
             PERFORM set_config('idle_in_transaction_session_timeout', '10s', true);
         END IF;
@@ -29,7 +29,8 @@ BEGIN
             SELECT FROM {schema}.record_default WHERE recorded_at >= starts AND recorded_at < ends
         ) INTO held;
         CONTINUE WHEN held;
-        -- Made apart and then attached: attaching lets writers of the other partitions go on.
+        -- Created separately and then attached, because attaching does not block writers of the
+        -- other partitions.
         EXECUTE format('CREATE TABLE {schema}.%I (LIKE {schema}.record INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE, PRIMARY KEY (id))', part);
         EXECUTE format(
             'ALTER TABLE {schema}.record ATTACH PARTITION {schema}.%I FOR VALUES FROM (%L) TO (%L)', part, starts, ends);

@@ -60,10 +60,10 @@ BEGIN
                 RETURN;
             END IF;
         EXCEPTION WHEN invalid_parameter_value THEN
-            -- A number of the future, so an old writer.
+            -- This server has not assigned the number yet, so the record was restored.
         END;
     END LOOP;
-    -- A dropped table has no name any more.
+    -- A dropped table has no name.
     SELECT COALESCE(max(nspname::text), '(dropped)') AS schema, COALESCE(max(relname::text), 'table') AS name INTO changed
         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = relation;
     RAISE EXCEPTION 'unaudited change: this transaction changed %.% and wrote no audit record', changed.schema, changed.name
@@ -91,15 +91,16 @@ BEGIN
     IF strpos((SELECT prosrc FROM pg_proc WHERE oid = '{schema}.require_record()'::regprocedure), '{schema}.' || month || ' ') > 0 THEN
         RETURN;
     END IF;
-    -- One at a time, if several instances of the service start together.
+    -- Instances of the service that start together take turns.
     LOCK TABLE {schema}.migration IN SHARE UPDATE EXCLUSIVE MODE;
     -- STABLE, because the snapshot of the COMMIT sees the whole transaction, so none of its own is
     -- needed. It qualifies each operator, because setting and resetting a search path costs more.
     --
     -- Most transactions change few rows, for which searching is cheapest. After 5 ms of checks, the
-    -- value of checked_transaction stands for a record that was found. It is a hash of the transaction
-    -- and of the server's start, because a restored dump contains an old value and its server may count
-    -- anew. Only a record that was written outside all savepoints counts: no ROLLBACK TO removes it.
+    -- sequence checked_transaction contains a hash of the transaction whose record was found, and of
+    -- the server's start: a restored dump contains an old value, and its server may assign the same
+    -- transaction numbers again. Only a record that was written outside all savepoints counts,
+    -- because no ROLLBACK TO removes it.
     EXECUTE format($function$
         CREATE OR REPLACE FUNCTION {schema}.require_record() RETURNS trigger
         LANGUAGE plpgsql STABLE SECURITY DEFINER AS $body$
