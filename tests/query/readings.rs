@@ -72,7 +72,7 @@ async fn a_reading_keeps_headers_that_are_not_utf_8_and_names_those_sent_twice()
     let request = Request::get("/audit")
         .header("x-request-id", "first")
         .header("x-request-id", "second")
-        .header("user-agent", HeaderValue::from_bytes(b"caf\xe9/1").unwrap());
+        .header("user-agent", HeaderValue::from_bytes(b"agent\xe9/1").unwrap());
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let reading = log.reading.clone().via_request(&parts);
     reading.page(&AuditQuery::new(), None).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_reading_keeps_headers_that_are_not_utf_8_and_names_those_sent_twice()
         panic!("{readings:?}");
     };
     assert_eq!(reading.request_id.as_deref(), Some("first"));
-    assert_eq!(reading.user_agent.as_deref(), Some("caf\u{fffd}/1"));
+    assert_eq!(reading.user_agent.as_deref(), Some("agent\u{fffd}/1"));
     assert_eq!(reading.cut, ["request_id"]);
     assert_eq!(reading.method.as_deref(), Some("GET"));
 }

@@ -131,7 +131,7 @@ mod tests {
                 Kind::Uuid => &["uuid"],
                 Kind::TransactionId => &["xid8"],
                 Kind::Moment => &["{schema}.moment", "timestamp with time zone"],
-                Kind::Text => &["text"],
+                Kind::Text => &["text COLLATE \"C\"", "text"],
                 Kind::Word => &["{schema}.actor_kind", "{schema}.outcome"],
                 Kind::Status => &["smallint"],
                 Kind::Json => &["{schema}.bounded_object", "{schema}.bounded_array"],

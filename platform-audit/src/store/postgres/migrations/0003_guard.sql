@@ -97,7 +97,7 @@ BEGIN
     -- needed. It qualifies each operator, because setting and resetting a search path costs more.
     --
     -- Most transactions change few rows, for which searching is cheapest. After 5 ms of checks, the
-    -- sequence checked_transaction contains a hash of the transaction whose record was found, and of
+    -- sequence checked_transaction contains a hash of the transaction whose record was found and of
     -- the server's start: a restored dump contains an old value, and its server may assign the same
     -- transaction numbers again. Only a record that was written outside all savepoints counts,
     -- because no ROLLBACK TO removes it.
