@@ -72,7 +72,10 @@ async fn a_reading_keeps_headers_that_are_not_utf_8_and_names_those_sent_twice()
     let request = Request::get("/audit")
         .header("x-request-id", "first")
         .header("x-request-id", "second")
-        .header("user-agent", HeaderValue::from_bytes(b"agent\xe9/1").unwrap());
+        .header(
+            "user-agent",
+            HeaderValue::from_bytes(b"agent\xe9/1").unwrap(),
+        );
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let reading = log.reading.clone().via_request(&parts);
     reading.page(&AuditQuery::new(), None).await.unwrap();

@@ -54,11 +54,11 @@ pub(crate) fn report(bars: &[Bar], figures: &Map<String, Value>) {
     if lines.is_empty() {
         return;
     }
-    println!("{:<64} {:<8} {:>7} {:>8}", "bar", "", "figure", "");
+    say!("{:<64} {:<8} {:>7} {:>8}", "bar", "", "figure", "");
     for line in lines {
-        println!("{line}");
+        say!("{line}");
     }
-    println!();
+    say!();
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ struct Cost {
 }
 
 async fn measure(pairs: usize) -> Map<String, Value> {
-    println!("{}", server::describe().await);
+    say!("{}", server::describe().await);
     let tables = [UNGUARDED, GUARDED].map(|at| async move {
         let installation = Installation::new(&SCHEMES[at], None).await;
         fill(&installation).await;
@@ -58,9 +58,14 @@ async fn measure(pairs: usize) -> Map<String, Value> {
         turns.iter().map(what).collect()
     };
     let both = |took: &Cost| took.update_ms + took.commit_ms;
-    println!(
+    say!(
         "UPDATE of {ROWS} rows with one record, as the application role; medians of {pairs} alternating pairs\n{:<34} {:>10} {:>10} {:>7} {:>16} {:>8}",
-        "", "UPDATE, ms", "COMMIT, ms", "ratio", "(quartiles)", "MiB"
+        "",
+        "UPDATE, ms",
+        "COMMIT, ms",
+        "ratio",
+        "(quartiles)",
+        "MiB"
     );
     let mut figures = Map::new();
     for (at, (scheme, key)) in [(UNGUARDED, "unguarded"), (GUARDED, "guarded")]
@@ -73,7 +78,7 @@ async fn measure(pairs: usize) -> Map<String, Value> {
         let commit = median(|took| took.commit_ms);
         let mebibytes: Option<Vec<f64>> = turns[at].iter().map(|took| took.mebibytes).collect();
         let mebibytes = mebibytes.map(|all| Spread::of(all).median);
-        println!(
+        say!(
             "  {:<32} {update:>10.0} {commit:>10.1} {:>7.2} {:>16} {:>8}",
             SCHEMES[scheme].name,
             ratio.median,
@@ -92,7 +97,7 @@ async fn measure(pairs: usize) -> Map<String, Value> {
             put("bulk.guarded_vs_unguarded".to_owned(), ratio.median);
         }
     }
-    println!();
+    say!();
     bars::report(&BARS, &figures);
     figures
 }

@@ -19,9 +19,11 @@ pub(crate) async fn measure() -> Map<String, Value> {
     let mut service = service.expect("the server accepts connections");
     // With few records, waiting for the disk would take longer than everything else.
     run(&mut service, "SET synchronous_commit = off".to_owned()).await;
-    println!(
+    say!(
         "COMMIT of changes on a guarded table, each with its record, without waiting for the disk; medians\n{:>9} {:>12} {:>24}",
-        "records", "ms a record", "(quartiles)"
+        "records",
+        "ms a record",
+        "(quartiles)"
     );
     let mut figures = Map::new();
     for (changes, repeats) in SIZES {
@@ -34,7 +36,7 @@ pub(crate) async fn measure() -> Map<String, Value> {
             }
         }
         let times = Spread::of(times);
-        println!(
+        say!(
             "{changes:>9} {:>12.5} {:>24}",
             times.median,
             format!("{:.5} to {:.5}", times.low, times.high)
@@ -42,7 +44,7 @@ pub(crate) async fn measure() -> Map<String, Value> {
         let median = (times.median * 1e6).round() / 1e6;
         figures.insert(format!("commit.ms_per_record.{changes}"), median.into());
     }
-    println!();
+    say!();
     figures
 }
 

@@ -29,12 +29,18 @@ struct BuildCost {
 }
 
 pub(crate) fn run() -> Map<String, Value> {
-    println!(
+    say!(
         "a debug build from scratch, of the quickstart's service without the toolkit and with it\n"
     );
-    println!(
+    say!(
         "{:<20} {:>9} {:>7} {:>9} {:>7} {:>14} {:>16}",
-        "", "seconds", "CPU s", "rebuild s", "crates", "source, bytes", "expanded, bytes"
+        "",
+        "seconds",
+        "CPU s",
+        "rebuild s",
+        "crates",
+        "source, bytes",
+        "expanded, bytes"
     );
     warm_up();
     let mut figures = Map::new();
@@ -42,7 +48,7 @@ pub(crate) fn run() -> Map<String, Value> {
         eprint!("\rbuilding {package} ");
         let built = BuildCost::of(package);
         eprint!("\r{:40}\r", "");
-        println!(
+        say!(
             "{package:<20} {:>9.1} {:>7.0} {:>9.1} {:>7} {:>14} {:>16}",
             built.seconds,
             built.cpu_seconds.unwrap_or(f64::NAN),
@@ -62,7 +68,7 @@ pub(crate) fn run() -> Map<String, Value> {
         put("source_bytes", built.source_bytes.into());
         put("expanded_bytes", built.expanded_bytes.into());
     }
-    println!();
+    say!();
     figures
 }
 

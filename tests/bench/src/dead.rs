@@ -31,7 +31,7 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
     // The kernel accepts connections; nothing reads from them.
     let unresponsive = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", unresponsive.local_addr().unwrap());
-    println!(
+    say!(
         "{CLIENTS} clients at {:.0} requests a second together, {seconds} s each, {rounds} alternating rounds; the endpoint accepts connections and never responds\n",
         f64::from(CLIENTS) / PAUSE.as_secs_f64()
     );
@@ -65,16 +65,20 @@ fn report(seen: &[Vec<Value>; 3]) -> Map<String, Value> {
     let median = |of: &[Value], key: &str| Spread::of(each(of, key)).median;
     let p99_ratio_to_off =
         |of: &[Value]| Spread::of_ratios(&each(of, "p99"), &each(&seen[0], "p99")).median;
-    println!(
+    say!(
         "{:<22} {:>9} {:>9} {:>9} {:>10}   spans",
-        "", "p50, µs", "p99, µs", "MiB", "requests"
+        "",
+        "p50, µs",
+        "p99, µs",
+        "MiB",
+        "requests"
     );
     for (name, of) in ["telemetry off", "dead endpoint", "with a spool"]
         .iter()
         .zip(seen)
     {
         let last = &of[of.len() - 1];
-        println!(
+        say!(
             "{name:<22} {:>9.0} {:>9.0} {:>9.1} {:>10}   {}",
             median(of, "p50"),
             median(of, "p99"),
@@ -102,7 +106,7 @@ fn report(seen: &[Vec<Value>; 3]) -> Map<String, Value> {
         }
     }
     let ratio = p99_ratio_to_off(&seen[1]);
-    println!(
+    say!(
         "\np99 with a dead endpoint: {ratio:.2} of that with telemetry off; every span is accounted for, and with a spool none dropped"
     );
     figures.insert("dead.p99_vs_off".to_owned(), ratio.into());
@@ -177,7 +181,7 @@ fn serve(seconds: u64) -> ! {
             "spans": if off { Value::Null } else { spans },
         })
     });
-    println!("{seen}");
+    say!("{seen}");
     // A shutdown would wait for the endpoint, which does not respond.
     std::process::exit(0);
 }

@@ -32,7 +32,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 async fn measure(records: i64) -> Map<String, Value> {
-    println!("{}", server::describe().await);
+    say!("{}", server::describe().await);
     let database = TestDatabase::postgres().await;
     let pool = PgPoolOptions::new()
         .max_connections(2)
@@ -43,9 +43,14 @@ async fn measure(records: i64) -> Map<String, Value> {
     let folder = tempfile::tempdir().expect("a folder");
     let mut figures = Map::new();
     figures.insert("export.records".to_owned(), records.into());
-    println!(
+    say!(
         "{:<10} {:>9} {:>10} {:>12} {:>9} {:>9}",
-        "format", "records", "records/s", "bytes/record", "MiB", "peak MiB"
+        "format",
+        "records",
+        "records/s",
+        "bytes/record",
+        "MiB",
+        "peak MiB"
     );
     for format in Format::ALL {
         for days in DAYS {
@@ -53,7 +58,7 @@ async fn measure(records: i64) -> Map<String, Value> {
             let number = |key: &str| made[key].as_f64().expect("a number");
             let (count, bytes) = (number("records"), number("bytes"));
             let (rate, peak) = (count / number("seconds"), number("peak_bytes") / MIB);
-            println!(
+            say!(
                 "{:<10} {count:>9} {rate:>10.0} {:>12.0} {:>9.1} {peak:>9.1}",
                 format.to_string(),
                 bytes / count,
@@ -114,7 +119,7 @@ pub(crate) fn one(arguments: &[String]) {
         file.finish().expect("the file is complete")
     });
     let seconds = began.elapsed().as_secs_f64();
-    println!(
+    say!(
         "{}",
         json!({ "records": manifest.records, "bytes": manifest.bytes, "seconds": seconds, "peak_bytes": peak() })
     );

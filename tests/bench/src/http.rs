@@ -51,7 +51,7 @@ pub(crate) fn run(quick: bool) -> Map<String, Value> {
         .build()
         .unwrap();
     let mut services = set_up();
-    println!(
+    say!(
         "HTTP traces and metrics, no-op exporters, in-process; medians of {rounds} alternating rounds of {requests} requests\n"
     );
     let mut figures = Map::new();
@@ -121,7 +121,7 @@ fn over_sockets(services: &[Router], quick: bool, figures: &mut Map<String, Valu
         eprint!("\r                              \r");
         turns
     });
-    println!(
+    say!(
         "{:<48} {:>9} {:>9} {:>9}",
         format!("over sockets, {CLIENTS} clients, sampled"),
         "req/s",
@@ -132,18 +132,18 @@ fn over_sockets(services: &[Router], quick: bool, figures: &mut Map<String, Valu
     for (name, turns) in NAMES.iter().zip(turns) {
         let rate = Spread::of(turns.iter().map(|turn| turn.rate).collect());
         let Some([used, _]) = cpu_of_a_request(&turns) else {
-            println!("  {name:<46} {:>9.0}", rate.median);
+            say!("  {name:<46} {:>9.0}", rate.median);
             continue;
         };
         let added = used - *bare.get_or_insert(used);
-        println!("  {name:<46} {:>9.0} {used:>9.1} {added:>9.1}", rate.median);
+        say!("  {name:<46} {:>9.0} {used:>9.1} {added:>9.1}", rate.median);
         figures.insert(format!("http.socket.{name}.cpu_us"), tenths(used).into());
         figures.insert(
             format!("http.socket.{name}.added_cpu_us"),
             tenths(added).into(),
         );
     }
-    println!();
+    say!();
 }
 
 fn tenths(value: f64) -> f64 {
@@ -156,9 +156,12 @@ fn report(
     allocated: [f64; NAMES.len()],
     figures: &mut Map<String, Value>,
 ) {
-    println!(
+    say!(
         "{kind:<48} {:>9} {:>9} {:>15} {:>7}",
-        "ns", "added", "(quartiles)", "allocs"
+        "ns",
+        "added",
+        "(quartiles)",
+        "allocs"
     );
     // Compares within each round, during which the machine's noise is nearly constant.
     let added: Vec<Vec<f64>> = nanoseconds
@@ -173,7 +176,7 @@ fn report(
     for (at, name) in NAMES.iter().enumerate() {
         let whole = Spread::of(nanoseconds[at].clone());
         let added = Spread::of(added[at].clone());
-        println!(
+        say!(
             "  {name:<46} {:>9.0} {:>9.0} {:>15} {:>+7.1}",
             whole.median,
             added.median,
@@ -182,7 +185,7 @@ fn report(
         );
         let noise = if whole.is_noisy() { " (noisy)" } else { "" };
         if !noise.is_empty() && at == 0 {
-            println!("    the machine is noisy: repeat the run when it is idle");
+            say!("    the machine is noisy: repeat the run when it is idle");
         }
     }
     let key = if kind == "sampled" {
@@ -202,7 +205,7 @@ fn report(
         .fold(f64::INFINITY, f64::min);
     let time = Spread::of_ratios(&added[OURS], &added[best]).median;
     let allocations = (allocated[OURS] - allocated[0]) / fewest;
-    println!("  added time {time:.2}, added allocations {allocations:.2} of the best peer's\n");
+    say!("  added time {time:.2}, added allocations {allocations:.2} of the best peer's\n");
     figures.insert(format!("{key}.added_ns"), median(OURS).round().into());
     figures.insert(
         format!("{key}.added_allocations"),

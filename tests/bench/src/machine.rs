@@ -10,7 +10,7 @@ pub(crate) fn describe() -> Map<String, Value> {
         .find_map(|line| Some(line.strip_prefix("model name")?.split_once(':')?.1.trim()))
         .unwrap_or("unknown");
     let date = jiff::Zoned::now().date().to_string();
-    println!("{date}: {cores} cores, {model}, {}", std::env::consts::OS);
+    say!("{date}: {cores} cores, {model}, {}", std::env::consts::OS);
     let mut figures = Map::new();
     for (key, value) in [
         ("run.date", Value::from(date)),

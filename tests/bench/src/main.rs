@@ -18,6 +18,17 @@
     reason = "a measurement prints, and ends at the first error"
 )]
 
+/// Prints a line for people: to standard error if `--json` asks for JSON on standard output.
+macro_rules! say {
+    ($($line:tt)*) => {
+        if $crate::prints_json() {
+            eprintln!($($line)*)
+        } else {
+            println!($($line)*)
+        }
+    };
+}
+
 mod audit;
 mod bars;
 mod bulk;
@@ -44,6 +55,11 @@ mod subprocess;
 use std::process::ExitCode;
 
 use serde_json::{Map, Value};
+
+/// Whether standard output is only for JSON.
+fn prints_json() -> bool {
+    std::env::args().any(|argument| argument == "--json")
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -115,7 +131,7 @@ fn main() -> ExitCode {
         }
     };
     figures.extend(measured);
-    if has("--json") {
+    if prints_json() {
         println!("{}", Value::Object(figures));
     }
     ExitCode::SUCCESS
@@ -125,7 +141,7 @@ fn main() -> ExitCode {
 fn can_count() -> bool {
     let found = instructions::find_valgrind();
     if let Err(missing) = &found {
-        println!("instructions: skipped; {missing}\n");
+        say!("instructions: skipped; {missing}\n");
     }
     found.is_ok()
 }
@@ -140,7 +156,7 @@ fn run_in_subprocess(measurement: &str, quick: bool, records: Option<&str>) -> M
         command.args(["--records", records]);
     }
     let (tables, figures) = subprocess::run(&mut command);
-    println!("{tables}");
+    say!("{tables}");
     match figures {
         Value::Object(figures) => figures,
         other => panic!("{measurement} printed {other}"),

@@ -44,10 +44,10 @@ pub(crate) fn run(quick: bool, records: Option<i64>) -> Map<String, Value> {
 }
 
 async fn measure(records: i64) -> Map<String, Value> {
-    println!("{}", server::describe().await);
+    say!("{}", server::describe().await);
     let mut figures = Map::new();
     figures.insert("query.records".to_owned(), records.into());
-    println!(
+    say!(
         "by size of the log: p50 of {REPEATS}, milliseconds\n{:<10} {:>8} {}",
         "records",
         "write",
@@ -102,12 +102,12 @@ async fn measure_size(log: &Log, figures: &mut Map<String, Value>) {
         }
         put(name, times.split_off(1));
     }
-    println!("{line}");
+    say!("{line}");
 }
 
 /// Measures pages of both logs alternately, for each filter that has an index.
 async fn pages(small: &Log, large: &Log, figures: &mut Map<String, Value>) {
-    println!(
+    say!(
         "\npages of 100 records, each reading recorded; milliseconds of {REPEATS}, rows as EXPLAIN (ANALYZE) counts them\n{:<14} {:>6} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9} {:>7}",
         "filter",
         "depth",
@@ -154,9 +154,14 @@ async fn pages(small: &Log, large: &Log, figures: &mut Map<String, Value>) {
             ];
             let growth = p95[1] / p95[0];
             (worst, slowest) = (worst.max(growth), slowest.max(p95[1]));
-            println!(
+            say!(
                 "{name:<14} {depth:>6} {:>9.2} {:>9.2} {:>7} {:>9.2} {:>9.2} {:>9} {growth:>7.2}",
-                p50[0], p95[0], rows[0], p50[1], p95[1], rows[1]
+                p50[0],
+                p95[0],
+                rows[0],
+                p50[1],
+                p95[1],
+                rows[1]
             );
             let key = format!("query.{name}.{}", if deep { "deep" } else { "first" });
             for (what, value) in [("p95_ms", p95[1]), ("p50_ms", p50[1]), ("growth", growth)] {
@@ -165,7 +170,7 @@ async fn pages(small: &Log, large: &Log, figures: &mut Map<String, Value>) {
             figures.insert(format!("{key}.rows"), rows[1].into());
         }
     }
-    println!("\nworst growth {worst:.2}, slowest p95 {slowest:.2} ms");
+    say!("\nworst growth {worst:.2}, slowest p95 {slowest:.2} ms");
     figures.insert("query.growth_100k_to_10m".to_owned(), rounded(worst));
     figures.insert("query.p95_ms".to_owned(), rounded(slowest));
 }
@@ -181,7 +186,7 @@ async fn scans(log: &Log, figures: &mut Map<String, Value>) {
             times.push(log.page(&query, None).await);
         }
         let p50 = quantile(times, 50);
-        println!("a text in the reasons of {name}: {p50:.0} ms");
+        say!("a text in the reasons of {name}: {p50:.0} ms");
         figures.insert(format!("query.scan.{name}.p50_ms"), rounded(p50));
     }
 }

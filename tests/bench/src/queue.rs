@@ -27,12 +27,13 @@ pub(crate) fn run() -> Map<String, Value> {
     let unresponsive = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", unresponsive.local_addr().unwrap());
     let mut figures = Map::new();
-    println!(
-        "twice as many requests as the queue has room for, and an endpoint that never responds\n"
-    );
-    println!(
+    say!("twice as many requests as the queue has room for, and an endpoint that never responds\n");
+    say!(
         "{:>9} {:>9} {:>9} {:>9}",
-        "queue", "waiting", "dropped", "MiB"
+        "queue",
+        "waiting",
+        "dropped",
+        "MiB"
     );
     for length in LENGTHS {
         let mut command = subprocess::command(["queue"]);
@@ -43,7 +44,7 @@ pub(crate) fn run() -> Map<String, Value> {
         let [waiting, dropped] = ["waiting", "dropped"].map(|key| result[key].as_u64().unwrap());
         assert_eq!(waiting + dropped, 2 * length, "each span is accounted for");
         let mebibytes = result["mebibytes"].as_f64().unwrap();
-        println!("{length:>9} {waiting:>9} {dropped:>9} {mebibytes:>9.1}");
+        say!("{length:>9} {waiting:>9} {dropped:>9} {mebibytes:>9.1}");
         let rounded = (mebibytes * 10.0).round() / 10.0;
         figures.insert(format!("queue.{length}.mebibytes"), rounded.into());
     }
@@ -77,7 +78,7 @@ fn fill(length: u64) -> ! {
             "mebibytes": resident() / f64::from(1 << 20),
         })
     });
-    println!("{result}");
+    say!("{result}");
     // A shutdown would wait for the endpoint, which does not respond.
     std::process::exit(0);
 }

@@ -101,9 +101,9 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
         (21, Duration::from_millis(400))
     };
     let mut figures = Map::new();
-    println!("{}", server::describe().await);
+    say!("{}", server::describe().await);
     let [direct, proxy, far] = round_trips_of_the_proxy().await;
-    println!(
+    say!(
         "a round trip: {:.0} µs; through the proxy without delay {:.0} µs, with its delay of {} µs {:.0} µs",
         direct.latency,
         proxy.latency,
@@ -115,13 +115,13 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
         (proxy.latency - direct.latency).round().into(),
     );
     if let (Some(direct), Some(far)) = (direct.cpu, far.cpu) {
-        println!("CPU time of the proxy: {:.0} µs", far - direct);
+        say!("CPU time of the proxy: {:.0} µs", far - direct);
         figures.insert(
             "audit.proxy.cpu_us".to_owned(),
             (far - direct).round().into(),
         );
     }
-    println!();
+    say!();
 
     let postmaster = server::postmaster().await;
     let cpu = || Some([cpu::of_this_process()?, cpu::of_children(postmaster?)?]);
@@ -319,13 +319,19 @@ async fn round_trips_of_the_proxy() -> [RoundTrip; 3] {
 }
 
 fn report_counts(figures: &Map<String, Value>) {
-    println!(
+    say!(
         "{:<36} {:>22} {:>26}",
-        "one request", "round trips", "bytes of WAL"
+        "one request",
+        "round trips",
+        "bytes of WAL"
     );
-    println!(
+    say!(
         "{:<36} {:>10} {:>11} {:>13} {:>12}",
-        "", "one row", "ten rows", "one row", "ten rows"
+        "",
+        "one row",
+        "ten rows",
+        "one row",
+        "ten rows"
     );
     for scheme in &SCHEMES {
         let figure = |what: &str| {
@@ -333,7 +339,7 @@ fn report_counts(figures: &Map<String, Value>) {
                 .as_f64()
                 .unwrap_or(0.0)
         };
-        println!(
+        say!(
             "  {:<34} {:>10.2} {:>11.2} {:>13.0} {:>12.0}",
             scheme.name,
             figure("one_row.round_trips"),
@@ -342,7 +348,7 @@ fn report_counts(figures: &Map<String, Value>) {
             figure("ten_rows.wal_bytes"),
         );
     }
-    println!();
+    say!();
 }
 
 fn report(
@@ -361,7 +367,7 @@ fn report(
         .iter()
         .map(|of| of.iter().map(percentiles).collect())
         .collect();
-    println!(
+    say!(
         "Postgres {place}, {}, {clients} clients; ratios to (b); CPU time of the service with its clients, and of Postgres\n{:<36} {:>9} {:>7} {:>16} {:>8} {:>7} {:>8} {:>7} {:>16}",
         change.replace('_', " "),
         "",
@@ -387,7 +393,7 @@ fn report(
         let shown_cpu = cpu[at].map_or(String::new(), |[service, server]| {
             format!("{service:.0} + {server:.0}")
         });
-        println!(
+        say!(
             "  {:<34} {:>9.0} {:>7.2} {:>16} {:>8.0} {:>7.2} {:>8.0} {:>7.2} {shown_cpu:>16}",
             scheme.name,
             rate.median,
@@ -414,12 +420,12 @@ fn report(
             put("postgres_cpu_us", server.round());
         }
         if at == HANDWRITTEN && rate.is_noisy() {
-            println!(
+            say!(
                 "    the machine is noisy (more than a tenth between the quartiles): repeat the run when it is idle"
             );
         }
     }
-    println!();
+    say!();
 }
 
 fn rounded(value: f64) -> f64 {
@@ -485,12 +491,13 @@ fn headline(figures: &mut Map<String, Value>) {
             against("hash_chain"),
         ),
     ];
-    println!(
+    say!(
         "one-row changes, the worse of {} and {} clients:",
-        CLIENTS[1], CLIENTS[2]
+        CLIENTS[1],
+        CLIENTS[2]
     );
     for (key, value) in headlines {
-        println!("  {key:<48} {value:.2}");
+        say!("  {key:<48} {value:.2}");
         figures.insert(key.to_owned(), value.into());
     }
 }

@@ -6,7 +6,7 @@ use super::Subject;
 
 /// Reports the bytes per record of the table and of each of its indexes, over all partitions.
 pub(super) async fn report(subjects: &[Subject], figures: &mut Map<String, Value>) {
-    println!("bytes on disk per record");
+    say!("bytes on disk per record");
     for subject in subjects
         .iter()
         .filter(|subject| !subject.scheme.records.is_empty())
@@ -42,7 +42,7 @@ pub(super) async fn report(subjects: &[Subject], figures: &mut Map<String, Value
                 per_record.into(),
             );
         }
-        println!("  {:<34}{}", scheme.name, parts.trim_end_matches(','));
+        say!("  {:<34}{}", scheme.name, parts.trim_end_matches(','));
     }
-    println!();
+    say!();
 }

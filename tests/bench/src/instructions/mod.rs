@@ -46,7 +46,7 @@ pub(crate) fn run() -> Map<String, Value> {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        println!("{}", server::describe().await);
+        say!("{}", server::describe().await);
         let mut figures = count().await;
         figures.extend(commit::measure().await);
         bars::report(&BARS, &figures);
@@ -67,7 +67,7 @@ async fn count() -> Map<String, Value> {
     run_on(&server, "CHECKPOINT").await;
     server.restart().unwrap_or_else(|error| panic!("{error}"));
     eprint!("\r{:60}\r", "");
-    println!(
+    say!(
         "instructions of Postgres for one request of one row, as the application role; medians of {} means of {GROUP} requests\n{:<36} {:>9} {:>17} {:>8}",
         REQUESTS / GROUP,
         "",
@@ -86,7 +86,7 @@ async fn count() -> Map<String, Value> {
             by_hand = means.median;
         }
         let ratio = means.median / by_hand;
-        println!(
+        say!(
             "  {:<34} {:>9.1} {:>17} {ratio:>8.3}",
             scheme.name,
             means.median / 1e3,
@@ -99,7 +99,7 @@ async fn count() -> Map<String, Value> {
         }
         figures.insert(key, means.median.round().into());
     }
-    println!();
+    say!();
     // Dropping the databases takes long under callgrind, and their files are deleted anyway.
     std::mem::forget(installations);
     figures
