@@ -16,6 +16,7 @@ use schemes::{GUARDED, HANDWRITTEN, SCHEMES, Scheme};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
+use uuid::Uuid;
 
 use crate::bars::{self, Bar};
 use crate::load::{Clients, Turn, cpu_of_a_request, serve};
@@ -251,14 +252,18 @@ pub(crate) async fn connect(url: &str, connections: u32) -> PgPool {
         .expect("the server accepts connections")
 }
 
+/// A request like those of production: each has an id of its own, and they come from many actors.
+/// With constant values, an index would compare only equal texts, which costs nothing.
 pub(crate) fn post(path: &'static str, body: &'static str) -> impl Fn() -> Request<Body> + Copy {
     move || {
+        let id = Uuid::new_v4();
+        let actor = id.as_bytes()[0];
         Request::post(path)
             .header("host", "ledger.example")
             .header("user-agent", "bench/1")
             .header("content-type", "application/json")
-            .header("x-actor", "ada")
-            .header("x-request-id", "018f3c2a-7b1d-7e3a-9c55-0242ac120002")
+            .header("x-actor", format!("user-{actor}"))
+            .header("x-request-id", id.to_string())
             .body(Body::from(body))
             .expect("a request")
     }
