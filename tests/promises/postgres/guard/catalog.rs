@@ -402,7 +402,7 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
             match definition.split(' ').next().unwrap() {
                 "SEQUENCE" => grant("SEQUENCE", &object, &["SELECT", "USAGE", "UPDATE"]),
                 "TYPE" => {}
-                // An unrelated role may SELECT what a reader may, as it may be a reader.
+                // Any role may be a reader, so a reader's SELECT privilege is accepted for every role.
                 kind => {
                     grant(
                         "TABLE",
