@@ -402,7 +402,7 @@ fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)> {
             match definition.split(' ').next().unwrap() {
                 "SEQUENCE" => grant("SEQUENCE", &object, &["SELECT", "USAGE", "UPDATE"]),
                 "TYPE" => {}
-                // Any role may be a reader, so a reader's SELECT privilege is accepted for every role.
+                // Any role may be a reader, so every role may have a reader's SELECT privilege.
                 kind => {
                     grant(
                         "TABLE",
