@@ -13,7 +13,7 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
-/// Decodes exactly `N` bytes into a buffer of the caller's, which may be one that is zeroed on drop.
+/// Decodes exactly `N` bytes into a buffer of the caller, which may be one that is zeroed on drop.
 pub(crate) fn decode_into<const N: usize>(text: &str, buffer: &mut [u8; N]) -> Option<()> {
     (STANDARD.decode_slice(text, buffer).ok()? == N).then_some(())
 }

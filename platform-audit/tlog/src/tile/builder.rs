@@ -103,8 +103,8 @@ impl TileBuilder {
         }
     }
 
-    /// Returns the builder for a log with `size` entries, from its partial tiles in any order: those
-    /// that [`partial_tiles`](Self::partial_tiles) returned, and [`edge_tiles`] lists.
+    /// Returns the builder for a log with `size` entries, from its partial tiles in any order:
+    /// those that [`partial_tiles`](Self::partial_tiles) returned, and [`edge_tiles`] lists.
     ///
     /// The hashes are not checked: compare [`root`](Self::root) with a root that you trust.
     ///

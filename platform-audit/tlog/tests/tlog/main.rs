@@ -6,7 +6,11 @@
     reason = "what goes wrong here fails the test"
 )]
 
+mod checkpoints;
 mod naive;
+mod notes;
+mod proofs;
+mod signers;
 mod tiles;
 mod tree;
 mod vectors;
