@@ -29,6 +29,9 @@ use crate::transaction::{
 pub struct Audit<DB: AuditDatabase> {
     pub(crate) committer: Committer<DB>,
     pub(crate) pool: Pool<DB>,
+    /// The sealer, if this instance seals.
+    #[cfg(feature = "seal")]
+    pub(crate) sealer: Option<Arc<tokio::sync::Mutex<crate::seal::Worker>>>,
 }
 
 impl<DB: AuditDatabase> Clone for Audit<DB> {
@@ -36,6 +39,8 @@ impl<DB: AuditDatabase> Clone for Audit<DB> {
         Self {
             committer: self.committer.clone(),
             pool: self.pool.clone(),
+            #[cfg(feature = "seal")]
+            sealer: self.sealer.clone(),
         }
     }
 }
@@ -94,7 +99,7 @@ impl<DB: AuditDatabase> Audit<DB> {
 
     /// Waits until no audited operation is running, including those whose clients have
     /// disconnected, and then writes the last summary of
-    /// [suppressed attempts](crate::AuditBuilder::anonymous_attempts). Call it after the server has
+    /// [suppressed attempts](crate::AuditBuilder::anonymous_attempts), and seals the last records. Call it after the server has
     /// stopped: attempts that end later are not recorded.
     ///
     /// An operation may run for [`abandoned_after`](crate::AuditBuilder::abandoned_after) (30
@@ -107,6 +112,16 @@ impl<DB: AuditDatabase> Audit<DB> {
         tasks.close();
         tasks.wait().await;
         self.committer.core.summarise(true).await;
+        #[cfg(feature = "seal")]
+        if let Some(sealer) = &self.sealer {
+            let store = &self.committer.store;
+            if let Err(error) = sealer.lock().await.work(store, true).await {
+                tracing::error!(
+                    error = %error,
+                    "the last audit records are not sealed yet; the next start seals them"
+                );
+            }
+        }
     }
 
     /// Runs an audited operation outside of a request: a queue's message, a job, a command.

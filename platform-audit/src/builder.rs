@@ -43,6 +43,8 @@ pub struct AuditBuilder<DB: AuditDatabase> {
     development: bool,
     tables: Tables,
     app_role: Option<String>,
+    #[cfg(feature = "seal")]
+    seal: Option<crate::seal::Seal>,
 }
 
 impl<DB: AuditDatabase> AuditBuilder<DB> {
@@ -194,6 +196,14 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         self
     }
 
+    /// Seals the log while the service runs; see [`seal`](crate::seal). Any number of instances may
+    /// do that: one at a time seals.
+    #[cfg(feature = "seal")]
+    pub fn seal(mut self, seal: crate::seal::Seal) -> Self {
+        self.seal = Some(seal);
+        self
+    }
+
     /// Migrates the audit schema, and guards and exempts the tables named here.
     ///
     /// [`start`](Self::start) does the same if its role has the privileges. Call this before the
@@ -328,13 +338,30 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             tasks: TaskTracker::new(),
         });
         tokio::spawn(summarise(Arc::downgrade(&core)));
+        #[cfg(feature = "seal")]
+        let sealer = self.seal.map(|seal| {
+            let worker = crate::seal::Worker::new(seal, Arc::clone(&core.metrics.seal));
+            let worker = Arc::new(tokio::sync::Mutex::new(worker));
+            tokio::spawn(crate::seal::run(
+                Arc::downgrade(&store),
+                Arc::clone(&worker),
+            ));
+            worker
+        });
         Ok(Audit {
             committer: Committer { core, store },
             pool: self.pool,
+            #[cfg(feature = "seal")]
+            sealer,
         })
     }
 
-    fn schema_name(&self) -> Result<String, Error> {
+    #[cfg(feature = "seal")]
+    pub(crate) fn pool(&self) -> &Pool<DB> {
+        &self.pool
+    }
+
+    pub(crate) fn schema_name(&self) -> Result<String, Error> {
         schema_name(&self.service, self.schema.as_deref())
     }
 }
@@ -371,6 +398,8 @@ impl<DB: AuditDatabase> Audit<DB> {
             development: false,
             tables: Tables::default(),
             app_role: None,
+            #[cfg(feature = "seal")]
+            seal: None,
         }
     }
 }

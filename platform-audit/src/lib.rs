@@ -81,6 +81,7 @@
 //! - `any`: sqlx's `Any` driver, which selects the database by URL.
 //! - `export`: writes records to files.
 //! - `review`: runs queries with an expected result.
+//! - `seal`: proves that no record was changed or removed.
 //! - `explorer`: a web page for compliance staff.
 //!
 //! The command `platform-audit` is in the package `platform-audit-cli`.
@@ -92,6 +93,7 @@
 //! - [`layer`]: the audit layer.
 //! - [`routing`]: the router that accepts only audited handlers.
 //! - [`check`]: the checks of the database.
+//! - `seal` (feature): the sealed log.
 //! - [`AuditRecord`]: the record; [`query`]: how records are read.
 
 #[doc(hidden)]
@@ -126,6 +128,8 @@ mod request;
 #[cfg(feature = "review")]
 pub mod review;
 pub mod routing;
+#[cfg(feature = "seal")]
+pub mod seal;
 mod sql;
 mod store;
 pub mod text;

@@ -17,6 +17,8 @@ pub(crate) struct Metrics {
     lost: Count,
     violations: Count,
     unknown: Count,
+    #[cfg(feature = "seal")]
+    pub(crate) seal: std::sync::Arc<crate::seal::SealStatus>,
 }
 
 /// The counters since [`AuditBuilder::start`](crate::AuditBuilder::start), returned by
@@ -42,6 +44,18 @@ pub struct AuditStatus {
     /// Commits with an unknown outcome, because the connection was lost or the commit timed out
     /// (`audit.commits.unknown`).
     pub unknown_commits: u64,
+    /// Entries of the sealed log, as this instance knows it (`audit.seal.positions`). 0 without a
+    /// [seal](crate::AuditBuilder::seal).
+    #[cfg(feature = "seal")]
+    pub sealed_entries: u64,
+    /// Passes of the sealer that failed (`audit.seal.failures`). Alert on any: records are not
+    /// sealed until the cause is removed.
+    #[cfg(feature = "seal")]
+    pub seal_failures: u64,
+    /// How long ago this instance last sealed everything that was committed. `None` if it never
+    /// did, as while another instance seals. Alert on more than a minute on all instances.
+    #[cfg(feature = "seal")]
+    pub unsealed_for: Option<std::time::Duration>,
 }
 
 #[derive(Debug)]
@@ -92,6 +106,8 @@ impl Metrics {
                 "{transaction}",
                 "Commits whose outcome is unknown",
             ),
+            #[cfg(feature = "seal")]
+            seal: std::sync::Arc::new(crate::seal::SealStatus::new()),
         }
     }
 
@@ -128,6 +144,12 @@ impl Metrics {
             lost_attempts: self.lost.total(),
             violations: self.violations.total(),
             unknown_commits: self.unknown.total(),
+            #[cfg(feature = "seal")]
+            sealed_entries: self.seal.size(),
+            #[cfg(feature = "seal")]
+            seal_failures: self.seal.failures(),
+            #[cfg(feature = "seal")]
+            unsealed_for: self.seal.age(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! `platform-audit`: sets up the audit schema, checks that every change is audited, and queries the
-//! records.
+//! records, and proves that nobody changed them.
 
 mod actor;
 mod catalogue;
@@ -8,11 +8,15 @@ mod completions;
 mod connection;
 mod export;
 mod history;
+mod key;
+mod log;
 mod migrate;
 mod output;
+mod prove;
 mod query;
 mod reader;
 mod review;
+mod seal;
 mod serve;
 mod show;
 mod signals;
@@ -20,12 +24,15 @@ mod stats;
 mod tail;
 mod terminal;
 mod unite;
+mod verify;
 mod verify_export;
+mod verify_proof;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use platform_audit::export::ExportError;
+use platform_audit::seal::SealError;
 
 /// Sets up, checks and queries the audit log of a service.
 #[derive(Debug, Parser)]
@@ -61,6 +68,12 @@ enum Command {
     Serve(serve::Options),
     Export(export::Options),
     VerifyExport(verify_export::Options),
+    Key(key::Options),
+    Seal(seal::Options),
+    Verify(verify::Options),
+    Prove(prove::Options),
+    VerifyProof(verify_proof::Options),
+    Log(log::Options),
     Completions(completions::Options),
 }
 
@@ -81,6 +94,12 @@ async fn main() -> ExitCode {
         Command::Serve(options) => serve::run(options).await,
         Command::Export(options) => export::run(options).await,
         Command::VerifyExport(options) => verify_export::run(options).await,
+        Command::Key(options) => key::run(options),
+        Command::Seal(options) => seal::run(options).await,
+        Command::Verify(options) => verify::run(options).await,
+        Command::Prove(options) => prove::run(options).await,
+        Command::VerifyProof(options) => verify_proof::run(&options),
+        Command::Log(options) => log::run(options).await,
         Command::Completions(options) => completions::run(&options),
     };
     if output::is_pipe_closed() {
@@ -114,7 +133,11 @@ fn error_message(error: &anyhow::Error) -> String {
         {
             messages.push(message);
         }
-        let is_ours = cause.is::<platform_audit::Error>() || cause.is::<ExportError>();
+        let is_ours = cause.is::<platform_audit::Error>()
+            || cause.is::<ExportError>()
+            || cause
+                .downcast_ref::<SealError>()
+                .is_some_and(|error| !matches!(error, SealError::File { .. }));
         if is_ours || driver.is_some() {
             break;
         }

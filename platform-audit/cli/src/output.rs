@@ -117,6 +117,24 @@ pub(crate) fn counter() -> ProgressBar {
     }
 }
 
+/// A bar of progress over entries of the sealed log. It is shown on a terminal only.
+pub(crate) fn progress() -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{bar:30} {human_pos} of {human_len} entries, {per_sec}, {eta} left",
+    );
+    let bar = ProgressBar::new(0);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Escapes control characters, except for line breaks.
+pub(crate) fn escape_lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(escape_controls).collect();
+    lines.join("\n")
+}
+
 /// Fails if binary output would go to a terminal.
 pub(crate) fn refuse_binary_on_terminal() -> anyhow::Result<()> {
     if io::stdout().is_terminal() {

@@ -29,6 +29,12 @@ pub(crate) struct Column {
     #[cfg_attr(not(feature = "export"), allow(dead_code, reason = "for Parquet"))]
     pub(crate) nullable: bool,
     pub(crate) source: Source,
+    /// What the sealed log commits to together with this column.
+    #[cfg_attr(not(feature = "seal"), allow(dead_code, reason = "for the sealed log"))]
+    pub(crate) group: Group,
+    /// Identifies the column in the sealed log. It is never changed or used again.
+    #[cfg_attr(not(feature = "seal"), allow(dead_code, reason = "for the sealed log"))]
+    pub(crate) tag: u8,
     pub(crate) value: fn(&AuditRecord) -> ColumnValue<'_>,
     /// The length in bytes to which a text is truncated. `None` for columns that are not text, and
     /// for texts that are validated or generated elsewhere.
@@ -64,6 +70,64 @@ pub(crate) enum Source {
     Operation,
 }
 
+/// The values that the sealed log commits to, and can erase, together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "seal"), allow(dead_code, reason = "for the sealed log"))]
+pub(crate) enum Group {
+    /// Columns without personal data. They are never erased.
+    Plain,
+    /// Who acted, and from where.
+    Who,
+    /// On what.
+    What,
+    Reason,
+    /// Each changed field by itself.
+    Changes,
+    /// Each detail by itself.
+    Details,
+}
+
+#[cfg(feature = "seal")]
+impl Group {
+    /// Every group.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Plain,
+        Self::Who,
+        Self::What,
+        Self::Reason,
+        Self::Changes,
+        Self::Details,
+    ];
+
+    /// Its number in the sealed log. It is never changed or used again.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Plain => 0,
+            Self::Who => 1,
+            Self::What => 2,
+            Self::Reason => 3,
+            Self::Changes => 4,
+            Self::Details => 5,
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.number() == number)
+    }
+
+    /// Its name in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "a column without personal data",
+            Self::Who => "the actor or the origin",
+            Self::What => "the resource's id or the path",
+            Self::Reason => "the reason",
+            Self::Changes => "changes",
+            Self::Details => "details",
+        }
+    }
+}
+
 /// The value of a column in one record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ColumnValue<'a> {
@@ -84,14 +148,16 @@ pub(crate) enum Json<'a> {
 }
 
 /// One [`Column`] per line: name, kind (with the limit of its text), whether a record may lack it,
-/// source, and field of [`AuditRecord`].
+/// source, group and tag in the sealed log, and field of [`AuditRecord`].
 macro_rules! columns {
-    ($($name:ident: $kind:ident $(($limit:expr))?, $need:ident, $source:ident, $($field:ident).+;)+) => {
+    ($($name:ident: $kind:ident $(($limit:expr))?, $need:ident, $source:ident, $group:ident $tag:literal, $($field:ident).+;)+) => {
         [$(Column {
             name: stringify!($name),
             kind: Kind::$kind,
             nullable: columns!(@nullable $need),
             source: Source::$source,
+            group: Group::$group,
+            tag: $tag,
             value: |record| record.$($field).+.value(),
             limit: columns!(@limit $($limit)?),
             text: |record| record.$($field).+.text_mut(),
@@ -105,35 +171,35 @@ macro_rules! columns {
 
 /// Every column, in the order of the databases' tables and of exports.
 pub(crate) static COLUMNS: [Column; 29] = columns! {
-    id:                 Uuid,              required, Record,    id;
-    xid:                TransactionId,     optional, Database,  xid;
-    occurred_at:        Moment,            required, Operation, occurred_at;
-    recorded_at:        Moment,            optional, Database,  recorded_at;
-    service:            Text,              required, Operation, service;
-    service_version:    Text(100),         optional, Operation, service_version;
-    actor_kind:         Word,              required, Operation, actor.kind;
-    actor_id:           Text(ACTOR_LIMIT), required, Operation, actor.id;
-    actor_session:      Text(ACTOR_LIMIT), optional, Operation, actor.session;
-    actor_tenant:       Text(ACTOR_LIMIT), optional, Operation, actor.tenant;
-    actor_on_behalf_of: Text(ACTOR_LIMIT), optional, Operation, actor.on_behalf_of;
-    action:             Text,              required, Record,    action;
-    resource_type:      Text(100),         optional, Record,    resource_type;
-    resource_id:        Text(256),         optional, Record,    resource_id;
-    outcome:            Word,              required, Operation, outcome;
-    status:             Status,            optional, Operation, status;
-    error_type:         Text(100),         optional, Operation, error_type;
-    reason:             Text(1024),        optional, Operation, reason;
-    request_id:         Text(128),         optional, Operation, request_id;
-    method:             Text(32),          optional, Operation, method;
-    route:              Text(512),         optional, Operation, route;
-    path:               Text(1024),        optional, Operation, path;
-    client_address:     Text(64),          optional, Operation, client_address;
-    user_agent:         Text(512),         optional, Operation, user_agent;
-    trace_id:           Text,              optional, Operation, trace_id;
-    span_id:            Text,              optional, Operation, span_id;
-    changes:            Json,              required, Record,    changes;
-    details:            Json,              required, Record,    details;
-    cut:                Json,              required, Record,    cut;
+    id:                 Uuid,              required, Record,    Plain 1,    id;
+    xid:                TransactionId,     optional, Database,  Plain 2,    xid;
+    occurred_at:        Moment,            required, Operation, Plain 3,    occurred_at;
+    recorded_at:        Moment,            optional, Database,  Plain 4,    recorded_at;
+    service:            Text,              required, Operation, Plain 5,    service;
+    service_version:    Text(100),         optional, Operation, Plain 6,    service_version;
+    actor_kind:         Word,              required, Operation, Plain 7,    actor.kind;
+    actor_id:           Text(ACTOR_LIMIT), required, Operation, Who 8,      actor.id;
+    actor_session:      Text(ACTOR_LIMIT), optional, Operation, Who 9,      actor.session;
+    actor_tenant:       Text(ACTOR_LIMIT), optional, Operation, Plain 10,   actor.tenant;
+    actor_on_behalf_of: Text(ACTOR_LIMIT), optional, Operation, Who 11,     actor.on_behalf_of;
+    action:             Text,              required, Record,    Plain 12,   action;
+    resource_type:      Text(100),         optional, Record,    Plain 13,   resource_type;
+    resource_id:        Text(256),         optional, Record,    What 14,    resource_id;
+    outcome:            Word,              required, Operation, Plain 15,   outcome;
+    status:             Status,            optional, Operation, Plain 16,   status;
+    error_type:         Text(100),         optional, Operation, Plain 17,   error_type;
+    reason:             Text(1024),        optional, Operation, Reason 18,  reason;
+    request_id:         Text(128),         optional, Operation, Who 19,     request_id;
+    method:             Text(32),          optional, Operation, Plain 20,   method;
+    route:              Text(512),         optional, Operation, Plain 21,   route;
+    path:               Text(1024),        optional, Operation, What 22,    path;
+    client_address:     Text(64),          optional, Operation, Who 23,     client_address;
+    user_agent:         Text(512),         optional, Operation, Who 24,     user_agent;
+    trace_id:           Text,              optional, Operation, Plain 25,   trace_id;
+    span_id:            Text,              optional, Operation, Plain 26,   span_id;
+    changes:            Json,              required, Record,    Changes 27, changes;
+    details:            Json,              required, Record,    Details 28, details;
+    cut:                Json,              required, Record,    Plain 29,   cut;
 };
 
 /// The columns from this source, in the order of [`COLUMNS`].

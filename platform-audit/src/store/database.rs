@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+#[cfg(feature = "seal")]
+use futures_util::stream::BoxStream;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Arguments, AssertSqlSafe, Pool, SqlStr};
 
@@ -35,6 +37,15 @@ pub trait AuditDatabase: sqlx::Database + sealed::Sealed {
         statement: Arc<str>,
         arguments: Vec<String>,
     ) -> BoxFuture<'_, sqlx::Result<Vec<String>>>;
+
+    /// The first column of each row, as bytes.
+    #[cfg(feature = "seal")]
+    #[doc(hidden)]
+    fn fetch_bytes(
+        connection: &mut Self::Connection,
+        statement: Arc<str>,
+        arguments: Vec<String>,
+    ) -> BoxStream<'_, sqlx::Result<Vec<u8>>>;
 
     /// Executes several statements, without arguments, in one message.
     #[doc(hidden)]
@@ -129,6 +140,19 @@ macro_rules! audit_database {
                     // read and sort all of them to return the first page.
                     query.persistent(false).fetch_all(connection).await
                 })
+            }
+
+            #[cfg(feature = "seal")]
+            fn fetch_bytes(
+                connection: &mut Self::Connection,
+                statement: Arc<str>,
+                arguments: Vec<String>,
+            ) -> BoxStream<'_, sqlx::Result<Vec<u8>>> {
+                let query = arguments.into_iter().fold(
+                    sqlx::query_scalar::<Self, Vec<u8>>(AssertSqlSafe(statement)),
+                    |query, it| query.bind(it),
+                );
+                query.persistent(false).fetch(connection)
             }
 
             fn run_raw(

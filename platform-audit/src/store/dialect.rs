@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use super::query::QuerySql;
+#[cfg(feature = "seal")]
+use super::seal::SealSql;
 use super::{ByColumns, Statements, postgres, sqlite};
 
 /// The database that a store uses.
@@ -13,6 +15,15 @@ pub(crate) enum Dialect {
 impl Dialect {
     /// The SQL of queries.
     pub(crate) fn sql(self) -> &'static dyn QuerySql {
+        match self {
+            Self::Postgres => &postgres::PostgresSql,
+            Self::Sqlite => &sqlite::SqliteSql,
+        }
+    }
+
+    /// The SQL of the sealed log.
+    #[cfg(feature = "seal")]
+    pub(crate) fn seal_sql(self) -> &'static dyn SealSql {
         match self {
             Self::Postgres => &postgres::PostgresSql,
             Self::Sqlite => &sqlite::SqliteSql,

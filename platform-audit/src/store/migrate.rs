@@ -43,6 +43,7 @@ const POSTGRES: Migrations = &[
         "query",
         include_str!("postgres/migrations/0006_query.sql"),
     ),
+    (7, "seal", include_str!("postgres/migrations/0007_seal.sql")),
 ];
 
 const SQLITE: Migrations = &[
@@ -52,6 +53,7 @@ const SQLITE: Migrations = &[
         include_str!("sqlite/migrations/0001_record.sql"),
     ),
     (2, "guard", include_str!("sqlite/migrations/0002_guard.sql")),
+    (3, "seal", include_str!("sqlite/migrations/0003_seal.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrations {

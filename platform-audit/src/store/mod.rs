@@ -10,7 +10,11 @@ mod migrate;
 mod name;
 mod postgres;
 mod query;
+#[cfg(feature = "seal")]
+mod row;
 mod schema;
+#[cfg(feature = "seal")]
+mod seal;
 mod sqlite;
 mod transaction;
 
@@ -28,7 +32,11 @@ pub use database::AuditDatabase;
 pub(crate) use dialect::Dialect;
 pub(crate) use maintenance::{maintain, sessions};
 pub(crate) use name::schema_name;
+#[cfg(feature = "seal")]
+pub(crate) use row::{MalformedRow, Stored, id_bytes};
 pub(crate) use schema::{Schema, Tables};
+#[cfg(feature = "seal")]
+pub(crate) use seal::{NewSeal, RecordRow, SealRow, SealSql, Unsealed};
 pub(crate) use transaction::Transaction;
 
 use crate::error::Error;

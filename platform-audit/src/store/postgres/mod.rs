@@ -2,6 +2,8 @@
 
 mod check;
 mod query;
+#[cfg(feature = "seal")]
+mod seal;
 mod statements;
 
 pub(super) use check::is_undefined;

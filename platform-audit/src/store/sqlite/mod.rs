@@ -6,6 +6,8 @@ mod guard;
 mod obligation;
 mod query;
 mod remedy;
+#[cfg(feature = "seal")]
+mod seal;
 mod statements;
 
 pub(super) use query::SqliteSql;

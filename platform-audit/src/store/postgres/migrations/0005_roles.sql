@@ -13,6 +13,9 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
     EXECUTE format('GRANT SELECT ON {schema}.record, {schema}.records, {schema}.migration, {schema}.exemption, {schema}.service TO %s', role);
     EXECUTE format('GRANT INSERT ON {schema}.record_insert TO %s', role);
+    EXECUTE format('GRANT SELECT ON {schema}.sealed_record TO %s', role);
+    EXECUTE format('GRANT SELECT, INSERT ON {schema}.seal, {schema}.log_entry, {schema}.tile, {schema}.checkpoint TO %s', role);
+    EXECUTE format('GRANT SELECT, UPDATE ON {schema}.tree TO %s', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.empty_object, {schema}.empty_array, {schema}.write_record, {schema}.transaction_ended, {schema}.record_read, {schema}.maintain, {schema}.set_guard_partition, {schema}.guard_triggers, {schema}.qualified, {schema}.may_set_replication_role TO %s', role);
 END
 $$;

@@ -127,6 +127,7 @@ BEGIN
     EXECUTE format('REVOKE ALL ON SCHEMA {schema} FROM %s', role);
     EXECUTE format('GRANT USAGE ON SCHEMA {schema} TO %s', role);
     EXECUTE format('GRANT SELECT ON {schema}.records, {schema}.changes, {schema}.attempts, {schema}.activity, {schema}.readings TO %s', role);
+    EXECUTE format('GRANT SELECT ON {schema}.sealed_record, {schema}.seal, {schema}.log_entry, {schema}.tile, {schema}.checkpoint, {schema}.tree TO %s', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION {schema}.record_read TO %s', role);
 END
 $$;

@@ -1,0 +1,88 @@
+//! Sealing, verifying and proving without a running service.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::error::SealError;
+use super::options::Seal;
+use super::proof::{RecordProof, prove};
+use super::run::{Sealed, Worker};
+use super::status::SealStatus;
+use super::verify::{Verification, Verify, verify};
+use crate::builder::AuditBuilder;
+use crate::store::{AuditDatabase, Store};
+
+impl<DB: AuditDatabase> AuditBuilder<DB> {
+    /// Seals the records that are committed now, and publishes a checkpoint. A service does that
+    /// continuously, if it has a [`seal`](Self::seal).
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be used, the published log contradicts it, or the checkpoint cannot
+    /// be published.
+    pub async fn seal_now(&self, seal: &Seal) -> Result<Sealed, SealError> {
+        let store = self.open_store(1)?;
+        let mut worker = Worker::new(seal.clone(), Arc::new(SealStatus::new()));
+        worker.work(&store, true).await
+    }
+
+    /// Seals and publishes continuously. Errors are logged and retried.
+    ///
+    /// # Errors
+    ///
+    /// If the name of the service or the schema is invalid.
+    pub async fn seal_forever(&self, seal: &Seal) -> Result<std::convert::Infallible, SealError> {
+        let store = Arc::new(self.open_store(1)?);
+        let worker = Worker::new(seal.clone(), Arc::new(SealStatus::new()));
+        let worker = Arc::new(tokio::sync::Mutex::new(worker));
+        loop {
+            super::run::run(Arc::downgrade(&store), Arc::clone(&worker)).await;
+        }
+    }
+
+    /// Acknowledges that the database was restored from a backup: appends the published entries
+    /// that it lost, and an entry that says so. `because` is sealed, and must not contain personal
+    /// data.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::NotFound`] if the published log is not ahead of the database, or lacks entries.
+    /// [`SealError::Fork`] if the database contradicts it: a rewritten history cannot be resumed.
+    pub async fn resume(&self, seal: &Seal, because: &str) -> Result<Sealed, SealError> {
+        let store = self.open_store(1)?;
+        let mut worker = Worker::new(seal.clone(), Arc::new(SealStatus::new()));
+        worker.resume(&store, because).await
+    }
+
+    /// Compares all records with their seals, and the log with its checkpoints and with `options`.
+    /// The role needs only the privileges of a reader.
+    ///
+    /// # Errors
+    ///
+    /// If the database or the published log cannot be read, or no key was given. What was read
+    /// until then proves nothing.
+    pub async fn verify(&self, options: &Verify) -> Result<Verification, SealError> {
+        let store = self.open_store(1)?;
+        let sql = store.dialect().seal_sql();
+        verify(self.pool(), sql, store.name(), options).await
+    }
+
+    /// Proves that the log contains a record: against the newest checkpoint of `tiles`, the
+    /// directory of the published log, or of the database if that is `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::NotFound`] if there is no such record, or no checkpoint covers it yet.
+    pub async fn prove(&self, id: Uuid, tiles: Option<&Path>) -> Result<RecordProof, SealError> {
+        let store = self.open_store(1)?;
+        let sql = store.dialect().seal_sql();
+        prove(self.pool(), sql, store.name(), id, tiles).await
+    }
+
+    fn open_store(&self, connections: u32) -> Result<Store<DB>, SealError> {
+        let schema = self.schema_name()?;
+        Ok(Store::open(self.pool().clone(), schema, Some(connections))?)
+    }
+}
