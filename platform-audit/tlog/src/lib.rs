@@ -9,6 +9,7 @@
 //! | [`checkpoint`] | the size and root of a log, signed by it (tlog-checkpoint) |
 //! | [`cosignature`] | signatures of witnesses (tlog-cosignature, cosignature/v1) |
 //! | [`proof`] | the proof of one entry as a file, verified offline (tlog-proof) |
+//! | [`witness`] | the request for a cosignature (tlog-witness) |
 //!
 //! All input may be hostile: parsers have limits, accept only the canonical form, and return the
 //! bytes that they parsed.
@@ -49,3 +50,4 @@ pub mod note;
 pub mod proof;
 pub mod tile;
 pub mod tree;
+pub mod witness;

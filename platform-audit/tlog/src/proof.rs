@@ -128,9 +128,6 @@ impl TlogProof {
             if line.is_empty() {
                 break;
             }
-            if hashes.len() == MAX_HASHES {
-                return Err(ProofError::TooManyHashes);
-            }
             hashes.push(line.parse().map_err(|_| ProofError::Line(number))?);
         }
         Self::new(index, hashes, SignedNote::parse(rest)?)?.with_extra(extra)

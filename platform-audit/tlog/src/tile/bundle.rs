@@ -150,7 +150,8 @@ mod tests {
             let bundle = encode_bundle(&entries).unwrap();
             let width = entries.len() as u16;
             prop_assert_eq!(decode_bundle(&bundle, width).unwrap(), entries);
-            prop_assert!(decode_bundle(&bundle, width - 1).is_err());
+            let trailing = BundleError::Trailing { expected: width - 1 };
+            prop_assert_eq!(decode_bundle(&bundle, width - 1), Err(trailing));
             prop_assert!(decode_bundle(&bundle, width + 1).is_err());
             prop_assert!(decode_bundle(&bundle[..bundle.len() - 1], width).is_err());
         }

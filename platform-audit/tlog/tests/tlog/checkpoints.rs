@@ -154,15 +154,23 @@ fn cosignatures_of_unknown_witnesses_are_ignored_and_wrong_ones_refused() {
         format!("{}\n", cosignature::cosign(checkpoint, witness, 5).unwrap())
     };
     let both = line(&signed, &unknown) + &line(&signed, &known);
-    // The log's own line is not a cosignature, whatever the caller says about its key.
-    let all = format!("{both}{}\n", signed.note().signatures()[0]);
+    // A line by a log's key is not a cosignature, even if the caller passes the key.
+    let new_key = SigningKey::from_seed(ORIGIN, Algorithm::Ed25519, &[3; 32]).unwrap();
+    let other = SignedNote::sign(signed.note().unverified_text(), &[&new_key]).unwrap();
+    let all = format!("{both}{}\n", other.signatures()[0]);
     let added = signed
-        .add_cosignatures(&all, &public(&[&known, &log()]))
+        .add_cosignatures(&all, &public(&[&known, &log(), &new_key]))
         .unwrap();
     assert_eq!(added.len(), 1);
     assert_eq!(added[0].key, *known.verifier_key());
     assert_eq!(signed.note().signatures().len(), 2);
     assert_eq!(signed.cosignatures(), added);
+    assert_eq!(
+        signed.add_cosignatures(&all, &public(&[&known])).unwrap(),
+        added
+    );
+    assert_eq!(signed.cosignatures(), added);
+    assert_eq!(signed.note().signatures().len(), 2);
     assert_eq!(signed.add_cosignatures(&all, &public(&[])).unwrap(), []);
 
     let other = Checkpoint::new(ORIGIN, 7, leaf_hash(b"7")).unwrap();

@@ -14,6 +14,7 @@ mod signers;
 mod tiles;
 mod tree;
 mod vectors;
+mod witness;
 
 use std::collections::BTreeMap;
 

@@ -117,8 +117,8 @@ fn proofs_have_limits() {
     assert!(TlogProof::new(0, vec![hash; MAX_HASHES], note.clone()).is_ok());
     let many = TlogProof::new(0, vec![hash; MAX_HASHES + 1], note);
     assert_eq!(many, Err(ProofError::TooManyHashes));
-    let many = proof(5).to_string().replacen('\n', "\nindex 0\n", 1);
-    let many = many.replacen("index 5\n", &format!("{hash}\n").repeat(60), 1);
+    let more = format!("index 5\n{}", format!("{hash}\n").repeat(60));
+    let many = proof(5).to_string().replacen("index 5\n", &more, 1);
     assert_eq!(TlogProof::parse(&many), Err(ProofError::TooManyHashes));
 
     let largest = proof(5).with_extra(vec![1; MAX_EXTRA_BYTES]).unwrap();
