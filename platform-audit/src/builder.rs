@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::actor_source::{ActorSource, Actors, ClientAddresses};
 use crate::audit::Audit;
-use crate::check::{Explanation, Finding, Report};
+use crate::check::{Explanation, Finding, FindingKind, Report};
 use crate::core::{Core, summarise};
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -44,7 +44,9 @@ pub struct AuditBuilder<DB: AuditDatabase> {
     tables: Tables,
     app_role: Option<String>,
     #[cfg(feature = "seal")]
-    seal: Option<crate::seal::Seal>,
+    pub(crate) seal: Option<crate::seal::Seal>,
+    #[cfg(feature = "seal")]
+    pub(crate) published: Option<std::path::PathBuf>,
 }
 
 impl<DB: AuditDatabase> AuditBuilder<DB> {
@@ -260,10 +262,16 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         let store = Store::open(self.pool.clone(), schema, Some(1))?;
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
-        let report = audited
+        #[cfg_attr(
+            not(feature = "seal"),
+            allow(unused_mut, reason = "for the sealed log")
+        )]
+        let mut report = audited
             .check(self.app_role.as_deref(), &self.tables)
             .await?;
         connection.release();
+        #[cfg(feature = "seal")]
+        report.findings.extend(self.contradiction(&store).await?);
         Ok(report)
     }
 
@@ -310,8 +318,19 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         }
         let mut connection = store.connections.lend().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
-        let report = audited.check(None, &self.tables).await?;
+        let mut report = audited.check(None, &self.tables).await?;
         connection.release();
+        // Not an error: nothing sealed while the service was stopped, and requests never depend on
+        // sealing.
+        report.findings.retain(|finding| {
+            let is_behind = finding.kind == FindingKind::SealingBehind;
+            if is_behind {
+                tracing::warn!(remedy = finding.remedy, "{}", finding.message);
+            }
+            !is_behind
+        });
+        #[cfg(feature = "seal")]
+        report.findings.extend(self.contradiction(&store).await?);
         let unusable = report.findings.iter().any(Finding::is_fatal);
         if !report.is_clean() && (unusable || !self.development) {
             return Err(Error::Unsafe(report));
@@ -361,6 +380,11 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         &self.pool
     }
 
+    #[cfg(feature = "seal")]
+    pub(crate) fn service(&self) -> &str {
+        &self.service
+    }
+
     pub(crate) fn schema_name(&self) -> Result<String, Error> {
         schema_name(&self.service, self.schema.as_deref())
     }
@@ -400,6 +424,8 @@ impl<DB: AuditDatabase> Audit<DB> {
             app_role: None,
             #[cfg(feature = "seal")]
             seal: None,
+            #[cfg(feature = "seal")]
+            published: None,
         }
     }
 }

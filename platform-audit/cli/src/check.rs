@@ -6,6 +6,8 @@ use crate::connection::Target;
 use crate::output;
 
 /// Finds everything that would allow an unaudited change, or a change of a record
+///
+/// It does not read the records: `platform-audit verify` does.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -24,6 +26,9 @@ pub(crate) struct Options {
     /// schema with the service's name; may be repeated
     #[arg(long, value_name = "SCHEMA")]
     tables_in: Vec<String>,
+    /// The directory of the published log, which must not be ahead of the database or contradict it
+    #[arg(long, value_name = "DIR")]
+    tiles: Option<std::path::PathBuf>,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -42,6 +47,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut audit = options.target.open(None).await?;
     if let Some(role) = options.app_role {
         audit = audit.app_role(role);
+    }
+    if let Some(tiles) = options.tiles {
+        audit = audit.published(tiles);
     }
     if options.explain {
         let explanation = audit.explain().await?;

@@ -60,6 +60,10 @@ pub enum FindingKind {
     ForeignKeysOff,
     /// A change of a guarded table was committed without a record (SQLite).
     ObligationOpen,
+    /// The log was sealed, and records have not been sealed for more than a minute.
+    SealingBehind,
+    /// The published log is ahead of the database, or contradicts it.
+    LogContradicted,
 }
 
 /// A problem that allows a change without a record, or a change of a record.

@@ -39,9 +39,13 @@ mod partition;
 mod privileges;
 mod remedies;
 mod report;
+mod sealing;
 
 pub(crate) use differences::{SchemaCatalog, differences};
 pub use explanation::{Explanation, TrustedRole};
 pub(crate) use finding::RawFinding;
 pub use finding::{Finding, FindingKind};
 pub use report::Report;
+pub(crate) use sealing::Sealing;
+#[cfg(feature = "seal")]
+pub(crate) use sealing::contradicted;

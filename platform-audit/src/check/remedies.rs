@@ -86,7 +86,9 @@ impl Problem<'_> {
             Kind::ForeignKeysOff
             | Kind::ObligationOpen
             | Kind::PrivilegeUnexpected
-            | Kind::SchemaDiffers => explained(self.object.to_owned(), self.detail),
+            | Kind::SchemaDiffers
+            | Kind::SealingBehind
+            | Kind::LogContradicted => explained(self.object.to_owned(), self.detail),
         }
     }
 

@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::directory::Directory;
 use super::error::SealError;
+use super::log::SealedLog;
 use super::options::Seal;
 use super::proof::{RecordProof, prove};
-use super::run::{Sealed, Worker};
+use super::run::{Sealed, Worker, refuse_contradiction};
 use super::status::SealStatus;
 use super::verify::{Verification, Verify, verify};
 use crate::builder::AuditBuilder;
+use crate::check::{Finding, contradicted};
+use crate::error::Error;
 use crate::store::{AuditDatabase, Store};
 
 impl<DB: AuditDatabase> AuditBuilder<DB> {
@@ -79,6 +83,35 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         let store = self.open_store(1)?;
         let sql = store.dialect().seal_sql();
         prove(self.pool(), sql, store.name(), id, tiles).await
+    }
+
+    /// Compares the [check](Self::check) and the start with a published log: they fail if it is
+    /// ahead of the database, which was restored from a backup then, or contradicts it. A
+    /// [`seal`](Self::seal) that publishes to a directory implies that.
+    pub fn published(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.published = Some(directory.into());
+        self
+    }
+
+    /// The finding about the published log, if it contradicts the database.
+    pub(crate) async fn contradiction(&self, store: &Store<DB>) -> Result<Option<Finding>, Error> {
+        let of_seal = || self.seal.as_ref()?.directory.clone();
+        let Some(directory) = self.published.clone().or_else(of_seal) else {
+            return Ok(None);
+        };
+        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut log = SealedLog::<DB> {
+            connection: &mut connection,
+            sql: store.dialect().seal_sql(),
+            schema: store.name(),
+        };
+        let refused = refuse_contradiction(&mut log, &Directory::new(directory)).await;
+        if let Err(SealError::Store(error)) = refused {
+            return Err(Error::Store(error));
+        }
+        connection.release();
+        let found = |error| contradicted(store.name(), self.service(), &error);
+        Ok(refused.err().map(found))
     }
 
     fn open_store(&self, connections: u32) -> Result<Store<DB>, SealError> {

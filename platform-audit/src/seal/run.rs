@@ -7,7 +7,7 @@ use super::canonical::{RESTORE, other_entry};
 use super::checkpoint::Published;
 use super::directory::Directory;
 use super::error::SealError;
-use super::log::{Restore, SealedLog};
+use super::log::{Restore, SealedLog, Tree};
 use super::options::Seal;
 use super::sealer::{Pass, Sealer};
 use super::status::SealStatus;
@@ -85,8 +85,10 @@ impl Worker {
         log: &mut SealedLog<'_, DB>,
         now: bool,
     ) -> Result<Sealed, SealError> {
-        if self.published.is_none() {
-            self.refuse_contradiction(log).await?;
+        if self.published.is_none()
+            && let Some(directory) = &self.directory
+        {
+            refuse_contradiction(log, directory).await?;
         }
         let mut sealed = 0;
         let (size, root) = loop {
@@ -161,7 +163,7 @@ impl Worker {
             None => (String::new(), None),
         };
         let size = log
-            .json::<super::log::Tree>(log.sql.tree())
+            .json::<Tree>(log.sql.tree())
             .await?
             .map_or(0, |tree| tree.size);
         let (Some(directory), Some(published)) = (&self.directory, published) else {
@@ -226,38 +228,35 @@ impl Worker {
         self.last_checkpoint = Some(Instant::now());
         Ok(())
     }
+}
 
-    /// Fails if the published log is ahead of the database, or contradicts it.
-    async fn refuse_contradiction<DB: AuditDatabase>(
-        &mut self,
-        log: &mut SealedLog<'_, DB>,
-    ) -> Result<(), SealError> {
-        let Some(directory) = &self.directory else {
-            return Ok(());
-        };
-        let Some(published) = newest(directory)? else {
-            return Ok(());
-        };
-        let place = directory.place("checkpoint").into_owned();
-        let published = published.checkpoint;
-        let tree: Option<super::log::Tree> = log.json(log.sql.tree()).await?;
-        let size = tree.map_or(0, |tree| tree.size);
-        if published.size() > size {
-            return Err(SealError::Behind {
-                place,
-                published: published.size(),
-                size,
-            });
-        }
-        let edge = log.builder(published.size()).await;
-        if edge.is_ok_and(|edge| edge.root() == published.root()) {
-            return Ok(());
-        }
-        Err(SealError::Fork {
+/// Fails if the published log is ahead of the database, or contradicts it.
+pub(super) async fn refuse_contradiction<DB: AuditDatabase>(
+    log: &mut SealedLog<'_, DB>,
+    directory: &Directory,
+) -> Result<(), SealError> {
+    let Some(published) = newest(directory)? else {
+        return Ok(());
+    };
+    let place = directory.place("checkpoint").into_owned();
+    let published = published.checkpoint;
+    let tree: Option<Tree> = log.json(log.sql.tree()).await?;
+    let size = tree.map_or(0, |tree| tree.size);
+    if published.size() > size {
+        return Err(SealError::Behind {
             place,
-            size: published.size(),
-        })
+            published: published.size(),
+            size,
+        });
     }
+    let edge = log.builder(published.size()).await;
+    if edge.is_ok_and(|edge| edge.root() == published.root()) {
+        return Ok(());
+    }
+    Err(SealError::Fork {
+        place,
+        size: published.size(),
+    })
 }
 
 /// The largest checkpoint of the directory.

@@ -279,6 +279,13 @@ impl Sealer {
         }
         drop(rows);
         if latest.as_deref() != Some(self.verifier_key.as_bytes()) {
+            if let Some(before) = latest {
+                tracing::warn!(
+                    before = %String::from_utf8_lossy(&before),
+                    after = self.verifier_key,
+                    "the key of the sealed log was changed; auditors need both verifier keys"
+                );
+            }
             let entry = other_entry(KEY, self.verifier_key.as_bytes());
             self.append(log, &entry).await?;
         }

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use super::migrate::{self, Drift};
 use super::postgres::is_undefined;
 use super::{AuditDatabase, Dialect};
-use crate::check::{Explanation, Finding, FindingKind, RawFinding, Report};
+use crate::check::{Explanation, Finding, FindingKind, RawFinding, Report, Sealing};
 use crate::error::Error;
 
 /// The tables that a service guards or exempts.
@@ -197,7 +197,21 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
         }
         let role = role.map_or(state.role.clone(), ToOwned::to_owned);
         let mut notes = Vec::new();
-        let findings = self.find(&state, &role, tables, &mut notes).await?;
+        let mut findings = self.find(&state, &role, tables, &mut notes).await?;
+        if state.migrated && state.readable {
+            let sealing = match self.dialect {
+                Dialect::Postgres => include_str!("postgres/sealing.sql"),
+                Dialect::Sqlite => include_str!("sqlite/sealing.sql"),
+            };
+            // Without the tables, or a privilege on them, there are findings above.
+            if let Ok(Some(sealing)) = self
+                .fetch_json::<Option<Sealing>>(sealing, Vec::new())
+                .await
+            {
+                findings.extend(sealing.finding(self.name, self.service));
+                notes.extend(sealing.note(self.service));
+            }
+        }
         Ok(Report {
             notes,
             schema: self.name.to_owned(),
