@@ -84,7 +84,6 @@ impl Run<'static> {
             sql,
             schema: &source.schema,
         };
-        let tree = log.json::<Tree>(sql.tree()).await?;
         let mut anchors = Anchors::default();
         for stored in log.checkpoints().await? {
             let name = format!("the checkpoint of {} entries in the database", stored.size);
@@ -100,6 +99,8 @@ impl Run<'static> {
             anchors.add(name.clone(), note, true, &options.keys);
         }
         anchors.sort();
+        // After the checkpoints, as the log may grow meanwhile.
+        let tree = log.json::<Tree>(sql.tree()).await?;
         let partitions = match sql.partitions() {
             Some(statement) => log
                 .jsons::<RawPartition>(statement)
