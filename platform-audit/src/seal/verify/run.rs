@@ -208,7 +208,10 @@ impl Run<'static> {
         self.seals += 1;
         self.check.entry(seal.position, Some(seal.id), &entry);
         if let Ok(at) = seal.recorded_at.parse::<i64>() {
-            if self.latest.saturating_sub(at) > LATE {
+            // Until the first checkpoint, a log that existed before is sealed, in any order.
+            let first = self.anchors.valid.first().map(|it| it.checkpoint.size());
+            let is_new = first.is_some_and(|first| seal.position >= first);
+            if is_new && self.latest.saturating_sub(at) > LATE {
                 let harm = Harm::new(HarmKind::UnsealedLate);
                 self.report.add(harm.at(seal.position).of(&seal.id));
             }
