@@ -205,7 +205,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     pub async fn migrate(&self) -> Result<(), Error> {
         let schema = self.schema_name()?;
         let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         audited.migrate().await?;
         audited.apply(&self.tables).await?;
@@ -228,7 +228,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     pub async fn grant(&self, app: Option<&str>, reader: Option<&str>) -> Result<(), Error> {
         let schema = self.schema_name()?;
         let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         for (function, role) in [("grant_app", app), ("grant_reader", reader)] {
             if let Some(role) = role {
@@ -248,7 +248,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     pub async fn check(&self) -> Result<Report, Error> {
         let schema = self.schema_name()?;
         let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         let report = audited
             .check(self.app_role.as_deref(), &self.tables)
@@ -265,7 +265,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     pub async fn explain(&self) -> Result<Explanation, Error> {
         let schema = self.schema_name()?;
         let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let explained = store
             .schema(&mut connection, &self.service)
             .explain()
@@ -289,7 +289,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             schema,
             self.max_connections,
         )?);
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         audited.bring_up_to_date(&self.tables).await?;
         connection.release();
@@ -298,7 +298,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         if let Err(error) = store.create_partitions().await {
             store.warn_of_partitions(&error);
         }
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         let report = audited.check(None, &self.tables).await?;
         connection.release();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// The probe's JSON, its standard output before that, and its standard error.
 struct Seen {
-    answer: Value,
+    report: Value,
     stdout: String,
     stderr: String,
 }
@@ -48,11 +48,11 @@ async fn probe(variables: &[(&str, &str)]) -> Seen {
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let stdout = String::from_utf8_lossy(&output.stdout);
-    let (stdout, answer) = stdout.trim_end().rsplit_once('\n').unwrap_or(("", &stdout));
-    let answer = serde_json::from_str(answer).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+    let (stdout, report) = stdout.trim_end().rsplit_once('\n').unwrap_or(("", &stdout));
+    let report = serde_json::from_str(report).unwrap_or_else(|error| panic!("{error}: {stderr}"));
     let stdout = stdout.to_owned();
     Seen {
-        answer,
+        report,
         stdout,
         stderr,
     }
@@ -92,7 +92,7 @@ async fn axiom_gets_all_three_signals_each_with_its_own_headers() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20stray"),
     ])
     .await;
-    assert_eq!(seen.answer["shutdown"], Value::Null, "{}", seen.answer);
+    assert_eq!(seen.report["shutdown"], Value::Null, "{}", seen.report);
     for (signal, header, dataset, other) in [
         (
             "traces",
@@ -144,7 +144,7 @@ async fn the_environment_configures_a_collector() {
         ("OTEL_SERVICE_NAME", "renamed"),
     ])
     .await;
-    assert_eq!(seen.answer["shutdown"], Value::Null);
+    assert_eq!(seen.report["shutdown"], Value::Null);
     for signal in ["traces", "logs", "metrics"] {
         let exports = receiver.exports(&format!("/v1/{signal}"));
         assert!(!exports.is_empty(), "no {signal}");
@@ -167,7 +167,7 @@ async fn the_environment_configures_a_collector() {
 #[tokio::test]
 async fn the_record_the_log_and_the_span_share_one_trace() {
     let (receiver, seen) = collected(&[]).await;
-    assert_eq!(seen.answer["status"], 201);
+    assert_eq!(seen.report["status"], 201);
     let span = audited(&receiver);
     // The caller's trace is continued.
     assert_eq!(hex(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
@@ -179,7 +179,7 @@ async fn the_record_the_log_and_the_span_share_one_trace() {
     assert_eq!(text(&span.attributes, "url.path"), Some("/v1/entries/7"));
     assert_eq!(text(&span.attributes, "client.address"), Some("127.0.0.1"));
     // The audit record.
-    let record = &seen.answer["record"];
+    let record = &seen.report["record"];
     assert_eq!(record["trace_id"], hex(&span.trace_id));
     assert_eq!(record["span_id"], hex(&span.span_id));
     let request_id = record["request_id"]
@@ -210,7 +210,7 @@ async fn the_record_the_log_and_the_span_share_one_trace() {
         .map(|span| format!("{}-{}", hex(&span.trace_id), hex(&span.span_id)))
         .collect();
     assert!(
-        ids.contains(&seen.answer["seen"].as_str().unwrap().to_owned()),
+        ids.contains(&seen.report["seen"].as_str().unwrap().to_owned()),
         "{ids:?}"
     );
 }
@@ -245,7 +245,7 @@ async fn durations_and_audit_counters_are_exported() {
 #[tokio::test]
 async fn after_a_panic_its_span_still_arrives() {
     let (receiver, seen) = collected(&[]).await;
-    assert_eq!(seen.answer["panicked"], true);
+    assert_eq!(seen.report["panicked"], true);
     let spans = receiver.spans();
     let panicked = spans
         .iter()
@@ -285,18 +285,18 @@ async fn no_secrets_and_no_events_of_the_exporter_are_exported() {
 async fn an_unreachable_endpoint_fails_no_request_and_is_an_error_at_shutdown() {
     let (_kept, url) = refusing_endpoint();
     let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
-    assert_eq!(seen.answer["status"], 201);
+    assert_eq!(seen.report["status"], 201);
     assert!(
-        seen.answer["shutdown"].is_string(),
+        seen.report["shutdown"].is_string(),
         "lost telemetry is an error: {}",
-        seen.answer
+        seen.report
     );
 }
 
 #[tokio::test]
 async fn without_configuration_the_console_shows_the_requests() {
     let seen = probe(&[]).await;
-    assert_eq!(seen.answer["shutdown"], Value::Null);
+    assert_eq!(seen.report["shutdown"], Value::Null);
     assert!(
         seen.stderr.contains("inside the handler"),
         "{}",
@@ -316,7 +316,7 @@ async fn without_configuration_the_console_shows_the_requests() {
     );
     // Records contain the trace nevertheless.
     assert_eq!(
-        seen.answer["record"]["trace_id"],
+        seen.report["record"]["trace_id"],
         "0af7651916cd43dd8448eb211c80319c"
     );
 }
@@ -324,7 +324,7 @@ async fn without_configuration_the_console_shows_the_requests() {
 #[tokio::test]
 async fn a_disabled_sdk_exports_nothing() {
     let (receiver, seen) = collected(&[("OTEL_SDK_DISABLED", "true")]).await;
-    assert_eq!(seen.answer["status"], 201);
+    assert_eq!(seen.report["status"], 201);
     assert!(
         receiver.spans().is_empty() && receiver.logs().is_empty() && receiver.metrics().is_empty()
     );
@@ -333,7 +333,7 @@ async fn a_disabled_sdk_exports_nothing() {
 #[tokio::test]
 async fn an_invalid_variable_and_a_second_start_are_errors() {
     let seen = probe(&[("AXIOM_TOKEN", "xapt-personal")]).await;
-    let error = seen.answer["init"].as_str().unwrap();
+    let error = seen.report["init"].as_str().unwrap();
     assert!(
         error.contains("AXIOM_TOKEN") && error.contains("API token"),
         "{error}"
@@ -341,12 +341,12 @@ async fn an_invalid_variable_and_a_second_start_are_errors() {
     assert!(!error.contains("xapt-personal"), "{error}");
     let seen = probe(&[("OTEL_TRACES_EXPORTER", "none")]).await;
     assert!(
-        seen.answer["second"]
+        seen.report["second"]
             .as_str()
             .unwrap()
             .contains("already set up"),
         "{}",
-        seen.answer
+        seen.report
     );
 }
 
@@ -362,8 +362,8 @@ async fn a_collector_that_never_responds_delays_neither_requests_nor_shutdown() 
         ("PROBE_DEADLINE", "200"),
     ])
     .await;
-    assert_eq!(seen.answer["status"], 201);
-    let error = seen.answer["shutdown"].as_str().unwrap();
+    assert_eq!(seen.report["status"], 201);
+    let error = seen.report["shutdown"].as_str().unwrap();
     assert!(error.contains("lost") && error.contains("200ms"), "{error}");
     assert!(started.elapsed() < HANG / 2, "{:?}", started.elapsed());
 }
@@ -397,7 +397,7 @@ async fn resource_metrics_log_filter_and_limits_reach_the_receiver() {
         "no attribute is longer than the limit: {logs}"
     );
     // The last span may end after the client has received its response.
-    let reported = seen.answer["spans"].as_u64().unwrap();
+    let reported = seen.report["spans"].as_u64().unwrap();
     let arrived = u64::try_from(receiver.spans().len()).unwrap();
     assert!((1..=arrived).contains(&reported), "{reported} of {arrived}");
 }
@@ -409,9 +409,9 @@ async fn spooled_telemetry_is_sent_by_the_next_process() {
     let spool = directory.path().join("spool");
     let spool = ("PROBE_SPOOL", spool.to_str().unwrap());
     let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &url), spool]).await;
-    assert_eq!(seen.answer["shutdown"], Value::Null, "nothing is lost");
+    assert_eq!(seen.report["shutdown"], Value::Null, "nothing is lost");
     let (receiver, seen) = collected(&[spool]).await;
-    assert_eq!(seen.answer["shutdown"], Value::Null);
+    assert_eq!(seen.report["shutdown"], Value::Null);
     let twice = |count: usize, what: &str| assert_eq!(count, 2, "{what}");
     let spans = receiver.spans();
     let audited = spans.iter().filter(|it| it.name == "POST /v1/entries/{id}");
@@ -437,7 +437,7 @@ async fn telemetry_dropped_without_a_shutdown_still_sends_its_queue() {
 async fn a_log_filter_drops_no_span() {
     let (receiver, seen) = collected(&[("RUST_LOG", "error")]).await;
     let span = audited(&receiver);
-    assert_eq!(seen.answer["record"]["span_id"], hex(&span.span_id));
+    assert_eq!(seen.report["record"]["span_id"], hex(&span.span_id));
     let logs = receiver.logs();
     assert_eq!(
         logs.len(),
@@ -463,9 +463,9 @@ async fn the_sampler_that_the_environment_names_decides() {
             ("OTEL_TRACES_SAMPLER_ARG", argument),
         ])
         .await;
-        assert_eq!(seen.answer["shutdown"], Value::Null);
+        assert_eq!(seen.report["shutdown"], Value::Null);
         // The caller's flag `random` is also propagated to spans of other libraries.
-        let flags = seen.answer["flags"].as_u64().unwrap();
+        let flags = seen.report["flags"].as_u64().unwrap();
         assert_eq!(flags & 2, 2, "{sampler}");
         let spans = receiver.spans();
         for name in [audited, "GET /v1/seen"] {
@@ -474,7 +474,7 @@ async fn the_sampler_that_the_environment_names_decides() {
         }
         // The record contains the trace nevertheless.
         assert_eq!(
-            seen.answer["record"]["trace_id"].as_str().unwrap().len(),
+            seen.report["record"]["trace_id"].as_str().unwrap().len(),
             32
         );
     }
@@ -548,7 +548,7 @@ async fn a_successful_self_test_logs_the_endpoints_in_one_line() {
         ("PROBE_SELF_TEST", "1"),
     ])
     .await;
-    assert_eq!(seen.answer["self_test"], Value::Null);
+    assert_eq!(seen.report["self_test"], Value::Null);
     let url = receiver.url();
     let line = format!(
         "telemetry is accepted: traces at {url}/v1/traces, metrics at {url}/v1/metrics, logs at {url}/v1/logs"

@@ -62,7 +62,7 @@ impl Problem<'_> {
         match kind {
             Kind::MigrationBehind => self.migration_behind(),
             Kind::MigrationAhead => self.migration_ahead(),
-            Kind::RightsMissing => self.rights_missing(),
+            Kind::PrivilegesMissing => self.privileges_missing(),
             Kind::TableUnguarded => self.table_unguarded(),
             Kind::GuardMissing => self.guard_missing(),
             Kind::GuardDisabled => self.guard_disabled(),
@@ -119,7 +119,7 @@ impl Problem<'_> {
         )
     }
 
-    fn rights_missing(&self) -> Explained {
+    fn privileges_missing(&self) -> Explained {
         let Self { role, object, .. } = self;
         let grant = self.grant_app(role);
         explained(

@@ -186,7 +186,7 @@ async fn every_page_has_security_headers_and_is_recorded<DB: AuditDatabase>(
         .map(|it| {
             format!(
                 "{} {}",
-                it.details["answer"].as_str().unwrap(),
+                it.details["kind"].as_str().unwrap(),
                 it.details["records"]
             )
         })
@@ -429,7 +429,7 @@ async fn head_responds_like_get_without_a_body<DB: AuditDatabase>(database: Test
     assert_eq!((page.status.as_u16(), page.text.len()), (200, 0));
     assert_security_headers(&page.headers);
     let readings = site.readings().await;
-    assert!(!readings.iter().any(|it| it.details["answer"] == "export"));
+    assert!(!readings.iter().any(|it| it.details["kind"] == "export"));
 }
 
 async fn each_heading_sorts_and_reverses_the_order<DB: AuditDatabase>(database: TestDatabase) {
@@ -536,7 +536,7 @@ async fn an_export_aborted_by_the_client_is_recorded_as_incomplete<DB: AuditData
         // Recorded once the closed connection is noticed.
         for _ in 0..600 {
             let mut readings = site.readings().await;
-            readings.retain(|it| it.details["answer"] == "exported");
+            readings.retain(|it| it.details["kind"] == "exported");
             if readings.len() == expected {
                 return readings;
             }

@@ -30,7 +30,6 @@ macro_rules! say {
 }
 
 mod audit;
-mod bars;
 mod bulk;
 mod checkout;
 mod commit;
@@ -48,6 +47,7 @@ mod machine;
 mod plot;
 mod query;
 mod queue;
+mod requirements;
 mod server;
 mod spread;
 mod subprocess;

@@ -627,7 +627,7 @@ async fn repeated_headers_are_listed_in_cut() {
     assert_eq!(record.request_id.as_deref(), Some("first"));
     assert_eq!(record.user_agent.as_deref(), Some("one"));
     assert_eq!(record.cut, ["request_id", "user_agent"]);
-    let answer = service
+    let response = service
         .post("/entries")
         .header("x-request-id", "only")
         .header("user-agent", "one")
@@ -635,5 +635,5 @@ async fn repeated_headers_are_listed_in_cut() {
         .send()
         .await
         .unwrap();
-    assert!(service.record_of(&answer).await.cut.is_empty());
+    assert!(service.record_of(&response).await.cut.is_empty());
 }

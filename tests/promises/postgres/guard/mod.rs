@@ -8,7 +8,7 @@ mod definitions;
 mod forgery;
 mod growth;
 mod names;
-mod rights;
+mod privileges;
 mod shadowed;
 
 use platform_audit::Audit;
