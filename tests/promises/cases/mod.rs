@@ -3,12 +3,15 @@
 
 mod append_only;
 mod attempts;
+mod authentication;
 mod begin;
 mod cancellation;
 mod catalogue;
 mod commit;
 mod fail_closed;
+mod headers;
 mod rate_limit;
+mod routes;
 mod soak;
 
 use std::net::SocketAddr;

@@ -9,7 +9,9 @@ mod forgery;
 mod growth;
 mod names;
 mod privileges;
+mod report;
 mod shadowed;
+mod start;
 
 use platform_audit::Audit;
 use platform_harness::database::TestDatabase;
