@@ -203,8 +203,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     ///
     /// If a name is invalid, the database cannot be reached, or the schema cannot be migrated.
     pub async fn migrate(&self) -> Result<(), Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
+        let store = self.open(Some(1))?;
         let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         audited.migrate().await?;
@@ -226,8 +225,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     ///
     /// If a role does not exist, or this connection's role may not grant.
     pub async fn grant(&self, app: Option<&str>, reader: Option<&str>) -> Result<(), Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
+        let store = self.open(Some(1))?;
         let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         for (function, role) in [("grant_app", app), ("grant_reader", reader)] {
@@ -246,8 +244,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     ///
     /// If a name is invalid or the database cannot be queried.
     pub async fn check(&self) -> Result<Report, Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
+        let store = self.open(Some(1))?;
         let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         let report = audited
@@ -263,8 +260,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     ///
     /// If a name is invalid or the database cannot be queried.
     pub async fn explain(&self) -> Result<Explanation, Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
+        let store = self.open(Some(1))?;
         let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let explained = store
             .schema(&mut connection, &self.service)
@@ -283,12 +279,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// [`Error::Unsafe`], with all findings and their remedies, if the database would allow
     /// unaudited changes.
     pub async fn start(self) -> Result<Audit<DB>, Error> {
-        let schema = self.schema_name()?;
-        let store = Arc::new(Store::open(
-            self.pool.clone(),
-            schema,
-            self.max_connections,
-        )?);
+        let store = Arc::new(self.open(self.max_connections)?);
         let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         audited.bring_up_to_date(&self.tables).await?;
@@ -334,8 +325,9 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         })
     }
 
-    fn schema_name(&self) -> Result<String, Error> {
-        schema_name(&self.service, self.schema.as_deref())
+    fn open(&self, max_connections: Option<u32>) -> Result<Store<DB>, Error> {
+        let schema = schema_name(&self.service, self.schema.as_deref())?;
+        Store::open(self.pool.clone(), schema, max_connections)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Request};
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
@@ -305,18 +305,12 @@ async fn the_response_to_a_failed_begin_does_not_wait_for_the_record_of_the_atte
         |builder| builder.max_connections(1),
     )
     .await;
-    let entry = Entry::new(1);
-    let holding = service.send("/wait", &entry);
-    let refused = async {
-        service.gates.inside.notified().await;
-        let response = service.send("/entries", &Entry::new(2)).await;
-        assert_eq!(response.status(), 503);
-        // Recording the attempt still waits for the connection, which is released only now.
-        service.gates.go_on.notify_one();
-        response
-    };
-    let (held, refused) = futures_util::future::join(holding, refused).await;
-    assert_eq!(held.status(), 201);
+    // Recording the attempt waits for the connection, which is released after the response.
+    let entry = Entry::new(2);
+    let refused = service.send("/entries", &entry);
+    let (waited, refused) = service.while_waiting("/wait", refused).await;
+    assert_eq!(waited.status(), 201);
+    assert_eq!(refused.status(), 503);
     service.wait_for_records(2).await;
     let record = service.record_of(&refused).await;
     assert_eq!(record.error_type.as_deref(), Some("begin_failed"));

@@ -24,21 +24,15 @@ async fn a_403_of_an_authorisation_layer_is_recorded_as_denied() {
 #[tokio::test]
 async fn a_request_without_an_actor_gets_401_and_is_recorded_as_denied() {
     let service = Service::start().await;
-    let url = format!("http://{}/entries", service.address);
-    let response = service
-        .client
-        .post(&url)
-        .json(&Entry::new(1))
-        .send()
-        .await
-        .unwrap();
+    let response = service.send_anonymously("/entries").await;
     let record = assert_attempt(&service, &response, 401, Outcome::Denied).await;
     assert_eq!(record.actor, Actor::anonymous());
     assert!(response.headers().contains_key("www-authenticate"));
     // An actor with an empty name is treated as absent.
+    let url = format!("http://{}/entries", service.address);
     let response = service
         .client
-        .post(&url)
+        .post(url)
         .header("x-user", "")
         .json(&Entry::new(1))
         .send()
@@ -50,14 +44,7 @@ async fn a_request_without_an_actor_gets_401_and_is_recorded_as_denied() {
 #[tokio::test]
 async fn a_handler_with_an_optional_actor_accepts_anonymous_requests() {
     let service = Service::start().await;
-    let url = format!("http://{}/sign-up", service.address);
-    let response = service
-        .client
-        .post(&url)
-        .json(&Entry::new(1))
-        .send()
-        .await
-        .unwrap();
+    let response = service.send_anonymously("/sign-up").await;
     assert_eq!(response.status(), 201);
     assert_eq!(service.only_record().await.actor, Actor::anonymous());
 }
@@ -69,9 +56,7 @@ async fn an_anonymous_actor_in_the_extensions_is_treated_as_no_actor() {
         |router| router.layer(axum::Extension(Actor::anonymous())),
     )
     .await;
-    let url = format!("http://{}/entries", service.address);
-    let anonymous = service.client.post(&url).json(&Entry::new(1));
-    let response = anonymous.send().await.unwrap();
+    let response = service.send_anonymously("/entries").await;
     assert_attempt(&service, &response, 401, Outcome::Denied).await;
     assert_eq!(service.entries().await, 0);
     // It does not replace the actor from the service's own function.
