@@ -65,7 +65,7 @@ impl Worker {
         store: &Store<DB>,
         now: bool,
     ) -> Result<Sealed, SealError> {
-        let mut connection = store.connections.lend().await?;
+        let mut connection = store.connections.acquire().await?;
         let mut log = SealedLog::<DB> {
             connection: &mut connection,
             sql: store.dialect().seal_sql(),
@@ -136,7 +136,7 @@ impl Worker {
         store: &Store<DB>,
         because: &str,
     ) -> Result<Sealed, SealError> {
-        let mut connection = store.connections.lend().await?;
+        let mut connection = store.connections.acquire().await?;
         let mut log = SealedLog::<DB> {
             connection: &mut connection,
             sql: store.dialect().seal_sql(),

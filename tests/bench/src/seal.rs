@@ -11,17 +11,17 @@ use sqlx::{Connection, PgConnection, PgPool, Postgres};
 
 use crate::audit::installation::Installation;
 use crate::audit::schemes::{GUARDED, SCHEMES};
-use crate::bars::{self, Bar};
+use crate::requirements::{self, Requirement};
 use crate::spread::Spread;
 use crate::{cpu, log, server};
 
-const BARS: [Bar; 6] = [
-    Bar::at_least("seal.verify.records_per_second", 200_000.0),
-    Bar::at_most("seal.lag_p99_s", 2.0),
-    Bar::at_most("seal.lag_open_writer_p99_s", 2.0),
-    Bar::at_least("seal.writers.throughput", 0.98),
-    Bar::at_most("seal.server_us_per_record", 5.0),
-    Bar::at_most("seal.bytes_per_record", 230.0),
+const REQUIREMENTS: [Requirement; 6] = [
+    Requirement::at_least("seal.verify.records_per_second", 200_000.0),
+    Requirement::at_most("seal.lag_p99_s", 2.0),
+    Requirement::at_most("seal.lag_open_writer_p99_s", 2.0),
+    Requirement::at_least("seal.writers.throughput", 0.98),
+    Requirement::at_most("seal.server_us_per_record", 5.0),
+    Requirement::at_most("seal.bytes_per_record", 230.0),
 ];
 
 /// The rate at which records are written while the lag is measured, and their number in a
@@ -53,7 +53,7 @@ async fn measure(quick: bool, records: Option<i64>) -> Map<String, Value> {
     lag(seconds, true, "seal.lag_open_writer", &mut figures).await;
     writers(if quick { 3 } else { 9 }, &mut figures).await;
     say!();
-    bars::report(&BARS, &figures);
+    requirements::report(&REQUIREMENTS, &figures);
     figures
 }
 
