@@ -15,6 +15,9 @@ use crate::store::AuditDatabase;
 /// The number of entries of a full tile.
 const WIDTH: u64 = 256;
 
+/// The number of entries that are read at once, a multiple of [`WIDTH`].
+const CHUNK: u64 = 64 * WIDTH;
+
 /// The directory that contains `checkpoint`, `checkpoints/` and `tile/`.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
@@ -120,16 +123,17 @@ impl Directory {
         }
         let mut first = before - before % WIDTH;
         while first < size {
-            let end = (first + WIDTH).min(size);
+            let end = (first + CHUNK).min(size);
             let entries = log.entries(first, end).await?;
             if entries.len() as u64 != end - first {
                 return Err(SealError::Damaged);
             }
-            let width = u16::try_from(end - first).map_err(SealError::malformed)?;
-            let id = BundleId::new(first / WIDTH, width).map_err(SealError::malformed)?;
-            let bundle = encode_bundle(entries.iter().map(|(_, entry)| entry))
-                .map_err(SealError::malformed)?;
-            self.write(&id.path(), &bundle)?;
+            for (bundle, index) in entries.chunks(WIDTH as usize).zip(first / WIDTH..) {
+                let id = BundleId::new(index, bundle.len() as u16).map_err(SealError::malformed)?;
+                let bundle = encode_bundle(bundle.iter().map(|(_, entry)| entry))
+                    .map_err(SealError::malformed)?;
+                self.write(&id.path(), &bundle)?;
+            }
             first = end;
         }
         // Create-only: a checkpoint of this size with another root is a fork.

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::canonical::record_entry;
 use super::error::SealError;
-use crate::store::{AuditDatabase, SealRow, SealSql};
+use crate::store::{AuditDatabase, NewSeal, SealRow, SealSql};
 
 /// Access to the sealed log through one connection.
 pub(crate) struct SealedLog<'a, DB: AuditDatabase> {
@@ -243,6 +243,21 @@ impl<DB: AuditDatabase> SealedLog<'_, DB> {
     pub(crate) async fn tile(&mut self, id: TileId) -> Result<Option<Vec<u8>>, SealError> {
         let tiles = self.tiles(id.level(), id.index(), id.index() + 1).await?;
         Ok(tiles.into_iter().next().map(|tile| tile.2))
+    }
+
+    /// Inserts seals from the position `first` on.
+    pub(crate) async fn insert_seals(
+        &mut self,
+        first: u64,
+        seals: &[NewSeal],
+    ) -> Result<(), SealError> {
+        let sql = self.sql;
+        let statement = self.text(sql.insert_seals());
+        DB::run(self.connection, statement, |put| {
+            sql.put_seals(first, seals, put);
+        })
+        .await?;
+        Ok(())
     }
 
     /// Inserts full tiles.

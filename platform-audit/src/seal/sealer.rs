@@ -179,8 +179,7 @@ impl Sealer {
             .filter_map(|it| micros(&it.recorded_at))
             .min();
         if !batch.seals.is_empty() {
-            let (statement, arguments) = sql.insert_seals(first, &batch.seals);
-            log.run(&statement, &arguments).await?;
+            log.insert_seals(first, &batch.seals).await?;
         }
         let tiles = self.edge.extend(batch.leaves);
         log.insert_tiles(&tiles).await?;
@@ -413,6 +412,7 @@ async fn fetch<DB: AuditDatabase>(
         batch.xids.push(record.xid);
         batch.seals.push(NewSeal {
             recorded_at: record.recorded_at,
+            id: record.id,
             id_text: record.id_text,
             salt,
             digest: commitment.digest,

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::Argument;
 use super::super::row::{Composite, MalformedRow, PgType, Stored};
 use super::super::seal::{NewSeal, Query, RecordRow, SealRow, SealSql, Unsealed};
 use super::PostgresSql;
@@ -52,7 +53,7 @@ impl SealSql for PostgresSql {
             ""
         };
         let statement = format!(
-            "SELECT {} FROM {{schema}}.record WHERE {condition}{unsealed} ORDER BY record.xid, record.recorded_at, record.id LIMIT {limit}",
+            "SELECT {} FROM {{schema}}.record WHERE {condition}{unsealed} ORDER BY record.xid LIMIT {limit}",
             row()
         );
         (statement, arguments)
@@ -95,19 +96,22 @@ impl SealSql for PostgresSql {
         "SELECT json_build_object('size', size, 'note', note)::text FROM {schema}.checkpoint ORDER BY size"
     }
 
-    fn insert_seals(&self, first: u64, seals: &[NewSeal]) -> Query {
-        let times = array(seals.iter().map(|it| &it.recorded_at));
-        let ids = array(seals.iter().map(|it| &it.id_text));
-        let statement = include_str!("seal/insert_seals.sql").to_owned();
-        let arguments = vec![
-            first.to_string(),
-            times,
-            ids,
-            bytes_array(seals.iter().map(|it| &it.salt[..])),
-            bytes_array(seals.iter().map(|it| &it.digest[..])),
-            bytes_array(seals.iter().map(|it| &it.hints[..])),
-        ];
-        (statement, arguments)
+    fn insert_seals(&self) -> &'static str {
+        include_str!("seal/insert_seals.sql")
+    }
+
+    fn put_seals(&self, first: u64, seals: &[NewSeal], put: &mut dyn FnMut(Argument<'_>)) {
+        let times = seals.iter().map(|it| it.recorded_at.parse().unwrap_or(0));
+        let ids = seals.iter().map(|it| it.id);
+        let salts = seals.iter().map(|it| &it.salt[..]);
+        let digests = seals.iter().map(|it| &it.digest[..]);
+        let hints = seals.iter().map(|it| &it.hints[..]);
+        put(first.to_string().as_str().into());
+        put(Argument::Integers(&times.collect::<Vec<i64>>()));
+        put(Argument::Uuids(&ids.collect::<Vec<_>>()));
+        put(Argument::ByteStrings(&salts.collect::<Vec<_>>()));
+        put(Argument::ByteStrings(&digests.collect::<Vec<_>>()));
+        put(Argument::ByteStrings(&hints.collect::<Vec<_>>()));
     }
 
     fn insert_entry(&self) -> &'static str {
@@ -237,9 +241,4 @@ fn array<T: std::fmt::Display>(values: impl Iterator<Item = T>) -> String {
         let _ = write!(array, "{value}");
     }
     array + "}"
-}
-
-/// A list of byte strings as an array of Postgres.
-fn bytes_array<'a>(values: impl Iterator<Item = &'a [u8]>) -> String {
-    array(values.map(|bytes| format!(r#""\\x{}""#, hex::encode(bytes))))
 }
