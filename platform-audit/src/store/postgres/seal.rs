@@ -53,7 +53,7 @@ impl SealSql for PostgresSql {
             ""
         };
         let statement = format!(
-            "SELECT {} FROM {{schema}}.record WHERE {condition}{unsealed} ORDER BY record.xid LIMIT {limit}",
+            "SELECT {} FROM {{schema}}.record WHERE {condition}{unsealed} ORDER BY record.xid, record.recorded_at, record.id LIMIT {limit}",
             row()
         );
         (statement, arguments)
