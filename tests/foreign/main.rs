@@ -9,4 +9,5 @@
 
 mod checkers;
 mod published;
+mod served;
 mod tampered;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use platform_audit::seal::{Seal, new_key};
+use platform_audit::seal::{Seal, SealError, Sealed, SigningKey, new_key};
 use platform_audit::{Actor, Audit, AuditBuilder, AuditDatabase};
 use platform_harness::database::TestDatabase;
 use sqlx::{Pool, Postgres, Sqlite};
@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::checkers::{Report, check};
+
+pub(crate) const ORIGIN: &str = "ledger.example.com/audit";
 
 /// Three full tiles, and a partial one on each of two levels.
 pub(crate) const RECORDS: usize = 1_000;
@@ -20,7 +22,7 @@ pub(crate) struct Published<DB: AuditDatabase> {
     pub(crate) verifier_key: String,
     /// A record in the middle of the log.
     pub(crate) record: Uuid,
-    pool: Pool<DB>,
+    pub(crate) pool: Pool<DB>,
     folder: TempDir,
     _database: TestDatabase,
 }
@@ -30,6 +32,13 @@ impl Published<Sqlite> {
         let database = TestDatabase::sqlite();
         let pool = Pool::connect(database.url()).await.unwrap();
         Self::publish(pool, database).await
+    }
+
+    /// A log without entries.
+    pub(crate) async fn empty(key: SigningKey) -> Self {
+        let database = TestDatabase::sqlite();
+        let pool = Pool::connect(database.url()).await.unwrap();
+        Self::new(pool, database, key).await
     }
 }
 
@@ -44,14 +53,24 @@ impl Published<Postgres> {
 impl<DB: AuditDatabase> Published<DB> {
     /// Writes the records, and seals and publishes after each half.
     async fn publish(pool: Pool<DB>, database: TestDatabase) -> Self {
+        let key = new_key(ORIGIN).unwrap();
+        let mut published = Self::new(pool, database, key).await;
+        published.write(RECORDS / 2).await;
+        published.seal().await;
+        published.record = published.write(RECORDS / 2).await;
+        published.seal().await;
+        published
+    }
+
+    /// An empty log.
+    async fn new(pool: Pool<DB>, database: TestDatabase, key: SigningKey) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = new_key("ledger.example.com/audit").unwrap();
         let verifier_key = key.verifier_key().to_string();
         let seal = Seal::new(key)
             .unwrap()
             .publish_to(folder.path().join("log"));
         let audit = builder(&pool).start().await.unwrap();
-        let mut published = Self {
+        Self {
             audit,
             seal,
             verifier_key,
@@ -59,12 +78,7 @@ impl<DB: AuditDatabase> Published<DB> {
             pool,
             folder,
             _database: database,
-        };
-        published.write(RECORDS / 2).await;
-        published.seal().await;
-        published.record = published.write(RECORDS / 2).await;
-        published.seal().await;
-        published
+        }
     }
 
     /// Writes `records` records, and returns the id of one of them.
@@ -89,7 +103,15 @@ impl<DB: AuditDatabase> Published<DB> {
     }
 
     pub(crate) async fn seal(&self) {
-        builder(&self.pool).seal_now(&self.seal).await.unwrap();
+        self.try_seal(&self.seal).await.unwrap();
+    }
+
+    pub(crate) async fn try_seal(&self, seal: &Seal) -> Result<Sealed, SealError> {
+        builder(&self.pool).seal_now(seal).await
+    }
+
+    pub(crate) fn note(&self) -> String {
+        std::fs::read_to_string(self.directory().join("checkpoint")).unwrap()
     }
 
     pub(crate) fn directory(&self) -> PathBuf {
@@ -112,7 +134,7 @@ impl<DB: AuditDatabase> Published<DB> {
     }
 }
 
-fn builder<DB: AuditDatabase>(pool: &Pool<DB>) -> AuditBuilder<DB> {
+pub(crate) fn builder<DB: AuditDatabase>(pool: &Pool<DB>) -> AuditBuilder<DB> {
     Audit::builder(pool.clone(), "ledger").development(true)
 }
 

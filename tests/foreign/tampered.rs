@@ -6,7 +6,7 @@ use platform_audit::seal::new_key;
 use sqlx::Sqlite;
 
 use crate::checkers::check;
-use crate::published::Published;
+use crate::published::{ORIGIN, Published};
 
 const EVERY_CHECK: [&str; 4] = ["aics-tlog", "metamorphic-log", "pymerkle", "tlog-scales"];
 const EVERY_CHECK_OF_A_PROOF: [&str; 3] = [
@@ -54,7 +54,7 @@ async fn every_program_refuses_a_checkpoint_of_another_size() {
 #[tokio::test]
 async fn a_checkpoint_that_another_key_signed_is_refused() {
     let published = published().await;
-    let other = new_key("ledger.example.com/audit").unwrap();
+    let other = new_key(ORIGIN).unwrap();
     let directory = published.directory();
     let report = check(
         directory.to_str().unwrap(),

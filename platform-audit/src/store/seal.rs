@@ -114,6 +114,9 @@ pub(crate) trait SealSql: std::fmt::Debug + Send + Sync {
     /// Selects the signed checkpoints by size, as JSON objects.
     fn checkpoints(&self) -> &'static str;
 
+    /// Selects the largest of the [`checkpoints`](Self::checkpoints).
+    fn newest_checkpoint(&self) -> &'static str;
+
     fn insert_seals(&self, first: u64, seals: &[NewSeal]) -> Query;
 
     /// Arguments: position, and the entry in hexadecimal.

@@ -95,6 +95,10 @@ impl SealSql for PostgresSql {
         "SELECT json_build_object('size', size, 'note', note)::text FROM {schema}.checkpoint ORDER BY size"
     }
 
+    fn newest_checkpoint(&self) -> &'static str {
+        "SELECT json_build_object('size', size, 'note', note)::text FROM {schema}.checkpoint ORDER BY size DESC LIMIT 1"
+    }
+
     fn insert_seals(&self, first: u64, seals: &[NewSeal]) -> Query {
         let times = array(seals.iter().map(|it| &it.recorded_at));
         let ids = array(seals.iter().map(|it| &it.id_text));
