@@ -11,3 +11,5 @@ mod checkers;
 mod published;
 mod served;
 mod tampered;
+mod witness;
+mod witnessed;
