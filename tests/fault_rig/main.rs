@@ -1,5 +1,5 @@
 //! Injects faults into a service and its database, and then matches every committed change with its
-//! audit record.
+//! audit record, and verifies the sealed log.
 //!
 //! `./test --exec cargo run --release -p platform-tests --bin fault_rig -- --seconds 600 --seed 7`
 //!
@@ -18,6 +18,7 @@
 mod fault;
 mod ledger;
 mod load;
+mod published;
 mod service;
 mod subject;
 
@@ -33,6 +34,7 @@ use tokio::time::Instant;
 
 use crate::fault::{Fault, Stage};
 use crate::ledger::Tally;
+use crate::published::Published;
 use crate::service::Service;
 
 /// How long the clients send requests in a round.
@@ -130,7 +132,8 @@ async fn run(options: Options) -> Result<bool, String> {
         .await
         .map_err(|error| format!("the table could not be created: {error}"))?;
     let wire = Wire::before(&url).await;
-    let service = Service::new(wire.through(&url), !break_the_promise);
+    let log = Published::new()?;
+    let service = Service::new(wire.through(&url), !break_the_promise, log.clone());
     let with_clock = service.has_clock();
     if !with_clock {
         println!(
@@ -148,6 +151,7 @@ async fn run(options: Options) -> Result<bool, String> {
     let mut total = Tally::default();
     let mut faults: BTreeMap<Fault, u64> = BTreeMap::new();
     let mut rounds = 0;
+    let mut harms = 0;
     println!("seed {seed}; to repeat this run: --seconds {seconds} --seed {seed}");
     while began.elapsed() < Duration::from_secs(seconds)
         || until_covered
@@ -200,6 +204,15 @@ async fn run(options: Options) -> Result<bool, String> {
             println!("  untrue: {lie}");
         }
         total.add(tally);
+        let report = log.verify(&url).await?;
+        println!(
+            "  sealed: {} entries, {} records not yet; {} contradictions",
+            report.size, report.unsealed, report.found
+        );
+        if Published::is_harmed(&report) {
+            println!("{report}");
+        }
+        harms += report.found;
         stage.wire.reset();
         rounds += 1;
     }
@@ -207,8 +220,11 @@ async fn run(options: Options) -> Result<bool, String> {
     let whole = ledger::settle(&url, "%", Vec::new()).await?;
     total.orphan_changes = total.orphan_changes.max(whole.orphan_changes);
     total.orphan_records = total.orphan_records.max(whole.orphan_records);
-    summarise(seed, began.elapsed(), rounds, &faults, &total);
-    Ok(!total.broken())
+    let report = log.verify(&url).await?;
+    println!("\nthe sealed log: {report}");
+    harms += report.found;
+    summarise(seed, began.elapsed(), rounds, &faults, &total, harms);
+    Ok(!total.broken() && harms == 0)
 }
 
 /// Whether a run is long enough, also on a slow machine: every kind of fault has happened, and
@@ -242,7 +258,14 @@ async fn prepare(url: &str) -> sqlx::Result<()> {
     connection.close().await
 }
 
-fn summarise(seed: u64, took: Duration, rounds: u64, faults: &BTreeMap<Fault, u64>, total: &Tally) {
+fn summarise(
+    seed: u64,
+    took: Duration,
+    rounds: u64,
+    faults: &BTreeMap<Fault, u64>,
+    total: &Tally,
+    harms: u64,
+) {
     println!("\nseed                 {seed}");
     println!("seconds              {:.0}", took.as_secs_f64());
     println!("rounds               {rounds}");
@@ -272,9 +295,10 @@ fn summarise(seed: u64, took: Duration, rounds: u64, faults: &BTreeMap<Fault, u6
         total.unanswered_committed, total.unanswered_not_committed
     );
     println!("untrue responses     {}", total.lies.len());
+    println!("contradictions       {harms}");
     println!(
         "\nfault_rig: {}",
-        if total.broken() {
+        if total.broken() || harms > 0 {
             "the promise was BROKEN"
         } else {
             "no orphan either way"

@@ -9,12 +9,15 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::published::{KEY, PUBLISHED, Published};
+
 /// The argument with which the rig starts itself as the service.
 pub(crate) const SERVE: &str = "--serve";
 pub(crate) const SERVE_UNGUARDED: &str = "--serve-unguarded";
 
 pub(crate) struct Service {
     url: String,
+    log: Published,
     guarded: bool,
     child: Option<Child>,
     address: Address,
@@ -51,9 +54,10 @@ impl Clock {
 }
 
 impl Service {
-    pub(crate) fn new(url: String, guarded: bool) -> Self {
+    pub(crate) fn new(url: String, guarded: bool, log: Published) -> Self {
         Self {
             url,
+            log,
             guarded,
             child: None,
             address: Address::default(),
@@ -81,6 +85,8 @@ impl Service {
         command
             .arg(if self.guarded { SERVE } else { SERVE_UNGUARDED })
             .arg(&self.url)
+            .env(KEY, self.log.key())
+            .env(PUBLISHED, self.log.folder())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true);

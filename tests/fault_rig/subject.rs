@@ -15,6 +15,8 @@ use serde::Deserialize;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Acquire, PgPool};
 
+use crate::published;
+
 /// The body of a request.
 #[derive(Clone, Deserialize)]
 struct Job {
@@ -134,6 +136,7 @@ pub(crate) async fn serve(url: &str, guarded: bool) {
             .actor_from(who)
             .abandoned_after(Duration::from_secs(1))
             .guard(guarded.then_some("entry"))
+            .seal(published::seal())
             .development(true);
         match builder.start().await {
             Ok(audit) => break audit,

@@ -8,6 +8,7 @@ use anyhow::{Context, bail, ensure};
 use axum::extract::State;
 use axum::http::StatusCode;
 use platform_audit::routing::{Router, post};
+use platform_audit::seal::{HarmKind, Seal, Verdict, Verify, new_key};
 use platform_audit::{Audit, audited};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
@@ -99,6 +100,7 @@ pub(crate) async fn run(
         "A deletion records the deleted values" => deleting,
         "A record cannot be changed, not even with SQL" => append_only,
         "Reading the audit log is recorded, too" => reading,
+        "An edit of a record by the owner of the database is found" => tampering,
         "The database rejects an unaudited change at COMMIT, whatever code made it" => bypassing,
     }
     Ok(())
@@ -337,6 +339,61 @@ impl Tour {
             "the record of reading it: {}",
             text(&reading["id"])
         ));
+        Ok(())
+    }
+
+    async fn tampering(&self) -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let key = new_key("quickstart")?;
+        let verify = Verify::default()
+            .key(&key.verifier_key().to_string())?
+            .tiles(folder.path());
+        let seal = Seal::new(key)?.publish_to(folder.path());
+        let builder = || Audit::builder(self.pool.clone(), "quickstart");
+        let (_, record) = self.create().await?;
+        let sealed = builder().seal_now(&seal).await?;
+        print_result(&format!("{} entries are sealed", sealed.size));
+
+        let id = text(&record["id"]);
+        self.edit_as_owner(id, "eve").await?;
+        let report = builder().verify(&verify).await?;
+        let [harm] = report.findings.as_slice() else {
+            bail!("one contradiction was expected: {report}");
+        };
+        ensure!(
+            harm.kind == HarmKind::Changed && harm.record.as_deref() == Some(id),
+            "{report}"
+        );
+        print_result(&harm.to_string());
+
+        self.edit_as_owner(id, "ada").await?;
+        let report = builder().verify(&verify).await?;
+        ensure!(report.verdict() == Verdict::Proven, "{report}");
+        Ok(())
+    }
+
+    /// Disables the trigger that refuses changes of records, changes the actor of one, and enables
+    /// the trigger again.
+    async fn edit_as_owner(&self, id: &str, actor: &str) -> anyhow::Result<()> {
+        let table = self.table();
+        let update = format!("UPDATE {table} SET actor_id = '{actor}' WHERE id = '{id}'");
+        let (disable, enable) = if table.contains('.') {
+            let trigger = "TRIGGER record_append_only";
+            (
+                format!("ALTER TABLE {table} DISABLE {trigger}"),
+                format!("ALTER TABLE {table} ENABLE ALWAYS {trigger}"),
+            )
+        } else {
+            let trigger = format!("{table}_no_update");
+            let definition: String =
+                sqlx::query_scalar("SELECT sql FROM sqlite_schema WHERE name = $1")
+                    .bind(&trigger)
+                    .fetch_one(&self.pool)
+                    .await?;
+            (format!("DROP TRIGGER {trigger}"), definition)
+        };
+        let statements = sqlx::AssertSqlSafe(format!("{disable}; {update}; {enable}"));
+        sqlx::raw_sql(statements).execute(&self.pool).await?;
         Ok(())
     }
 

@@ -10,9 +10,9 @@ use crate::output;
 
 /// Proves that no record was changed, removed or inserted later
 ///
-/// Compares every record with its seal, the log with its tree, and the tree with signed checkpoints.
-/// Only a checkpoint from outside the database (--tiles, --checkpoint) proves something against the
-/// owner of the database.
+/// Compares every record with its seal, the log with its tree, and the tree with signed
+/// checkpoints. Only a checkpoint from outside the database (--tiles, --checkpoint) proves
+/// something against the owner of the database.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

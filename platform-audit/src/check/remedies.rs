@@ -437,6 +437,21 @@ mod tests {
     }
 
     #[test]
+    fn the_message_names_the_cause_of_a_read_only_database() {
+        let standby = finding(FindingKind::ReadOnly, "ledger", "standby");
+        assert_eq!(
+            standby.message,
+            "the database ledger is read-only: this server is a standby"
+        );
+        let setting = finding(FindingKind::ReadOnly, "ledger", "setting");
+        assert!(
+            setting
+                .message
+                .ends_with("a setting makes transactions read-only")
+        );
+    }
+
+    #[test]
     fn the_migrate_command_is_quoted_for_a_shell() {
         let behind = finding(FindingKind::MigrationBehind, "ledger_audit", "migration 7");
         assert!(behind.remedy.ends_with("--app-role 'ledger-app'"));

@@ -132,3 +132,17 @@ async fn abandoned(caller: &mut watch::Receiver<Caller>, grace: Duration) -> Opt
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A layer may wait for the handler's response although it has sent another one.
+    #[test]
+    fn a_panic_and_a_timeout_have_different_responses() {
+        for (outcome, status) in [(Outcome::Panicked, 500), (Outcome::TimedOut, 504)] {
+            let response = Failure::new(outcome, None, "").into_response(None);
+            assert_eq!(response.status(), status);
+        }
+    }
+}

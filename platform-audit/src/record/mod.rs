@@ -24,9 +24,9 @@ pub use builder::RecordBuilder;
 pub(crate) use builder::as_value;
 pub use change::Change;
 pub(crate) use change::{created, deleted, updated};
-pub(crate) use columns::{
-    ACTOR_LIMIT, COLUMNS, Column, ColumnValue, Group, Kind, Source, columns_from,
-};
+#[cfg(feature = "seal")]
+pub(crate) use columns::Group;
+pub(crate) use columns::{ACTOR_LIMIT, COLUMNS, Column, ColumnValue, Kind, Source, columns_from};
 pub use outcome::Outcome;
 pub(crate) use stored::{EARLIEST, Key, LATEST};
 

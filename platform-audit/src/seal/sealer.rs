@@ -203,8 +203,8 @@ impl Sealer {
         })
     }
 
-    /// Appends the `lost` entries, which must lead to the published size and root, and then `entry`.
-    /// Returns how many entries were appended.
+    /// Appends the `lost` entries, which must lead to the published size and root, and then
+    /// `entry`. Returns how many entries were appended.
     pub(crate) async fn resume<DB: AuditDatabase>(
         &mut self,
         log: &mut SealedLog<'_, DB>,

@@ -1,12 +1,13 @@
 //! Measures the toolkit and its alternatives in one run, in alternating order, and reports ratios.
 //!
 //! `cargo run --release -p platform-bench -- MEASUREMENT [--json] [--quick]`, where MEASUREMENT is
-//! `http`, `audit`, `instructions`, `bulk`, `query`, `export`, `queue`, `compile`, `dead` or `all`.
+//! `http`, `audit`, `instructions`, `bulk`, `seal`, `query`, `export`, `queue`, `compile`, `dead`
+//! or `all`.
 //!
 //! - `--json` prints all figures as one flat JSON object, in the last line.
 //! - `docs` writes the figures of `figures.json`, the last output of `all --json`, into README.md
 //!   and COMPARE.md, and plots into `plots/`.
-//! - `query --records 1000000` and `export --records 100000` set the number of records of the log.
+//! - `--records 1000000` sets the number of records of the log for `query`, `export` and `seal`.
 //! - `audit --only near.one_row.16` measures only the combinations whose names start with that: the
 //!   place of Postgres, the change, and the number of clients.
 #![allow(
@@ -48,6 +49,7 @@ mod machine;
 mod plot;
 mod query;
 mod queue;
+mod seal;
 mod server;
 mod spread;
 mod subprocess;
@@ -86,7 +88,7 @@ fn main() -> ExitCode {
     }
     if matches!(
         measurement,
-        Some("audit" | "instructions" | "bulk" | "query" | "export")
+        Some("audit" | "instructions" | "bulk" | "seal" | "query" | "export")
     ) && let Some(code) = server::start()
     {
         return code;
@@ -103,6 +105,7 @@ fn main() -> ExitCode {
         Some("audit") => audit::run(quick, after("--only").unwrap_or("")),
         Some("instructions") => instructions::run(),
         Some("bulk") => bulk::run(quick),
+        Some("seal") => seal::run(quick, records),
         Some("all") => [
             "http",
             "queue",
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
             "audit",
             "instructions",
             "bulk",
+            "seal",
             "query",
             "export",
             "compile",
@@ -125,7 +129,7 @@ fn main() -> ExitCode {
         .collect(),
         _ => {
             eprintln!(
-                "usage: platform-bench http|audit|instructions|bulk|query|export|queue|compile|dead|all [--json] [--quick], or docs"
+                "usage: platform-bench http|audit|instructions|bulk|seal|query|export|queue|compile|dead|all [--json] [--quick], or docs"
             );
             return ExitCode::from(2);
         }

@@ -35,8 +35,10 @@ async fn an_aborted_transaction_is_never_reported_as_committed() {
         "the hazard is gone, so the defence can be removed"
     );
 
+    let events = platform_harness::events::capture();
     let response = service.post("/swallow").send().await.unwrap();
     assert_eq!(response.status(), 500);
+    assert!(events.text().contains("the change was rolled back"));
     assert_eq!(service.entries().await, 0);
     let record = service.only_record().await;
     assert_eq!(
@@ -149,8 +151,14 @@ async fn a_deferred_constraint_that_fails_at_commit_is_not_reported_as_committed
     .execute(&service.pool)
     .await
     .unwrap();
+    let events = platform_harness::events::capture();
     let response = service.send("/entries", &Entry::new(1)).await;
     assert_eq!(response.status(), 500);
+    let text = events.text();
+    assert!(
+        text.contains(": the database refused the commit record_id="),
+        "{text}"
+    );
     assert_eq!(service.entries().await, 0);
     let record = service.only_record().await;
     assert_eq!(record.id, record_id(&response));
@@ -195,8 +203,14 @@ async fn an_internal_error_at_commit_is_an_unknown_outcome() {
     .execute(&service.pool)
     .await
     .unwrap();
+    let events = platform_harness::events::capture();
     let response = service.send("/entries", &Entry::new(1)).await;
     assert_eq!(response.status(), 503);
+    assert!(
+        events
+            .text()
+            .contains("an audited commit received no response")
+    );
     let id = record_id(&response);
     assert!(response.text().await.unwrap().contains("if and only if"));
     assert!(service.audit.record(id).await.unwrap().is_none());

@@ -170,7 +170,8 @@ pub(super) fn compare(
     Ok(misplaced.map(|name| harm(HarmKind::WrongPartition).what(name)))
 }
 
-/// A seal with erased values. No entry of the log can say so yet, so this is always a contradiction.
+/// A seal with erased values. No entry of the log can say so yet, so this is always a
+/// contradiction.
 fn erased(record: &RecordRow<'_>, seal: &SealRow, harm: Harm) -> Harm {
     // The values that are present have the hints of the seal if they were written again.
     let present = commit(&record.values, &seal.salt);

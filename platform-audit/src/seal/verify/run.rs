@@ -84,7 +84,6 @@ impl Run<'static> {
             sql,
             schema: &source.schema,
         };
-        let tree = log.json::<Tree>(sql.tree()).await?;
         let mut anchors = Anchors::default();
         for stored in log.checkpoints().await? {
             let name = format!("the checkpoint of {} entries in the database", stored.size);
@@ -100,6 +99,8 @@ impl Run<'static> {
             anchors.add(name.clone(), note, true, &options.keys);
         }
         anchors.sort();
+        // After the checkpoints, as the log may grow meanwhile.
+        let tree = log.json::<Tree>(sql.tree()).await?;
         let partitions = match sql.partitions() {
             Some(statement) => log
                 .jsons::<RawPartition>(statement)
@@ -207,7 +208,10 @@ impl Run<'static> {
         self.seals += 1;
         self.check.entry(seal.position, Some(seal.id), &entry);
         if let Ok(at) = seal.recorded_at.parse::<i64>() {
-            if self.latest.saturating_sub(at) > LATE {
+            // Until the first checkpoint, a log that existed before is sealed, in any order.
+            let first = self.anchors.valid.first().map(|it| it.checkpoint.size());
+            let is_new = first.is_some_and(|first| seal.position >= first);
+            if is_new && self.latest.saturating_sub(at) > LATE {
                 let harm = Harm::new(HarmKind::UnsealedLate);
                 self.report.add(harm.at(seal.position).of(&seal.id));
             }

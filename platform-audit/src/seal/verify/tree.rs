@@ -191,8 +191,8 @@ impl TreeCheck {
         differing.into_iter().chain(gap).min()
     }
 
-    /// What contradicts the tiles. `agrees` says whether the root that a checkpoint of at least this
-    /// size contains is that of the entries.
+    /// What contradicts the tiles. `agrees` says whether the root that a checkpoint of at least
+    /// this size contains is that of the entries.
     pub(super) fn findings(&self, agrees: impl Fn(u64) -> Option<bool>) -> Vec<Harm> {
         let mut found: Vec<Harm> = self
             .gaps

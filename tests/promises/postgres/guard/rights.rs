@@ -125,6 +125,28 @@ async fn a_service_without_the_privilege_to_migrate_starts_and_works() {
     assert_ne!(guarded.content().await, before);
 }
 
+/// Not a privilege that every record needs, which `check.sql` checks.
+#[tokio::test]
+async fn a_single_privilege_that_the_service_lacks_is_found_and_granted_again() {
+    let guarded = Guarded::new().await;
+    guarded
+        .accepts(Owner, &["SELECT ledger_audit.guard('measure')"])
+        .await;
+    let audit = Audit::builder(guarded.owner_pool().await, "ledger").app_role(&guarded.app);
+    let revoke = format!("REVOKE SELECT ON ledger_audit.service FROM {}", guarded.app);
+    guarded.as_superuser(&revoke).await;
+    let report = audit.check().await.unwrap();
+    let [finding] = &report.findings[..] else {
+        panic!("{report}")
+    };
+    assert_eq!(finding.kind, FindingKind::RightsMissing);
+    let lacks = "lacks SELECT ON TABLE ledger_audit.service";
+    assert!(finding.message.ends_with(lacks), "{report}");
+    guarded.as_superuser(&finding.remedy).await;
+    let report = audit.check().await.unwrap();
+    assert!(report.is_clean(), "{report}");
+}
+
 #[tokio::test]
 async fn the_error_for_a_missing_or_forbidden_schema_has_a_remedy() {
     let mut database = super::super::database().await;
