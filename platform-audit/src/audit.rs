@@ -92,6 +92,24 @@ impl<DB: AuditDatabase> Audit<DB> {
         Explorer::new(self.reader(), access)
     }
 
+    /// Returns the routes that serve the sealed log to auditors, as C2SP tlog-tiles: `/checkpoint`
+    /// and `/tile/…`, for [`Router::nest`](axum::Router::nest) at any path or to serve alone. They
+    /// serve what the newest checkpoint covers, which contains no personal data, and need no
+    /// authentication.
+    ///
+    /// ```
+    /// # #[cfg(feature = "postgres")]
+    /// # fn example(audit: &platform_audit::Audit<sqlx::Postgres>) -> axum::Router {
+    /// axum::Router::new().nest("/audit-log", audit.log_router())
+    /// # }
+    /// ```
+    #[cfg(feature = "seal")]
+    pub fn log_router(&self) -> axum::Router {
+        let store = &self.committer.store;
+        let sql = store.dialect().seal_sql();
+        crate::seal::router(self.pool.clone(), sql, store.name().to_owned())
+    }
+
     /// The counters since the start.
     pub fn status(&self) -> AuditStatus {
         self.committer.core.metrics.status()

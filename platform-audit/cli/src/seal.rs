@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use platform_audit::seal::{Seal, Sealed};
+use platform_audit::seal::{Seal, Sealed, Witness};
 
 use crate::connection::Target;
 use crate::output;
@@ -38,14 +38,22 @@ pub(crate) struct Log {
     /// The directory to which the log is published, for auditors: it contains no personal data
     #[arg(long, value_name = "DIR")]
     publish: Option<PathBuf>,
+    /// A witness (C2SP tlog-witness) that cosigns each checkpoint: its submission prefix and its
+    /// verifier key. May be repeated
+    #[arg(long, num_args = 2, value_names = ["URL", "VKEY"])]
+    witness: Vec<String>,
 }
 
 impl Log {
     pub(crate) fn seal(&self) -> anyhow::Result<Seal> {
         let seal = Seal::from_file(&self.key)?;
-        Ok(match &self.publish {
+        let seal = match &self.publish {
             Some(directory) => seal.publish_to(directory),
             None => seal,
+        };
+        let (witnesses, _) = self.witness.as_chunks();
+        witnesses.iter().try_fold(seal, |seal, [url, key]| {
+            Ok(seal.witness(Witness::new(url, key)?))
         })
     }
 }

@@ -7,6 +7,14 @@ use platform_audit_tlog::tree::Hash;
 use super::error::SealError;
 use super::options::Seal;
 
+/// Signs the tree of `size` entries.
+pub(crate) fn sign(seal: &Seal, size: u64, root: Hash) -> Result<SignedCheckpoint, SealError> {
+    let checkpoint = Checkpoint::new(seal.origin(), size, root)
+        .map_err(|error| SealError::Sign(error.to_string()))?;
+    SignedCheckpoint::sign(checkpoint, &&*seal.signer)
+        .map_err(|error| SealError::Sign(error.to_string()))
+}
+
 /// A checkpoint with its signatures, as published.
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
@@ -15,16 +23,11 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// Signs the tree of `size` entries.
-    pub(crate) fn sign(seal: &Seal, size: u64, root: Hash) -> Result<Self, SealError> {
-        let checkpoint = Checkpoint::new(seal.origin(), size, root)
-            .map_err(|error| SealError::Sign(error.to_string()))?;
-        let signed = SignedCheckpoint::sign(checkpoint, &&*seal.signer)
-            .map_err(|error| SealError::Sign(error.to_string()))?;
-        Ok(Self {
+    pub(crate) fn new(signed: &SignedCheckpoint) -> Self {
+        Self {
             note: signed.to_string(),
             checkpoint: signed.checkpoint().clone(),
-        })
+        }
     }
 
     /// Reads a checkpoint whose signatures are not verified.

@@ -55,6 +55,14 @@ pub enum SealError {
     /// A checkpoint could not be signed.
     #[error("the checkpoint could not be signed: {0}")]
     Sign(String),
+    /// A witness did not cosign a checkpoint.
+    #[error("{url} did not cosign the checkpoint: {reason}")]
+    Witness {
+        /// Where the request was sent.
+        url: String,
+        /// What it responded, or why it did not respond.
+        reason: String,
+    },
     /// A sink did not accept a checkpoint.
     #[error("the checkpoint could not be published: {0}")]
     Sink(String),

@@ -107,6 +107,12 @@ impl<DB: AuditDatabase> SealedLog<'_, DB> {
             .map_err(SealError::malformed)
     }
 
+    pub(crate) async fn newest_checkpoint(
+        &mut self,
+    ) -> Result<Option<StoredCheckpoint>, SealError> {
+        self.json(self.sql.newest_checkpoint()).await
+    }
+
     /// The rows of `statement`, each of which is a text.
     pub(crate) async fn texts(&mut self, statement: &str) -> Result<Vec<String>, SealError> {
         let statement = self.text(statement);

@@ -61,20 +61,27 @@ mod json;
 mod log;
 mod options;
 mod proof;
+mod router;
 mod run;
 mod sealer;
+mod sinks;
 mod snapshot;
 mod status;
 mod verify;
+#[cfg(feature = "witness")]
+mod witness;
 
 pub use error::SealError;
 pub use options::{CheckpointSink, Seal, new_key};
 pub use platform_audit_tlog::note::{Signer, SignerError, SigningKey, VerifierKey};
 pub use proof::RecordProof;
+pub(crate) use router::router;
 pub use run::Sealed;
 pub(crate) use run::{Worker, run};
 pub(crate) use status::SealStatus;
 pub use verify::{Checked, Harm, HarmKind, Verdict, Verification, Verify};
+#[cfg(feature = "witness")]
+pub use witness::Witness;
 
 #[cfg(doc)]
 use crate::AuditBuilder;

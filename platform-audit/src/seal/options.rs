@@ -30,13 +30,16 @@ pub struct Seal {
     pub(super) signer: Arc<dyn Signer + Send + Sync>,
     pub(super) directory: Option<PathBuf>,
     pub(super) sinks: Vec<Arc<dyn CheckpointSink>>,
+    #[cfg(feature = "witness")]
+    pub(super) witnesses: Vec<super::Witness>,
 }
 
-/// A place to which signed checkpoints are published, such as a witness, a repository or another
-/// log. Each contains the size and the root of the log, and no personal data.
+/// A place to which signed checkpoints are published, such as a repository or another log. Each
+/// contains the size and the root of the log, and no personal data.
 pub trait CheckpointSink: fmt::Debug + Send + Sync + 'static {
     /// Publishes a checkpoint, in the format of C2SP tlog-checkpoint. It is called again, with the
-    /// same or a newer one, after an error.
+    /// same or a newer one, after an error. It runs beside sealing, one call at a time, and is
+    /// dropped after 30 seconds.
     fn publish<'a>(
         &'a self,
         checkpoint: &'a str,
@@ -60,6 +63,8 @@ impl Seal {
             signer: Arc::new(signer),
             directory: None,
             sinks: Vec::new(),
+            #[cfg(feature = "witness")]
+            witnesses: Vec::new(),
         })
     }
 
@@ -114,6 +119,15 @@ impl Seal {
         self
     }
 
+    /// Asks `witness` to cosign each checkpoint before it is published. A checkpoint that the
+    /// witness does not cosign is published without its cosignature, with an error in the log; it
+    /// is asked again.
+    #[cfg(feature = "witness")]
+    pub fn witness(mut self, witness: super::Witness) -> Self {
+        self.witnesses.push(witness);
+        self
+    }
+
     /// The key that verifies the checkpoints, as text: what an auditor passes to
     /// `platform-audit verify --vkey`.
     pub fn verifier_key(&self) -> String {
@@ -132,7 +146,7 @@ impl fmt::Debug for Seal {
             .field("verifier_key", &self.verifier_key())
             .field("directory", &self.directory)
             .field("sinks", &self.sinks)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -135,7 +135,7 @@ pub(super) async fn prove<DB: AuditDatabase>(
     })?;
     let note = match tiles {
         Some(tiles) => Directory::new(tiles).checkpoint()?,
-        None => log.checkpoints().await?.pop().map(|stored| stored.note),
+        None => log.newest_checkpoint().await?.map(|stored| stored.note),
     };
     let published = note
         .and_then(|note| Published::parse(note.as_bytes()))

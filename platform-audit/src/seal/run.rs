@@ -3,14 +3,20 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use platform_audit_tlog::checkpoint::SignedCheckpoint;
+use platform_audit_tlog::tree::Hash;
+
 use super::canonical::{RESTORE, other_entry};
-use super::checkpoint::Published;
+use super::checkpoint::{Published, sign};
 use super::directory::Directory;
 use super::error::SealError;
 use super::log::{Restore, SealedLog, Tree};
 use super::options::Seal;
 use super::sealer::{Pass, Sealer};
+use super::sinks::SinkState;
 use super::status::SealStatus;
+#[cfg(feature = "witness")]
+use super::witness::WitnessState;
 use crate::store::{AuditDatabase, Store};
 
 /// The interval at which records are sealed.
@@ -28,8 +34,11 @@ pub(crate) struct Worker {
     seal: Seal,
     sealer: Sealer,
     directory: Option<Directory>,
-    /// The size of the last checkpoint that this worker published everywhere.
-    published: Option<u64>,
+    /// The last checkpoint that this worker published, apart from `sinks`.
+    published: Option<(u64, Arc<str>)>,
+    sinks: Vec<SinkState>,
+    #[cfg(feature = "witness")]
+    witnesses: Vec<WitnessState>,
     last_checkpoint: Option<Instant>,
     status: Arc<SealStatus>,
 }
@@ -52,6 +61,18 @@ impl Worker {
             sealer: Sealer::new(seal.verifier_key()),
             directory: seal.directory.clone().map(Directory::new),
             published: None,
+            sinks: seal
+                .sinks
+                .iter()
+                .map(|it| SinkState::new(Arc::clone(it)))
+                .collect(),
+            #[cfg(feature = "witness")]
+            witnesses: seal
+                .witnesses
+                .iter()
+                .cloned()
+                .map(WitnessState::new)
+                .collect(),
             last_checkpoint: None,
             seal,
             status,
@@ -119,9 +140,8 @@ impl Worker {
             || self
                 .last_checkpoint
                 .is_none_or(|at| at.elapsed() >= CHECKPOINT_EVERY);
-        if is_due && size > 0 && self.published != Some(size) {
-            let checkpoint = Published::sign(&self.seal, size, root)?;
-            self.publish(log, &checkpoint).await?;
+        if is_due && size > 0 {
+            self.publish(log, size, root, now).await?;
         }
         Ok(Sealed {
             sealed,
@@ -197,25 +217,95 @@ impl Worker {
         })
     }
 
-    /// Publishes the tiles, then the checkpoint, and only then tells the database that it did.
+    /// Signs the tree of `size` entries, and publishes it, unless that was done before.
+    ///
+    /// What a witness or a sink does is logged, and tried again later: neither stops the sealing
+    /// or the publishing. It is an error only with `now`, after everything else was done.
     async fn publish<DB: AuditDatabase>(
+        &mut self,
+        log: &mut SealedLog<'_, DB>,
+        size: u64,
+        root: Hash,
+        now: bool,
+    ) -> Result<(), SealError> {
+        let mut failures = Vec::new();
+        let is_new = self.published.as_ref().is_none_or(|it| it.0 != size);
+        #[cfg(feature = "witness")]
+        let is_due = is_new || self.witnesses.iter().any(|it| it.is_due(size));
+        #[cfg(not(feature = "witness"))]
+        let is_due = is_new;
+        if is_due {
+            self.last_checkpoint = Some(Instant::now());
+            let signed = self.signed(size, root)?;
+            #[cfg(feature = "witness")]
+            let (signed, is_new) = {
+                let (mut signed, mut is_new) = (signed, is_new);
+                for witness in self.witnesses.iter_mut().filter(|it| it.is_due(size)) {
+                    match witness.cosign(log, &mut signed).await {
+                        Ok(()) => is_new = true,
+                        Err(error) => failures.push(error),
+                    }
+                }
+                (signed, is_new)
+            };
+            if is_new {
+                self.publish_note(log, &Published::new(&signed)).await?;
+            }
+        }
+        if let Some((_, note)) = &self.published {
+            for sink in &mut self.sinks {
+                failures.extend(sink.publish(note, now).await.err());
+            }
+        }
+        for error in &failures {
+            self.status.failed();
+            tracing::error!(
+                schema = log.schema,
+                error = describe(error),
+                "a checkpoint of the audit log was not published everywhere; this is tried again"
+            );
+        }
+        match failures.into_iter().next() {
+            Some(error) if now => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The checkpoint of this tree: the one that was published, as it may have cosignatures, or a
+    /// new one.
+    fn signed(&self, size: u64, root: Hash) -> Result<SignedCheckpoint, SealError> {
+        let published = self.published.as_ref().map(|(_, note)| note.to_string());
+        let in_directory = match &self.directory {
+            Some(directory) => directory.checkpoint()?,
+            None => None,
+        };
+        let keys = [self.seal.signer.key().clone()];
+        let mut opened = published
+            .into_iter()
+            .chain(in_directory)
+            .filter_map(|note| SignedCheckpoint::open(note, &keys).ok());
+        let same = opened.find(|signed| {
+            let checkpoint = signed.checkpoint();
+            checkpoint.size() == size && checkpoint.root() == root
+        });
+        same.map_or_else(|| sign(&self.seal, size, root), Ok)
+    }
+
+    /// Publishes the tiles, then the checkpoint, and only then tells the database that it did.
+    async fn publish_note<DB: AuditDatabase>(
         &mut self,
         log: &mut SealedLog<'_, DB>,
         checkpoint: &Published,
     ) -> Result<(), SealError> {
         let size = checkpoint.checkpoint.size();
         if let Some(directory) = &self.directory {
-            let before = match self.published {
-                Some(size) => size,
+            let before = match &self.published {
+                Some((size, _)) => *size,
                 None => published_size(directory)?,
             };
             directory
                 .publish(log, &self.sealer, before, checkpoint)
                 .await?;
-        }
-        for sink in &self.seal.sinks {
-            let published = sink.publish(&checkpoint.note).await;
-            published.map_err(|error| SealError::Sink(error.to_string()))?;
         }
         let arguments = [size.to_string(), checkpoint.note.clone()];
         log.run(log.sql.insert_checkpoint(), &arguments).await?;
@@ -224,8 +314,7 @@ impl Worker {
             { audit.checkpoint.size = size, audit.checkpoint.note = checkpoint.note },
             "the audit log has a signed checkpoint"
         );
-        self.published = Some(size);
-        self.last_checkpoint = Some(Instant::now());
+        self.published = Some((size, checkpoint.note.as_str().into()));
         Ok(())
     }
 }

@@ -116,6 +116,9 @@ pub(crate) trait SealSql: std::fmt::Debug + Send + Sync {
     /// Selects the signed checkpoints by size, as JSON objects.
     fn checkpoints(&self) -> &'static str;
 
+    /// Selects the largest of the [`checkpoints`](Self::checkpoints).
+    fn newest_checkpoint(&self) -> &'static str;
+
     /// Inserts seals.
     fn insert_seals(&self) -> &'static str;
 

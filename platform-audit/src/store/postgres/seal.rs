@@ -96,6 +96,10 @@ impl SealSql for PostgresSql {
         "SELECT json_build_object('size', size, 'note', note)::text FROM {schema}.checkpoint ORDER BY size"
     }
 
+    fn newest_checkpoint(&self) -> &'static str {
+        "SELECT json_build_object('size', size, 'note', note)::text FROM {schema}.checkpoint ORDER BY size DESC LIMIT 1"
+    }
+
     fn insert_seals(&self) -> &'static str {
         include_str!("seal/insert_seals.sql")
     }

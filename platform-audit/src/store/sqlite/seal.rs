@@ -79,6 +79,10 @@ impl SealSql for SqliteSql {
         "SELECT json_object('size', size, 'note', note) FROM {schema}_checkpoint ORDER BY size"
     }
 
+    fn newest_checkpoint(&self) -> &'static str {
+        "SELECT json_object('size', size, 'note', note) FROM {schema}_checkpoint ORDER BY size DESC LIMIT 1"
+    }
+
     fn insert_seals(&self) -> &'static str {
         include_str!("seal/insert_seals.sql")
     }
