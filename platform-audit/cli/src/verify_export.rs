@@ -3,20 +3,25 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use platform_audit::export::{ExportError, Manifest, verify};
+use platform_audit::seal::SealError;
+use uuid::Uuid;
 
 use crate::connection::Target;
 use crate::output::{self, escape_controls};
 use crate::reader::ReaderOptions;
+use crate::verify_proof::verifier_keys;
 
 /// Checks that an exported file matches its manifest, and that the manifest matches its audit
 /// record
 ///
 /// Anyone who can change the file can also change its manifest. With --service, the manifest's
-/// SHA-256 is compared with the record of the export.
+/// SHA-256 is compared with the record of the export. With --vkey, that record is proven to be in
+/// the sealed log.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   platform-audit verify-export october.csv --service accounting    # DATABASE_URL is set
+  platform-audit verify-export october.csv --service accounting --vkey \"$VKEY\" --tiles /srv/audit-log
   platform-audit verify-export october.csv                         # only the file and its manifest
 
 Exit status: 0 they match, 1 they do not match, 2 error.")]
@@ -33,6 +38,12 @@ pub(crate) struct Options {
     /// The database: postgres://USER@HOST/NAME or sqlite:FILE
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
+    /// The verifier key of the sealed log, to prove the record of the export; may be repeated
+    #[arg(long, value_name = "VKEY", requires = "service")]
+    vkey: Vec<String>,
+    /// The directory of the published log; by default the checkpoint in the database is used
+    #[arg(long, value_name = "DIR", requires = "vkey")]
+    tiles: Option<std::path::PathBuf>,
     /// The actor to record for this read; by default the current user
     #[arg(long = "as", value_name = "NAME", env = "AUDIT_READER")]
     name: Option<String>,
@@ -64,9 +75,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     match compare(&reader, &manifest).await? {
-        Ok(recorded) => {
+        Ok((id, recorded)) => {
             output::say(format_args!("{summary}, and {recorded}"))?;
-            Ok(ExitCode::SUCCESS)
+            options.prove(id, &manifest).await
         }
         Err(refused) => {
             output::hint(escape_controls(&format!("{file}: {refused}")));
@@ -76,24 +87,59 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 impl Options {
+    fn target(&self) -> Option<Target> {
+        let (service, url) = (self.service.clone()?, self.database_url.clone()?);
+        Some(Target::new(url, service, self.schema.clone()))
+    }
+
+    /// Proves that the sealed log contains the record of the export, with the manifest's SHA-256.
+    async fn prove(&self, id: Uuid, manifest: &Manifest) -> anyhow::Result<ExitCode> {
+        let keys = verifier_keys(&self.vkey)?;
+        let (Some(target), false) = (self.target(), keys.is_empty()) else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let audit = target.open(None).await?;
+        let proof = audit.prove(id, self.tiles.as_deref()).await?;
+        let proven = match proof.verify(&keys) {
+            Ok(proven) => proven,
+            Err(error @ SealError::NotProven(_)) => {
+                output::hint(format_args!("the record {id} of the export is {error}"));
+                return Ok(ExitCode::from(1));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let details = proven.values.iter().find(|(name, _)| *name == "details");
+        if !details.is_some_and(|(_, details)| details.contains(&manifest.own_sha256)) {
+            output::hint(format_args!(
+                "the sealed record {id} is not that of this export: it contains another SHA-256"
+            ));
+            return Ok(ExitCode::from(1));
+        }
+        output::say(format_args!(
+            "proven: that record is entry {} of the log {}, whose checkpoint of {} entries is signed",
+            proven.position,
+            escape_controls(&proven.origin),
+            proven.size
+        ))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
     /// The log to compare with, if one is named.
     fn reader(&self) -> Option<ReaderOptions> {
-        let (service, url) = (self.service.clone()?, self.database_url.clone()?);
-        let target = Target::new(url, service, self.schema.clone());
         Some(ReaderOptions::new(
-            target,
+            self.target()?,
             self.name.clone(),
             self.because.clone(),
         ))
     }
 }
 
-/// Returns a description of the recorded export with this manifest, or why the manifest cannot be
+/// Returns the record of the export with this manifest and its description, or why the manifest cannot be
 /// trusted.
 async fn compare(
     reader: &ReaderOptions,
     manifest: &Manifest,
-) -> anyhow::Result<Result<String, String>> {
+) -> anyhow::Result<Result<(Uuid, String), String>> {
     let reading = reader.reading().await?;
     let log = reading.origin();
     if (&log.service, &log.schema) != (&manifest.origin.service, &manifest.origin.schema) {
@@ -116,10 +162,11 @@ async fn compare(
         }
         _ => String::new(),
     };
-    Ok(Ok(format!(
+    let recorded = format!(
         "as {}{user} recorded {} in the record {}",
         escape_controls(&record.actor.id),
         output::time(at),
         record.id
-    )))
+    );
+    Ok(Ok((record.id, recorded)))
 }

@@ -24,11 +24,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let keys: Vec<VerifierKey> = options
-        .vkey
-        .iter()
-        .map(|key| key.trim().parse().context("--vkey is not a verifier key"))
-        .collect::<anyhow::Result<_>>()?;
+    let keys = verifier_keys(&options.vkey)?;
     let file = options.file.display();
     let text = std::fs::read_to_string(&options.file)
         .with_context(|| format!("{file} could not be read"))?;
@@ -51,4 +47,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         proven.size
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Parses the values of `--vkey`.
+pub(crate) fn verifier_keys(texts: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
+    let parse = |key: &String| key.trim().parse().context("--vkey is not a verifier key");
+    texts.iter().map(parse).collect()
 }
