@@ -215,9 +215,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     ///
     /// If a name is invalid, the database cannot be reached, or the schema cannot be migrated.
     pub async fn migrate(&self) -> Result<(), Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let store = self.open(Some(1))?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         audited.migrate().await?;
         audited.apply(&self.tables).await?;
@@ -238,9 +237,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     ///
     /// If a role does not exist, or this connection's role may not grant.
     pub async fn grant(&self, app: Option<&str>, reader: Option<&str>) -> Result<(), Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let store = self.open(Some(1))?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         for (function, role) in [("grant_app", app), ("grant_reader", reader)] {
             if let Some(role) = role {
@@ -258,9 +256,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     ///
     /// If a name is invalid or the database cannot be queried.
     pub async fn check(&self) -> Result<Report, Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let store = self.open(Some(1))?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         #[cfg_attr(
             not(feature = "seal"),
@@ -281,9 +278,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     ///
     /// If a name is invalid or the database cannot be queried.
     pub async fn explain(&self) -> Result<Explanation, Error> {
-        let schema = self.schema_name()?;
-        let store = Store::open(self.pool.clone(), schema, Some(1))?;
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let store = self.open(Some(1))?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let explained = store
             .schema(&mut connection, &self.service)
             .explain()
@@ -301,13 +297,8 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// [`Error::Unsafe`], with all findings and their remedies, if the database would allow
     /// unaudited changes.
     pub async fn start(self) -> Result<Audit<DB>, Error> {
-        let schema = self.schema_name()?;
-        let store = Arc::new(Store::open(
-            self.pool.clone(),
-            schema,
-            self.max_connections,
-        )?);
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let store = Arc::new(self.open(self.max_connections)?);
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         audited.bring_up_to_date(&self.tables).await?;
         connection.release();
@@ -316,7 +307,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         if let Err(error) = store.create_partitions().await {
             store.warn_of_partitions(&error);
         }
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut audited = store.schema(&mut connection, &self.service);
         let mut report = audited.check(None, &self.tables).await?;
         connection.release();
@@ -385,8 +376,9 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         &self.service
     }
 
-    pub(crate) fn schema_name(&self) -> Result<String, Error> {
-        schema_name(&self.service, self.schema.as_deref())
+    pub(crate) fn open(&self, max_connections: Option<u32>) -> Result<Store<DB>, Error> {
+        let schema = schema_name(&self.service, self.schema.as_deref())?;
+        Store::open(self.pool.clone(), schema, max_connections)
     }
 }
 

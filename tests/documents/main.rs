@@ -1,10 +1,12 @@
-//! The paths and tests that SECURITY.md names exist.
+//! The paths and tests that SECURITY.md names exist, and the code of README.md is that of the
+//! quickstart.
 #![allow(clippy::panic, reason = "a failure here fails the test")]
 
 use std::path::Path;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const SECURITY: &str = include_str!("../../SECURITY.md");
+const README: &str = include_str!("../../README.md");
 
 /// The cells of the column `name`, in all tables that have it. A cell cannot contain `|`.
 fn column<'a>(document: &'a str, name: &str) -> Vec<&'a str> {
@@ -67,4 +69,85 @@ fn a_missing_path_or_test_is_an_error() {
     exists("tests/documents/main.rs::missing").unwrap_err();
     let table = "| a | Proved by |\n|---|---|\n| b | `c` |\n\n| a |\n|---|\n| b |\n";
     assert_eq!(column(table, "Proved by"), ["`c`"]);
+}
+
+/// An excerpt of a source file: the parts of a code block between lines with `// …`.
+#[derive(Debug, PartialEq)]
+struct Excerpt<'a> {
+    path: &'a str,
+    parts: Vec<&'a str>,
+}
+
+/// The code blocks after a line `<!-- from PATH -->`.
+fn excerpts(document: &str) -> Vec<Excerpt<'_>> {
+    let marked = document.split("<!-- from ").skip(1);
+    marked
+        .map(|text| {
+            let block = text.split_once(" -->\n```rust\n");
+            let (path, block) = block.unwrap_or_else(|| panic!("no code block: {text}"));
+            let code = block.split("\n```").next().unwrap_or_default();
+            let parts = code.split("// …\n").map(|part| part.trim_matches('\n'));
+            Excerpt {
+                path,
+                parts: parts.collect(),
+            }
+        })
+        .collect()
+}
+
+/// Returns the first line of an excerpt that is not in `source`, whose parts must follow each other
+/// in the order of `parts`.
+fn first_difference<'a>(parts: &[&'a str], source: &str) -> Option<&'a str> {
+    let source: Vec<_> = source.lines().collect();
+    let mut rest = source.as_slice();
+    for part in parts {
+        let lines: Vec<_> = part.lines().collect();
+        let equal_lines =
+            |from: &[&str]| from.iter().zip(&lines).take_while(|(a, b)| a == b).count();
+        let starts: Vec<_> = (0..rest.len()).map(|at| equal_lines(&rest[at..])).collect();
+        let longest = starts.iter().copied().max().unwrap_or_default();
+        if longest < lines.len() {
+            return Some(lines[longest]);
+        }
+        let found = starts.iter().position(|count| *count == longest);
+        rest = &rest[found.unwrap_or_default() + longest..];
+    }
+    None
+}
+
+#[test]
+fn the_code_of_the_readme_is_that_of_the_quickstart() {
+    let excerpts = excerpts(README);
+    assert!(!excerpts.is_empty());
+    for Excerpt { path, parts } in excerpts {
+        let source = std::fs::read_to_string(Path::new(ROOT).join(path));
+        let source = source.unwrap_or_else(|error| panic!("{path}: {error}"));
+        if let Some(line) = first_difference(&parts, &source) {
+            panic!("README.md quotes a line that is not in {path}, or not in this place: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_line_that_differs_from_its_source_is_found() {
+    let document =
+        "<!-- from a.rs -->\n```rust\nfn a() {\n    b();\n}\n\n// …\n\nfn c() {}\n```\ntext\n";
+    let [excerpt] = &excerpts(document)[..] else {
+        panic!("one excerpt")
+    };
+    assert_eq!(excerpt.path, "a.rs");
+    assert_eq!(excerpt.parts, ["fn a() {\n    b();\n}", "fn c() {}"]);
+    let difference = |source| first_difference(&excerpt.parts, source);
+    assert_eq!(
+        difference("\nfn a() {\n    b();\n}\n\nfn x() {}\nfn c() {}\n"),
+        None
+    );
+    assert_eq!(
+        difference("fn a() {\n    c();\n}\nfn c() {}\n"),
+        Some("    b();")
+    );
+    assert_eq!(
+        difference("fn c() {}\nfn a() {\n    b();\n}\n"),
+        Some("fn c() {}")
+    );
 }

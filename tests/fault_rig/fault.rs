@@ -66,7 +66,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Injects `fault` and ends it. Returns when the service and the database are running again.
-    pub(crate) async fn suffer(
+    pub(crate) async fn inject(
         &mut self,
         fault: Fault,
         random: &mut fastrand::Rng,

@@ -5,50 +5,50 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 
-use crate::load::{Answer, Sent};
+use crate::load::{Outcome, Sent};
 use crate::subject::SEVERAL;
 
 /// The result of one round, or of several.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    pub(crate) answers: BTreeMap<Answer, u64>,
-    pub(crate) hung_up: u64,
+    pub(crate) outcomes: BTreeMap<Outcome, u64>,
+    pub(crate) disconnected: u64,
     /// Transactions whose rows are stored.
     pub(crate) changes: u64,
     pub(crate) records: u64,
     pub(crate) attempts: u64,
     pub(crate) unknown_committed: u64,
     pub(crate) unknown_not_committed: u64,
-    pub(crate) unanswered_committed: u64,
-    pub(crate) unanswered_not_committed: u64,
+    pub(crate) no_response_committed: u64,
+    pub(crate) no_response_not_committed: u64,
     /// Stored changes whose transaction did not write exactly their success records.
     pub(crate) orphan_changes: u64,
     /// Transactions with success records and no change.
     pub(crate) orphan_records: u64,
     /// Descriptions of responses that contradict the tables.
-    pub(crate) lies: Vec<String>,
+    pub(crate) wrong_responses: Vec<String>,
 }
 
 impl Tally {
     pub(crate) fn broken(&self) -> bool {
-        self.orphan_changes > 0 || self.orphan_records > 0 || !self.lies.is_empty()
+        self.orphan_changes > 0 || self.orphan_records > 0 || !self.wrong_responses.is_empty()
     }
 
     pub(crate) fn add(&mut self, other: Self) {
-        for (answer, count) in other.answers {
-            *self.answers.entry(answer).or_default() += count;
+        for (outcome, count) in other.outcomes {
+            *self.outcomes.entry(outcome).or_default() += count;
         }
-        self.hung_up += other.hung_up;
+        self.disconnected += other.disconnected;
         self.changes += other.changes;
         self.records += other.records;
         self.attempts += other.attempts;
         self.unknown_committed += other.unknown_committed;
         self.unknown_not_committed += other.unknown_not_committed;
-        self.unanswered_committed += other.unanswered_committed;
-        self.unanswered_not_committed += other.unanswered_not_committed;
+        self.no_response_committed += other.no_response_committed;
+        self.no_response_not_committed += other.no_response_not_committed;
         self.orphan_changes += other.orphan_changes;
         self.orphan_records += other.orphan_records;
-        self.lies.extend(other.lies);
+        self.wrong_responses.extend(other.wrong_responses);
     }
 }
 
@@ -103,36 +103,36 @@ pub(crate) async fn settle(url: &str, keys: &str, sent: Vec<Sent>) -> Result<Tal
     };
     for request in sent {
         let committed = changed.contains_key(request.key.as_str());
-        *tally.answers.entry(request.answer).or_default() += 1;
-        tally.hung_up += u64::from(request.hung_up);
+        *tally.outcomes.entry(request.outcome).or_default() += 1;
+        tally.disconnected += u64::from(request.disconnected);
         let recorded = request
             .record_id
             .as_deref()
             .map(|id| success_ids.contains(id));
-        match (request.answer, committed) {
-            (Answer::Unknown, true) => tally.unknown_committed += 1,
-            (Answer::Unknown, false) => tally.unknown_not_committed += 1,
-            (Answer::None, true) => tally.unanswered_committed += 1,
-            (Answer::None, false) => tally.unanswered_not_committed += 1,
-            (Answer::Status(..400), false) => tally.lies.push(format!(
+        match (request.outcome, committed) {
+            (Outcome::Unknown, true) => tally.unknown_committed += 1,
+            (Outcome::Unknown, false) => tally.unknown_not_committed += 1,
+            (Outcome::None, true) => tally.no_response_committed += 1,
+            (Outcome::None, false) => tally.no_response_not_committed += 1,
+            (Outcome::Status(..400), false) => tally.wrong_responses.push(format!(
                 "{}: responded with success, but not stored",
                 request.key
             )),
-            (Answer::Status(400..), true) => tally.lies.push(format!(
+            (Outcome::Status(400..), true) => tally.wrong_responses.push(format!(
                 "{}: responded {:?}, but stored",
-                request.key, request.answer
+                request.key, request.outcome
             )),
-            (Answer::Status(_), _) => {}
+            (Outcome::Status(_), _) => {}
         }
         // The record that a response names exists if and only if the change does.
         if recorded.is_some_and(|recorded| recorded != committed) {
-            tally.lies.push(format!(
+            tally.wrong_responses.push(format!(
                 "{}: responded {:?}; success record {recorded:?}, change stored: {committed}",
-                request.key, request.answer
+                request.key, request.outcome
             ));
         }
-        if request.answer == Answer::Unknown && request.record_id.is_none() {
-            tally.lies.push(format!(
+        if request.outcome == Outcome::Unknown && request.record_id.is_none() {
+            tally.wrong_responses.push(format!(
                 "{}: unknown outcome, but names no record",
                 request.key
             ));

@@ -11,19 +11,19 @@ use crate::service::Address;
 pub(crate) const CLIENTS: u64 = 64;
 
 /// How long a client waits for a response.
-const PATIENCE: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What a client knows after a request.
 pub(crate) struct Sent {
     pub(crate) key: String,
-    pub(crate) answer: Answer,
+    pub(crate) outcome: Outcome,
     /// The response's `Audit-Record-Id`.
     pub(crate) record_id: Option<String>,
-    pub(crate) hung_up: bool,
+    pub(crate) disconnected: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Answer {
+pub(crate) enum Outcome {
     Status(u16),
     /// A 503 with an unknown outcome: committed if and only if the record exists.
     Unknown,
@@ -41,7 +41,7 @@ pub(crate) async fn client(
 ) -> Vec<Sent> {
     let mut random = fastrand::Rng::with_seed(seed ^ round << 20 ^ number << 8);
     let client = reqwest::Client::builder()
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
         .build()
         .unwrap_or_default();
     let mut sent = Vec::new();
@@ -60,7 +60,7 @@ pub(crate) async fn client(
             _ if unaudited => "unaudited",
             _ => "one",
         };
-        let hangs_up =
+        let disconnects_after =
             (random.u32(0..100) < 8).then(|| Duration::from_micros(random.u64(0..20_000)));
         let key = format!("{round}-{number}-{count}");
         let now = address
@@ -72,12 +72,12 @@ pub(crate) async fn client(
             .header("x-user", "ada")
             .json(&json!({"key": key, "mode": mode}))
             .send();
-        let response = match hangs_up {
+        let response = match disconnects_after {
             Some(after) => tokio::time::timeout(after, request).await.ok(),
             None => Some(request.await),
         };
-        let hung_up = response.is_none();
-        let (mut answer, mut record_id) = (Answer::None, None);
+        let disconnected = response.is_none();
+        let (mut outcome, mut record_id) = (Outcome::None, None);
         if let Some(Ok(response)) = response {
             let status = response.status().as_u16();
             record_id = response
@@ -85,14 +85,14 @@ pub(crate) async fn client(
                 .get("audit-record-id")
                 .and_then(|id| id.to_str().ok())
                 .map(ToOwned::to_owned);
-            answer = if status != 503 {
-                Answer::Status(status)
+            outcome = if status != 503 {
+                Outcome::Status(status)
             } else {
                 match response.text().await {
-                    Ok(text) if text.contains("if and only if") => Answer::Unknown,
-                    Ok(_) => Answer::Status(status),
+                    Ok(text) if text.contains("if and only if") => Outcome::Unknown,
+                    Ok(_) => Outcome::Status(status),
                     // Disconnected before the body, which tells the two kinds of 503 apart.
-                    Err(_) => Answer::None,
+                    Err(_) => Outcome::None,
                 }
             };
         } else {
@@ -101,9 +101,9 @@ pub(crate) async fn client(
         }
         sent.push(Sent {
             key,
-            answer,
+            outcome,
             record_id,
-            hung_up,
+            disconnected,
         });
     }
     sent

@@ -5,7 +5,7 @@
 //!
 //! The service (`subject.rs`) is a separate process. It connects through a proxy to a private
 //! Postgres. An *orphan* is a change without its record, or a success record without its change.
-//! Exit status: 0 without orphans and untrue responses, 1 with them, 2 if the rig itself failed.
+//! Exit status: 0 without orphans and wrong responses, 1 with them, 2 if the rig itself failed.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -118,7 +118,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Returns whether there were no orphans and no untrue responses.
+/// Returns whether there were no orphans and no wrong responses.
 async fn run(options: Options) -> Result<bool, String> {
     let Options {
         seconds,
@@ -174,12 +174,12 @@ async fn run(options: Options) -> Result<bool, String> {
             })
             .collect();
         let mut random = fastrand::Rng::with_seed(seed ^ round << 32);
-        let mut suffered = Vec::new();
+        let mut injected = Vec::new();
         for fault in Fault::of_round(seed, round, FAULTS_A_ROUND, with_clock) {
             tokio::time::sleep(Duration::from_millis(random.u64(100..600))).await;
-            stage.suffer(fault, &mut random).await?;
+            stage.inject(fault, &mut random).await?;
             *faults.entry(fault).or_default() += 1;
-            suffered.push(fault);
+            injected.push(fault);
         }
         let mut sent = Vec::new();
         for client in clients {
@@ -192,16 +192,16 @@ async fn run(options: Options) -> Result<bool, String> {
         stage.service.start().await?;
         let tally = ledger::settle(&url, &format!("{round}-%"), sent).await?;
         println!(
-            "round {round}: {suffered:?}; {} requests, {} changes, {} records, {} orphan changes, {} orphan records, {} untrue responses",
-            tally.answers.values().sum::<u64>(),
+            "round {round}: {injected:?}; {} requests, {} changes, {} records, {} orphan changes, {} orphan records, {} wrong responses",
+            tally.outcomes.values().sum::<u64>(),
             tally.changes,
             tally.records,
             tally.orphan_changes,
             tally.orphan_records,
-            tally.lies.len()
+            tally.wrong_responses.len()
         );
-        for lie in tally.lies.iter().take(5) {
-            println!("  untrue: {lie}");
+        for response in tally.wrong_responses.iter().take(5) {
+            println!("  wrong: {response}");
         }
         total.add(tally);
         let report = log.verify(&url).await?;
@@ -229,7 +229,7 @@ async fn run(options: Options) -> Result<bool, String> {
 
 /// Whether a run is long enough, also on a slow machine: every kind of fault has happened, and
 /// enough requests succeeded between the faults. With `--break-the-promise`, whether the rig has
-/// detected an orphan and an untrue response.
+/// detected an orphan and a wrong response.
 fn is_covered(
     total: &Tally,
     faults: &BTreeMap<Fault, u64>,
@@ -237,15 +237,15 @@ fn is_covered(
     break_the_promise: bool,
 ) -> bool {
     if break_the_promise {
-        return total.orphan_changes > 0 && !total.lies.is_empty();
+        return total.orphan_changes > 0 && !total.wrong_responses.is_empty();
     }
     let kinds = Fault::kinds(with_clock);
     faults.len() == kinds
         && faults.values().sum::<u64>() >= 20
         && total.changes > 500
         && total.attempts > 50
-        && total.hung_up > 0
-        && total.answers.contains_key(&load::Answer::Unknown)
+        && total.disconnected > 0
+        && total.outcomes.contains_key(&load::Outcome::Unknown)
 }
 
 async fn prepare(url: &str) -> sqlx::Result<()> {
@@ -273,13 +273,13 @@ fn summarise(
     for (fault, count) in faults {
         println!("  {:<18} {count}", format!("{fault:?}"));
     }
-    println!("clients disconnected {}", total.hung_up);
+    println!("clients disconnected {}", total.disconnected);
     println!(
         "requests             {}",
-        total.answers.values().sum::<u64>()
+        total.outcomes.values().sum::<u64>()
     );
-    for (answer, count) in &total.answers {
-        println!("  {:<18} {count}", format!("{answer:?}"));
+    for (outcome, count) in &total.outcomes {
+        println!("  {:<18} {count}", format!("{outcome:?}"));
     }
     println!("committed changes    {}", total.changes);
     println!("success records      {}", total.records);
@@ -292,9 +292,9 @@ fn summarise(
     );
     println!(
         "without a response   {} committed, {} not",
-        total.unanswered_committed, total.unanswered_not_committed
+        total.no_response_committed, total.no_response_not_committed
     );
-    println!("untrue responses     {}", total.lies.len());
+    println!("wrong responses      {}", total.wrong_responses.len());
     println!("contradictions       {harms}");
     println!(
         "\nfault_rig: {}",

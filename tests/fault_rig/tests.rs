@@ -81,7 +81,7 @@ fn the_rig_detects_a_broken_promise() {
     ]);
     assert_eq!(status, Some(1), "{text}");
     assert!(number(&text, "orphan changes") > 0, "{text}");
-    assert!(number(&text, "untrue responses") > 0, "{text}");
+    assert!(number(&text, "wrong responses") > 0, "{text}");
 }
 
 #[test]

@@ -21,6 +21,8 @@ async fn database() -> platform_harness::database::TestDatabase {
 
 #[path = "cases/mod.rs"]
 mod cases;
+#[path = "sqlite/catalog.rs"]
+mod catalog;
 #[path = "sqlite/check.rs"]
 mod check;
 #[path = "sqlite/guard.rs"]

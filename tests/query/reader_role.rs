@@ -1,4 +1,4 @@
-//! Rights of the reader role.
+//! Privileges of the reader role.
 
 use platform_audit::query::{AuditQuery, AuditReader};
 use platform_audit::{Actor, Audit};
@@ -44,13 +44,13 @@ async fn the_reader_role_can_only_read_the_views_and_record_its_reads() {
             .unwrap();
         assert!(comment.is_some(), "{view} has no comment");
     }
-    let (answer, records, complete): (String, i64, Option<bool>) = sqlx::query_as(
-        "SELECT answer, records, complete FROM ledger_audit.readings ORDER BY recorded_at LIMIT 1",
+    let (kind, records, complete): (String, i64, Option<bool>) = sqlx::query_as(
+        "SELECT kind, records, complete FROM ledger_audit.readings ORDER BY recorded_at LIMIT 1",
     )
     .fetch_one(&pool)
     .await
     .unwrap();
-    assert_eq!((answer.as_str(), records, complete), ("page", 1, None));
+    assert_eq!((kind.as_str(), records, complete), ("page", 1, None));
     for statement in [
         "SELECT * FROM ledger_audit.record",
         "INSERT INTO ledger_audit.record (id) VALUES (gen_random_uuid())",

@@ -37,7 +37,7 @@ async fn each_read_is_recorded_with_its_actor_query_and_number_of_results() {
         .iter()
         .map(|it| {
             (
-                it.details["answer"].as_str().unwrap(),
+                it.details["kind"].as_str().unwrap(),
                 it.details["records"].as_u64().unwrap(),
             )
         })
@@ -209,7 +209,7 @@ async fn exports(log: &Log) -> Vec<(String, u64, Option<bool>, bool)> {
         .filter(|it| it.contains_key("continued"))
         .map(|it| {
             (
-                it["answer"].as_str().unwrap().to_owned(),
+                it["kind"].as_str().unwrap().to_owned(),
                 it["records"].as_u64().unwrap(),
                 it.get("complete").and_then(Value::as_bool),
                 it["continued"].as_bool().unwrap(),

@@ -92,7 +92,7 @@ async fn a_tail_refuses_a_period_and_records_how_many_records_it_delivered() {
     while delivered.is_empty() && started.elapsed() < TIMEOUT {
         delivered = other.next_batch().await.unwrap().records;
     }
-    assert_eq!(delivered[0].details["answer"], "tailed");
+    assert_eq!(delivered[0].details["kind"], "tailed");
     assert_eq!(delivered[0].details["records"], 1);
     other.finish().await.unwrap();
     silent.finish().await.unwrap();
@@ -100,7 +100,7 @@ async fn a_tail_refuses_a_period_and_records_how_many_records_it_delivered() {
     let readings = log.reading.page(&readings, None).await.unwrap().records;
     let delivered: Vec<_> = readings
         .iter()
-        .filter(|it| it.details["answer"] == "tailed")
+        .filter(|it| it.details["kind"] == "tailed")
         .map(|it| it.details["records"].as_u64().unwrap())
         .collect();
     assert_eq!(

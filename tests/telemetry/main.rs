@@ -6,6 +6,7 @@
     reason = "a failure here fails the test"
 )]
 
+mod environment;
 mod forwarded;
 mod otlp;
 mod propagation;

@@ -7,14 +7,14 @@ use platform_harness::otlp::{HANG, Receiver, text};
 use serde_json::Value;
 
 /// The probe's JSON, its standard output before that, and its standard error.
-struct Seen {
-    answer: Value,
-    stdout: String,
-    stderr: String,
+pub(super) struct Seen {
+    pub(super) report: Value,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
 }
 
 /// Runs a probe that exports to its own receiver.
-async fn collected(variables: &[(&str, &str)]) -> (Receiver, Seen) {
+pub(super) async fn collected(variables: &[(&str, &str)]) -> (Receiver, Seen) {
     let receiver = Receiver::start().await;
     let url = receiver.url();
     let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str());
@@ -22,7 +22,7 @@ async fn collected(variables: &[(&str, &str)]) -> (Receiver, Seen) {
     (receiver, seen)
 }
 
-async fn probe(variables: &[(&str, &str)]) -> Seen {
+pub(super) async fn probe(variables: &[(&str, &str)]) -> Seen {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_telemetry_probe"));
     for (name, _) in std::env::vars() {
         if name.starts_with("OTEL_")
@@ -48,30 +48,30 @@ async fn probe(variables: &[(&str, &str)]) -> Seen {
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let stdout = String::from_utf8_lossy(&output.stdout);
-    let (stdout, answer) = stdout.trim_end().rsplit_once('\n').unwrap_or(("", &stdout));
-    let answer = serde_json::from_str(answer).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+    let (stdout, report) = stdout.trim_end().rsplit_once('\n').unwrap_or(("", &stdout));
+    let report = serde_json::from_str(report).unwrap_or_else(|error| panic!("{error}: {stderr}"));
     let stdout = stdout.to_owned();
     Seen {
-        answer,
+        report,
         stdout,
         stderr,
     }
 }
 
 /// The URL of a port that refuses connections while the socket exists.
-fn refusing_endpoint() -> (tokio::net::TcpSocket, String) {
+pub(super) fn refusing_endpoint() -> (tokio::net::TcpSocket, String) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
     (socket, url)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The span of the audited request.
-fn audited(receiver: &Receiver) -> opentelemetry_proto::tonic::trace::v1::Span {
+pub(super) fn audited(receiver: &Receiver) -> opentelemetry_proto::tonic::trace::v1::Span {
     let spans = receiver.spans();
     let found = spans
         .iter()
@@ -92,7 +92,7 @@ async fn axiom_gets_all_three_signals_each_with_its_own_headers() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20stray"),
     ])
     .await;
-    assert_eq!(seen.answer["shutdown"], Value::Null, "{}", seen.answer);
+    assert_eq!(seen.report["shutdown"], Value::Null, "{}", seen.report);
     for (signal, header, dataset, other) in [
         (
             "traces",
@@ -137,37 +137,9 @@ async fn axiom_gets_all_three_signals_each_with_its_own_headers() {
 }
 
 #[tokio::test]
-async fn the_environment_configures_a_collector() {
-    let (receiver, seen) = collected(&[
-        ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=clinic-7"),
-        ("OTEL_RESOURCE_ATTRIBUTES", "team=ledger"),
-        ("OTEL_SERVICE_NAME", "renamed"),
-    ])
-    .await;
-    assert_eq!(seen.answer["shutdown"], Value::Null);
-    for signal in ["traces", "logs", "metrics"] {
-        let exports = receiver.exports(&format!("/v1/{signal}"));
-        assert!(!exports.is_empty(), "no {signal}");
-        assert!(
-            exports
-                .iter()
-                .all(|export| export.headers["x-tenant"] == "clinic-7")
-        );
-        assert!(
-            exports
-                .iter()
-                .all(|export| !export.headers.contains_key("content-encoding"))
-        );
-    }
-    let resource = receiver.resource();
-    assert_eq!(text(&resource, "service.name"), Some("renamed"));
-    assert_eq!(text(&resource, "team"), Some("ledger"));
-}
-
-#[tokio::test]
 async fn the_record_the_log_and_the_span_share_one_trace() {
     let (receiver, seen) = collected(&[]).await;
-    assert_eq!(seen.answer["status"], 201);
+    assert_eq!(seen.report["status"], 201);
     let span = audited(&receiver);
     // The caller's trace is continued.
     assert_eq!(hex(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
@@ -179,7 +151,7 @@ async fn the_record_the_log_and_the_span_share_one_trace() {
     assert_eq!(text(&span.attributes, "url.path"), Some("/v1/entries/7"));
     assert_eq!(text(&span.attributes, "client.address"), Some("127.0.0.1"));
     // The audit record.
-    let record = &seen.answer["record"];
+    let record = &seen.report["record"];
     assert_eq!(record["trace_id"], hex(&span.trace_id));
     assert_eq!(record["span_id"], hex(&span.span_id));
     let request_id = record["request_id"]
@@ -210,7 +182,7 @@ async fn the_record_the_log_and_the_span_share_one_trace() {
         .map(|span| format!("{}-{}", hex(&span.trace_id), hex(&span.span_id)))
         .collect();
     assert!(
-        ids.contains(&seen.answer["seen"].as_str().unwrap().to_owned()),
+        ids.contains(&seen.report["seen"].as_str().unwrap().to_owned()),
         "{ids:?}"
     );
 }
@@ -245,7 +217,7 @@ async fn durations_and_audit_counters_are_exported() {
 #[tokio::test]
 async fn after_a_panic_its_span_still_arrives() {
     let (receiver, seen) = collected(&[]).await;
-    assert_eq!(seen.answer["panicked"], true);
+    assert_eq!(seen.report["panicked"], true);
     let spans = receiver.spans();
     let panicked = spans
         .iter()
@@ -285,68 +257,11 @@ async fn no_secrets_and_no_events_of_the_exporter_are_exported() {
 async fn an_unreachable_endpoint_fails_no_request_and_is_an_error_at_shutdown() {
     let (_kept, url) = refusing_endpoint();
     let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
-    assert_eq!(seen.answer["status"], 201);
+    assert_eq!(seen.report["status"], 201);
     assert!(
-        seen.answer["shutdown"].is_string(),
+        seen.report["shutdown"].is_string(),
         "lost telemetry is an error: {}",
-        seen.answer
-    );
-}
-
-#[tokio::test]
-async fn without_configuration_the_console_shows_the_requests() {
-    let seen = probe(&[]).await;
-    assert_eq!(seen.answer["shutdown"], Value::Null);
-    assert!(
-        seen.stderr.contains("inside the handler"),
-        "{}",
-        seen.stderr
-    );
-    for shown in [
-        "  201 POST    /v1/entries/7 ",
-        "├─ INFO  inside the handler",
-        "└─ ✔ audit entry.create ",
-    ] {
-        assert!(seen.stderr.contains(shown), "{shown}: {}", seen.stderr);
-    }
-    assert!(
-        !seen.stderr.contains("INSERT INTO"),
-        "SQL text on the console: {}",
-        seen.stderr
-    );
-    // Records contain the trace nevertheless.
-    assert_eq!(
-        seen.answer["record"]["trace_id"],
-        "0af7651916cd43dd8448eb211c80319c"
-    );
-}
-
-#[tokio::test]
-async fn a_disabled_sdk_exports_nothing() {
-    let (receiver, seen) = collected(&[("OTEL_SDK_DISABLED", "true")]).await;
-    assert_eq!(seen.answer["status"], 201);
-    assert!(
-        receiver.spans().is_empty() && receiver.logs().is_empty() && receiver.metrics().is_empty()
-    );
-}
-
-#[tokio::test]
-async fn an_invalid_variable_and_a_second_start_are_errors() {
-    let seen = probe(&[("AXIOM_TOKEN", "xapt-personal")]).await;
-    let error = seen.answer["init"].as_str().unwrap();
-    assert!(
-        error.contains("AXIOM_TOKEN") && error.contains("API token"),
-        "{error}"
-    );
-    assert!(!error.contains("xapt-personal"), "{error}");
-    let seen = probe(&[("OTEL_TRACES_EXPORTER", "none")]).await;
-    assert!(
-        seen.answer["second"]
-            .as_str()
-            .unwrap()
-            .contains("already set up"),
-        "{}",
-        seen.answer
+        seen.report
     );
 }
 
@@ -362,44 +277,10 @@ async fn a_collector_that_never_responds_delays_neither_requests_nor_shutdown() 
         ("PROBE_DEADLINE", "200"),
     ])
     .await;
-    assert_eq!(seen.answer["status"], 201);
-    let error = seen.answer["shutdown"].as_str().unwrap();
+    assert_eq!(seen.report["status"], 201);
+    let error = seen.report["shutdown"].as_str().unwrap();
     assert!(error.contains("lost") && error.contains("200ms"), "{error}");
     assert!(started.elapsed() < HANG / 2, "{:?}", started.elapsed());
-}
-
-/// The settings and metrics of `Telemetry`, which have their own tests in its crate.
-#[tokio::test]
-async fn resource_metrics_log_filter_and_limits_reach_the_receiver() {
-    let (receiver, seen) = collected(&[("PROBE_FILTER", "debug")]).await;
-    let resource = receiver.resource();
-    for (key, value) in [
-        ("service.version", "1.2.3"),
-        ("vcs.ref.head.revision", "0af7651"),
-        ("deployment.environment.name", "staging"),
-    ] {
-        assert_eq!(text(&resource, key), Some(value), "{key}");
-    }
-    let metrics = receiver.metrics();
-    for name in [
-        "process.uptime",
-        "platform.tokio.workers",
-        "db.client.connection.count",
-    ] {
-        let found = metrics.iter().any(|metric| metric.name == name);
-        assert!(found, "no {name}");
-    }
-    let logs = format!("{:?}", receiver.logs());
-    assert!(logs.contains("after the filter is changed"), "{logs}");
-    assert!(!logs.contains("before the filter is changed"), "{logs}");
-    assert!(
-        logs.contains(&"x".repeat(100)) && !logs.contains(&"x".repeat(101)),
-        "no attribute is longer than the limit: {logs}"
-    );
-    // The last span may end after the client has received its response.
-    let reported = seen.answer["spans"].as_u64().unwrap();
-    let arrived = u64::try_from(receiver.spans().len()).unwrap();
-    assert!((1..=arrived).contains(&reported), "{reported} of {arrived}");
 }
 
 #[tokio::test]
@@ -409,9 +290,9 @@ async fn spooled_telemetry_is_sent_by_the_next_process() {
     let spool = directory.path().join("spool");
     let spool = ("PROBE_SPOOL", spool.to_str().unwrap());
     let seen = probe(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &url), spool]).await;
-    assert_eq!(seen.answer["shutdown"], Value::Null, "nothing is lost");
+    assert_eq!(seen.report["shutdown"], Value::Null, "nothing is lost");
     let (receiver, seen) = collected(&[spool]).await;
-    assert_eq!(seen.answer["shutdown"], Value::Null);
+    assert_eq!(seen.report["shutdown"], Value::Null);
     let twice = |count: usize, what: &str| assert_eq!(count, 2, "{what}");
     let spans = receiver.spans();
     let audited = spans.iter().filter(|it| it.name == "POST /v1/entries/{id}");
@@ -434,121 +315,13 @@ async fn telemetry_dropped_without_a_shutdown_still_sends_its_queue() {
 }
 
 #[tokio::test]
-async fn a_log_filter_drops_no_span() {
-    let (receiver, seen) = collected(&[("RUST_LOG", "error")]).await;
-    let span = audited(&receiver);
-    assert_eq!(seen.answer["record"]["span_id"], hex(&span.span_id));
-    let logs = receiver.logs();
-    assert_eq!(
-        logs.len(),
-        2,
-        "the panic, and the response to it: {logs:#?}"
-    );
-    assert!(format!("{logs:?}").contains("telemetry_probe.rs"));
-}
-
-#[tokio::test]
-async fn the_sampler_that_the_environment_names_decides() {
-    let audited = "POST /v1/entries/{id}";
-    for (sampler, argument, sampled) in [
-        ("always_on", "", &[audited, "GET /v1/seen"][..]),
-        ("always_off", "", &[]),
-        // The first request has a sampled caller, and the second has none.
-        ("parentbased_always_off", "", &[audited]),
-        ("parentbased_traceidratio", " 0.0", &[audited]),
-        ("traceidratio", "0", &[]),
-    ] {
-        let (receiver, seen) = collected(&[
-            ("OTEL_TRACES_SAMPLER", sampler),
-            ("OTEL_TRACES_SAMPLER_ARG", argument),
-        ])
-        .await;
-        assert_eq!(seen.answer["shutdown"], Value::Null);
-        // The caller's flag `random` is also propagated to spans of other libraries.
-        let flags = seen.answer["flags"].as_u64().unwrap();
-        assert_eq!(flags & 2, 2, "{sampler}");
-        let spans = receiver.spans();
-        for name in [audited, "GET /v1/seen"] {
-            let found = spans.iter().any(|span| span.name == name);
-            assert_eq!(found, sampled.contains(&name), "{sampler}: {name}");
-        }
-        // The record contains the trace nevertheless.
-        assert_eq!(
-            seen.answer["record"]["trace_id"].as_str().unwrap().len(),
-            32
-        );
-    }
-}
-
-#[tokio::test]
-async fn the_callers_trace_is_continued_only_in_a_configured_format() {
-    let callers = "0af7651916cd43dd8448eb211c80319c";
-    for (propagators, continued) in [
-        ("tracecontext,baggage", true),
-        ("baggage", false),
-        ("none", false),
-    ] {
-        let (receiver, _) = collected(&[("OTEL_PROPAGATORS", propagators)]).await;
-        let trace = hex(&audited(&receiver).trace_id);
-        assert_eq!(trace == callers, continued, "{propagators}");
-    }
-}
-
-#[tokio::test]
-async fn the_environment_sets_batch_sizes_and_limits() {
-    let (receiver, _) = collected(&[
-        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1"),
-        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "1"),
-        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "3"),
-        ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "0"),
-        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
-    ])
-    .await;
-    let spans = receiver.spans();
-    assert_eq!(receiver.exports("/v1/traces").len(), spans.len());
-    let logs = receiver.logs();
-    assert_eq!(receiver.exports("/v1/logs").len(), logs.len());
-    let span = audited(&receiver);
-    assert_eq!(span.attributes.len(), 3);
-    assert!(span.dropped_attributes_count > 0);
-    let inside = logs
-        .iter()
-        .find(|log| format!("{:?}", log.body).contains("inside the handler"))
-        .unwrap();
-    assert!(inside.attributes.is_empty(), "{inside:?}");
-    for metric in receiver.metrics() {
-        if let Some(Data::Histogram(histogram)) = &metric.data {
-            assert_eq!(histogram.aggregation_temporality, 1, "{metric:?}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_environment_sets_the_export_interval_of_metrics() {
-    let (receiver, _) = collected(&[("OTEL_METRIC_EXPORT_INTERVAL", "1")]).await;
-    // With the default interval, there is only the export at shutdown.
-    assert!(receiver.exports("/v1/metrics").len() > 1);
-}
-
-#[tokio::test]
-async fn the_console_exporter_prints_metrics() {
-    let seen = probe(&[("OTEL_METRICS_EXPORTER", "console")]).await;
-    assert!(
-        seen.stdout.contains("http.server.request.duration"),
-        "{}",
-        seen.stdout
-    );
-    assert_eq!(probe(&[]).await.stdout, "");
-}
-
-#[tokio::test]
 async fn a_successful_self_test_logs_the_endpoints_in_one_line() {
     let (receiver, seen) = collected(&[
         ("OTEL_TRACES_SAMPLER", "always_off"),
         ("PROBE_SELF_TEST", "1"),
     ])
     .await;
-    assert_eq!(seen.answer["self_test"], Value::Null);
+    assert_eq!(seen.report["self_test"], Value::Null);
     let url = receiver.url();
     let line = format!(
         "telemetry is accepted: traces at {url}/v1/traces, metrics at {url}/v1/metrics, logs at {url}/v1/logs"

@@ -142,7 +142,7 @@ async fn serve() -> serde_json::Value {
         .get(format!("http://{address}/v1/panic"))
         .send()
         .await
-        .is_ok_and(|answer| answer.status() == StatusCode::INTERNAL_SERVER_ERROR);
+        .is_ok_and(|response| response.status() == StatusCode::INTERNAL_SERVER_ERROR);
 
     if let Ok(filter) = std::env::var("PROBE_FILTER") {
         tracing::debug!("before the filter is changed");

@@ -8,20 +8,21 @@ mod tour;
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use axum::{Json, http::request::Parts};
-use platform_audit::routing::{Router, get};
+use platform_audit::routing::{Router, get, put};
 use platform_audit::{Actor, Audit, AuditRecord, AuditTx, Auditable, audited};
-
-use platform_observability::Telemetry;
+use platform_observability::{Health, Telemetry, serve};
 use serde::{Deserialize, Serialize};
 use sqlx::error::DatabaseError;
 use sqlx::{Any, AnyConnection, AnyPool, Connection};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
-/// This example runs on either database; a service on Postgres writes just `AuditTx`.
+/// On either database; a service on Postgres writes just `AuditTx`.
 type Tx = AuditTx<Any>;
 
 /// A line of the ledger. Its fields appear in the audit record, the IBAN only as redacted.
@@ -31,7 +32,7 @@ struct Entry {
     #[audit(id)]
     id: String,
     amount: i64,
-    #[audit(redact)]
+    #[audit(redact)] // its values never reach a record
     iban: String,
 }
 
@@ -55,13 +56,14 @@ async fn create_entry(
         .bind(&entry.id)
         .bind(entry.amount)
         .bind(&entry.iban)
-        .execute(&mut *tx)
+        .execute(&mut *tx) // the first statement begins the transaction
         .await?;
     if entry.amount == 0 {
-        return Err(ApiError::Invalid("the amount must not be 0")); // rolls the INSERT back
+        // ROLLBACK, and a record of the attempt
+        return Err(ApiError::Invalid("the amount must not be 0"));
     }
-    tx.created(&entry);
-    Ok((StatusCode::CREATED, Json(entry)))
+    tx.created(&entry); // the resource, its id, and its fields
+    Ok((StatusCode::CREATED, Json(entry))) // below 400: the record, and COMMIT
 }
 
 #[audited(action = "entry.update", resource = "entry", resource_id = id)]
@@ -127,11 +129,8 @@ struct App {
 
 fn router() -> Router<App> {
     Router::new()
-        .route("/entries", get(list_entries).post(create_entry))
-        .route(
-            "/entries/{id}",
-            platform_audit::routing::put(update_entry).delete(delete_entry),
-        )
+        .route("/entries", get(list_entries).post(create_entry)) // `post` needs an audited handler
+        .route("/entries/{id}", put(update_entry).delete(delete_entry))
         .route("/audit/{id}", get(read_record))
 }
 
@@ -145,81 +144,59 @@ fn actor(request: &Parts) -> Option<Actor> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let is_tour = std::env::args().any(|argument| argument == "--tour");
-    let telemetry = Telemetry::builder("quickstart") // to Axiom, any OTLP endpoint, or the console
-        .log_filter(if is_tour { "error" } else { "info" })
-        .init()?;
-    let served = serve(&telemetry, is_tour).await;
-    let shut_down = telemetry.shutdown().await;
-    served.and(shut_down.map_err(Into::into))
+    let folder = tempfile::tempdir()?; // of the SQLite file
+    let pool = open(folder.path()).await?;
+    if std::env::args().any(|argument| argument == "--tour") {
+        return tour::run(pool).await;
+    }
+    let listener = TcpListener::bind("127.0.0.1:3000").await.context(
+        "cannot listen on 127.0.0.1:3000: stop what uses this port, such as another quickstart",
+    )?;
+    print_usage(listener.local_addr()?);
+    run(listener, pool).await
 }
 
-async fn serve(telemetry: &Telemetry, is_tour: bool) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| {
-        format!(
-            "sqlite://{}?mode=rwc",
-            folder.path().join("quickstart.db").display()
-        )
-    });
-    let pool = open(&url).await?;
+/// Serves until SIGTERM or Ctrl-C.
+async fn run(listener: TcpListener, pool: AnyPool) -> anyhow::Result<()> {
+    let telemetry = Telemetry::init("quickstart")?; // Axiom, any OTLP endpoint, or the console
     let audit = Audit::builder(pool.clone(), "quickstart")
         .service_version(env!("CARGO_PKG_VERSION"))
         .actor_from(actor)
-        // The database rejects changes of this table without a record. The tour enables this in its
-        // last step.
-        .guard((!is_tour).then_some("entry"))
-        .development(true) // only warns of what prevents a start in production
-        .start() // migrates
+        .guard(["entry"]) // the database refuses changes of this table without a record
+        .development(true) // without it, an unsafe database prevents the start
+        .start() // migrates its own schema if its role may
         .await?;
-
-    let routes = if is_tour {
-        router()
-            .merge_axum(tour::unaudited_route())
-            .merge(tour::routes())
-    } else {
-        router()
-    };
-    let app = routes
+    let app = router()
         .with_state(App {
             pool: pool.clone(),
             audit: audit.clone(),
         })
-        .layer(audit.layer())
-        .layer(telemetry.layer());
-
-    let port = if is_tour { 0 } else { 3000 };
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
-        .await
-        .with_context(|| {
-            format!(
-                "cannot listen on 127.0.0.1:{port}: stop what uses this port, such as another quickstart"
-            )
-        })?;
-    let address = listener.local_addr()?;
-    let server = axum::serve(
-        listener,
-        app.into_make_service_with_connect_info::<SocketAddr>(),
-    );
-    if is_tour {
-        tokio::spawn(async move { server.await });
-        tour::run(address, &pool, &audit).await?;
-    } else {
-        print_usage(address);
-        let shutdown_signal = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-        server.with_graceful_shutdown(shutdown_signal).await?;
-    }
-    audit.shutdown().await; // waits for handlers whose clients have disconnected
+        .layer(audit.layer()) // no 2xx without a record
+        .layer(telemetry.layer()); // outermost
+    let probed = pool.clone();
+    let health = Health::new().check("database", async move || probed.acquire().await.map(drop));
+    serve(listener, axum::Router::from(app).merge(health.router())) // /livez and /readyz
+        .with_health(&health)
+        .on_shutdown(async move || audit.shutdown().await) // SIGTERM: drain, then these hooks
+        .on_shutdown(async move || pool.close().await)
+        .with_telemetry(telemetry) // at last, export what is left
+        .run()
+        .await?;
     Ok(())
 }
 
-async fn open(url: &str) -> anyhow::Result<AnyPool> {
+/// Opens `DATABASE_URL`, or else an SQLite file in `folder`.
+async fn open(folder: &std::path::Path) -> anyhow::Result<AnyPool> {
     sqlx::any::install_default_drivers();
+    let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| {
+        let file = folder.join("quickstart.db");
+        format!("sqlite://{}?mode=rwc", file.display())
+    });
     // Connects once before opening the pool, which retries until its timeout and omits the cause.
-    let tried = AnyConnection::connect(url).await;
+    let tried = AnyConnection::connect(&url).await;
     tried
         .context("the database cannot be opened: check DATABASE_URL, or unset it to use SQLite")?;
-    let pool = AnyPool::connect(url).await?;
+    let pool = AnyPool::connect(&url).await?;
     if url.starts_with("sqlite:") {
         sqlx::query("PRAGMA journal_mode = WAL")
             .execute(&pool)

@@ -7,29 +7,19 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use axum::extract::State;
 use axum::http::StatusCode;
-use platform_audit::routing::{Router, post};
+use platform_audit::routing::post;
 use platform_audit::seal::{HarmKind, Seal, Verdict, Verify, new_key};
 use platform_audit::{Audit, audited};
+use platform_observability::{Telemetry, serve};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use sqlx::{Any, AnyPool};
 use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{ApiError, App, Tx};
-
-/// Routes that misbehave on purpose.
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/tour/panic", post(panics))
-        .route("/tour/slow", post(slow))
-}
-
-/// A route that changes state without a record: the typed router would not compile with it.
-pub(crate) fn unaudited_route() -> axum::Router<App> {
-    axum::Router::new().route("/tour/forgotten", axum::routing::post(forgotten))
-}
 
 async fn insert(tx: &mut Tx, id: &str) -> Result<(), ApiError> {
     let insert = sqlx::query("INSERT INTO entry (id, amount, iban) VALUES ($1, 1, '')").bind(id);
@@ -62,48 +52,42 @@ async fn forgotten(State(app): State<App>, id: String) -> Result<StatusCode, Api
     Ok(StatusCode::CREATED)
 }
 
-/// Runs all steps; the error names the one that failed.
-pub(crate) async fn run(
-    address: SocketAddr,
-    pool: &AnyPool,
-    audit: &Audit<Any>,
-) -> anyhow::Result<()> {
+/// Serves the quickstart with some more routes, and runs all steps; the error names the one that
+/// failed.
+pub(crate) async fn run(pool: AnyPool) -> anyhow::Result<()> {
+    let telemetry = Telemetry::builder("quickstart")
+        .log_filter("error")
+        .init()?;
+    // Without a guard: the last step adds it.
+    let audit = Audit::builder(pool.clone(), "quickstart")
+        .actor_from(crate::actor)
+        .development(true)
+        .start()
+        .await?;
+    // A route that changes state without a record: the typed router would not compile with it.
+    let unaudited = axum::Router::new().route("/tour/forgotten", axum::routing::post(forgotten));
+    let app = crate::router()
+        .route("/tour/panic", post(panics))
+        .route("/tour/slow", post(slow))
+        .merge_axum(unaudited)
+        .with_state(App {
+            pool: pool.clone(),
+            audit: audit.clone(),
+        })
+        .layer(audit.layer())
+        .layer(telemetry.layer());
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
     let tour = Tour {
-        address,
-        pool: pool.clone(),
+        address: listener.local_addr()?,
+        pool,
         audit: audit.clone(),
         client: Client::new(),
     };
-    std::panic::set_hook(Box::new(|_| println!("   (the handler panics)")));
-    let mut passed = 0;
-    macro_rules! steps {
-        ($($title:literal => $step:ident),* $(,)?) => {{
-            let all = [$($title),*].len();
-            $(
-                println!("\n{}. {}", passed + 1, $title);
-                tour.$step().await.with_context(|| format!("tour: step {} failed: {}", passed + 1, $title))?;
-                passed += 1;
-            )*
-            println!("\ntour: {passed} of {all} steps passed");
-        }};
-    }
-    steps! {
-        "A change and its record are committed in one transaction" => one_transaction,
-        "The value of a redacted field is not recorded" => redacted,
-        "An update records each changed field, with its old and new value" => updated,
-        "A handler that fails is rolled back, and the attempt is recorded" => failing,
-        "A request that is rejected before its handler is recorded, too" => malformed,
-        "A request without a user gets 401, and is recorded as denied" => unauthenticated,
-        "A panic is rolled back and recorded, and the client gets 500" => panicking,
-        "A client that disconnects does not separate a change from its record" => disconnecting,
-        "A successful response without a record becomes 500, and is counted" => forgetting,
-        "A deletion records the deleted values" => deleting,
-        "A record cannot be changed, not even with SQL" => append_only,
-        "Reading the audit log is recorded, too" => reading,
-        "An edit of a record by the owner of the database is found" => tampering,
-        "The database rejects an unaudited change at COMMIT, whatever code made it" => bypassing,
-    }
-    Ok(())
+    tokio::spawn(serve(listener, app.into()).run());
+    let toured = tour.all_steps().await;
+    audit.shutdown().await;
+    telemetry.shutdown().await?;
+    toured
 }
 
 struct Tour {
@@ -114,6 +98,39 @@ struct Tour {
 }
 
 impl Tour {
+    async fn all_steps(&self) -> anyhow::Result<()> {
+        std::panic::set_hook(Box::new(|_| println!("   (the handler panics)")));
+        let mut passed = 0;
+        macro_rules! steps {
+            ($($title:literal => $step:ident),* $(,)?) => {{
+                let all = [$($title),*].len();
+                $(
+                    println!("\n{}. {}", passed + 1, $title);
+                    self.$step().await.with_context(|| format!("tour: step {} failed: {}", passed + 1, $title))?;
+                    passed += 1;
+                )*
+                println!("\ntour: {passed} of {all} steps passed");
+            }};
+        }
+        steps! {
+            "A change and its record are committed in one transaction" => one_transaction,
+            "The value of a redacted field is not recorded" => redacted,
+            "An update records each changed field, with its old and new value" => updated,
+            "A handler that fails is rolled back, and the attempt is recorded" => failing,
+            "A request that is rejected before its handler is recorded, too" => malformed,
+            "A request without a user gets 401, and is recorded as denied" => unauthenticated,
+            "A panic is rolled back and recorded, and the client gets 500" => panicking,
+            "A client that disconnects does not separate a change from its record" => disconnecting,
+            "A successful response without a record becomes 500, and is counted" => forgetting,
+            "A deletion records the deleted values" => deleting,
+            "A record cannot be changed, not even with SQL" => append_only,
+            "Reading the audit log is recorded, too" => reading,
+            "An edit of a record by the owner of the database is found" => tampering,
+            "The database rejects an unaudited change at COMMIT, whatever code made it" => bypassing,
+        }
+        Ok(())
+    }
+
     async fn one_transaction(&self) -> anyhow::Result<()> {
         let (id, record) = self.create().await?;
         ensure!(self.entries(&id).await? == 1, "the entry was not inserted");
@@ -148,11 +165,8 @@ impl Tour {
     async fn updated(&self) -> anyhow::Result<()> {
         let (id, _) = self.create().await?;
         let path = format!("/entries/{id}");
-        let response = self
-            .send(Method::PUT, &path, Some(json!({"amount": 7, "iban": IBAN})))
-            .await?;
-        expect_status(&response, 200)?;
-        let record = self.record_of(&response).await?;
+        let response = self.send_entry(Method::PUT, &path, 7).await?;
+        let record = self.record_of(&response, 200).await?;
         ensure!(
             record["changes"] == json!({"amount": {"before": 1250, "after": 7}}),
             "{record}"
@@ -163,15 +177,8 @@ impl Tour {
 
     async fn failing(&self) -> anyhow::Result<()> {
         let before = self.all_entries().await?;
-        let response = self
-            .send(
-                Method::POST,
-                "/entries",
-                Some(json!({"amount": 0, "iban": IBAN})),
-            )
-            .await?;
-        expect_status(&response, 422)?;
-        let record = self.record_of(&response).await?;
+        let response = self.send_entry(Method::POST, "/entries", 0).await?;
+        let record = self.record_of(&response, 422).await?;
         ensure!(
             record["outcome"] == "invalid" && record["status"] == 422,
             "{record}"
@@ -192,8 +199,7 @@ impl Tour {
             .body("{not json")
             .send()
             .await?;
-        expect_status(&response, 400)?;
-        let record = self.record_of(&response).await?;
+        let record = self.record_of(&response, 400).await?;
         ensure!(
             record["action"] == "entry.create" && record["outcome"] == "invalid",
             "{record}"
@@ -204,13 +210,9 @@ impl Tour {
 
     async fn unauthenticated(&self) -> anyhow::Result<()> {
         let body = json!({"amount": 1, "iban": IBAN});
-        let response = self
-            .request(Method::POST, "/entries")
-            .json(&body)
-            .send()
-            .await?;
-        expect_status(&response, 401)?;
-        let record = self.record_of(&response).await?;
+        let request = self.request(Method::POST, "/entries").json(&body);
+        let response = request.send().await?;
+        let record = self.record_of(&response, 401).await?;
         ensure!(
             record["outcome"] == "denied" && record["actor_kind"] == "anonymous",
             "{record}"
@@ -222,8 +224,7 @@ impl Tour {
     async fn panicking(&self) -> anyhow::Result<()> {
         let id = Uuid::now_v7().to_string();
         let response = self.send_text("/tour/panic", &id).await?;
-        expect_status(&response, 500)?;
-        let record = self.record_of(&response).await?;
+        let record = self.record_of(&response, 500).await?;
         ensure!(
             record["outcome"] == "panicked" && record["resource_id"] == id,
             "{record}"
@@ -238,7 +239,7 @@ impl Tour {
 
     async fn disconnecting(&self) -> anyhow::Result<()> {
         let id = Uuid::now_v7().to_string();
-        let mut connection = tokio::net::TcpStream::connect(self.address).await?;
+        let mut connection = TcpStream::connect(self.address).await?;
         let request = format!(
             "POST /tour/slow HTTP/1.1\r\nhost: quickstart\r\nx-user: ada\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{id}",
             id.len()
@@ -284,11 +285,9 @@ impl Tour {
 
     async fn deleting(&self) -> anyhow::Result<()> {
         let (id, _) = self.create().await?;
-        let response = self
-            .send(Method::DELETE, &format!("/entries/{id}"), None)
-            .await?;
-        expect_status(&response, 204)?;
-        let record = self.record_of(&response).await?;
+        let path = format!("/entries/{id}");
+        let response = self.send(Method::DELETE, &path).await?;
+        let record = self.record_of(&response, 204).await?;
         ensure!(self.entries(&id).await? == 0, "the entry was not deleted");
         ensure!(
             record["changes"]["amount"] == json!({"before": 1250}),
@@ -326,11 +325,8 @@ impl Tour {
     async fn reading(&self) -> anyhow::Result<()> {
         let (_, record) = self.create().await?;
         let id = text(&record["id"]).to_owned();
-        let response = self
-            .send(Method::GET, &format!("/audit/{id}"), None)
-            .await?;
-        expect_status(&response, 200)?;
-        let reading = self.record_of(&response).await?;
+        let response = self.send(Method::GET, &format!("/audit/{id}")).await?;
+        let reading = self.record_of(&response, 200).await?;
         ensure!(
             reading["action"] == "audit_record.read" && reading["resource_id"] == id,
             "{reading}"
@@ -430,15 +426,8 @@ impl Tour {
 
     /// Creates an entry; returns its id and its record.
     async fn create(&self) -> anyhow::Result<(String, Value)> {
-        let response = self
-            .send(
-                Method::POST,
-                "/entries",
-                Some(json!({"amount": 1250, "iban": IBAN})),
-            )
-            .await?;
-        expect_status(&response, 201)?;
-        let record = self.record_of(&response).await?;
+        let response = self.send_entry(Method::POST, "/entries", 1250).await?;
+        let record = self.record_of(&response, 201).await?;
         let entry: Value = response.json().await?;
         Ok((text(&entry["id"]).to_owned(), record))
     }
@@ -448,29 +437,31 @@ impl Tour {
             .request(method, format!("http://{}{path}", self.address))
     }
 
-    async fn send(
+    /// Sends a request as the user `ada`, like the following functions.
+    async fn send(&self, method: Method, path: &str) -> anyhow::Result<Response> {
+        let request = self.request(method, path).header("x-user", "ada");
+        Ok(request.send().await?)
+    }
+
+    async fn send_entry(
         &self,
         method: Method,
         path: &str,
-        body: Option<Value>,
+        amount: i64,
     ) -> anyhow::Result<Response> {
-        let mut request = self.request(method, path).header("x-user", "ada");
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
+        let request = self.request(method, path).header("x-user", "ada");
+        let request = request.json(&json!({"amount": amount, "iban": IBAN}));
         Ok(request.send().await?)
     }
 
     async fn send_text(&self, path: &str, body: &str) -> anyhow::Result<Response> {
-        let request = self
-            .request(Method::POST, path)
-            .header("x-user", "ada")
-            .body(body.to_owned());
-        Ok(request.send().await?)
+        let request = self.request(Method::POST, path).header("x-user", "ada");
+        Ok(request.body(body.to_owned()).send().await?)
     }
 
-    /// The record whose id the response contains.
-    async fn record_of(&self, response: &Response) -> anyhow::Result<Value> {
+    /// Checks the status of a response, and returns the record whose id it contains.
+    async fn record_of(&self, response: &Response, status: u16) -> anyhow::Result<Value> {
+        expect_status(response, status)?;
         let id = response
             .headers()
             .get("audit-record-id")

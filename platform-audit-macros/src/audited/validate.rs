@@ -5,7 +5,7 @@ use crate::errors::Errors;
 use crate::handler::{Handler, Role};
 use crate::names;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::quote;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Expr, ExprPath, LitStr, Pat, Path};
 
@@ -109,19 +109,10 @@ fn check_parameters(handler: &Handler, read: bool, errors: &mut Errors) -> bool 
             "an audited handler needs the transaction in which its change and its record are written: add `tx: &mut AuditTx`, or the option `read` if it changes nothing",
         ));
     }
-    let surplus: TokenStream = handler
-        .extractors()
-        .skip(MAX_EXTRACTORS)
-        .map(|parameter| parameter.ty.to_token_stream())
-        .collect();
-    if !surplus.is_empty() {
-        errors.at(
-            surplus,
-            format!(
-                "an audited handler takes at most {MAX_EXTRACTORS} extractors besides the transaction: combine some in a struct with `#[derive(FromRequestParts)]`"
-            ),
-        );
-    }
+    let rule = format!(
+        "an audited handler takes at most {MAX_EXTRACTORS} extractors besides the transaction"
+    );
+    handler.limit_extractors(MAX_EXTRACTORS, &rule, errors);
     handler.is_valid && errors.count() == before
 }
 

@@ -4,7 +4,6 @@ use super::attr::Options;
 use crate::errors::Errors;
 use crate::handler::{Handler, Role};
 use proc_macro2::{Span, TokenStream};
-use quote::ToTokens;
 use syn::Path;
 
 /// axum's handlers take up to 16 arguments.
@@ -67,18 +66,7 @@ fn check_parameters(handler: &Handler, errors: &mut Errors) -> bool {
             Role::Extractor => {}
         }
     }
-    let surplus: TokenStream = handler
-        .extractors()
-        .skip(MAX_EXTRACTORS)
-        .map(|parameter| parameter.ty.to_token_stream())
-        .collect();
-    if !surplus.is_empty() {
-        errors.at(
-            surplus,
-            format!(
-                "a handler takes at most {MAX_EXTRACTORS} extractors: combine some in a struct with `#[derive(FromRequestParts)]`"
-            ),
-        );
-    }
+    let rule = format!("a handler takes at most {MAX_EXTRACTORS} extractors");
+    handler.limit_extractors(MAX_EXTRACTORS, &rule, errors);
     handler.is_valid && errors.count() == before
 }

@@ -4,6 +4,7 @@ use super::attributes::SplitAttributes;
 use super::parameters::Parameter;
 use crate::errors::Errors;
 use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Signature, Token, Visibility, token};
 
@@ -55,6 +56,21 @@ impl Handler {
         self.parameters
             .iter()
             .filter(|parameter| !parameter.is_transaction())
+    }
+
+    /// Adds an error at the extractors after the first `max`.
+    pub(crate) fn limit_extractors(&self, max: usize, rule: &str, errors: &mut Errors) {
+        let surplus = self
+            .extractors()
+            .skip(max)
+            .map(|it| it.ty.to_token_stream());
+        let surplus: TokenStream = surplus.collect();
+        if !surplus.is_empty() {
+            errors.at(
+                surplus,
+                format!("{rule}: combine some in a struct with `#[derive(FromRequestParts)]`"),
+            );
+        }
     }
 }
 

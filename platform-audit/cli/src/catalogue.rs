@@ -2,11 +2,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use platform_audit::query::{MAX_VALUES, RecordedAction};
 use serde::{Deserialize, Serialize};
 
-use crate::output::{self, escape_controls, time};
+use crate::output::{self, CountFormat as Format, escape_controls, time};
 use crate::reader::{Filters, ReaderOptions};
 
 /// Lists the recorded actions by route, and compares them with the routes that the service declares
@@ -35,16 +35,6 @@ pub(crate) struct Options {
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table
-    Table,
-    /// One JSON document
-    Json,
-    /// One JSON object per line
-    Jsonl,
 }
 
 /// An entry of `Router::catalogue`.

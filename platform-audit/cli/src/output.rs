@@ -37,6 +37,17 @@ pub(crate) enum Format {
     Fhir,
 }
 
+/// The output format of counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CountFormat {
+    /// A table
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON object per line
+    Jsonl,
+}
+
 /// Standard output. If the reader closes the pipe, as `head` does, the command ends silently. On a
 /// terminal, control characters are escaped.
 #[derive(Debug)]

@@ -83,7 +83,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
         verdicts.push(verdict);
     }
-    let failed = verdicts.iter().filter(|it| !it.holds).count();
+    let failed = verdicts.iter().filter(|it| !it.passed).count();
     match options.format {
         Format::Text => output::say(format_args!("{} reviews, {failed} failed", verdicts.len()))?,
         Format::Json => output::json(&verdicts)?,
@@ -114,7 +114,7 @@ impl Options {
 }
 
 fn print(verdict: &Verdict) -> anyhow::Result<()> {
-    let status = if verdict.holds { "ok    " } else { "FAILED" };
+    let status = if verdict.passed { "ok    " } else { "FAILED" };
     let (name, found) = (escape_controls(&verdict.name), verdict.found);
     match &verdict.description {
         Some(description) => output::say(format_args!(

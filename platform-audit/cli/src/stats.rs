@@ -1,9 +1,9 @@
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use platform_audit::query::GroupBy;
 
-use crate::output::{self, escape_controls};
+use crate::output::{self, CountFormat as Format, escape_controls};
 use crate::reader::{Filters, ReaderOptions, parse_name};
 
 /// Counts records by action, actor, outcome, resource_type, month, week, day or hour
@@ -25,17 +25,6 @@ pub(crate) struct Options {
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-}
-
-/// The output format of counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Tables
-    Table,
-    /// One JSON document
-    Json,
-    /// One JSON document on a single line
-    Jsonl,
 }
 
 fn parse_group(text: &str) -> Result<GroupBy, String> {

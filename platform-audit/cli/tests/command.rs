@@ -480,7 +480,7 @@ async fn a_closed_output_pipe_ends_the_command_silently() {
     }
     // Nothing was received, and the log records that.
     let pool = sqlx::SqlitePool::connect(url).await.unwrap();
-    let exports = "SELECT details ->> '$.complete' FROM a_audit_record WHERE details ->> '$.answer' = 'exported'";
+    let exports = "SELECT details ->> '$.complete' FROM a_audit_record WHERE details ->> '$.kind' = 'exported'";
     let complete: Vec<i64> = sqlx::query_scalar(exports).fetch_all(&pool).await.unwrap();
     assert_eq!(complete, [0]);
 }

@@ -255,7 +255,7 @@ async fn verify_export_detects_a_changed_file_or_manifest() {
             .lines()
             .map(|it| serde_json::from_str::<Value>(it).unwrap());
         let ended = recorded
-            .filter(|it| it["details"]["answer"] == "exported")
+            .filter(|it| it["details"]["kind"] == "exported")
             .map(|it| it["id"].as_str().unwrap().to_owned());
         assert!(out.contains(&ended.collect::<Vec<_>>().join(" ")), "{out}");
 

@@ -133,7 +133,7 @@ async fn counts_out_of_bounds_are_breaches_with_their_records<DB: AuditDatabase>
             (found, shown),
             "{review}"
         );
-        assert_eq!(verdict.holds, breaches.is_empty(), "{review}");
+        assert_eq!(verdict.passed, breaches.is_empty(), "{review}");
     }
 }
 
@@ -153,7 +153,7 @@ async fn only_records_outside_office_hours_are_counted<DB: AuditDatabase>(databa
             (verdict.found, verdict.records.len()),
             (outside, outside as usize)
         );
-        assert_eq!(verdict.holds, outside == 0);
+        assert_eq!(verdict.passed, outside == 0);
     }
 }
 
@@ -309,7 +309,7 @@ async fn the_command_prints_breaches_and_fails_with_status_1() {
     assert_eq!(status, 1);
     assert_eq!(json[0]["breaches"][0]["value"], "ada");
     assert_eq!(json[0]["records"].as_array().unwrap().len(), 5);
-    assert_eq!(json[1]["holds"], true);
+    assert_eq!(json[1]["passed"], true);
     let (_, out, _) = run(&["--format", "jsonl"]);
     assert_eq!(out.lines().count(), 2);
 

@@ -113,7 +113,7 @@ async fn log() -> (TestDatabase, PgPool) {
 
 /// The number of records that tails have recorded as delivered.
 async fn recorded(pool: &PgPool) -> i64 {
-    sqlx::query_scalar("SELECT COALESCE(sum(records), 0)::bigint FROM ledger_audit.readings WHERE answer = 'tailed' AND actor_id = 'grace'")
+    sqlx::query_scalar("SELECT COALESCE(sum(records), 0)::bigint FROM ledger_audit.readings WHERE kind = 'tailed' AND actor_id = 'grace'")
         .fetch_one(pool)
         .await
         .unwrap()
@@ -181,7 +181,7 @@ async fn an_interrupted_export_is_recorded_with_the_number_of_records_handed_out
     assert!(stderr.contains("interrupted"), "{stderr}");
     assert!(lines.join().unwrap() < 2_999);
     let (records, complete): (i64, bool) = sqlx::query_as(
-        "SELECT records, complete FROM ledger_audit.readings WHERE answer = 'exported'",
+        "SELECT records, complete FROM ledger_audit.readings WHERE kind = 'exported'",
     )
     .fetch_one(&pool)
     .await

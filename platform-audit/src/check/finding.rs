@@ -12,7 +12,7 @@ pub enum FindingKind {
     /// A newer version of the toolkit has migrated the schema.
     MigrationAhead,
     /// The service's role lacks privileges that it needs to write records.
-    RightsMissing,
+    PrivilegesMissing,
     /// A table is neither guarded nor exempt.
     TableUnguarded,
     /// A trigger of a table's guard is missing, or differs from its definition.
@@ -90,7 +90,7 @@ impl Finding {
     pub(crate) fn is_fatal(&self) -> bool {
         matches!(
             self.kind,
-            FindingKind::MigrationBehind | FindingKind::RightsMissing | FindingKind::ReadOnly
+            FindingKind::MigrationBehind | FindingKind::PrivilegesMissing | FindingKind::ReadOnly
         )
     }
 

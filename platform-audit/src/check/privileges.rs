@@ -94,7 +94,7 @@ fn missing(
     let missing = expected.app.iter().filter(is_missing);
     let missing: Vec<_> = missing.map(String::as_str).collect();
     (!missing.is_empty()).then(|| Finding {
-        kind: FindingKind::RightsMissing,
+        kind: FindingKind::PrivilegesMissing,
         object: schema.to_owned(),
         message: format!("the role {app} lacks {}", missing.join(", ")),
         remedy: format!("SELECT {schema}.grant_app({});", literal(app)),

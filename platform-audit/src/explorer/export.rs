@@ -4,21 +4,19 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use http::request::Parts;
 use http::{Method, StatusCode};
 use maud::{Markup, html};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::spawn_blocking;
 
-use super::access::Access;
 use super::filters::query;
 use super::form;
 use super::links::Links;
-use super::request::{Site, Visit};
+use super::request::Visit;
 use crate::export::{Encoder, ExportError, Format};
 use crate::query::{Direction, Export, SortBy};
 use crate::store::AuditDatabase;
@@ -50,15 +48,10 @@ fn name(format: Format) -> &'static str {
     }
 }
 
-pub(super) async fn file<DB: AuditDatabase, A: Access>(
-    State(site): State<Arc<Site<DB, A>>>,
+pub(super) async fn file<DB: AuditDatabase>(
+    visit: Visit<DB>,
     Path(format): Path<String>,
-    parts: Parts,
 ) -> Response {
-    let visit = match Visit::enter(&site, parts).await {
-        Ok(visit) => visit,
-        Err(refused) => return refused,
-    };
     let format: Format = match format.parse() {
         Ok(format) => format,
         Err(error) => {

@@ -1,32 +1,20 @@
 //! The history of one resource, oldest first, with the values before and after each change.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::request::Parts;
 use maud::{Markup, html};
 
-use super::access::Access;
 use super::filters::query;
 use super::html::{outcome, page, time};
 use super::print_header::print_header;
 use super::record::changes;
-use super::request::{Site, Visit};
+use super::request::Visit;
 use super::table::pages;
 use super::text::{brief, visible};
 use crate::error::Error;
 use crate::store::AuditDatabase;
 
-pub(super) async fn show<DB: AuditDatabase, A: Access>(
-    State(site): State<Arc<Site<DB, A>>>,
-    parts: Parts,
-) -> Response {
-    let visit = match Visit::enter(&site, parts).await {
-        Ok(visit) => visit,
-        Err(refused) => return refused,
-    };
+pub(super) async fn show<DB: AuditDatabase>(visit: Visit<DB>) -> Response {
     // Validated like the filters, so that both accept the same values.
     if let Err(refused) = query(&visit.pairs) {
         let why: Vec<_> = refused.iter().map(ToString::to_string).collect();

@@ -1,21 +1,16 @@
 //! The list of records that match a query; for a single actor, also a summary of their actions.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::request::Parts;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::access::Access;
 use super::export;
 use super::filters::{self, query};
 use super::form::{bad_request, form};
 use super::html::page;
 use super::print_header::print_header;
-use super::request::{Site, Visit, status_and_message};
+use super::request::{Visit, status_and_message};
 use super::table::{pages, table};
 use super::text::{brief, visible};
 use super::timeline::{DAYS, timeline, timeline_query};
@@ -23,14 +18,7 @@ use crate::error::Error;
 use crate::query::{AuditQuery, GroupBy, MAX_VALUES};
 use crate::store::AuditDatabase;
 
-pub(super) async fn show<DB: AuditDatabase, A: Access>(
-    State(site): State<Arc<Site<DB, A>>>,
-    parts: Parts,
-) -> Response {
-    let visit = match Visit::enter(&site, parts).await {
-        Ok(visit) => visit,
-        Err(refused) => return refused,
-    };
+pub(super) async fn show<DB: AuditDatabase>(visit: Visit<DB>) -> Response {
     let query = match query(&visit.pairs) {
         Ok(query) => query,
         Err(errors) => return bad_request(&visit, &errors),

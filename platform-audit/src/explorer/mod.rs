@@ -49,12 +49,10 @@ mod timeline;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
 use axum::middleware::map_response;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use http::StatusCode;
-use http::request::Parts;
 
 pub use access::{Access, BasicAuth, BearerToken, Refusal, Visitor};
 
@@ -93,23 +91,17 @@ impl<DB: AuditDatabase, A: Access> Explorer<DB, A> {
     /// `/records/{id}`, `/history`, `/export/{format}` and `/style.css`.
     pub fn router(self) -> Router {
         Router::new()
-            .route("/", get(list::show::<DB, A>))
-            .route("/records/{id}", get(record::show::<DB, A>))
-            .route("/history", get(history::show::<DB, A>))
-            .route("/export/{format}", get(export::file::<DB, A>))
+            .route("/", get(list::show::<DB>))
+            .route("/records/{id}", get(record::show::<DB>))
+            .route("/history", get(history::show::<DB>))
+            .route("/export/{format}", get(export::file::<DB>))
             .route("/style.css", get(headers::stylesheet))
-            .fallback(not_found::<DB, A>)
+            .fallback(not_found::<DB>)
             .with_state(Arc::new(self.site))
             .layer(map_response(headers::add_security_headers))
     }
 }
 
-async fn not_found<DB: AuditDatabase, A: Access>(
-    State(site): State<Arc<Site<DB, A>>>,
-    parts: Parts,
-) -> Response {
-    match Visit::enter(&site, parts).await {
-        Ok(visit) => visit.problem(StatusCode::NOT_FOUND, "There is no such page."),
-        Err(refused) => refused.into_response(),
-    }
+async fn not_found<DB: AuditDatabase>(visit: Visit<DB>) -> Response {
+    visit.problem(StatusCode::NOT_FOUND, "There is no such page.")
 }

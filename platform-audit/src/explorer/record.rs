@@ -1,20 +1,16 @@
 //! The page of one record, with all its attributes.
 
-use std::sync::Arc;
-
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::request::Parts;
 use maud::{Markup, html};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::access::Access;
 use super::html::{outcome, page, time};
 use super::links::Links;
 use super::print_header::print_header;
-use super::request::{Site, Visit};
+use super::request::Visit;
 use super::text::visible;
 use crate::query::escape_value;
 use crate::record::AuditRecord;
@@ -23,15 +19,7 @@ use crate::store::AuditDatabase;
 /// Key in `details` for columns that could not be read.
 const UNREADABLE: &str = "[unreadable]";
 
-pub(super) async fn show<DB: AuditDatabase, A: Access>(
-    State(site): State<Arc<Site<DB, A>>>,
-    Path(id): Path<String>,
-    parts: Parts,
-) -> Response {
-    let visit = match Visit::enter(&site, parts).await {
-        Ok(visit) => visit,
-        Err(refused) => return refused,
-    };
+pub(super) async fn show<DB: AuditDatabase>(visit: Visit<DB>, Path(id): Path<String>) -> Response {
     let Ok(id) = id.parse::<Uuid>() else {
         let what = "This is not a record id: a record id has 32 hexadecimal digits.";
         return visit.problem(StatusCode::BAD_REQUEST, what);
@@ -43,7 +31,7 @@ pub(super) async fn show<DB: AuditDatabase, A: Access>(
         Ok(records) => records,
         Err(error) => return visit.failed(&error),
     };
-    let trace = site.trace_url.as_deref();
+    let trace = visit.trace_url.as_deref();
     let asked = [("Record id", id.to_string())];
     let body = html! {
         (print_header(&visit, &asked))

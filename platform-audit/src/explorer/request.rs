@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::OriginalUri;
+use axum::extract::{FromRequestParts, OriginalUri};
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
@@ -32,13 +32,16 @@ pub(super) struct Visit<DB: AuditDatabase> {
     /// The names and values of the URL's query, as given.
     pub(super) pairs: Vec<(String, String)>,
     pub(super) asked_at: Timestamp,
+    pub(super) trace_url: Option<String>,
 }
 
-impl<DB: AuditDatabase> Visit<DB> {
-    /// Authorizes the request, or returns the error page.
-    pub(super) async fn enter<A: Access>(
+/// Authorizes the request, or responds with the error page.
+impl<DB: AuditDatabase, A: Access> FromRequestParts<Arc<Site<DB, A>>> for Visit<DB> {
+    type Rejection = Response;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
         site: &Arc<Site<DB, A>>,
-        mut parts: Parts,
     ) -> Result<Self, Response> {
         let inside = parts.uri.clone();
         if let Some(OriginalUri(whole)) = parts.extensions.get() {
@@ -48,15 +51,15 @@ impl<DB: AuditDatabase> Visit<DB> {
         let base = whole.strip_suffix(inside.path()).unwrap_or(whole);
         let base = base.trim_end_matches('/').to_owned();
         let links = Links::new(base);
-        if is_cross_site_subrequest(&parts, inside.path()) {
+        if is_cross_site_subrequest(parts, inside.path()) {
             let what = "Another site's page requested this on your behalf: open it yourself.";
             return Err(problem(&links, StatusCode::FORBIDDEN, what));
         }
-        let visitor = match site.access.authorize(&parts).await {
+        let visitor = match site.access.authorize(parts).await {
             Ok(visitor) => visitor,
             Err(refusal) => return Err(refused(&links, refusal, site.access.challenge())),
         };
-        let mut reading = site.reader.read_as(visitor.actor).via_request(&parts);
+        let mut reading = site.reader.read_as(visitor.actor).via_request(parts);
         if let Some(reason) = visitor.reason {
             reading = reading.with_reason(reason);
         }
@@ -68,9 +71,12 @@ impl<DB: AuditDatabase> Visit<DB> {
             method: parts.method.clone(),
             pairs: pairs.into_owned().collect(),
             asked_at: Timestamp::now(),
+            trace_url: site.trace_url.clone(),
         })
     }
+}
 
+impl<DB: AuditDatabase> Visit<DB> {
     /// The first value of this name; empty if there is none.
     pub(super) fn value(&self, name: &str) -> &str {
         let pair = self.pairs.iter().find(|(given, _)| given == name);

@@ -94,7 +94,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         let sha256 = statement.argument(manifest_sha256, "text");
         // Valid in both SQL dialects.
         statement.and(&format!(
-            "record.details ->> 'answer' = 'exported' AND record.details ->> '{MANIFEST}' = {sha256}"
+            "record.details ->> 'kind' = 'exported' AND record.details ->> '{MANIFEST}' = {sha256}"
         ));
         let order = " ORDER BY record.recorded_at, record.id LIMIT 1";
         statement.text.push_str(order);

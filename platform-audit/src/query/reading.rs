@@ -15,7 +15,7 @@ use crate::store::{AuditDatabase, Dialect, connection_failed};
 /// Access to the audit log on behalf of one actor. See [`AuditReader::read_as`].
 ///
 /// Every read is recorded (action `audit.read`) before its results are returned. The record's
-/// `details` contain the kind of read (`answer`), the `query`, and in `records` the number of
+/// `details` contain the kind of read (`kind`), the `query`, and in `records` the number of
 /// results: records for a page or an export, values for a summary, the count itself for a count.
 #[derive(Debug)]
 pub struct Reading<DB: AuditDatabase> {
@@ -329,7 +329,7 @@ impl<DB: AuditDatabase> Reading<DB> {
         let query = serde_json::to_value(query).unwrap_or_default();
         let details = &mut record.details;
         details.insert("query".to_owned(), query);
-        details.insert("answer".to_owned(), kind.into());
+        details.insert("kind".to_owned(), kind.into());
         details.insert("records".to_owned(), rows.into());
         if let Some([os_user, host]) = &self.reader.machine {
             details.insert("os_user".to_owned(), os_user.as_str().into());

@@ -307,11 +307,7 @@ impl<DB: AuditDatabase> Tail<DB> {
 /// Whether the record is a tail's own count. Such records are not counted: two tails would
 /// otherwise keep triggering each other.
 fn is_tail_record(record: &AuditRecord) -> bool {
-    record.action == "audit.read"
-        && record
-            .details
-            .get("answer")
-            .is_some_and(|it| it == DELIVERED)
+    record.action == "audit.read" && record.details.get("kind").is_some_and(|it| it == DELIVERED)
 }
 
 fn key(record: &AuditRecord) -> (Timestamp, Uuid) {

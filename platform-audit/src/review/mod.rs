@@ -41,7 +41,7 @@
 //! let reader = AuditReader::new(pool, "accounting")?;
 //! for review in Review::parse_all(&std::fs::read_to_string("reviews.toml")?)? {
 //!     let verdict = review.run(&reader.read_as(Actor::system("nightly"))).await?;
-//!     if !verdict.holds {
+//!     if !verdict.passed {
 //!         println!("{}: {} records", verdict.name, verdict.found);
 //!     }
 //! }

@@ -19,7 +19,7 @@ pub struct Verdict {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Whether the review passed.
-    pub holds: bool,
+    pub passed: bool,
     /// The number of records counted.
     pub found: u64,
     /// The bounds that were violated.
@@ -166,7 +166,7 @@ impl Review {
         Verdict {
             name: self.name.clone(),
             description: self.description.clone(),
-            holds: breaches.is_empty(),
+            passed: breaches.is_empty(),
             found,
             breaches,
             records,

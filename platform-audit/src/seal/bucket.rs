@@ -10,7 +10,7 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use super::checkpoint::Published;
 use super::error::SealError;
 use super::log::SealedLog;
-use super::publish::refuse_contradiction;
+use super::publish::{refuse_contradiction, refuse_shorter};
 use super::resource::Resource;
 use super::sinks::Backoff;
 use crate::store::AuditDatabase;
@@ -100,13 +100,16 @@ impl BucketState {
         }
     }
 
-    /// Fails if the published log is ahead of the database, or contradicts it. Does nothing if that
-    /// was found out before.
+    /// Fails if the published log is ahead of the database, or contradicts it. The bucket is read
+    /// only once.
     pub(super) async fn refuse_contradiction<DB: AuditDatabase>(
         &mut self,
         log: &mut SealedLog<'_, DB>,
     ) -> Result<(), SealError> {
-        if self.published.is_some() || !self.backoff.is_over() {
+        if let Some(published) = self.published {
+            return refuse_shorter(log, &self.bucket.place("checkpoint"), published).await;
+        }
+        if !self.backoff.is_over() {
             return Ok(());
         }
         let opened = self.open(log).await;

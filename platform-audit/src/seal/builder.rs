@@ -28,7 +28,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// If the database cannot be used, the published log contradicts it, or the checkpoint cannot
     /// be published.
     pub async fn seal_now(&self, seal: &Seal) -> Result<Sealed, SealError> {
-        let store = self.open_store(1)?;
+        let store = self.open(Some(1))?;
         let mut worker = Worker::new(seal.clone(), Arc::new(SealStatus::new()));
         worker.work(&store, true).await
     }
@@ -39,7 +39,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     ///
     /// If the name of the service or the schema is invalid.
     pub async fn seal_forever(&self, seal: &Seal) -> Result<std::convert::Infallible, SealError> {
-        let store = Arc::new(self.open_store(1)?);
+        let store = Arc::new(self.open(Some(1))?);
         let worker = Worker::new(seal.clone(), Arc::new(SealStatus::new()));
         let worker = Arc::new(tokio::sync::Mutex::new(worker));
         loop {
@@ -56,7 +56,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// [`SealError::NotFound`] if the published log is not ahead of the database, or lacks entries.
     /// [`SealError::Fork`] if the database contradicts it: a rewritten history cannot be resumed.
     pub async fn resume(&self, seal: &Seal, because: &str) -> Result<Sealed, SealError> {
-        let store = self.open_store(1)?;
+        let store = self.open(Some(1))?;
         let mut worker = Worker::new(seal.clone(), Arc::new(SealStatus::new()));
         worker.resume(&store, because).await
     }
@@ -69,7 +69,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     /// If the database or the published log cannot be read, or no key was given. What was read
     /// until then proves nothing.
     pub async fn verify(&self, options: &Verify) -> Result<Verification, SealError> {
-        let store = self.open_store(1)?;
+        let store = self.open(Some(1))?;
         let sql = store.dialect().seal_sql();
         verify(self.pool(), sql, store.name(), options).await
     }
@@ -81,7 +81,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     ///
     /// [`SealError::NotFound`] if there is no such record, or no checkpoint covers it yet.
     pub async fn prove(&self, id: Uuid, tiles: Option<&Path>) -> Result<RecordProof, SealError> {
-        let store = self.open_store(1)?;
+        let store = self.open(Some(1))?;
         let sql = store.dialect().seal_sql();
         prove(self.pool(), sql, store.name(), id, tiles).await
     }
@@ -100,7 +100,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         let Some(directory) = self.published.clone().or_else(of_seal) else {
             return Ok(None);
         };
-        let mut connection = store.connections.lend().await.map_err(Error::Store)?;
+        let mut connection = store.connections.acquire().await.map_err(Error::Store)?;
         let mut log = SealedLog::<DB> {
             connection: &mut connection,
             sql: store.dialect().seal_sql(),
@@ -113,10 +113,5 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
         connection.release();
         let found = |error| contradicted(store.name(), self.service(), &error);
         Ok(refused.err().map(found))
-    }
-
-    fn open_store(&self, connections: u32) -> Result<Store<DB>, SealError> {
-        let schema = self.schema_name()?;
-        Ok(Store::open(self.pool().clone(), schema, Some(connections))?)
     }
 }

@@ -15,6 +15,9 @@ use crate::store::AuditDatabase;
 /// The number of entries of a full tile.
 const WIDTH: u64 = 256;
 
+/// The number of entries that are read at once, a multiple of [`WIDTH`].
+const CHUNK: u64 = 64 * WIDTH;
+
 /// The directory that contains `checkpoint`, `checkpoints/` and `tile/`.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
@@ -79,6 +82,15 @@ impl Directory {
         }
     }
 
+    /// Whether the bundle contains this. A full bundle may have taken the place of a partial one.
+    pub(crate) fn has_bundle(&self, id: BundleId, expected: &[u8]) -> Result<bool, SealError> {
+        if let Some(bytes) = self.read(&id.path())? {
+            return Ok(bytes == expected);
+        }
+        let full = self.read(&id.full().path())?;
+        Ok(full.is_some_and(|bytes| bytes.starts_with(expected)))
+    }
+
     /// The published entries from `start` to `end`, exclusive.
     pub(crate) fn entries(&self, start: u64, end: u64) -> Result<Vec<Vec<u8>>, SealError> {
         let mut entries = Vec::new();
@@ -105,6 +117,8 @@ impl Directory {
         checkpoint: &Published,
     ) -> Result<(), SealError> {
         let size = sealer.edge().size();
+        // Other instances may publish to the same directory, an older size among them.
+        let _locked = self.lock().await?;
         for level in 0..8_u8 {
             let shift = 8 * (u32::from(level) + 1);
             let end = size.checked_shr(shift).unwrap_or(0);
@@ -120,16 +134,17 @@ impl Directory {
         }
         let mut first = before - before % WIDTH;
         while first < size {
-            let end = (first + WIDTH).min(size);
+            let end = (first + CHUNK).min(size);
             let entries = log.entries(first, end).await?;
             if entries.len() as u64 != end - first {
                 return Err(SealError::Damaged);
             }
-            let width = u16::try_from(end - first).map_err(SealError::malformed)?;
-            let id = BundleId::new(first / WIDTH, width).map_err(SealError::malformed)?;
-            let bundle = encode_bundle(entries.iter().map(|(_, entry)| entry))
-                .map_err(SealError::malformed)?;
-            self.write(&id.path(), &bundle)?;
+            for (bundle, index) in entries.chunks(WIDTH as usize).zip(first / WIDTH..) {
+                let id = BundleId::new(index, bundle.len() as u16).map_err(SealError::malformed)?;
+                let bundle = encode_bundle(bundle.iter().map(|(_, entry)| entry))
+                    .map_err(SealError::malformed)?;
+                self.write(&id.path(), &bundle)?;
+            }
             first = end;
         }
         // Create-only: a checkpoint of this size with another root is a fork.
@@ -138,7 +153,35 @@ impl Directory {
             None => self.write(&archived, checkpoint.note.as_bytes())?,
             Some(bytes) => checkpoint.refuse_fork(&bytes, &self.place(&archived))?,
         }
+        let newest = self.read("checkpoint")?;
+        let newest = newest.and_then(|note| Published::parse(&note));
+        if newest.is_some_and(|it| it.checkpoint.size() > size) {
+            return Ok(());
+        }
         self.replace("checkpoint", checkpoint.note.as_bytes())
+    }
+
+    /// Waits until no other instance publishes. The lock ends when the file is dropped.
+    async fn lock(&self) -> Result<std::fs::File, SealError> {
+        let path = self.root.join(".lock");
+        let opened = std::fs::create_dir_all(&self.root).and_then(|()| {
+            std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(&path)
+        });
+        let opened = opened.map_err(|source| file(&path, "written", source))?;
+        loop {
+            match opened.try_lock() {
+                Ok(()) => return Ok(opened),
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+                Err(std::fs::TryLockError::Error(source)) => {
+                    return Err(file(&path, "locked", source));
+                }
+            }
+        }
     }
 
     fn write_tile(&self, tile: &Tile) -> Result<(), SealError> {

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::canonical::record_entry;
 use super::error::SealError;
-use crate::store::{AuditDatabase, SealRow, SealSql};
+use crate::store::{AuditDatabase, NewSeal, SealRow, SealSql};
 
 /// Access to the sealed log through one connection.
 pub(crate) struct SealedLog<'a, DB: AuditDatabase> {
@@ -142,6 +142,18 @@ impl<DB: AuditDatabase> SealedLog<'_, DB> {
         Ok(seals)
     }
 
+    /// Whether there is a record of this month (UTC), such as `2026-12`.
+    pub(crate) async fn has_records_of(&mut self, month: &str) -> Result<bool, SealError> {
+        let start: jiff::civil::Date = format!("{month}-01")
+            .parse()
+            .map_err(SealError::malformed)?;
+        let end = start.saturating_add(jiff::Span::new().months(1));
+        let statement = self.sql.records_between();
+        let arguments = vec![start.to_string(), end.to_string()];
+        let mut rows = self.rows(statement, arguments);
+        Ok(rows.try_next().await?.is_some())
+    }
+
     /// The seal of the record with this id.
     pub(crate) async fn seal_of(&mut self, id: &str) -> Result<Option<SealRow>, SealError> {
         let sql = self.sql;
@@ -249,6 +261,21 @@ impl<DB: AuditDatabase> SealedLog<'_, DB> {
     pub(crate) async fn tile(&mut self, id: TileId) -> Result<Option<Vec<u8>>, SealError> {
         let tiles = self.tiles(id.level(), id.index(), id.index() + 1).await?;
         Ok(tiles.into_iter().next().map(|tile| tile.2))
+    }
+
+    /// Inserts seals from the position `first` on.
+    pub(crate) async fn insert_seals(
+        &mut self,
+        first: u64,
+        seals: &[NewSeal],
+    ) -> Result<(), SealError> {
+        let sql = self.sql;
+        let statement = self.text(sql.insert_seals());
+        DB::run(self.connection, statement, |put| {
+            sql.put_seals(first, seals, put);
+        })
+        .await?;
+        Ok(())
     }
 
     /// Inserts full tiles.

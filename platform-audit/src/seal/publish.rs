@@ -83,17 +83,9 @@ impl Worker {
         }
     }
 
-    /// Fails if the log in a bucket is ahead of the database, or contradicts it. A bucket that
-    /// cannot be read is checked later.
-    #[cfg_attr(
-        not(feature = "object-store"),
-        allow(
-            clippy::unused_async,
-            unused_variables,
-            reason = "there are no buckets"
-        )
-    )]
-    pub(super) async fn refuse_buckets<DB: AuditDatabase>(
+    /// Fails if the published log is ahead of the database, or contradicts it: the database may have
+    /// been restored while this service runs. A bucket that cannot be read is checked later.
+    pub(super) async fn refuse_contradiction<DB: AuditDatabase>(
         &mut self,
         log: &mut SealedLog<'_, DB>,
     ) -> Result<(), SealError> {
@@ -104,7 +96,18 @@ impl Worker {
                 done => done?,
             }
         }
-        Ok(())
+        let Some(directory) = &self.directory else {
+            return Ok(());
+        };
+        let newest = directory.checkpoint()?;
+        let newest = newest.and_then(|note| Published::parse(note.as_bytes()));
+        let newest = newest.map(|it| it.checkpoint.size());
+        let before = self.published.as_ref().map(|it| it.0);
+        let (Some(published), true) = (before, newest == before) else {
+            return refuse_directory(log, directory).await;
+        };
+        // Nobody else has published, so only the database can have changed.
+        refuse_shorter(log, &directory.place("checkpoint"), published).await
     }
 
     /// The checkpoint of this tree: the one that was published, as it may have cosignatures, or a
@@ -175,15 +178,7 @@ pub(super) async fn refuse_contradiction<DB: AuditDatabase>(
     place: &str,
     published: &Checkpoint,
 ) -> Result<(), SealError> {
-    let tree: Option<Tree> = log.json(log.sql.tree()).await?;
-    let size = tree.map_or(0, |tree| tree.size);
-    if published.size() > size {
-        return Err(SealError::Behind {
-            place: place.to_owned(),
-            published: published.size(),
-            size,
-        });
-    }
+    refuse_shorter(log, place, published.size()).await?;
     let edge = log.builder(published.size()).await;
     if edge.is_ok_and(|edge| edge.root() == published.root()) {
         return Ok(());
@@ -192,6 +187,24 @@ pub(super) async fn refuse_contradiction<DB: AuditDatabase>(
         place: place.to_owned(),
         size: published.size(),
     })
+}
+
+/// Fails if the database has fewer entries than were `published` at `place`.
+pub(super) async fn refuse_shorter<DB: AuditDatabase>(
+    log: &mut SealedLog<'_, DB>,
+    place: &str,
+    published: u64,
+) -> Result<(), SealError> {
+    let tree: Option<Tree> = log.json(log.sql.tree()).await?;
+    let size = tree.map_or(0, |tree| tree.size);
+    match published > size {
+        true => Err(SealError::Behind {
+            place: place.to_owned(),
+            published,
+            size,
+        }),
+        false => Ok(()),
+    }
 }
 
 /// The largest checkpoint of the directory.

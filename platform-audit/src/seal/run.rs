@@ -10,7 +10,7 @@ use super::directory::Directory;
 use super::error::SealError;
 use super::log::{Restore, SealedLog, Tree};
 use super::options::Seal;
-use super::publish::{newest, refuse_directory};
+use super::publish::newest;
 use super::sealer::{Pass, Sealer};
 use super::sinks::SinkState;
 use super::status::SealStatus;
@@ -92,7 +92,7 @@ impl Worker {
         store: &Store<DB>,
         now: bool,
     ) -> Result<Sealed, SealError> {
-        let mut connection = store.connections.lend().await?;
+        let mut connection = store.connections.acquire().await?;
         let mut log = SealedLog::<DB> {
             connection: &mut connection,
             sql: store.dialect().seal_sql(),
@@ -112,12 +112,7 @@ impl Worker {
         log: &mut SealedLog<'_, DB>,
         now: bool,
     ) -> Result<Sealed, SealError> {
-        if self.published.is_none()
-            && let Some(directory) = &self.directory
-        {
-            refuse_directory(log, directory).await?;
-        }
-        self.refuse_buckets(log).await?;
+        self.refuse_contradiction(log).await?;
         let mut sealed = 0;
         let (size, root) = loop {
             match self.sealer.pass(log).await? {
@@ -164,7 +159,7 @@ impl Worker {
         store: &Store<DB>,
         because: &str,
     ) -> Result<Sealed, SealError> {
-        let mut connection = store.connections.lend().await?;
+        let mut connection = store.connections.acquire().await?;
         let mut log = SealedLog::<DB> {
             connection: &mut connection,
             sql: store.dialect().seal_sql(),

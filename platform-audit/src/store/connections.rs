@@ -19,7 +19,7 @@ pub(crate) struct Connections<DB: AuditDatabase> {
     acquire_timeout: Duration,
 }
 
-/// The timeout for the first response on a reused connection, after which another one is tried.
+/// The maximum of that timeout on a reused connection, after which another one is tried.
 const STALE: Duration = Duration::from_secs(5);
 
 /// Creates connections through the service's own pool, so that its options and its
@@ -70,7 +70,7 @@ impl<DB: AuditDatabase> Connections<DB> {
     }
 
     /// Waits for a free connection, or creates one.
-    pub(crate) async fn lend(&self) -> Result<Connection<DB>, sqlx::Error> {
+    pub(crate) async fn acquire(&self) -> Result<Connection<DB>, sqlx::Error> {
         match self.pool.get().await {
             Ok(object) => Ok(Connection {
                 object: Some(object),
@@ -82,8 +82,8 @@ impl<DB: AuditDatabase> Connections<DB> {
         }
     }
 
-    /// The timeout for beginning a transaction on a connection.
-    pub(crate) fn patience(&self, reused: bool) -> Duration {
+    /// The timeout for the first response on a connection.
+    pub(crate) fn response_timeout(&self, reused: bool) -> Duration {
         if reused {
             self.acquire_timeout.min(STALE)
         } else {

@@ -79,7 +79,7 @@ impl<DB: AuditDatabase> Store<DB> {
 impl<DB: AuditDatabase> Store<DB> {
     /// The sessions that hold locks on the audit tables.
     async fn sessions(&self) -> Option<String> {
-        let mut connection = self.connections.lend().await.ok()?;
+        let mut connection = self.connections.acquire().await.ok()?;
         let found = sessions::<DB>(&mut connection, self.dialect, &self.schema, &[]).await;
         connection.release();
         found

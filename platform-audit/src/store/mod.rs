@@ -187,12 +187,12 @@ impl<DB: AuditDatabase> Store<DB> {
         arguments: Vec<String>,
     ) -> Result<Vec<String>, Error> {
         loop {
-            let mut connection = self.connections.lend().await.map_err(Error::Store)?;
+            let mut connection = self.connections.acquire().await.map_err(Error::Store)?;
             let reused = connection.was_reused();
             let texts = DB::fetch_texts(&mut connection, Arc::clone(&statement), arguments.clone());
-            let patience = self.connections.patience(reused);
+            let timeout = self.connections.response_timeout(reused);
             let timed_out = |_| Err(sqlx::Error::PoolTimedOut);
-            let found = tokio::time::timeout(patience, texts).await;
+            let found = tokio::time::timeout(timeout, texts).await;
             let found = found.unwrap_or_else(timed_out);
             connection.release_if_ok(&found);
             match found {
@@ -204,7 +204,7 @@ impl<DB: AuditDatabase> Store<DB> {
     }
 
     pub(crate) async fn run_raw(&self, statement: String) -> Result<(), Error> {
-        let mut connection = self.connections.lend().await.map_err(Error::Store)?;
+        let mut connection = self.connections.acquire().await.map_err(Error::Store)?;
         let done = DB::run_raw(&mut connection, AssertSqlSafe(statement).into_sql_str()).await;
         connection.release_if_ok(&done);
         done.map_err(Error::Store)
@@ -215,7 +215,7 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
     fn write<'a>(&'a self, records: &'a [AuditRecord]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             loop {
-                let mut connection = self.connections.lend().await.map_err(Error::Record)?;
+                let mut connection = self.connections.acquire().await.map_err(Error::Record)?;
                 let statement = Arc::clone(&self.statements.insert);
                 let reused = connection.was_reused();
                 let writing = DB::run(&mut connection, statement, |put| {
@@ -233,7 +233,7 @@ impl<DB: AuditDatabase> AnyStore for Store<DB> {
                     // On SQLite, a success must not resolve another transaction's obligation.
                     Ok(0) if self.dialect == Dialect::Sqlite => {
                         let mut connection =
-                            self.connections.lend().await.map_err(Error::Record)?;
+                            self.connections.acquire().await.map_err(Error::Record)?;
                         self.refuse_open_obligation(&mut connection).await?;
                         connection.release();
                     }

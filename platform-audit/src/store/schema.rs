@@ -262,7 +262,11 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
                 }
             }
         } else {
-            found.push(RawFinding::new(FindingKind::RightsMissing, self.name, ""));
+            found.push(RawFinding::new(
+                FindingKind::PrivilegesMissing,
+                self.name,
+                "",
+            ));
         }
         match self.dialect {
             Dialect::Postgres => {

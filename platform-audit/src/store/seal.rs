@@ -1,5 +1,6 @@
 //! The SQL of the sealed log. Each database implements it beside its SQL.
 
+use super::Argument;
 use super::row::{MalformedRow, Stored};
 
 /// Which records the sealer looks for.
@@ -57,6 +58,7 @@ pub(crate) struct SealRow {
 #[derive(Debug)]
 pub(crate) struct NewSeal {
     pub(crate) recorded_at: String,
+    pub(crate) id: [u8; 16],
     pub(crate) id_text: String,
     pub(crate) salt: [u8; 16],
     pub(crate) digest: [u8; 32],
@@ -89,6 +91,10 @@ pub(crate) trait SealSql: std::fmt::Debug + Send + Sync {
     /// Selects all records, in any order.
     fn records(&self) -> String;
 
+    /// Selects a value if there are records from a day on, up to another, exclusive. Both are
+    /// arguments, in UTC.
+    fn records_between(&self) -> &'static str;
+
     /// Selects the record with the id that is the argument.
     fn record_by_id(&self) -> String;
 
@@ -117,7 +123,11 @@ pub(crate) trait SealSql: std::fmt::Debug + Send + Sync {
     /// Selects the largest of the [`checkpoints`](Self::checkpoints).
     fn newest_checkpoint(&self) -> &'static str;
 
-    fn insert_seals(&self, first: u64, seals: &[NewSeal]) -> Query;
+    /// Inserts seals.
+    fn insert_seals(&self) -> &'static str;
+
+    /// Passes the arguments of [`insert_seals`](Self::insert_seals) to `put`.
+    fn put_seals(&self, first: u64, seals: &[NewSeal], put: &mut dyn FnMut(Argument<'_>));
 
     /// Arguments: position, and the entry in hexadecimal.
     fn insert_entry(&self) -> &'static str;

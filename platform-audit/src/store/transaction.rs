@@ -24,12 +24,12 @@ impl<DB: AuditDatabase> Store<DB> {
     /// because its server may have vanished without closing it.
     pub(crate) async fn begin(&self, token: Uuid) -> Result<Transaction<DB>, Error> {
         loop {
-            let mut connection = self.connections.lend().await.map_err(Error::Begin)?;
+            let mut connection = self.connections.acquire().await.map_err(Error::Begin)?;
             let statement = AssertSqlSafe(Arc::clone(&self.statements.begin)).into_sql_str();
             let reused = connection.was_reused();
-            let patience = self.connections.patience(reused);
+            let timeout = self.connections.response_timeout(reused);
             let begun = DB::TransactionManager::begin(&mut connection, Some(statement));
-            let Ok(begun) = tokio::time::timeout(patience, begun).await else {
+            let Ok(begun) = tokio::time::timeout(timeout, begun).await else {
                 connection.close();
                 if reused {
                     continue;
@@ -83,8 +83,8 @@ impl<DB: AuditDatabase> Store<DB> {
             return Ok(true);
         };
         let question = question.into_sql_str();
-        let answer = DB::fetch_raw_text(&mut transaction.connection, question).await?;
-        Ok(answer == "writable")
+        let state = DB::fetch_raw_text(&mut transaction.connection, question).await?;
+        Ok(state == "writable")
     }
 
     async fn write_in_transaction(

@@ -90,8 +90,8 @@ impl BrowserPage {
     }
 
     async fn run(&self, script: &str) -> Value {
-        let answer = self.browser.tab.execute(script, vec![]).await.unwrap();
-        answer.json().clone()
+        let result = self.browser.tab.execute(script, vec![]).await.unwrap();
+        result.json().clone()
     }
 
     /// An entry that is created and then changed by `actor`.

@@ -4,7 +4,8 @@ use platform_audit::AuditDatabase;
 use platform_harness::database::TestDatabase;
 use sqlx::{Connection, PgConnection, Postgres, SqliteConnection};
 
-use super::{Site, assert_security_headers};
+use super::Site;
+use super::access::assert_security_headers;
 
 async fn all_invalid_filters_are_reported_at_once_beside_their_fields<DB: AuditDatabase>(
     database: TestDatabase,

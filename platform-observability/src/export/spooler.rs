@@ -112,7 +112,7 @@ impl Spooler {
     ///
     /// If the endpoint fails at the oldest, the request itself may be the cause, so the next one is
     /// tried. When later ones were accepted in [`MAX_SKIPS`] rounds, the oldest is dropped.
-    fn send_all(&self) -> bool {
+    pub(super) fn send_all(&self) -> bool {
         let stats = &self.transport.stats;
         let mut skipped: Option<SpooledRequest> = None;
         let mut is_counted = false;

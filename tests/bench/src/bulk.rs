@@ -8,13 +8,13 @@ use sqlx::{Connection, PgConnection};
 
 use crate::audit::installation::Installation;
 use crate::audit::schemes::{GUARDED, SCHEMES, UNGUARDED};
-use crate::bars::{self, Bar};
+use crate::requirements::{self, Requirement};
 use crate::server;
 use crate::spread::Spread;
 
 const ROWS: u32 = 300_000;
 
-const BARS: [Bar; 1] = [Bar::at_most("bulk.guarded_vs_unguarded", 2.0)];
+const REQUIREMENTS: [Requirement; 1] = [Requirement::at_most("bulk.guarded_vs_unguarded", 2.0)];
 
 pub(crate) fn run(quick: bool) -> Map<String, Value> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -98,7 +98,7 @@ async fn measure(pairs: usize) -> Map<String, Value> {
         }
     }
     say!();
-    bars::report(&BARS, &figures);
+    requirements::report(&REQUIREMENTS, &figures);
     figures
 }
 

@@ -31,7 +31,6 @@ macro_rules! say {
 }
 
 mod audit;
-mod bars;
 mod bulk;
 mod checkout;
 mod commit;
@@ -49,6 +48,7 @@ mod machine;
 mod plot;
 mod query;
 mod queue;
+mod requirements;
 mod seal;
 mod server;
 mod spread;

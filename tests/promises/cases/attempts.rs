@@ -3,17 +3,17 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Request};
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn};
-use axum::response::{Redirect, Response};
+use axum::response::Response;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::*;
 
 /// Asserts that nothing changed and that the only record has this outcome. Returns the record.
-async fn assert_attempt(
+pub(super) async fn assert_attempt(
     service: &Service,
     response: &reqwest::Response,
     status: u16,
@@ -117,95 +117,6 @@ async fn a_body_that_a_layer_rejects_before_the_handler_is_recorded() {
         record.action, "entry.create",
         "the typed router knew the action"
     );
-}
-
-#[tokio::test]
-async fn a_403_of_an_authorisation_layer_is_recorded_as_denied() {
-    async fn refuse(_: Request, _: Next) -> StatusCode {
-        StatusCode::FORBIDDEN
-    }
-    let service = Service::with(|b| b, |router| router.layer(from_fn(refuse))).await;
-    let response = service.send("/entries", &Entry::new(1)).await;
-    let record = assert_attempt(&service, &response, 403, Outcome::Denied).await;
-    assert_eq!(record.action, "entry.create");
-    assert_eq!(record.actor.id, "ada", "the refused actor");
-    assert_eq!(record.route.as_deref(), Some("/entries"));
-}
-
-#[tokio::test]
-async fn a_rejected_request_to_a_nested_route_is_recorded_with_its_action() {
-    async fn refuse(_: Request, _: Next) -> StatusCode {
-        StatusCode::FORBIDDEN
-    }
-    let service = Service::with(
-        |b| b,
-        |router| Router::new().nest("/v1", router).layer(from_fn(refuse)),
-    )
-    .await;
-    let response = service.send("/v1/entries", &Entry::new(1)).await;
-    let record = assert_attempt(&service, &response, 403, Outcome::Denied).await;
-    assert_eq!(record.action, "entry.create");
-    assert_eq!(record.path.as_deref(), Some("/v1/entries"));
-}
-
-#[tokio::test]
-async fn a_request_without_an_actor_gets_401_and_is_recorded_as_denied() {
-    let service = Service::start().await;
-    let url = format!("http://{}/entries", service.address);
-    let response = service
-        .client
-        .post(&url)
-        .json(&Entry::new(1))
-        .send()
-        .await
-        .unwrap();
-    let record = assert_attempt(&service, &response, 401, Outcome::Denied).await;
-    assert_eq!(record.actor, Actor::anonymous());
-    assert!(response.headers().contains_key("www-authenticate"));
-    // An actor with an empty name is treated as absent.
-    let response = service
-        .client
-        .post(&url)
-        .header("x-user", "")
-        .json(&Entry::new(1))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 401);
-}
-
-#[tokio::test]
-async fn a_handler_with_an_optional_actor_accepts_anonymous_requests() {
-    let service = Service::start().await;
-    let url = format!("http://{}/sign-up", service.address);
-    let response = service
-        .client
-        .post(&url)
-        .json(&Entry::new(1))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 201);
-    assert_eq!(service.only_record().await.actor, Actor::anonymous());
-}
-
-#[tokio::test]
-async fn a_request_without_a_required_reason_gets_400_and_is_recorded() {
-    let service = Service::start().await;
-    for reason in [None, Some("  ")] {
-        let mut request = service.request(reqwest::Method::DELETE, "/entries/1");
-        if let Some(reason) = reason {
-            request = request.header("audit-reason", reason);
-        }
-        let response = request.send().await.unwrap();
-        assert_eq!(response.status(), 400);
-        let record = service.record_of(&response).await;
-        assert_eq!(
-            (record.action.as_str(), record.outcome),
-            ("entry.delete", Outcome::Invalid)
-        );
-        assert!(response.text().await.unwrap().contains("Audit-Reason"));
-    }
 }
 
 #[tokio::test]
@@ -342,55 +253,6 @@ async fn the_audit_layer_is_ready_only_when_the_inner_service_is_ready() {
     assert!(futures_util::poll!(std::pin::pin!(ready)).is_pending());
 }
 
-#[tokio::test]
-async fn an_anonymous_actor_in_the_extensions_is_treated_as_no_actor() {
-    let service = Service::with(
-        |b| b,
-        |router| router.layer(axum::Extension(Actor::anonymous())),
-    )
-    .await;
-    let url = format!("http://{}/entries", service.address);
-    let anonymous = service.client.post(&url).json(&Entry::new(1));
-    let response = anonymous.send().await.unwrap();
-    assert_attempt(&service, &response, 401, Outcome::Denied).await;
-    assert_eq!(service.entries().await, 0);
-    // It does not replace the actor from the service's own function.
-    let response = service.send("/entries", &Entry::new(1)).await;
-    assert_eq!(response.status(), 201);
-    assert_eq!(service.record_of(&response).await.actor.id, "ada");
-}
-
-/// A handler that is not called, because a layer responds first.
-#[audited(action = "entry.archive")]
-async fn archive(tx: &mut Tx) -> StatusCode {
-    tx.details("reached", true);
-    StatusCode::OK
-}
-
-async fn refuse(_: Request, _: Next) -> StatusCode {
-    StatusCode::FORBIDDEN
-}
-
-#[tokio::test]
-async fn a_nested_audit_layer_records_the_action_of_a_nested_route() {
-    let service = Service::start().await;
-    let inner = Router::new()
-        .route("/entries", routing::post(archive))
-        .layer(from_fn(refuse))
-        .layer(service.audit.layer());
-    let outer = Router::new()
-        .route("/entries", routing::post(super::create))
-        .nest("/archive", inner);
-    let app = axum::Router::new().nest("/v1", outer.into());
-    let address = serve(app).await;
-    let url = format!("http://{address}/v1/archive/entries");
-    let sent = service.client.post(url).header("x-user", "ada");
-    let response = sent.send().await.unwrap();
-    let record = assert_attempt(&service, &response, 403, Outcome::Denied).await;
-    assert_eq!(record.action, "entry.archive");
-    assert_eq!(record.route.as_deref(), Some("/v1/archive/entries"));
-}
-
 /// As with a layer that retries failed requests.
 #[tokio::test]
 async fn each_retry_of_a_handler_writes_its_own_record() {
@@ -437,131 +299,22 @@ async fn each_retry_of_a_handler_writes_its_own_record() {
 }
 
 #[tokio::test]
-async fn the_recorded_route_is_complete_wherever_its_router_is_mounted() {
-    let refusing = |path: &str| {
-        let router = Router::new().route(path, routing::post(archive));
-        router.layer(from_fn(refuse))
-    };
-    let other = || Router::new().route("/entries", routing::post(super::create));
-    for (router, path) in [
-        (axum::Router::new().nest("/v1", refusing("/").into()), "/v1"),
-        (
-            axum::Router::new().nest("/v1/", refusing("/").into()),
-            "/v1/",
-        ),
-        (other().nest("/v1/", refusing("/")).into(), "/v1/"),
-        (
-            other().nest("/v1/", refusing("/archive")).into(),
-            "/v1/archive",
-        ),
-        (
-            other()
-                .merge_axum(axum::Router::from(refusing("/archive")))
-                .into(),
-            "/archive",
-        ),
-        (
-            other()
-                .merge_axum(axum::Router::new().nest("/v1", refusing("/").into()))
-                .into(),
-            "/v1",
-        ),
-    ] {
-        let service = Service::start().await;
-        let address = serve(router.layer(service.audit.layer())).await;
-        let url = format!("http://{address}{path}");
-        let sent = service.client.post(url).header("x-user", "ada");
-        let response = sent.send().await.unwrap();
-        let record = assert_attempt(&service, &response, 403, Outcome::Denied).await;
-        assert_eq!(record.action, "entry.archive");
-        assert_eq!(record.route.as_deref(), Some(path));
-    }
-}
-
-#[tokio::test]
-async fn a_redirect_to_log_in_by_an_extractor_is_recorded_as_denied() {
-    struct LoggedIn;
-
-    impl<S: Sync> FromRequestParts<S> for LoggedIn {
-        type Rejection = Redirect;
-
-        async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Redirect> {
-            Err(Redirect::to("/log-in"))
-        }
-    }
-
-    #[audited(action = "entry.archive")]
-    async fn archive(tx: &mut Tx, _logged_in: LoggedIn) -> StatusCode {
-        tx.details("reached", true);
-        StatusCode::OK
-    }
-    let service = Service::start().await;
-    let entries = Router::new()
-        .route("/entries", routing::post(archive))
-        .layer(service.audit.layer());
-    let url = format!("http://{}/entries", serve(entries.into()).await);
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-    let sent = client.build().unwrap().post(url).header("x-user", "ada");
-    let response = sent.send().await.unwrap();
-    assert_eq!(response.headers()["location"], "/log-in");
-    assert_attempt(&service, &response, 303, Outcome::Denied).await;
-    assert_eq!(service.audit.status().violations, 0);
-}
-
-#[tokio::test]
 async fn the_response_to_a_failed_begin_does_not_wait_for_the_record_of_the_attempt() {
     let service = Service::on_pool(
         |options| options.acquire_timeout(std::time::Duration::from_secs(3)),
         |builder| builder.max_connections(1),
     )
     .await;
-    let entry = Entry::new(1);
-    let holding = service.send("/wait", &entry);
-    let refused = async {
-        service.gates.inside.notified().await;
-        let response = service.send("/entries", &Entry::new(2)).await;
-        assert_eq!(response.status(), 503);
-        // Recording the attempt still waits for the connection, which is released only now.
-        service.gates.go_on.notify_one();
-        response
-    };
-    let (held, refused) = futures_util::future::join(holding, refused).await;
-    assert_eq!(held.status(), 201);
+    // Recording the attempt waits for the connection, which is released after the response.
+    let entry = Entry::new(2);
+    let refused = service.send("/entries", &entry);
+    let (waited, refused) = service.while_waiting("/wait", refused).await;
+    assert_eq!(waited.status(), 201);
+    assert_eq!(refused.status(), 503);
     service.wait_for_records(2).await;
     let record = service.record_of(&refused).await;
     assert_eq!(record.error_type.as_deref(), Some("begin_failed"));
     assert_eq!(service.audit.status().lost_attempts, 0);
-}
-
-#[tokio::test]
-async fn an_unknown_route_or_method_writes_no_record() {
-    let service = Service::start().await;
-    assert_eq!(service.post("/nowhere").send().await.unwrap().status(), 404);
-    assert_eq!(
-        service
-            .request(reqwest::Method::PATCH, "/entries")
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        405
-    );
-    assert_eq!(service.records().await, 0);
-    assert_eq!(service.audit.status().violations, 0);
-}
-
-/// As some layers respond in order not to reveal what exists.
-#[tokio::test]
-async fn a_404_or_405_of_a_layer_writes_no_record() {
-    for hidden in [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED] {
-        let hide = from_fn(move |_: Request, _: Next| async move { hidden });
-        let service = Service::with(|b| b, |router| router.layer(hide)).await;
-        let response = service.send("/entries", &Entry::new(1)).await;
-        assert_eq!(response.status(), hidden);
-        assert_eq!(response.headers().get("audit-record-id"), None);
-        assert_eq!(service.records().await, 0);
-        assert_eq!(service.audit.status().violations, 0);
-    }
 }
 
 #[tokio::test]
@@ -584,56 +337,4 @@ async fn a_lost_attempt_record_is_logged_and_does_not_change_the_response() {
     );
     assert!(!events.contains("INSERT INTO"), "SQL in the log: {events}");
     assert!(!events.contains(IBAN), "personal data in the log: {events}");
-}
-
-/// A record can contain only one reason, and it would be unclear which one.
-#[tokio::test]
-async fn a_second_reason_header_is_rejected() {
-    let service = Service::start().await;
-    let response = service
-        .post("/entries")
-        .header("audit-reason", "ticket 1")
-        .header("audit-reason", "ticket 2")
-        .json(&Entry::new(1))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 400);
-    assert_eq!(
-        response.headers()["content-type"],
-        "application/problem+json"
-    );
-    let record = service.record_of(&response).await;
-    assert_eq!((record.outcome, record.reason), (Outcome::Invalid, None));
-    let body = response.text().await.unwrap();
-    assert!(body.contains("several headers Audit-Reason"), "{body}");
-    assert_eq!(service.entries().await, 0);
-}
-
-#[tokio::test]
-async fn repeated_headers_are_listed_in_cut() {
-    let service = Service::start().await;
-    let response = service
-        .post("/entries")
-        .header("x-request-id", "first")
-        .header("x-request-id", "second")
-        .header("user-agent", "one")
-        .header("user-agent", "two")
-        .json(&Entry::new(1))
-        .send()
-        .await
-        .unwrap();
-    let record = service.record_of(&response).await;
-    assert_eq!(record.request_id.as_deref(), Some("first"));
-    assert_eq!(record.user_agent.as_deref(), Some("one"));
-    assert_eq!(record.cut, ["request_id", "user_agent"]);
-    let answer = service
-        .post("/entries")
-        .header("x-request-id", "only")
-        .header("user-agent", "one")
-        .json(&Entry::new(2))
-        .send()
-        .await
-        .unwrap();
-    assert!(service.record_of(&answer).await.cut.is_empty());
 }

@@ -55,20 +55,13 @@ async fn a_handler_holds_no_connection_before_its_first_statement() {
         |router| router.route("/prepare", routing::post(prepare)),
     )
     .await;
-    let entry = Entry::new(1);
-    let preparing = service.send("/prepare", &entry);
-    let meanwhile = async {
-        service.gates.inside.notified().await;
-        // With the only connection, which would not become free before `go_on`.
-        let entry = Entry::new(2);
-        let sent = service.send("/entries", &entry);
-        let response = tokio::time::timeout(Duration::from_secs(20), sent).await;
-        service.gates.go_on.notify_one();
-        response.expect("there is a free connection")
-    };
-    let (prepared, meanwhile) = futures_util::future::join(preparing, meanwhile).await;
-    assert_eq!(prepared.status(), 201);
-    assert_eq!(meanwhile.status(), 201);
+    // With the only connection, which would not become free before the first request has ended.
+    let entry = Entry::new(2);
+    let second = service.send("/entries", &entry);
+    let second = tokio::time::timeout(Duration::from_secs(20), second);
+    let (first, second) = service.while_waiting("/prepare", second).await;
+    assert_eq!(first.status(), 201);
+    assert_eq!(second.expect("there is a free connection").status(), 201);
     assert_eq!((service.entries().await, service.records().await), (2, 2));
 }
 
@@ -111,16 +104,10 @@ async fn a_transaction_that_could_not_begin_is_not_committed_later() {
         |router| router.route("/ignore", routing::post(ignore)),
     )
     .await;
-    let entry = Entry::new(1);
-    let holding = service.send("/wait", &entry);
-    let refused = async {
-        service.gates.inside.notified().await;
-        let response = service.send("/ignore", &Entry::new(2)).await;
-        service.gates.go_on.notify_one();
-        response
-    };
-    let (held, refused) = futures_util::future::join(holding, refused).await;
-    assert_eq!(held.status(), 201);
+    let entry = Entry::new(2);
+    let refused = service.send("/ignore", &entry);
+    let (waited, refused) = service.while_waiting("/wait", refused).await;
+    assert_eq!(waited.status(), 201);
     assert_eq!(refused.status(), 503);
     service.wait_for_records(2).await;
     let record = service.record_of(&refused).await;

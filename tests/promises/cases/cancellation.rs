@@ -88,9 +88,7 @@ async fn a_cancelled_transaction_is_rolled_back_and_recorded() {
 #[tokio::test]
 async fn a_transaction_cancelled_before_begin_is_recorded_and_leaks_no_connection() {
     let service = Service::with(|builder| builder.max_connections(1), |router| router).await;
-    let held = service.post("/wait").json(&Entry::new(1)).send();
     let dropped = async {
-        service.gates.inside.notified().await;
         for _ in 0..3 {
             let work = service.audit.transaction(
                 Actor::system("job"),
@@ -100,10 +98,9 @@ async fn a_transaction_cancelled_before_begin_is_recorded_and_leaks_no_connectio
             let late = tokio::time::timeout(Duration::from_millis(20), work).await;
             assert!(late.is_err(), "there was a second connection");
         }
-        service.gates.go_on.notify_one();
     };
-    let (held, ()) = futures_util::future::join(held, dropped).await;
-    assert_eq!(held.unwrap().status(), 201);
+    let (waited, ()) = service.while_waiting("/wait", dropped).await;
+    assert_eq!(waited.status(), 201);
     service.wait_for_records(4).await;
     let records = service.all_records().await;
     let attempts: Vec<_> = records

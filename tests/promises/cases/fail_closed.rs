@@ -173,14 +173,7 @@ async fn observe_only_reports_violations_without_replacing_responses() {
         201
     );
     assert_eq!(service.audit.status().violations, 1);
-    let url = format!("http://{}/entries", service.address);
-    let anonymous = service
-        .client
-        .post(&url)
-        .json(&Entry::new(1))
-        .send()
-        .await
-        .unwrap();
+    let anonymous = service.send_anonymously("/entries").await;
     assert_eq!(anonymous.status(), 201);
     assert_eq!(
         service.record_of(&anonymous).await.actor,
@@ -192,20 +185,8 @@ async fn observe_only_reports_violations_without_replacing_responses() {
 async fn the_same_handler_succeeds_without_the_audit_layer() {
     // So the refusal in the test above comes from the audit layer and nothing else.
     let service = Service::start().await;
-    let app: axum::Router = with_unaudited_route(Router::new())
-        .with_state(Shared {
-            pool: service.pool.clone(),
-        })
-        .into();
-    let address = serve(app).await;
-    let url = format!("http://{address}/forgotten");
-    let response = service
-        .client
-        .post(url)
-        .json(&Entry::new(1))
-        .send()
-        .await
-        .unwrap();
+    let router = with_unaudited_route(Router::new());
+    let response = service.send_to(router, "/forgotten").await;
     assert_eq!(response.status(), 201);
     assert_eq!((service.entries().await, service.records().await), (1, 0));
 }
@@ -233,20 +214,7 @@ async fn an_exempt_route_passes_the_audit_layer_if_another_layer_responds_for_it
 #[tokio::test]
 async fn an_audited_handler_without_the_audit_layer_gets_500() {
     let service = Service::start().await;
-    let app: axum::Router = routes()
-        .with_state(Shared {
-            pool: service.pool.clone(),
-        })
-        .into();
-    let address = serve(app).await;
-    let url = format!("http://{address}/entries");
-    let response = service
-        .client
-        .post(url)
-        .json(&Entry::new(1))
-        .send()
-        .await
-        .unwrap();
+    let response = service.send_to(routes(), "/entries").await;
     assert_eq!(response.status(), 500);
     assert_eq!(service.entries().await, 0);
 }
@@ -281,24 +249,9 @@ async fn a_layer_that_responds_with_success_in_place_of_the_handler_gets_500() {
 #[tokio::test]
 async fn two_audit_layers_write_one_record() {
     let service = Service::start().await;
-    let audit = service.audit.clone();
-    let app: axum::Router = routes()
-        .layer(audit.layer())
-        .layer(audit.layer())
-        .with_state(Shared {
-            pool: service.pool.clone(),
-        })
-        .into();
-    let address = serve(app).await;
-    let url = format!("http://{address}/entries");
-    let response = service
-        .client
-        .post(url)
-        .header("x-user", "ada")
-        .json(&Entry::new(1))
-        .send()
-        .await
-        .unwrap();
+    let layer = || service.audit.layer();
+    let router = routes().layer(layer()).layer(layer());
+    let response = service.send_to(router, "/entries").await;
     assert_eq!(response.status(), 201);
     assert_eq!(service.records().await, 1);
     assert_eq!(service.audit.status().violations, 0);

@@ -3,12 +3,15 @@
 
 mod append_only;
 mod attempts;
+mod authentication;
 mod begin;
 mod cancellation;
 mod catalogue;
 mod commit;
 mod fail_closed;
+mod headers;
 mod rate_limit;
+mod routes;
 mod soak;
 
 use std::net::SocketAddr;
@@ -392,6 +395,38 @@ impl Service {
             .send()
             .await
             .expect("the service responds")
+    }
+
+    /// Posts an entry without an actor.
+    pub(super) async fn send_anonymously(&self, path: &str) -> reqwest::Response {
+        let url = format!("http://{}{path}", self.address);
+        let request = self.client.post(url).json(&Entry::new(1));
+        request.send().await.expect("the service responds")
+    }
+
+    /// Serves `router` with the state of this service, and posts an entry to `path` there.
+    pub(super) async fn send_to(&self, router: Router<Shared>, path: &str) -> reqwest::Response {
+        let pool = self.pool.clone();
+        let address = serve(router.with_state(Shared { pool }).into()).await;
+        let request = self.client.post(format!("http://{address}{path}"));
+        let request = request.header("x-user", "ada").json(&Entry::new(1));
+        request.send().await.expect("the service responds")
+    }
+
+    /// Awaits `during` while a request to `path` waits at its gates. Returns both results.
+    pub(super) async fn while_waiting<T>(
+        &self,
+        path: &str,
+        during: impl Future<Output = T>,
+    ) -> (reqwest::Response, T) {
+        let entry = Entry::new(1);
+        let during = async {
+            self.gates.inside.notified().await;
+            let result = during.await;
+            self.gates.go_on.notify_one();
+            result
+        };
+        futures_util::future::join(self.send(path, &entry), during).await
     }
 
     pub(super) async fn entries(&self) -> i64 {

@@ -263,13 +263,9 @@ async fn a_vanished_server_causes_a_timeout_and_leaks_no_connection() {
 #[tokio::test]
 async fn a_commit_without_a_reply_times_out_with_an_unknown_outcome() {
     let (wire, service) = service_behind_freezable_wire(Duration::from_secs(1)).await;
-    let entry = Entry::new(1);
-    let frozen = async {
-        service.gates.inside.notified().await;
-        wire.freeze();
-        service.gates.go_on.notify_one();
-    };
-    let (response, ()) = tokio::join!(service.send("/wait", &entry), frozen);
+    let (response, ()) = service
+        .while_waiting("/wait", async { wire.freeze() })
+        .await;
     assert_eq!(response.status(), 503);
     let id = record_id(&response);
     assert!(response.text().await.unwrap().contains("if and only if"));

@@ -52,7 +52,7 @@ impl<DB: AuditDatabase> Schema<'_, DB> {
             // `AppOwnsSchema` already lists every object that the service's role owns, and owners
             // need no grants.
             differences
-                .retain(|it| !it.is_owner_mismatch() && it.kind != FindingKind::RightsMissing);
+                .retain(|it| !it.is_owner_mismatch() && it.kind != FindingKind::PrivilegesMissing);
         }
         let mut findings: Vec<Finding> = found.into_iter().map(describe).collect();
         findings.extend(differences);

@@ -119,7 +119,7 @@ WITH RECURSIVE app AS (
         WHERE owned.oid IN (SELECT oid FROM guarded)
             AND NOT rolsuper AND NOT pg_has_role(app.oid, relowner, 'MEMBER')
             AND EXISTS (SELECT FROM assumable WHERE has_table_privilege(assumable.oid, owned.oid, 'TRUNCATE'))
-    UNION ALL SELECT 'rights_missing', '{schema}', '' FROM app
+    UNION ALL SELECT 'privileges_missing', '{schema}', '' FROM app
         WHERE NOT (has_schema_privilege(app.oid, '{schema}', 'USAGE')
             AND has_table_privilege(app.oid, '{schema}.record_insert', 'INSERT')
             AND has_function_privilege(app.oid, '{schema}.transaction_ended()', 'EXECUTE')

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::Argument;
 use super::super::row::{Composite, MalformedRow, PgType, Stored};
 use super::super::seal::{NewSeal, Query, RecordRow, SealRow, SealSql, Unsealed};
 use super::PostgresSql;
@@ -63,6 +64,10 @@ impl SealSql for PostgresSql {
         format!("SELECT {} FROM {{schema}}.sealed_record AS record", row())
     }
 
+    fn records_between(&self) -> &'static str {
+        "SELECT ''::bytea FROM {schema}.sealed_record WHERE recorded_at >= $1::text::timestamp AT TIME ZONE 'UTC' AND recorded_at < $2::text::timestamp AT TIME ZONE 'UTC' LIMIT 1"
+    }
+
     fn record_by_id(&self) -> String {
         format!("{} WHERE record.id = $1::text::uuid", self.records())
     }
@@ -99,19 +104,22 @@ impl SealSql for PostgresSql {
         "SELECT json_build_object('size', size, 'note', note)::text FROM {schema}.checkpoint ORDER BY size DESC LIMIT 1"
     }
 
-    fn insert_seals(&self, first: u64, seals: &[NewSeal]) -> Query {
-        let times = array(seals.iter().map(|it| &it.recorded_at));
-        let ids = array(seals.iter().map(|it| &it.id_text));
-        let statement = include_str!("seal/insert_seals.sql").to_owned();
-        let arguments = vec![
-            first.to_string(),
-            times,
-            ids,
-            bytes_array(seals.iter().map(|it| &it.salt[..])),
-            bytes_array(seals.iter().map(|it| &it.digest[..])),
-            bytes_array(seals.iter().map(|it| &it.hints[..])),
-        ];
-        (statement, arguments)
+    fn insert_seals(&self) -> &'static str {
+        include_str!("seal/insert_seals.sql")
+    }
+
+    fn put_seals(&self, first: u64, seals: &[NewSeal], put: &mut dyn FnMut(Argument<'_>)) {
+        let times = seals.iter().map(|it| it.recorded_at.parse().unwrap_or(0));
+        let ids = seals.iter().map(|it| it.id);
+        let salts = seals.iter().map(|it| &it.salt[..]);
+        let digests = seals.iter().map(|it| &it.digest[..]);
+        let hints = seals.iter().map(|it| &it.hints[..]);
+        put(first.to_string().as_str().into());
+        put(Argument::Integers(&times.collect::<Vec<i64>>()));
+        put(Argument::Uuids(&ids.collect::<Vec<_>>()));
+        put(Argument::ByteStrings(&salts.collect::<Vec<_>>()));
+        put(Argument::ByteStrings(&digests.collect::<Vec<_>>()));
+        put(Argument::ByteStrings(&hints.collect::<Vec<_>>()));
     }
 
     fn insert_entry(&self) -> &'static str {
@@ -241,9 +249,4 @@ fn array<T: std::fmt::Display>(values: impl Iterator<Item = T>) -> String {
         let _ = write!(array, "{value}");
     }
     array + "}"
-}
-
-/// A list of byte strings as an array of Postgres.
-fn bytes_array<'a>(values: impl Iterator<Item = &'a [u8]>) -> String {
-    array(values.map(|bytes| format!(r#""\\x{}""#, hex::encode(bytes))))
 }

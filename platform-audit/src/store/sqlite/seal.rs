@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::Argument;
 use super::super::row::{MalformedRow, Netstrings, Stored, id_bytes};
 use super::super::seal::{NewSeal, Query, RecordRow, SealRow, SealSql, Unsealed};
 use super::SqliteSql;
@@ -46,6 +47,10 @@ impl SealSql for SqliteSql {
         )
     }
 
+    fn records_between(&self) -> &'static str {
+        "SELECT x'' FROM {schema}_record WHERE recorded_at >= $1 AND recorded_at < $2 LIMIT 1"
+    }
+
     fn record_by_id(&self) -> String {
         format!("{} WHERE record.id = $1", self.records())
     }
@@ -82,24 +87,19 @@ impl SealSql for SqliteSql {
         "SELECT json_object('size', size, 'note', note) FROM {schema}_checkpoint ORDER BY size DESC LIMIT 1"
     }
 
-    fn insert_seals(&self, first: u64, seals: &[NewSeal]) -> Query {
-        let rows: Vec<_> = seals
-            .iter()
-            .map(|it| {
-                let (salt, digest) = (hex::encode(it.salt), hex::encode(it.digest));
-                (
-                    &it.recorded_at,
-                    &it.id_text,
-                    salt,
-                    digest,
-                    hex::encode(&it.hints),
-                )
-            })
-            .collect();
-        // Texts only, so this cannot fail.
-        let rows = serde_json::to_string(&rows).unwrap_or_default();
-        let statement = include_str!("seal/insert_seals.sql").to_owned();
-        (statement, vec![first.to_string(), rows])
+    fn insert_seals(&self) -> &'static str {
+        include_str!("seal/insert_seals.sql")
+    }
+
+    fn put_seals(&self, first: u64, seals: &[NewSeal], put: &mut dyn FnMut(Argument<'_>)) {
+        let row = |it: &NewSeal| {
+            let (salt, digest) = (hex::encode(it.salt), hex::encode(it.digest));
+            let hints = hex::encode(&it.hints);
+            serde_json::json!([it.recorded_at, it.id_text, salt, digest, hints])
+        };
+        let rows: Vec<_> = seals.iter().map(row).collect();
+        put(first.to_string().as_str().into());
+        put(serde_json::Value::from(rows).to_string().as_str().into());
     }
 
     fn insert_entry(&self) -> &'static str {

@@ -4,6 +4,7 @@ mod requests;
 mod responses;
 mod self_test;
 mod spool;
+mod spool_balance;
 mod tls;
 
 use std::io::{Read, Write};

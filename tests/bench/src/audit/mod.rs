@@ -18,8 +18,8 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::bars::{self, Bar};
 use crate::load::{Clients, Turn, cpu_of_a_request, serve};
+use crate::requirements::{self, Requirement};
 use crate::spread::Spread;
 use crate::{cpu, delay, server};
 
@@ -37,39 +37,39 @@ const TEN: &str = r#"[{"amount":1,"note":"coffee for the meeting of the board"},
 const CHANGES: [(&str, &str, &str); 2] =
     [("one_row", "/entries", ONE), ("ten_rows", "/imports", TEN)];
 
-const BARS: [Bar; 11] = [
-    Bar::at_least(
+const REQUIREMENTS: [Requirement; 11] = [
+    Requirement::at_least(
         "audit.near.one_row.16.guarded.throughput_vs_handwritten",
         0.92,
     ),
-    Bar::at_least(
+    Requirement::at_least(
         "audit.near.one_row.64.guarded.throughput_vs_handwritten",
         0.92,
     ),
-    Bar::at_most("audit.near.one_row.16.guarded.p99_vs_handwritten", 1.1),
-    Bar::at_most("audit.near.one_row.64.guarded.p99_vs_handwritten", 1.1),
-    Bar::at_least(
+    Requirement::at_most("audit.near.one_row.16.guarded.p99_vs_handwritten", 1.1),
+    Requirement::at_most("audit.near.one_row.64.guarded.p99_vs_handwritten", 1.1),
+    Requirement::at_least(
         "audit.near.one_row.16.unguarded.throughput_vs_handwritten",
         0.97,
     ),
-    Bar::at_least(
+    Requirement::at_least(
         "audit.near.one_row.64.unguarded.throughput_vs_handwritten",
         0.97,
     ),
-    Bar::at_least(
+    Requirement::at_least(
         "audit.near.ten_rows.16.guarded.throughput_vs_handwritten",
         0.92,
     ),
-    Bar::at_least(
+    Requirement::at_least(
         "audit.near.ten_rows.64.guarded.throughput_vs_handwritten",
         0.92,
     ),
-    Bar::at_least("audit.far.one_row.1.guarded.throughput_vs_handwritten", 1.2),
-    Bar::at_least(
+    Requirement::at_least("audit.far.one_row.1.guarded.throughput_vs_handwritten", 1.2),
+    Requirement::at_least(
         "audit.far.one_row.16.guarded.throughput_vs_handwritten",
         1.2,
     ),
-    Bar::at_least(
+    Requirement::at_least(
         "audit.far.one_row.64.guarded.throughput_vs_handwritten",
         1.2,
     ),
@@ -178,7 +178,7 @@ async fn measure(quick: bool, only: &str) -> Map<String, Value> {
     if only.is_empty() {
         headline(&mut figures);
     }
-    bars::report(&BARS, &figures);
+    requirements::report(&REQUIREMENTS, &figures);
     figures
 }
 

@@ -12,8 +12,8 @@ use sqlx::{Connection, PgConnection};
 use crate::audit::installation::Installation;
 use crate::audit::schemes::{GUARDED, HANDWRITTEN, SCHEMES, Scheme, UNGUARDED};
 use crate::audit::{ONE, connect, post};
-use crate::bars::{self, Bar};
 use crate::load::{Clients, serve};
+use crate::requirements::{self, Requirement};
 use crate::spread::Spread;
 use crate::{commit, server};
 
@@ -38,9 +38,9 @@ const GROUP: usize = 20;
 /// the statement with which sqlx returns a connection to its pool.
 const SETTLING: Duration = Duration::from_millis(500);
 
-const BARS: [Bar; 2] = [
-    Bar::at_most("instructions.unguarded_vs_handwritten", 1.20),
-    Bar::at_most("instructions.guarded_vs_handwritten", 1.40),
+const REQUIREMENTS: [Requirement; 2] = [
+    Requirement::at_most("instructions.unguarded_vs_handwritten", 1.20),
+    Requirement::at_most("instructions.guarded_vs_handwritten", 1.40),
 ];
 
 pub(crate) fn run() -> Map<String, Value> {
@@ -52,7 +52,7 @@ pub(crate) fn run() -> Map<String, Value> {
         say!("{}", server::describe().await);
         let mut figures = count().await;
         figures.extend(commit::measure().await);
-        bars::report(&BARS, &figures);
+        requirements::report(&REQUIREMENTS, &figures);
         figures
     })
 }

@@ -3,12 +3,11 @@
 use platform_audit::check::{FindingKind, Report};
 use platform_audit::{Audit, Error};
 use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
 
 use super::{Guarded, RECORD};
 
 /// A database without findings.
-async fn clean() -> Guarded {
+pub(super) async fn clean() -> Guarded {
     let guarded = Guarded::new().await;
     // Adds TRUNCATE triggers to the partitions that were attached after guard().
     guarded
@@ -19,7 +18,7 @@ async fn clean() -> Guarded {
     guarded
 }
 
-async fn check(guarded: &Guarded) -> Report {
+pub(super) async fn check(guarded: &Guarded) -> Report {
     Audit::builder(guarded.owner_pool().await, "ledger")
         .app_role(&guarded.app)
         .check()
@@ -27,7 +26,7 @@ async fn check(guarded: &Guarded) -> Report {
         .unwrap()
 }
 
-async fn start_as_app(guarded: &Guarded, development: bool) -> Result<(), Error> {
+pub(super) async fn start_as_app(guarded: &Guarded, development: bool) -> Result<(), Error> {
     let pool = PgPool::connect(&guarded.database.url_as(&guarded.app)).await;
     Audit::builder(pool.unwrap(), "ledger")
         .development(development)
@@ -140,42 +139,6 @@ found! {
     replica_role_set_for_the_app: "ALTER ROLE APP SET session_replication_role = replica" => SettingUnsafe at "session_replication_role";
 }
 
-#[tokio::test]
-async fn a_service_that_assumes_a_weaker_role_with_set_role_is_found() {
-    let mut guarded = clean().await;
-    let member = guarded.database.role("member", "LOGIN").await;
-    guarded
-        .as_superuser(&format!("GRANT {} TO {member}", guarded.app))
-        .await;
-    let weak = guarded.database.url_as(&member);
-    let owner = guarded.database.url_as(&guarded.owner);
-    guarded
-        .as_superuser(&format!(
-            "ALTER ROLE {0} LOGIN; GRANT {1} TO {0}",
-            guarded.owner, guarded.app
-        ))
-        .await;
-    for (url, found) in [
-        (guarded.database.url(), true),
-        (&owner, true),
-        (&weak, false),
-    ] {
-        let options: PgConnectOptions = url.parse().unwrap();
-        let pool = PgPool::connect_with(options.options([("role", &guarded.app)]))
-            .await
-            .unwrap();
-        let started = Audit::builder(pool, "ledger").start().await.map(drop);
-        match started {
-            Err(Error::Unsafe(report)) if found => {
-                let kinds: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
-                assert_eq!(kinds, [FindingKind::RoleAssumed], "{report}");
-            }
-            Ok(()) if !found => {}
-            other => panic!("{url}: {other:?}"),
-        }
-    }
-}
-
 /// A role with NOINHERIT has the privileges through SET ROLE.
 #[tokio::test]
 async fn privileges_that_the_app_has_only_through_set_role_are_found() {
@@ -274,60 +237,6 @@ async fn the_check_works_with_quote_all_identifiers() {
 }
 
 #[tokio::test]
-async fn a_missing_partition_for_next_month_is_found() {
-    let guarded = clean().await;
-    guarded
-        .as_superuser(
-            "DO $$ BEGIN EXECUTE 'DROP TABLE ledger_audit.record_' || to_char((now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY_MM'); END $$",
-        )
-        .await;
-    let report = check(&guarded).await;
-    assert_eq!(report.findings.len(), 1, "{report}");
-    assert_eq!(report.findings[0].kind, FindingKind::PartitionMissing);
-    // A service creates it when it starts.
-    start_as_app(&guarded, false).await.unwrap();
-    assert!(check(&guarded).await.is_clean());
-}
-
-#[tokio::test]
-async fn unapplied_and_unknown_migrations_are_found() {
-    let guarded = clean().await;
-    guarded
-        .as_superuser("INSERT INTO ledger_audit.migration (version, description, success, checksum, execution_time) VALUES (99, 'of the future', true, '', 0)")
-        .await;
-    let report = check(&guarded).await;
-    assert_eq!(report.findings.len(), 1, "{report}");
-    assert_eq!(report.findings[0].kind, FindingKind::MigrationAhead);
-    assert!(
-        report.findings[0].message.contains("migration 99"),
-        "{report}"
-    );
-    assert!(matches!(
-        start_as_app(&guarded, false).await,
-        Err(Error::Unsafe(_))
-    ));
-    let older = Audit::builder(guarded.owner_pool().await, "ledger");
-    let error = older.migrate().await.unwrap_err();
-    assert!(matches!(error, Error::SchemaAhead { .. }), "{error}");
-    assert!(error.to_string().contains("migration 99"), "{error}");
-
-    guarded
-        .as_superuser("DELETE FROM ledger_audit.migration WHERE version IN (5, 99)")
-        .await;
-    let report = check(&guarded).await;
-    assert_eq!(report.findings.len(), 1, "{report}");
-    assert_eq!(report.findings[0].kind, FindingKind::MigrationBehind);
-    assert!(
-        report.findings[0].message.contains("migration 5"),
-        "{report}"
-    );
-    assert!(matches!(
-        start_as_app(&guarded, true).await,
-        Err(Error::Unsafe(_))
-    ));
-}
-
-#[tokio::test]
 async fn every_table_in_the_services_schemas_must_be_guarded_or_exempt() {
     let guarded = clean().await;
     guarded
@@ -351,128 +260,6 @@ async fn every_table_in_the_services_schemas_must_be_guarded_or_exempt() {
         .await
         .unwrap();
     assert_eq!(objects(elsewhere), ["other.page"]);
-}
-
-#[tokio::test]
-async fn a_report_is_formatted_as_text_and_json() {
-    let guarded = clean().await;
-    guarded
-        .as_superuser("CREATE TABLE another (id int); GRANT TRUNCATE ON entry TO PUBLIC")
-        .await;
-    let report = check(&guarded).await;
-    let text = report.to_string();
-    assert!(text.starts_with("1. "), "{text}");
-    assert!(text.contains("\n2. "), "{text}");
-    assert!(
-        text.contains("remedy: SELECT ledger_audit.guard('public.another');"),
-        "{text}"
-    );
-    let json = serde_json::to_value(&report).unwrap();
-    assert_eq!(json["schema"], "ledger_audit");
-    assert_eq!(json["role"], guarded.app.as_str());
-    assert_eq!(json["findings"][0]["finding"], "table_unguarded");
-    assert_eq!(json["findings"][1]["finding"], "truncate_granted");
-    assert!(
-        json["findings"][1]["remedy"]
-            .as_str()
-            .unwrap()
-            .starts_with("REVOKE TRUNCATE")
-    );
-}
-
-#[tokio::test]
-async fn a_missing_schema_is_not_reported_as_clean() {
-    let guarded = clean().await;
-    let pool = guarded.owner_pool().await;
-    for (schema, known) in [("public", true), ("ledgr", false)] {
-        let checked = Audit::builder(pool.clone(), "ledger")
-            .tables_in(["public", schema])
-            .check()
-            .await;
-        match checked {
-            Ok(_) => assert!(known, "{schema}"),
-            Err(error) => {
-                assert!(
-                    matches!(&error, Error::UnknownSchema(it) if it == schema),
-                    "{error}"
-                );
-                assert!(!known, "{schema}");
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn control_characters_in_a_report_are_escaped() {
-    let guarded = clean().await;
-    let name = "\u{1b}[2Jx\n1. nothing found\u{202e}";
-    guarded
-        .as_superuser(&format!("CREATE TABLE \"{name}\" (id int)"))
-        .await;
-    let report = check(&guarded).await;
-    assert_eq!(report.findings.len(), 1);
-    assert!(
-        report.findings[0].object.contains('\u{1b}'),
-        "unchanged in JSON"
-    );
-    let text = report.to_string();
-    assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
-    assert_eq!(text.lines().count(), 2, "{text}");
-}
-
-#[tokio::test]
-async fn the_start_checks_the_connected_role_instead_of_the_configured_one() {
-    let guarded = clean().await;
-    let pool = PgPool::connect(guarded.database.url()).await.unwrap();
-    let started = Audit::builder(pool, "ledger")
-        .app_role(&guarded.app)
-        .start();
-    let error = started.await.unwrap_err();
-    let Error::Unsafe(report) = error else {
-        panic!("{error}")
-    };
-    let kinds: Vec<_> = report.findings.iter().map(|it| it.kind).collect();
-    assert_eq!(kinds, [FindingKind::AppSuperuser], "{report}");
-}
-
-#[tokio::test]
-async fn a_check_without_privileges_is_an_error_and_not_a_finding() {
-    let mut guarded = clean().await;
-    let reader = guarded.database.role("compliance", "LOGIN").await;
-    Audit::builder(guarded.owner_pool().await, "ledger")
-        .grant(None, Some(&reader))
-        .await
-        .unwrap();
-    let pool = PgPool::connect(&guarded.database.url_as(&reader))
-        .await
-        .unwrap();
-    for for_the_app in [true, false] {
-        let mut audit = Audit::builder(pool.clone(), "ledger");
-        if for_the_app {
-            audit = audit.app_role(&guarded.app);
-        }
-        let error = audit.check().await.unwrap_err();
-        assert!(matches!(error, Error::NotChecked { .. }), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn a_service_does_not_start_on_a_read_only_database() {
-    let guarded = clean().await;
-    let frozen = format!(
-        "ALTER ROLE {} SET default_transaction_read_only = on",
-        guarded.app
-    );
-    guarded.as_superuser(&frozen).await;
-    for development in [false, true] {
-        let error = start_as_app(&guarded, development).await.unwrap_err();
-        let Error::Unsafe(report) = &error else {
-            panic!("{error}")
-        };
-        assert_eq!(report.findings.len(), 1, "{report}");
-        assert_eq!(report.findings[0].kind, FindingKind::ReadOnly);
-        assert!(!error.to_string().contains("development(true)"), "{error}");
-    }
 }
 
 /// For example because the server's clock was ahead when it wrote one record.
@@ -571,60 +358,4 @@ async fn an_object_that_the_app_owns_does_not_hide_other_differences() {
         ),
     ];
     assert_eq!(found, expected, "{report}");
-}
-
-/// For example because a privilege is missing.
-#[tokio::test]
-async fn a_check_that_the_database_refuses_is_an_error_and_not_a_clean_report() {
-    let guarded = clean().await;
-    let refused = format!(
-        "REVOKE SELECT ON ledger_audit.exemption FROM {}",
-        guarded.owner
-    );
-    let differing = "DROP TRIGGER pending_check_requires_record ON ledger_audit.pending_check";
-    for statement in [refused.as_str(), differing] {
-        guarded.as_superuser(statement).await;
-        let checked = Audit::builder(guarded.owner_pool().await, "ledger")
-            .app_role(&guarded.app)
-            .check()
-            .await;
-        let Err(Error::Store(error)) = checked else {
-            panic!("{statement}: {checked:?}")
-        };
-        let code = error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code);
-        assert_eq!(code.as_deref(), Some("42501"), "{error}");
-    }
-}
-
-/// A dump locks all partitions while it runs, so no partitions can be created.
-#[tokio::test]
-async fn a_running_dump_does_not_prevent_a_start() {
-    let guarded = clean().await;
-    let owner = guarded.owner_pool().await;
-    let last: String = sqlx::query_scalar(
-        "SELECT 'ledger_audit.record_' || to_char((now() AT TIME ZONE 'UTC') + interval '3 months', 'YYYY_MM')",
-    )
-    .fetch_one(&owner)
-    .await
-    .unwrap();
-    let drop =
-        format!("ALTER TABLE ledger_audit.record DETACH PARTITION {last}; DROP TABLE {last}");
-    guarded.as_superuser(&drop).await;
-    let mut dump = owner.begin().await.unwrap();
-    sqlx::query("LOCK TABLE ledger_audit.record_default IN ACCESS SHARE MODE")
-        .execute(&mut *dump)
-        .await
-        .unwrap();
-    start_as_app(&guarded, false).await.expect("it starts");
-    let made = format!("SELECT to_regclass('{last}') IS NOT NULL");
-    let made = async || {
-        let made = sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(made.clone()));
-        made.fetch_one(&owner).await.unwrap()
-    };
-    assert!(!made().await, "the dump did not block the new partition");
-    dump.rollback().await.unwrap();
-    start_as_app(&guarded, false).await.unwrap();
-    assert!(made().await);
 }

@@ -8,8 +8,10 @@ mod definitions;
 mod forgery;
 mod growth;
 mod names;
-mod rights;
+mod privileges;
+mod report;
 mod shadowed;
+mod start;
 
 use platform_audit::Audit;
 use platform_harness::database::TestDatabase;

@@ -137,7 +137,7 @@ DECLARE
     made integer;
 BEGIN
     IF ahead IS NULL OR ahead NOT BETWEEN 0 AND 24 THEN
-        RAISE EXCEPTION 'maintain(%): between 0 and 24 months ahead can be prepared', ahead
+        RAISE EXCEPTION 'maintain(%): the number of months must be from 0 to 24', ahead
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     made := {schema}.create_partitions(ahead);
@@ -271,7 +271,7 @@ DECLARE
     changed boolean := false;
 BEGIN
     IF COALESCE(btrim(reason), '') = '' THEN
-        RAISE EXCEPTION 'unguard(%): say why', relation USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'unguard(%): the reason is missing', relation USING ERRCODE = 'invalid_parameter_value';
     END IF;
     FOR found IN SELECT * FROM {schema}.guard_triggers(relation) LOOP
         CONTINUE WHEN NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = found.guarded_table AND tgname = found.name);
@@ -292,7 +292,7 @@ DECLARE
     qualified text := {schema}.qualified(relation);
 BEGIN
     IF COALESCE(btrim(reason), '') = '' THEN
-        RAISE EXCEPTION 'exempt(%): say why', relation USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'exempt(%): the reason is missing', relation USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM {schema}.unguard(relation, reason);
     IF EXISTS (SELECT FROM {schema}.exemption AS given WHERE given.relation = qualified AND given.reason = exempt.reason) THEN

@@ -51,31 +51,31 @@ BEGIN
     ) AS argument (name, value, bytes, required) LOOP
         IF given.required AND COALESCE(btrim(given.value), '') = '' THEN
             RAISE EXCEPTION 'write_record: % is missing', given.name
-                USING ERRCODE = 'invalid_parameter_value', HINT = format('Write %s => ''...'' among the arguments.', given.name);
+                USING ERRCODE = 'invalid_parameter_value', HINT = format('Pass %s => ''...''.', given.name);
         ELSIF octet_length(given.value) > given.bytes THEN
-            RAISE EXCEPTION 'write_record: % is % bytes long, and may be %', given.name, octet_length(given.value), given.bytes
-                USING ERRCODE = 'string_data_right_truncation', HINT = 'Shorten it, and keep the whole where the record can name it.';
+            RAISE EXCEPTION 'write_record: % has % bytes; the maximum is %', given.name, octet_length(given.value), given.bytes
+                USING ERRCODE = 'string_data_right_truncation', HINT = 'Shorten it, store the complete value elsewhere, and refer to it in the record.';
         END IF;
     END LOOP;
     IF action !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' THEN
-        RAISE EXCEPTION 'write_record: % is not an action''s name', quote_literal(action)
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Write noun.verb in lower case, such as entry.repair.';
+        RAISE EXCEPTION 'write_record: % is not the name of an action', quote_literal(action)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Use noun.verb in lower case, for example entry.repair.';
     ELSIF actor_kind IS NULL OR actor_kind NOT IN ('user', 'service', 'system', 'anonymous') THEN
-        RAISE EXCEPTION 'write_record: % is no kind of actor', quote_nullable(actor_kind)
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Write actor_kind => ''user'', ''service'', ''system'' or ''anonymous''.';
+        RAISE EXCEPTION 'write_record: % is not a kind of actor', quote_nullable(actor_kind)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass actor_kind => ''user'', ''service'', ''system'' or ''anonymous''.';
     ELSIF jsonb_typeof(details) <> 'object' OR jsonb_typeof(changes) <> 'object'
         OR jsonb_path_exists(changes, '$.* ? (@.type() <> "object")')
         OR jsonb_path_exists(changes, '$.*.keyvalue() ? (@.key != "before" && @.key != "after")')
     THEN
-        RAISE EXCEPTION 'write_record: changes or details have the wrong form'
+        RAISE EXCEPTION 'write_record: changes or details are malformed'
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Write changes => ''{"field": {"before": 1, "after": 2}}'' and details => ''{"name": "value"}''.';
+                  HINT = 'Pass changes => ''{"field": {"before": 1, "after": 2}}'' and details => ''{"name": "value"}''.';
     END IF;
     IF service IS NULL THEN
         SELECT array_agg(name) INTO named FROM {schema}.service;
         IF cardinality(named) IS DISTINCT FROM 1 THEN
-            RAISE EXCEPTION 'write_record: more than one service, or none, writes to {schema}'
-                USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the one that is meant: service => ''accounting''.';
+            RAISE EXCEPTION 'write_record: no service or several services write to {schema}'
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the name of one: service => ''accounting''.';
         END IF;
         service := named[1];
     END IF;

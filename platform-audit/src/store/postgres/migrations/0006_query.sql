@@ -10,7 +10,7 @@ CREATE INDEX record_request_id ON {schema}.record (request_id, recorded_at, id) 
 COMMENT ON SCHEMA {schema} IS 'platform-audit';
 
 COMMENT ON VIEW {schema}.records IS
-    'Who did what to which resource, when, from where, why, with what outcome: one row a record.';
+    'All records: who did what to which resource, when, from where, why, and with what outcome. One row for each record.';
 
 CREATE VIEW {schema}.changes AS
     SELECT recorded_at, id, service, actor_kind, actor_id, action, resource_type, resource_id,
@@ -20,21 +20,21 @@ CREATE VIEW {schema}.changes AS
         jsonb_each(CASE WHEN jsonb_typeof(changes) = 'object' THEN changes ELSE '{}' END) AS change
     WHERE outcome = 'success';
 COMMENT ON VIEW {schema}.changes IS
-    'What was changed, from what to what: one row a changed field of a successful record; JSON null and no value are told apart.';
+    'Changed fields with their values before and after. One row for each changed field of a success record. A JSON null is a stored null; an SQL NULL means that there was no value.';
 
 CREATE VIEW {schema}.attempts AS
     SELECT * FROM {schema}.record WHERE outcome <> 'success';
 COMMENT ON VIEW {schema}.attempts IS
-    'What was tried and did not happen: one row a record that is no success, with the columns of records.';
+    'Operations that changed nothing: denied, invalid, failed, panicked or timed out. One row for each such record, with the columns of records.';
 
 CREATE VIEW {schema}.activity AS
     SELECT (recorded_at AT TIME ZONE 'UTC')::date AS day, actor_kind, actor_id, action, outcome, count(*) AS records
     FROM {schema}.record GROUP BY 1, 2, 3, 4, 5;
 COMMENT ON VIEW {schema}.activity IS
-    'Who did how much of what: records a day (UTC), actor, action and outcome. Reads all records: it has no index.';
+    'The number of records for each day (UTC), actor, action and outcome. Without an index: a query reads all records.';
 
 CREATE VIEW {schema}.readings AS
-    SELECT recorded_at, id, actor_kind, actor_id, reason, details ->> 'answer' AS answer,
+    SELECT recorded_at, id, actor_kind, actor_id, reason, details ->> 'kind' AS kind,
         details -> 'query' AS query, CASE WHEN details ->> 'records' ~ '^[0-9]{1,18}$' THEN (details ->> 'records')::bigint END AS records,
         CASE WHEN jsonb_typeof(details -> 'complete') = 'boolean' THEN (details ->> 'complete')::boolean END AS complete,
         CASE WHEN jsonb_typeof(details -> 'continued') = 'boolean' THEN (details ->> 'continued')::boolean END AS continued,
@@ -44,7 +44,7 @@ CREATE VIEW {schema}.readings AS
         details ->> 'os_user' AS os_user, details ->> 'host' AS host
     FROM {schema}.record WHERE action = 'audit.read';
 COMMENT ON VIEW {schema}.readings IS
-    'Who read the audit log itself: one row an answer, what was asked, how many records came back, of an export that ended whether these were all that it was to bring, whether it continued one that broke off, whether no more can come, beside which record a page or a continued export began, and from where: database_user and database_client as the server saw them, os_user and host as the program said.';
+    'Who read the audit log. One row for each reading: its kind, the query, and the number of records that were returned. For an export: whether it is complete, whether it resumed an aborted one (continued), and whether its period is settled, so that it can contain no further records. place: the record next to which a page or a resumed export began. database_user and database_client are what the server saw; os_user and host are what the program reported.';
 
 -- Writes the record of a reading, which is one query of the audit log. The reader role can write
 -- nothing else. Its id, time, action, outcome, resource and changes are set here, not by the
@@ -70,9 +70,9 @@ BEGIN
             AND details ->> 'database_user' = session_user
         OFFSET a_minute - 1)
     THEN
-        RAISE EXCEPTION 'record_read: % has had % readings recorded within a minute', session_user, a_minute
+        RAISE EXCEPTION 'record_read: % has recorded % readings within a minute, which is the limit', session_user, a_minute
             USING ERRCODE = 'AU004',
-                  HINT = 'Read more records at once, as by an export, or wait a minute.';
+                  HINT = 'Read more records at a time, for example with an export, or wait a minute.';
     END IF;
     SELECT * INTO given FROM jsonb_to_record(reading) AS it (
         service text, actor_kind text, actor_id text, actor_session text, actor_tenant text,
@@ -80,10 +80,10 @@ BEGIN
         user_agent text, trace_id text, span_id text, details jsonb, cut jsonb);
     IF COALESCE(given.actor_id, '') = '' OR given.service IS NULL THEN
         RAISE EXCEPTION 'record_read: service or actor_id is missing'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Say who reads.';
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass both: the service whose log is read, and the id of the reading actor.';
     ELSIF NOT EXISTS (SELECT FROM {schema}.service WHERE name = given.service) THEN
-        RAISE EXCEPTION 'record_read: no service % writes to {schema}', quote_literal(left(given.service, 100))
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the service whose log is read, as platform-audit migrate --service does.';
+        RAISE EXCEPTION 'record_read: the service % does not write to {schema}', quote_literal(left(given.service, 100))
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass the service whose log is read, by the name that was given to platform-audit migrate --service.';
     ELSIF octet_length(given.actor_id) > 256 OR octet_length(given.actor_session) > 256 OR octet_length(given.actor_tenant) > 256
         OR octet_length(given.actor_on_behalf_of) > 256 OR octet_length(given.reason) > 1024 OR octet_length(given.request_id) > 128
         OR octet_length(given.user_agent) > 512 OR octet_length(given.route) > 512
@@ -91,16 +91,16 @@ BEGIN
         OR given.client_address !~ '^[0-9a-fA-F:.]{2,64}$'
         OR given.trace_id !~ '^[0-9a-f]{32}$' OR given.span_id !~ '^[0-9a-f]{16}$'
     THEN
-        RAISE EXCEPTION 'record_read: what is said of the reader or of the request is too long, or is no such thing'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave out what is not known.';
+        RAISE EXCEPTION 'record_read: an attribute of the reader or of the request is too long or malformed'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave out unknown attributes.';
     ELSIF jsonb_typeof(given.details) <> 'object' OR jsonb_typeof(given.cut) <> 'array'
         OR jsonb_path_exists(given.cut, '$[*] ? (@.type() != "string")')
     THEN
-        RAISE EXCEPTION 'record_read: details or cut have the wrong form'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Write {"details": {"name": "value"}, "cut": ["name"]}.';
+        RAISE EXCEPTION 'record_read: details or cut are malformed'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Pass {"details": {"name": "value"}, "cut": ["name"]}.';
     ELSIF octet_length(reading::text) > 32768 THEN
-        RAISE EXCEPTION 'record_read: the reading is % bytes long, and may be 32768', octet_length(reading::text)
-            USING ERRCODE = 'string_data_right_truncation';
+        RAISE EXCEPTION 'record_read: the reading has % bytes; the maximum is 32768', octet_length(reading::text)
+            USING ERRCODE = 'string_data_right_truncation', HINT = 'Shorten the query or the details.';
     END IF;
     INSERT INTO {schema}.record (
         id, occurred_at, service, actor_kind, actor_id, actor_session, actor_tenant, actor_on_behalf_of,

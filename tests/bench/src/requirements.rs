@@ -1,9 +1,9 @@
-//! Bars: the limits that the toolkit's figures have to meet.
+//! Requirements: the limits that the toolkit's figures have to meet.
 
 use serde_json::{Map, Value};
 
 /// The limit that a figure has to meet.
-pub(crate) struct Bar {
+pub(crate) struct Requirement {
     figure: &'static str,
     limit: Limit,
 }
@@ -14,7 +14,7 @@ enum Limit {
     AtMost(f64),
 }
 
-impl Bar {
+impl Requirement {
     pub(crate) const fn at_least(figure: &'static str, limit: f64) -> Self {
         Self {
             figure,
@@ -38,23 +38,23 @@ impl Bar {
     }
 }
 
-/// Prints each bar whose figure was measured, with the figure.
-pub(crate) fn report(bars: &[Bar], figures: &Map<String, Value>) {
+/// Prints each requirement whose figure was measured, with the figure.
+pub(crate) fn report(requirements: &[Requirement], figures: &Map<String, Value>) {
     let mut lines = Vec::new();
-    for bar in bars {
-        if let Some(value) = figures.get(bar.figure).and_then(Value::as_f64) {
-            let (limit, met) = bar.check(value);
+    for requirement in requirements {
+        if let Some(value) = figures.get(requirement.figure).and_then(Value::as_f64) {
+            let (limit, met) = requirement.check(value);
             let met = if met { "met" } else { "not met" };
             lines.push(format!(
                 "{:<64} {limit:<8} {value:>7.3} {met:>8}",
-                bar.figure
+                requirement.figure
             ));
         }
     }
     if lines.is_empty() {
         return;
     }
-    say!("{:<64} {:<8} {:>7} {:>8}", "bar", "", "figure", "");
+    say!("{:<64} {:<8} {:>7} {:>8}", "requirement", "", "figure", "");
     for line in lines {
         say!("{line}");
     }
@@ -63,16 +63,16 @@ pub(crate) fn report(bars: &[Bar], figures: &Map<String, Value>) {
 
 #[cfg(test)]
 mod tests {
-    use super::Bar;
+    use super::Requirement;
 
     #[test]
-    fn a_bar_is_met_at_its_limit() {
-        for (bar, met, not_met) in [
-            (Bar::at_least("throughput", 0.92), 0.92, 0.919),
-            (Bar::at_most("latency", 1.1), 1.1, 1.101),
+    fn a_requirement_is_met_at_its_limit() {
+        for (requirement, met, not_met) in [
+            (Requirement::at_least("throughput", 0.92), 0.92, 0.919),
+            (Requirement::at_most("latency", 1.1), 1.1, 1.101),
         ] {
-            assert!(bar.check(met).1);
-            assert!(!bar.check(not_met).1);
+            assert!(requirement.check(met).1);
+            assert!(!requirement.check(not_met).1);
         }
     }
 }

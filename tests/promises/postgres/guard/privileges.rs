@@ -34,7 +34,7 @@ async fn each_role_has_exactly_its_privileges() {
     .fetch_all(&mut connection)
     .await
     .unwrap();
-    let rights: Vec<(String, String, String)> = rows
+    let privileges: Vec<(String, String, String)> = rows
         .iter()
         .map(|row| (row.get(0), row.get(1), row.get(2)))
         .collect();
@@ -53,7 +53,7 @@ async fn each_role_has_exactly_its_privileges() {
     ]
     .map(|(role, table, right)| (role.clone(), table.to_owned(), right.to_owned()))
     .into();
-    assert_eq!(rights, expected);
+    assert_eq!(privileges, expected);
 
     // The view has every column of a record except those that the database sets, and no role may
     // write a column of the table itself.
@@ -139,7 +139,7 @@ async fn a_single_privilege_that_the_service_lacks_is_found_and_granted_again() 
     let [finding] = &report.findings[..] else {
         panic!("{report}")
     };
-    assert_eq!(finding.kind, FindingKind::RightsMissing);
+    assert_eq!(finding.kind, FindingKind::PrivilegesMissing);
     let lacks = "lacks SELECT ON TABLE ledger_audit.service";
     assert!(finding.message.ends_with(lacks), "{report}");
     guarded.as_superuser(&finding.remedy).await;
@@ -262,32 +262,32 @@ async fn write_record_enforces_size_limits_and_records_the_database_user() {
         ),
         (
             "actor => 'ada', action => 'Entry', reason => 'r'".to_owned(),
-            "is not an action's name",
+            "is not the name of an action",
         ),
         (
             format!("actor => 'ada', action => 'a.b', reason => '{long}'"),
-            "reason is 1025 bytes long, and may be 1024",
+            "reason has 1025 bytes; the maximum is 1024",
         ),
         (
             format!("actor => '{wide}', action => 'a.b', reason => 'r'"),
-            "actor is 257 bytes long, and may be 256",
+            "actor has 257 bytes; the maximum is 256",
         ),
         (
             "actor => 'ada', action => 'a.b', reason => 'r', actor_kind => 'robot'".to_owned(),
-            "is no kind of actor",
+            "is not a kind of actor",
         ),
         (
             "actor => 'ada', action => 'a.b', reason => 'r', changes => '{\"a\": 1}'".to_owned(),
-            "wrong form",
+            "malformed",
         ),
         (
             "actor => 'ada', action => 'a.b', reason => 'r', changes => '{\"a\": {\"old\": 1}}'"
                 .to_owned(),
-            "wrong form",
+            "malformed",
         ),
         (
             "actor => 'ada', action => 'a.b', reason => 'r', details => '[]'".to_owned(),
-            "wrong form",
+            "malformed",
         ),
     ] {
         let refused = run(
