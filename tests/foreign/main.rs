@@ -7,6 +7,7 @@
     reason = "what goes wrong fails the test, and the output shows what was checked"
 )]
 
+mod buckets;
 mod checkers;
 mod published;
 mod served;

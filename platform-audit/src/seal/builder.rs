@@ -10,7 +10,8 @@ use super::error::SealError;
 use super::log::SealedLog;
 use super::options::Seal;
 use super::proof::{RecordProof, prove};
-use super::run::{Sealed, Worker, refuse_contradiction};
+use super::publish::refuse_directory;
+use super::run::{Sealed, Worker};
 use super::status::SealStatus;
 use super::verify::{Verification, Verify, verify};
 use crate::builder::AuditBuilder;
@@ -105,7 +106,7 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
             sql: store.dialect().seal_sql(),
             schema: store.name(),
         };
-        let refused = refuse_contradiction(&mut log, &Directory::new(directory)).await;
+        let refused = refuse_directory(&mut log, &Directory::new(directory)).await;
         if let Err(SealError::Store(error)) = refused {
             return Err(Error::Store(error));
         }

@@ -52,6 +52,8 @@
 //! - [`Verify`] and [`Verification`]: what is compared, and what was found.
 //! - [`RecordProof`]: the proof of a single record.
 
+#[cfg(feature = "object-store")]
+mod bucket;
 mod builder;
 mod canonical;
 mod checkpoint;
@@ -61,6 +63,8 @@ mod json;
 mod log;
 mod options;
 mod proof;
+mod publish;
+mod resource;
 mod router;
 mod run;
 mod sealer;

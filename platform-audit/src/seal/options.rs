@@ -30,6 +30,8 @@ pub struct Seal {
     pub(super) signer: Arc<dyn Signer + Send + Sync>,
     pub(super) directory: Option<PathBuf>,
     pub(super) sinks: Vec<Arc<dyn CheckpointSink>>,
+    #[cfg(feature = "object-store")]
+    pub(super) buckets: Vec<super::bucket::Bucket>,
     #[cfg(feature = "witness")]
     pub(super) witnesses: Vec<super::Witness>,
 }
@@ -63,6 +65,8 @@ impl Seal {
             signer: Arc::new(signer),
             directory: None,
             sinks: Vec::new(),
+            #[cfg(feature = "object-store")]
+            buckets: Vec::new(),
             #[cfg(feature = "witness")]
             witnesses: Vec::new(),
         })
@@ -110,6 +114,27 @@ impl Seal {
     /// checkpoint under `checkpoints/`. It contains no personal data. Any web server may serve it.
     pub fn publish_to(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
+        self
+    }
+
+    /// Publishes the log to an object store, too, below `prefix`, as
+    /// [`publish_to`](Self::publish_to) does to a directory. Nothing is overwritten but the object
+    /// `checkpoint`, so the bucket may have a retention lock. Store it where the owner of the
+    /// database cannot delete it: then it is an anchor.
+    ///
+    /// The service seals nothing if the bucket contains a newer checkpoint than the database, or
+    /// another root. A bucket that cannot be reached delays nothing, and is tried again.
+    ///
+    /// Feature `object-store`. The credentials, and the features of the crate `object_store` for a
+    /// certain cloud, are up to the service.
+    #[cfg(feature = "object-store")]
+    pub fn publish_to_store(
+        mut self,
+        store: Arc<dyn object_store::ObjectStore>,
+        prefix: impl Into<String>,
+    ) -> Self {
+        let prefix = prefix.into();
+        self.buckets.push(super::bucket::Bucket { store, prefix });
         self
     }
 

@@ -3,15 +3,14 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use platform_audit_tlog::checkpoint::SignedCheckpoint;
-use platform_audit_tlog::tree::Hash;
-
+#[cfg(feature = "object-store")]
+use super::bucket::BucketState;
 use super::canonical::{RESTORE, other_entry};
-use super::checkpoint::{Published, sign};
 use super::directory::Directory;
 use super::error::SealError;
 use super::log::{Restore, SealedLog, Tree};
 use super::options::Seal;
+use super::publish::newest;
 use super::sealer::{Pass, Sealer};
 use super::sinks::SinkState;
 use super::status::SealStatus;
@@ -31,16 +30,20 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// Seals the log of one service.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    seal: Seal,
-    sealer: Sealer,
-    directory: Option<Directory>,
+    pub(super) seal: Seal,
+    pub(super) sealer: Sealer,
+    pub(super) directory: Option<Directory>,
     /// The last checkpoint that this worker published, apart from `sinks`.
-    published: Option<(u64, Arc<str>)>,
-    sinks: Vec<SinkState>,
+    pub(super) published: Option<(u64, Arc<str>)>,
+    pub(super) sinks: Vec<SinkState>,
+    #[cfg(feature = "object-store")]
+    pub(super) buckets: Vec<BucketState>,
     #[cfg(feature = "witness")]
-    witnesses: Vec<WitnessState>,
-    last_checkpoint: Option<Instant>,
-    status: Arc<SealStatus>,
+    pub(super) witnesses: Vec<WitnessState>,
+    /// Why a witness, a sink or a bucket does not have the last checkpoint, if it failed.
+    pub(super) failures: Vec<SealError>,
+    pub(super) last_checkpoint: Option<Instant>,
+    pub(super) status: Arc<SealStatus>,
 }
 
 /// What was sealed and published.
@@ -66,6 +69,8 @@ impl Worker {
                 .iter()
                 .map(|it| SinkState::new(Arc::clone(it)))
                 .collect(),
+            #[cfg(feature = "object-store")]
+            buckets: seal.buckets.iter().cloned().map(BucketState::new).collect(),
             #[cfg(feature = "witness")]
             witnesses: seal
                 .witnesses
@@ -73,6 +78,7 @@ impl Worker {
                 .cloned()
                 .map(WitnessState::new)
                 .collect(),
+            failures: Vec::new(),
             last_checkpoint: None,
             seal,
             status,
@@ -137,41 +143,13 @@ impl Worker {
                 .last_checkpoint
                 .is_none_or(|at| at.elapsed() >= CHECKPOINT_EVERY);
         if is_due && size > 0 {
-            self.publish(log, size, root, now).await?;
+            self.publish(log, size, root).await?;
         }
+        self.forward(log, now).await?;
         Ok(Sealed {
             sealed,
             size,
             busy: false,
-        })
-    }
-
-    /// Fails if the published log is ahead of the database, or contradicts it: the database may have
-    /// been restored while this service runs.
-    async fn refuse_contradiction<DB: AuditDatabase>(
-        &self,
-        log: &mut SealedLog<'_, DB>,
-    ) -> Result<(), SealError> {
-        let Some(directory) = &self.directory else {
-            return Ok(());
-        };
-        let newest = directory.checkpoint()?;
-        let newest = newest.and_then(|note| Published::parse(note.as_bytes()));
-        let newest = newest.map(|it| it.checkpoint.size());
-        let before = self.published.as_ref().map(|it| it.0);
-        let (Some(published), true) = (before, newest == before) else {
-            return refuse_contradiction(log, directory).await;
-        };
-        // Nobody else has published, so only the database can have changed.
-        let tree: Option<Tree> = log.json(log.sql.tree()).await?;
-        let size = tree.map_or(0, |tree| tree.size);
-        if published <= size {
-            return Ok(());
-        }
-        Err(SealError::Behind {
-            place: directory.place("checkpoint").into_owned(),
-            published,
-            size,
         })
     }
 
@@ -241,148 +219,6 @@ impl Worker {
             ..done
         })
     }
-
-    /// Signs the tree of `size` entries, and publishes it, unless that was done before.
-    ///
-    /// What a witness or a sink does is logged, and tried again later: neither stops the sealing
-    /// or the publishing. It is an error only with `now`, after everything else was done.
-    async fn publish<DB: AuditDatabase>(
-        &mut self,
-        log: &mut SealedLog<'_, DB>,
-        size: u64,
-        root: Hash,
-        now: bool,
-    ) -> Result<(), SealError> {
-        let mut failures = Vec::new();
-        let is_new = self.published.as_ref().is_none_or(|it| it.0 != size);
-        #[cfg(feature = "witness")]
-        let is_due = is_new || self.witnesses.iter().any(|it| it.is_due(size));
-        #[cfg(not(feature = "witness"))]
-        let is_due = is_new;
-        if is_due {
-            self.last_checkpoint = Some(Instant::now());
-            let signed = self.signed(size, root)?;
-            #[cfg(feature = "witness")]
-            let (signed, is_new) = {
-                let (mut signed, mut is_new) = (signed, is_new);
-                for witness in self.witnesses.iter_mut().filter(|it| it.is_due(size)) {
-                    match witness.cosign(log, &mut signed).await {
-                        Ok(()) => is_new = true,
-                        Err(error) => failures.push(error),
-                    }
-                }
-                (signed, is_new)
-            };
-            if is_new {
-                self.publish_note(log, &Published::new(&signed)).await?;
-            }
-        }
-        if let Some((_, note)) = &self.published {
-            for sink in &mut self.sinks {
-                failures.extend(sink.publish(note, now).await.err());
-            }
-        }
-        for error in &failures {
-            self.status.failed();
-            tracing::error!(
-                schema = log.schema,
-                error = describe(error),
-                "a checkpoint of the audit log was not published everywhere; this is tried again"
-            );
-        }
-        match failures.into_iter().next() {
-            Some(error) if now => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// The checkpoint of this tree: the one that was published, as it may have cosignatures, or a
-    /// new one.
-    fn signed(&self, size: u64, root: Hash) -> Result<SignedCheckpoint, SealError> {
-        let published = self.published.as_ref().map(|(_, note)| note.to_string());
-        let in_directory = match &self.directory {
-            Some(directory) => directory.checkpoint()?,
-            None => None,
-        };
-        let keys = [self.seal.signer.key().clone()];
-        let mut opened = published
-            .into_iter()
-            .chain(in_directory)
-            .filter_map(|note| SignedCheckpoint::open(note, &keys).ok());
-        let same = opened.find(|signed| {
-            let checkpoint = signed.checkpoint();
-            checkpoint.size() == size && checkpoint.root() == root
-        });
-        same.map_or_else(|| sign(&self.seal, size, root), Ok)
-    }
-
-    /// Publishes the tiles, then the checkpoint, and only then tells the database that it did.
-    async fn publish_note<DB: AuditDatabase>(
-        &mut self,
-        log: &mut SealedLog<'_, DB>,
-        checkpoint: &Published,
-    ) -> Result<(), SealError> {
-        let size = checkpoint.checkpoint.size();
-        if let Some(directory) = &self.directory {
-            let before = match &self.published {
-                Some((size, _)) => *size,
-                None => published_size(directory)?,
-            };
-            directory
-                .publish(log, &self.sealer, before, checkpoint)
-                .await?;
-        }
-        let arguments = [size.to_string(), checkpoint.note.clone()];
-        log.run(log.sql.insert_checkpoint(), &arguments).await?;
-        tracing::info!(
-            target: "audit.checkpoint",
-            { audit.checkpoint.size = size, audit.checkpoint.note = checkpoint.note },
-            "the audit log has a signed checkpoint"
-        );
-        self.published = Some((size, checkpoint.note.as_str().into()));
-        Ok(())
-    }
-}
-
-/// Fails if the published log is ahead of the database, or contradicts it.
-pub(super) async fn refuse_contradiction<DB: AuditDatabase>(
-    log: &mut SealedLog<'_, DB>,
-    directory: &Directory,
-) -> Result<(), SealError> {
-    let Some(published) = newest(directory)? else {
-        return Ok(());
-    };
-    let place = directory.place("checkpoint").into_owned();
-    let published = published.checkpoint;
-    let tree: Option<Tree> = log.json(log.sql.tree()).await?;
-    let size = tree.map_or(0, |tree| tree.size);
-    if published.size() > size {
-        return Err(SealError::Behind {
-            place,
-            published: published.size(),
-            size,
-        });
-    }
-    let edge = log.builder(published.size()).await;
-    if edge.is_ok_and(|edge| edge.root() == published.root()) {
-        return Ok(());
-    }
-    Err(SealError::Fork {
-        place,
-        size: published.size(),
-    })
-}
-
-/// The largest checkpoint of the directory.
-fn newest(directory: &Directory) -> Result<Option<Published>, SealError> {
-    let archived = directory.checkpoints()?.pop().map(|it| it.1);
-    let notes = directory.checkpoint()?.into_iter().chain(archived);
-    let found = notes.filter_map(|note| Published::parse(note.as_bytes()));
-    Ok(found.max_by_key(|it| it.checkpoint.size()))
-}
-
-fn published_size(directory: &Directory) -> Result<u64, SealError> {
-    Ok(newest(directory)?.map_or(0, |it| it.checkpoint.size()))
 }
 
 /// Seals until the store is dropped. Errors are logged and retried: sealing never stops requests.
