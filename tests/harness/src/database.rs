@@ -94,6 +94,38 @@ impl TestDatabase {
         }
     }
 
+    /// A copy of the database as it is now, like one restored from a backup. No connection to it may
+    /// be open.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be copied.
+    pub async fn copy(&self) -> Self {
+        let copied = match &self.kind {
+            Kind::Postgres { server, name, .. } => {
+                // A connection that a pool closed may still be ending.
+                let end = format!(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"
+                );
+                run_on::<PgConnection>(server.clone(), end)
+                    .await
+                    .expect("the connections are ended");
+                Self::create_on(server.clone(), &format!("TEMPLATE {name}")).await
+            }
+            Kind::Sqlite(_) => {
+                let copy = Self::sqlite();
+                let file = copy.url.trim_start_matches("sqlite://");
+                let file = file.trim_end_matches("?mode=rwc");
+                std::fs::remove_file(file).expect("the empty database is removed");
+                let statement = format!("VACUUM INTO '{file}'");
+                run_on::<SqliteConnection>(self.url.clone(), statement)
+                    .await
+                    .map(|()| copy)
+            }
+        };
+        copied.expect("the test's database is copied")
+    }
+
     /// The database's URL.
     pub fn url(&self) -> &str {
         &self.url

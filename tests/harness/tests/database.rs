@@ -131,3 +131,32 @@ async fn exists(database: &str) -> bool {
         .await
         .unwrap()
 }
+
+#[tokio::test]
+async fn a_copy_has_what_the_database_had() {
+    let create = "CREATE TABLE entry AS SELECT 7 AS id";
+    let insert = "INSERT INTO entry VALUES (8)";
+
+    let database = TestDatabase::postgres().await;
+    let mut connection = PgConnection::connect(database.url()).await.unwrap();
+    sqlx::raw_sql(create)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    let copy = database.copy().await;
+    let mut connection = PgConnection::connect(copy.url()).await.unwrap();
+    let inserted = sqlx::raw_sql(insert).execute(&mut connection).await;
+    assert!(inserted.is_ok(), "{inserted:?}");
+
+    let database = TestDatabase::sqlite();
+    let mut connection = SqliteConnection::connect(database.url()).await.unwrap();
+    sqlx::raw_sql(create)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let copy = database.copy().await;
+    let mut connection = SqliteConnection::connect(copy.url()).await.unwrap();
+    let inserted = sqlx::raw_sql(insert).execute(&mut connection).await;
+    assert!(inserted.is_ok(), "{inserted:?}");
+}
