@@ -248,9 +248,12 @@ pub(crate) fn values_from_bytes(mut bytes: &[u8]) -> Option<Vec<Stored<'_>>> {
     bytes.is_empty().then_some(values)
 }
 
+/// The number of groups from which on it is the salt that was altered, if all of them differ.
+const SALTED: usize = 3;
+
 /// Names what differs between the `sealed` hints of a record and its present values. Empty if they
-/// agree, so that not a value but the digest was altered; `None` if none of them agrees, which
-/// means that the salt or the hints were altered.
+/// agree, so that not a value but the digest was altered; `None` if none of the salted ones
+/// agrees, which means that the salt or the hints were altered.
 pub(crate) fn differing(values: &[Stored<'_>], salt: &Salt, sealed: &[u8]) -> Option<Vec<String>> {
     let mut names = Vec::new();
     let present = commit_to(values, salt, |group, field| {
@@ -263,9 +266,7 @@ pub(crate) fn differing(values: &[Stored<'_>], salt: &Salt, sealed: &[u8]) -> Op
     let (present_plain, present_groups) = present.hints.split_at_checked(2)?;
     let mut found = Vec::new();
     let mut agree = 0;
-    if plain == present_plain {
-        agree += 1;
-    } else {
+    if plain != present_plain {
         found.push(Group::Plain.name().to_owned());
     }
     let mut sealed: Vec<&[u8]> = groups.chunks(3).collect();
@@ -291,7 +292,7 @@ pub(crate) fn differing(values: &[Stored<'_>], salt: &Salt, sealed: &[u8]) -> Op
         let name = Group::from_number(hint[0]).map_or("a value", Group::name);
         found.push(format!("{name}, removed"));
     }
-    (agree > 0).then_some(found)
+    (agree > 0 || names.len() < SALTED).then_some(found)
 }
 
 impl std::fmt::Display for GroupName {

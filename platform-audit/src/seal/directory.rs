@@ -82,6 +82,15 @@ impl Directory {
         }
     }
 
+    /// Whether the bundle contains this. A full bundle may have taken the place of a partial one.
+    pub(crate) fn has_bundle(&self, id: BundleId, expected: &[u8]) -> Result<bool, SealError> {
+        if let Some(bytes) = self.read(&id.path())? {
+            return Ok(bytes == expected);
+        }
+        let full = self.read(&id.full().path())?;
+        Ok(full.is_some_and(|bytes| bytes.starts_with(expected)))
+    }
+
     /// The published entries from `start` to `end`, exclusive.
     pub(crate) fn entries(&self, start: u64, end: u64) -> Result<Vec<Vec<u8>>, SealError> {
         let mut entries = Vec::new();
@@ -108,6 +117,8 @@ impl Directory {
         checkpoint: &Published,
     ) -> Result<(), SealError> {
         let size = sealer.edge().size();
+        // Other instances may publish to the same directory, an older size among them.
+        let _locked = self.lock().await?;
         for level in 0..8_u8 {
             let shift = 8 * (u32::from(level) + 1);
             let end = size.checked_shr(shift).unwrap_or(0);
@@ -142,7 +153,35 @@ impl Directory {
             None => self.write(&archived, checkpoint.note.as_bytes())?,
             Some(bytes) => checkpoint.refuse_fork(&bytes, &self.place(&archived))?,
         }
+        let newest = self.read("checkpoint")?;
+        let newest = newest.and_then(|note| Published::parse(&note));
+        if newest.is_some_and(|it| it.checkpoint.size() > size) {
+            return Ok(());
+        }
         self.replace("checkpoint", checkpoint.note.as_bytes())
+    }
+
+    /// Waits until no other instance publishes. The lock ends when the file is dropped.
+    async fn lock(&self) -> Result<std::fs::File, SealError> {
+        let path = self.root.join(".lock");
+        let opened = std::fs::create_dir_all(&self.root).and_then(|()| {
+            std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(&path)
+        });
+        let opened = opened.map_err(|source| file(&path, "written", source))?;
+        loop {
+            match opened.try_lock() {
+                Ok(()) => return Ok(opened),
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+                Err(std::fs::TryLockError::Error(source)) => {
+                    return Err(file(&path, "locked", source));
+                }
+            }
+        }
     }
 
     fn write_tile(&self, tile: &Tile) -> Result<(), SealError> {

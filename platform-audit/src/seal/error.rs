@@ -80,7 +80,7 @@ pub enum SealError {
     File {
         /// The file.
         path: PathBuf,
-        /// `read` or `written`.
+        /// `read`, `written` or `locked`.
         action: &'static str,
         /// The cause.
         source: std::io::Error,

@@ -142,6 +142,18 @@ impl<DB: AuditDatabase> SealedLog<'_, DB> {
         Ok(seals)
     }
 
+    /// Whether there is a record of this month (UTC), such as `2026-12`.
+    pub(crate) async fn has_records_of(&mut self, month: &str) -> Result<bool, SealError> {
+        let start: jiff::civil::Date = format!("{month}-01")
+            .parse()
+            .map_err(SealError::malformed)?;
+        let end = start.saturating_add(jiff::Span::new().months(1));
+        let statement = self.sql.records_between();
+        let arguments = vec![start.to_string(), end.to_string()];
+        let mut rows = self.rows(statement, arguments);
+        Ok(rows.try_next().await?.is_some())
+    }
+
     /// The seal of the record with this id.
     pub(crate) async fn seal_of(&mut self, id: &str) -> Result<Option<SealRow>, SealError> {
         let sql = self.sql;

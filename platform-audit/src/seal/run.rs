@@ -106,11 +106,7 @@ impl Worker {
         log: &mut SealedLog<'_, DB>,
         now: bool,
     ) -> Result<Sealed, SealError> {
-        if self.published.is_none()
-            && let Some(directory) = &self.directory
-        {
-            refuse_contradiction(log, directory).await?;
-        }
+        self.refuse_contradiction(log).await?;
         let mut sealed = 0;
         let (size, root) = loop {
             match self.sealer.pass(log).await? {
@@ -147,6 +143,34 @@ impl Worker {
             sealed,
             size,
             busy: false,
+        })
+    }
+
+    /// Fails if the published log is ahead of the database, or contradicts it: the database may have
+    /// been restored while this service runs.
+    async fn refuse_contradiction<DB: AuditDatabase>(
+        &self,
+        log: &mut SealedLog<'_, DB>,
+    ) -> Result<(), SealError> {
+        let Some(directory) = &self.directory else {
+            return Ok(());
+        };
+        let newest = directory.checkpoint()?;
+        let newest = newest.and_then(|note| Published::parse(note.as_bytes()));
+        let newest = newest.map(|it| it.checkpoint.size());
+        let (Some(published), true) = (self.published, newest == self.published) else {
+            return refuse_contradiction(log, directory).await;
+        };
+        // Nobody else has published, so only the database can have changed.
+        let tree: Option<Tree> = log.json(log.sql.tree()).await?;
+        let size = tree.map_or(0, |tree| tree.size);
+        if published <= size {
+            return Ok(());
+        }
+        Err(SealError::Behind {
+            place: directory.place("checkpoint").into_owned(),
+            published,
+            size,
         })
     }
 

@@ -145,7 +145,11 @@ impl Sealer {
     ) -> Result<Pass, SealError> {
         let sql = log.sql;
         let Some(tree) = log.json::<Tree>(sql.lock_tree()).await? else {
-            return Ok(Pass::Busy);
+            // Its row is locked, or gone.
+            return match log.json::<Tree>(sql.tree()).await? {
+                Some(_) => Ok(Pass::Busy),
+                None => Err(SealError::Damaged),
+            };
         };
         if self.edge.size() != tree.size || hex::encode(self.edge.root().as_bytes()) != tree.root {
             self.edge = log.builder(tree.size).await?;
@@ -424,9 +428,15 @@ async fn fetch<DB: AuditDatabase>(
 
 impl Batch {
     fn append(&mut self, other: Self) {
-        self.seals.extend(other.seals);
-        self.leaves.extend(other.leaves);
         self.last = self.last.max(other.last);
+        let known: HashSet<String> = self.seals.iter().map(|it| it.id_text.clone()).collect();
+        for (seal, leaf) in other.seals.into_iter().zip(other.leaves) {
+            // As in one fetch: a second record with the same id stays without a seal.
+            if known.is_empty() || !known.contains(&seal.id_text) {
+                self.seals.push(seal);
+                self.leaves.push(leaf);
+            }
+        }
     }
 
     /// Removes the records of the last transaction, `end`.
@@ -438,7 +448,7 @@ impl Batch {
 }
 
 /// A time of a seal in microseconds since 1970: SQLite has a text.
-fn micros(recorded_at: &str) -> Option<i64> {
+pub(crate) fn micros(recorded_at: &str) -> Option<i64> {
     let text = |_| recorded_at.parse().map(jiff::Timestamp::as_microsecond);
     recorded_at.parse().or_else(text).ok()
 }

@@ -91,6 +91,10 @@ pub(crate) trait SealSql: std::fmt::Debug + Send + Sync {
     /// Selects all records, in any order.
     fn records(&self) -> String;
 
+    /// Selects a value if there are records from a day on, up to another, exclusive. Both are
+    /// arguments, in UTC.
+    fn records_between(&self) -> &'static str;
+
     /// Selects the record with the id that is the argument.
     fn record_by_id(&self) -> String;
 

@@ -67,19 +67,26 @@ async fn a_deleted_end_is_reported_as_truncated() {
         assert_eq!(log.found().await, expected);
         assert_eq!(log.found_unanchored().await, expected);
         // Also if the sealer's state was set back: the checkpoints are still there.
-        log.harm(r#"DELETE FROM @tile"#).await;
+        if from < 256 {
+            log.harm("DELETE FROM @tile").await;
+        }
         let root = blob(log.root(from.into()).await.as_bytes());
         log.harm(&format!("UPDATE @tree SET size = {from}, root = {root}"))
             .await;
-        assert_eq!(log.found_unanchored().await[0], expected[0]);
+        assert_eq!(log.found_unanchored().await, expected);
         // Without them, only an anchor knows.
         log.harm(&format!("DELETE FROM @checkpoint WHERE size > {from}"))
             .await;
-        if from == 150 {
-            assert_eq!(log.found_unanchored().await, [""; 0]);
-            let expected = format!("rollback at {from}..301: checkpoints/{:020}", 301);
-            assert_eq!(log.found().await, [expected]);
-        }
+        assert_eq!(log.found_unanchored().await, [""; 0]);
+        let expected = format!("rollback at {from}..301: checkpoint");
+        let found = log.found().await;
+        assert_eq!(found.last(), Some(&expected), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|it| it == &expected || it.starts_with("stale_anchor")),
+            "{found:?}"
+        );
     }
 }
 

@@ -102,7 +102,9 @@ async fn an_altered_salt_or_digest_is_reported_as_a_commitment_mismatch() {
                 UPDATE @seal SET {column} = {copy} WHERE position = {n}"
             ))
             .await;
-            let expected = [format!("commitment_mismatch at {n} record {n}")];
+            let expected = [format!(
+                "commitment_mismatch at {n} record {n}: the {column}"
+            )];
             assert_eq!(log.found().await, expected, "{column}");
             assert_eq!(log.found_unanchored().await, expected, "{column}");
             log.harm(&format!("UPDATE @seal SET {column} = (SELECT value FROM kept) WHERE position = {n}; DROP TABLE kept")).await;

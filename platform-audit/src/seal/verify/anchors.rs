@@ -4,6 +4,8 @@ use platform_audit_tlog::checkpoint::{Checkpoint, SignedCheckpoint};
 use platform_audit_tlog::note::VerifierKey;
 
 use super::report::{Harm, HarmKind};
+use super::tree::TreeCheck;
+use crate::seal::checkpoint::Published;
 
 /// A checkpoint with a valid signature of a key that the verifier was given.
 #[derive(Clone, Debug)]
@@ -22,8 +24,6 @@ pub(super) struct Anchors {
     pub(super) findings: Vec<Harm>,
     /// The largest size that a checkpoint of the database claims, valid or not.
     pub(super) largest_stored: u64,
-    /// The size of the published log.
-    pub(super) published: u64,
 }
 
 impl Anchors {
@@ -49,27 +49,62 @@ impl Anchors {
                 });
             }
             Err(error) => {
-                let what = format!("{name}: {error}");
-                self.findings
-                    .push(Harm::new(HarmKind::UnknownKey).what(what));
+                let harm = Harm::new(HarmKind::UnknownKey);
+                self.findings.push(match Published::parse(note.as_bytes()) {
+                    Some(signed) => harm.at(signed.checkpoint.size()).what(name),
+                    None => harm.what(format!("{name}: {error}")),
+                });
             }
         }
     }
 
-    /// Sorts by size, and finds two of the same size that differ.
+    /// Sorts by size. Of the same size, those of the database come first.
     pub(super) fn sort(&mut self) {
         self.valid.sort_by_key(|anchor| anchor.checkpoint.size());
-        for pair in self.valid.windows(2) {
-            let (one, other) = (&pair[0].checkpoint, &pair[1].checkpoint);
-            if one.size() == other.size() && one.root() != other.root() {
-                let (one, other) = (&pair[0], &pair[1]);
-                let what = format!(
-                    "{}:\n{}\n{}:\n{}",
-                    one.name, one.note, other.name, other.note
-                );
-                let harm = Harm::new(HarmKind::SplitView).at(one.checkpoint.size());
-                self.findings.push(harm.what(what));
+    }
+
+    /// Compares the checkpoints with the tree. Returns which sizes agree.
+    pub(super) fn agreement(&self, check: &TreeCheck) -> Agreement {
+        let mut agreement = Agreement::default();
+        for anchor in &self.valid {
+            let size = anchor.checkpoint.size();
+            let Some(root) = check.root(size) else {
+                continue;
+            };
+            let sizes = match anchor.is_external {
+                true => &mut agreement.external,
+                false => &mut agreement.stored,
+            };
+            sizes.known = sizes.known.max(size);
+            if root == anchor.checkpoint.root() {
+                sizes.agreeing = sizes.agreeing.max(size);
             }
         }
+        agreement
+    }
+}
+
+/// The sizes up to which checkpoints agree with the tree.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Agreement {
+    pub(super) external: Sizes,
+    stored: Sizes,
+}
+
+/// The largest sizes, 0 if there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sizes {
+    known: u64,
+    pub(super) agreeing: u64,
+}
+
+impl Agreement {
+    /// Whether the first `size` entries are those that were signed; `None` if no checkpoint covers
+    /// them. The owner of the database can sign its checkpoints again with a stolen key, but not
+    /// those outside.
+    pub(super) fn covers(&self, size: u64) -> Option<bool> {
+        let sizes = [self.external, self.stored];
+        let sizes = sizes.into_iter().find(|it| it.known >= size)?;
+        Some(sizes.agreeing >= size)
     }
 }

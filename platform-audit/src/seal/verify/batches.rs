@@ -10,7 +10,7 @@ use crate::seal::log::SealedLog;
 use crate::store::{AuditDatabase, SealRow, SealSql};
 
 /// The number of positions that are read at once, a multiple of a tile's width.
-const BATCH: u64 = 16_384;
+pub(super) const BATCH: u64 = 16_384;
 
 /// The number of records that are handed over at once.
 const CHUNK: usize = 1_024;

@@ -2,6 +2,8 @@
 
 mod anchors;
 mod batches;
+mod ends;
+mod published;
 mod records;
 mod report;
 mod run;

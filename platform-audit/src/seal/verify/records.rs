@@ -1,7 +1,7 @@
 //! Records against their seals.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 
@@ -14,12 +14,19 @@ use crate::store::{RecordRow, SealRow, SealSql};
 ///
 /// Both arrive roughly in the order in which they were written, so few of them wait for each other.
 /// If they do not, as after a restore, a seal that waits takes about 200 bytes.
+///
+/// An id has one seal, which a unique index ensures. Its owner can drop the index, so a second seal
+/// must not hide the first one.
 #[derive(Debug)]
 pub(super) struct Matcher {
     sql: &'static dyn SealSql,
     seals: HashMap<[u8; 16], SealRow>,
+    /// Further seals of ids that are in `seals`.
+    others: Vec<SealRow>,
     /// Rows of records whose seals have not arrived yet.
     records: HashMap<[u8; 16], Vec<Vec<u8>>>,
+    /// A part of the id of each seal, to find ids that occur twice.
+    parts: Vec<u64>,
 }
 
 /// A record and its seal.
@@ -36,16 +43,36 @@ pub(super) struct Unmatched {
     pub(super) row: Vec<u8>,
 }
 
+/// What is left after all seals and records have arrived.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// The seals without a record, by position.
+    pub(super) seals: Vec<SealRow>,
+    /// The records without a seal.
+    pub(super) records: Vec<Unmatched>,
+    /// The parts of ids that occur twice among the seals.
+    pub(super) twice: HashSet<u64>,
+}
+
+/// The part of an id that is random in a UUID of version 7.
+pub(super) fn part(id: &[u8; 16]) -> u64 {
+    let [.., a, b, c, d, e, f, g, h] = *id;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
 impl Matcher {
     pub(super) fn new(sql: &'static dyn SealSql) -> Self {
         Self {
             sql,
             seals: HashMap::new(),
+            others: Vec::new(),
             records: HashMap::new(),
+            parts: Vec::new(),
         }
     }
 
     pub(super) fn seal(&mut self, seal: SealRow) -> Option<Pair> {
+        self.parts.push(part(&seal.id));
         if let Entry::Occupied(mut waiting) = self.records.entry(seal.id) {
             // Of several records with this id, the one of the seal's time is the sealed one.
             let rows = waiting.get_mut();
@@ -60,12 +87,25 @@ impl Matcher {
             }
             return Some(Pair { row, seal });
         }
-        self.seals.insert(seal.id, seal);
+        match self.seals.entry(seal.id) {
+            Entry::Vacant(place) => {
+                place.insert(seal);
+            }
+            Entry::Occupied(_) => self.others.push(seal),
+        }
         None
     }
 
     pub(super) fn record(&mut self, row: Vec<u8>) -> Result<Option<Pair>, SealError> {
         let id = self.sql.decode_id(&row)?;
+        if !self.others.is_empty() {
+            let record = self.sql.decode_record(&row)?;
+            let is_its = |it: &SealRow| it.id == id && it.recorded_at == record.recorded_at;
+            if let Some(at) = self.others.iter().position(is_its) {
+                let seal = self.others.swap_remove(at);
+                return Ok(Some(Pair { row, seal }));
+            }
+        }
         if let Some(seal) = self.seals.remove(&id) {
             return Ok(Some(Pair { row, seal }));
         }
@@ -78,15 +118,20 @@ impl Matcher {
         self.seals.len()
     }
 
-    /// The seals without a record, by position, and the records without a seal.
-    pub(super) fn finish(self) -> (Vec<SealRow>, Vec<Unmatched>) {
-        let mut seals: Vec<_> = self.seals.into_values().collect();
+    pub(super) fn finish(mut self) -> Rest {
+        let mut seals: Vec<_> = self.seals.into_values().chain(self.others).collect();
         seals.sort_unstable_by_key(|seal| seal.position);
         let records = self.records.into_iter().flat_map(|(id, rows)| {
             let unmatched = move |row| Unmatched { id, row };
             rows.into_iter().map(unmatched)
         });
-        (seals, records.collect())
+        self.parts.sort_unstable();
+        let twice = self.parts.windows(2).filter(|pair| pair[0] == pair[1]);
+        Rest {
+            seals,
+            records: records.collect(),
+            twice: twice.map(|pair| pair[0]).collect(),
+        }
     }
 }
 
@@ -134,6 +179,9 @@ fn parse_bounds(text: &str) -> Option<(i64, i64)> {
     Some((moment()?, moment()?))
 }
 
+/// What was altered if the values still have the sealed hashes.
+pub(super) const DIGEST: &str = "the digest";
+
 /// Compares a record with its seal. Returns what contradicts it.
 pub(super) fn compare(
     sql: &dyn SealSql,
@@ -156,15 +204,18 @@ pub(super) fn compare(
         }
         return Ok(Some(
             match differing(&record.values, &seal.salt, &seal.hints) {
-                Some(values) if !values.is_empty() => {
-                    harm(HarmKind::Changed).what(values.join(", "))
+                Some(values) if values.is_empty() => {
+                    harm(HarmKind::CommitmentMismatch).what(DIGEST)
                 }
-                _ => harm(HarmKind::CommitmentMismatch),
+                Some(values) => harm(HarmKind::Changed).what(values.join(", ")),
+                None => harm(HarmKind::CommitmentMismatch).what("the salt"),
             },
         ));
     }
     if record.recorded_at != seal.recorded_at {
-        return Ok(Some(harm(HarmKind::CommitmentMismatch).what("recorded_at")));
+        return Ok(Some(
+            harm(HarmKind::CommitmentMismatch).what("the time of the seal"),
+        ));
     }
     let misplaced = misplaced(&record, partitions);
     Ok(misplaced.map(|name| harm(HarmKind::WrongPartition).what(name)))

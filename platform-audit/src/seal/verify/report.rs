@@ -15,6 +15,10 @@ pub struct Verification {
     /// Records that a restore has lost, which the log acknowledges.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost_in_restore: Vec<uuid::Uuid>,
+    /// Records that an acknowledged restore has brought back without their seals, so they were
+    /// sealed again: what they were before is not proven.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sealed_again: Vec<uuid::Uuid>,
     /// The names of the anchors: checkpoints from outside the database that agree with it.
     pub anchors: Vec<String>,
     /// The number of entries that the largest of these checkpoints covers.
@@ -273,6 +277,16 @@ impl std::fmt::Display for Verification {
                 "acknowledged_restore: {lost} records were lost in a restore:"
             )?;
             for id in &self.lost_in_restore {
+                writeln!(f, "  {id}")?;
+            }
+        }
+        if !self.sealed_again.is_empty() {
+            let again = self.sealed_again.len();
+            writeln!(
+                f,
+                "acknowledged_restore: {again} records were sealed again after a restore, which says nothing about what they were before:"
+            )?;
+            for id in &self.sealed_again {
                 writeln!(f, "  {id}")?;
             }
         }

@@ -1,6 +1,6 @@
 //! Entries against tiles and checkpoints.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use platform_audit_tlog::tile::{Tile, TileBuilder, TileId};
 use platform_audit_tlog::tree::{Hash, leaf_hash};
@@ -9,6 +9,9 @@ use super::report::{Harm, HarmKind};
 
 /// The number of entries of a full tile.
 pub(super) const WIDTH: u64 = 256;
+
+/// The maximum number of entries that differ from their tiles and are kept, for their report.
+const MAX_DIFFERING: usize = 10_000;
 
 /// The length of a hash.
 const HASH_BYTES: usize = 32;
@@ -21,15 +24,24 @@ pub(super) struct TreeCheck {
     sizes: Vec<u64>,
     /// The root at each of these sizes that was reached.
     roots: BTreeMap<u64, Hash>,
+    /// The tree as the tiles say, since an entry contradicts them; and its roots.
+    by_tiles: Option<TileBuilder>,
+    roots_by_tiles: BTreeMap<u64, Hash>,
     /// The stored hashes of the tiles that the next entries belong to, by index.
     expected: BTreeMap<u64, Expected>,
     differing: Vec<Differing>,
+    /// Further ones, which are not kept.
+    more_differing: u64,
+    /// Entries of positions that have another one.
+    surplus: Vec<(u64, Option<[u8; 16]>)>,
     /// Ranges of positions without an entry.
     gaps: Vec<(u64, u64)>,
-    /// The full tiles of level 0, if a published log is compared, and those of higher levels.
+    /// The size of the published log, if one is compared: then the full tiles of level 0 are kept
+    /// until they are taken, and the partial ones at that size.
+    published: Option<u64>,
     lower: Vec<Tile>,
+    partial: Vec<Tile>,
     upper: Vec<Tile>,
-    keeps_lower: bool,
     /// Since a gap whose hashes no tile contains, the roots are unknown.
     unknown_from: Option<u64>,
     lost: Vec<String>,
@@ -55,19 +67,24 @@ struct Differing {
 }
 
 impl TreeCheck {
-    pub(super) fn new(mut sizes: Vec<u64>, keeps_lower: bool) -> Self {
+    pub(super) fn new(mut sizes: Vec<u64>, published: Option<u64>) -> Self {
         sizes.sort_unstable_by(|a, b| b.cmp(a));
         sizes.dedup();
         Self {
             builder: TileBuilder::new(),
             sizes,
             roots: BTreeMap::new(),
+            by_tiles: None,
+            roots_by_tiles: BTreeMap::new(),
             expected: BTreeMap::new(),
             differing: Vec::new(),
+            more_differing: 0,
+            surplus: Vec::new(),
             gaps: Vec::new(),
+            published,
             lower: Vec::new(),
+            partial: Vec::new(),
             upper: Vec::new(),
-            keeps_lower,
             unknown_from: None,
             lost: Vec::new(),
             tiles: 0,
@@ -94,26 +111,39 @@ impl TreeCheck {
         self.lost.push(name);
     }
 
-    /// Adds the entry at `position`, which is at least [`size`](Self::size). `id` is that of its
-    /// record.
+    /// Adds the entry at `position`. `id` is that of its record.
     pub(super) fn entry(&mut self, position: u64, id: Option<[u8; 16]>, entry: &[u8]) {
         if position > self.size() {
             self.gap(position);
         }
+        if position < self.size() {
+            // A second row for the same position, which has no place in the tree.
+            self.surplus.push((position, id));
+            return;
+        }
         let leaf = leaf_hash(entry);
+        let mut by_tile = leaf;
         if let Some((expected, name)) = self.expected_at(position)
             && expected != leaf
         {
             let name = name.to_owned();
-            self.differing.push(Differing {
-                position,
-                id,
-                entry: leaf,
-                tile: expected,
-                name,
-            });
+            by_tile = expected;
+            if self.by_tiles.is_none() {
+                self.by_tiles = Some(self.builder.clone());
+            }
+            if self.differing.len() < MAX_DIFFERING {
+                self.differing.push(Differing {
+                    position,
+                    id,
+                    entry: leaf,
+                    tile: expected,
+                    name,
+                });
+            } else {
+                self.more_differing += 1;
+            }
         }
-        self.push(leaf);
+        self.push(leaf, by_tile);
     }
 
     /// The positions up to `end` have no entries. The tiles take their place, if there are any.
@@ -125,7 +155,8 @@ impl TreeCheck {
             if expected.is_none() {
                 self.unknown_from.get_or_insert(position);
             }
-            self.push(expected.unwrap_or(Hash::new([0; HASH_BYTES])));
+            let leaf = expected.unwrap_or(Hash::new([0; HASH_BYTES]));
+            self.push(leaf, leaf);
         }
     }
 
@@ -136,21 +167,31 @@ impl TreeCheck {
         Some((Hash::new(hash.try_into().ok()?), &tile.name))
     }
 
-    fn push(&mut self, leaf: Hash) {
+    fn push(&mut self, leaf: Hash, by_tile: Hash) {
         for tile in self.builder.push(leaf) {
             if tile.id().level() == 0 {
                 self.tiles += u64::from(self.expected.remove(&tile.id().index()).is_some());
-                if self.keeps_lower {
+                if self.published.is_some() {
                     self.lower.push(tile);
                 }
             } else {
                 self.upper.push(tile);
             }
         }
+        if let Some(builder) = &mut self.by_tiles {
+            // Its tiles are those that are stored.
+            let _tiles = builder.push(by_tile);
+        }
+        if self.published == Some(self.size()) {
+            self.partial = self.builder.partial_tiles();
+        }
         if self.sizes.last() == Some(&self.size()) {
             self.sizes.pop();
             if self.unknown_from.is_none() {
                 self.roots.insert(self.size(), self.builder.root());
+                if let Some(builder) = &self.by_tiles {
+                    self.roots_by_tiles.insert(self.size(), builder.root());
+                }
             }
         }
     }
@@ -168,14 +209,24 @@ impl TreeCheck {
         }
     }
 
-    /// The full tiles of level 0, if they are kept.
-    pub(super) fn lower(&self) -> &[Tile] {
-        &self.lower
+    /// The root at `size` as the tiles say, if entries contradict them.
+    pub(super) fn root_by_tiles(&self, size: u64) -> Option<Hash> {
+        self.roots_by_tiles.get(&size).copied()
+    }
+
+    /// Takes the full tiles of level 0, if they are kept.
+    pub(super) fn take_lower(&mut self) -> Vec<Tile> {
+        std::mem::take(&mut self.lower)
+    }
+
+    /// The partial tiles at the size of the published log.
+    pub(super) fn partial(&self) -> &[Tile] {
+        &self.partial
     }
 
     /// Whether the entries are complete and equal to the tiles.
     pub(super) fn is_intact(&self) -> bool {
-        self.differing.is_empty() && self.gaps.is_empty()
+        self.differing.is_empty() && self.gaps.is_empty() && self.surplus.is_empty()
     }
 
     /// The number of stored tiles of level 0 that were compared.
@@ -183,33 +234,35 @@ impl TreeCheck {
         self.tiles
     }
 
-    /// The first position at which the entries contradict the tiles, from which on a root says
-    /// nothing more.
-    pub(super) fn first_harm(&self) -> Option<u64> {
-        let differing = self.differing.first().map(|it| it.position);
-        let gap = self.gaps.first().map(|it| it.0);
-        differing.into_iter().chain(gap).min()
+    /// Whether no tile says what the entry at this position was.
+    pub(super) fn is_without_tile(&self, position: u64) -> bool {
+        position >= self.size() - self.size() % WIDTH && self.expected_at(position).is_none()
     }
 
-    /// What contradicts the tiles. `agrees` says whether the root that a checkpoint of at least
-    /// this size contains is that of the entries.
-    pub(super) fn findings(&self, agrees: impl Fn(u64) -> Option<bool>) -> Vec<Harm> {
+    /// What contradicts the tiles, and how many findings more there are. `agrees` says whether a
+    /// checkpoint of at least this size contains the root of the entries.
+    pub(super) fn findings(&self, agrees: impl Fn(u64) -> Option<bool>) -> (Vec<Harm>, u64) {
         let mut found: Vec<Harm> = self
             .gaps
             .iter()
             .map(|&(start, end)| Harm::new(HarmKind::PositionGap).at(start).to(end))
             .collect();
+        found.extend(self.surplus.iter().map(|(position, id)| {
+            let harm = Harm::new(HarmKind::SealDiffersFromTile).at(*position);
+            match id {
+                Some(id) => harm.of(id),
+                None => harm,
+            }
+        }));
         let moved: HashMap<Hash, u64> = self
             .differing
             .iter()
             .map(|it| (it.tile, it.position))
             .collect();
-        let mut tiles = Vec::new();
+        let mut tiles: BTreeSet<&str> = self.lost.iter().map(String::as_str).collect();
         for it in &self.differing {
             if agrees(it.position + 1) == Some(true) {
-                if tiles.last() != Some(&it.name) {
-                    tiles.push(it.name.clone());
-                }
+                tiles.insert(&it.name);
                 continue;
             }
             let kind = match moved.get(&it.entry) {
@@ -222,10 +275,9 @@ impl TreeCheck {
                 None => harm,
             });
         }
-        tiles.extend(self.lost.iter().cloned());
-        let tile = |name| Harm::new(HarmKind::TileMismatch).what(name);
+        let tile = |name: &str| Harm::new(HarmKind::TileMismatch).what(name);
         found.extend(tiles.into_iter().map(tile));
-        found
+        (found, self.more_differing)
     }
 }
 

@@ -64,6 +64,10 @@ impl SealSql for PostgresSql {
         format!("SELECT {} FROM {{schema}}.sealed_record AS record", row())
     }
 
+    fn records_between(&self) -> &'static str {
+        "SELECT ''::bytea FROM {schema}.sealed_record WHERE recorded_at >= $1::text::timestamp AT TIME ZONE 'UTC' AND recorded_at < $2::text::timestamp AT TIME ZONE 'UTC' LIMIT 1"
+    }
+
     fn record_by_id(&self) -> String {
         format!("{} WHERE record.id = $1::text::uuid", self.records())
     }

@@ -47,6 +47,10 @@ impl SealSql for SqliteSql {
         )
     }
 
+    fn records_between(&self) -> &'static str {
+        "SELECT x'' FROM {schema}_record WHERE recorded_at >= $1 AND recorded_at < $2 LIMIT 1"
+    }
+
     fn record_by_id(&self) -> String {
         format!("{} WHERE record.id = $1", self.records())
     }
