@@ -157,17 +157,6 @@ impl Log {
         report
     }
 
-    /// A copy of the database with its own published log, which is the same so far.
-    pub(super) async fn copy(&self) -> Self {
-        let copy = self.backup().await;
-        let folder = tempfile::tempdir().unwrap();
-        copy_folder(&self.published(), &folder.path().join("published"));
-        Self {
-            folder: Arc::new(folder),
-            ..copy
-        }
-    }
-
     /// A copy of the database, beside the same published log.
     pub(super) async fn backup(&self) -> Self {
         self.pool.close().await;
@@ -180,7 +169,7 @@ impl Log {
         }
     }
 
-    /// Connects again after [`copy`](Self::copy) and [`backup`](Self::backup).
+    /// Connects again after [`backup`](Self::backup), which closes the connections.
     pub(super) async fn reconnect(&mut self) {
         self.pool = Pool::<Db>::connect(self.database.url()).await.unwrap();
     }
@@ -321,17 +310,4 @@ fn line(harm: &Harm) -> String {
         line += &format!(": {what}");
     }
     line
-}
-
-pub(super) fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }

@@ -120,8 +120,8 @@ async fn a_tile_of_a_higher_level_and_a_bulk_transaction_are_sealed_and_verified
     bytes[0] ^= 1;
     std::fs::write(&file, bytes).unwrap();
     let expected = [
-        "tile_mismatch: tile/1/000 in the database",
         "tile_mismatch: tile/1/000",
+        "tile_mismatch: tile/1/000 in the database",
     ];
     let report = log.report().await;
     assert_eq!(log.lines(&report), expected);

@@ -90,7 +90,12 @@ impl<DB: AuditDatabase> Source<DB> {
                 if !has_root(&hashes, root) {
                     damaged.push(name.clone());
                 }
-                tiles.push((index, Expected { hashes, name }));
+                let tile = Expected {
+                    hashes,
+                    name,
+                    is_published: false,
+                };
+                tiles.push((index, tile));
             }
             let batch = Batch {
                 end: until,

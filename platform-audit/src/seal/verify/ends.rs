@@ -235,6 +235,13 @@ impl Run {
                 self.check.lose(name);
             }
         }
+        let is_hashed_again = self.tree.as_ref().is_some_and(|tree| {
+            let root = self.check.root(tree.size);
+            root.is_some_and(|root| hex::encode(root.as_bytes()) == tree.root)
+        });
+        if is_hashed_again {
+            self.check.set_hashed_again();
+        }
         let (harms, more) = self.check.findings(|size| agreement.covers(size));
         self.report.found += more;
         for harm in harms {

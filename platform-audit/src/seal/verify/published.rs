@@ -82,7 +82,11 @@ impl Published {
             };
             if let Some(hashes) = self.directory.tile(id)? {
                 let name = self.directory.place(&id.path()).into_owned();
-                return Ok(Some(Expected { hashes, name }));
+                return Ok(Some(Expected {
+                    hashes,
+                    name,
+                    is_published: true,
+                }));
             }
         }
         Ok(None)

@@ -121,6 +121,7 @@ impl Run {
         let size = tree.as_ref().map_or(0, |tree| tree.size);
         let end = size.max(anchors.largest_stored);
         let sizes = anchors.valid.iter().map(|it| it.checkpoint.size());
+        let sizes = sizes.chain([size]);
         Ok(Self {
             check: TreeCheck::new(sizes.collect(), published.as_ref().map(Published::size)),
             matcher: Matcher::new(sql),

@@ -45,6 +45,7 @@ pub(super) struct TreeCheck {
     /// Since a gap whose hashes no tile contains, the roots are unknown.
     unknown_from: Option<u64>,
     lost: Vec<String>,
+    is_hashed_again: bool,
     tiles: u64,
 }
 
@@ -54,6 +55,8 @@ pub(super) struct Expected {
     pub(super) hashes: Vec<u8>,
     /// Its path, or where it is.
     pub(super) name: String,
+    /// Whether it was published, in place of one of the database.
+    pub(super) is_published: bool,
 }
 
 /// An entry that differs from its tile.
@@ -64,6 +67,7 @@ struct Differing {
     entry: Hash,
     tile: Hash,
     name: String,
+    is_published: bool,
 }
 
 impl TreeCheck {
@@ -87,6 +91,7 @@ impl TreeCheck {
             upper: Vec::new(),
             unknown_from: None,
             lost: Vec::new(),
+            is_hashed_again: false,
             tiles: 0,
         }
     }
@@ -123,10 +128,10 @@ impl TreeCheck {
         }
         let leaf = leaf_hash(entry);
         let mut by_tile = leaf;
-        if let Some((expected, name)) = self.expected_at(position)
+        if let Some((expected, tile)) = self.expected_at(position)
             && expected != leaf
         {
-            let name = name.to_owned();
+            let (name, is_published) = (tile.name.clone(), tile.is_published);
             by_tile = expected;
             if self.by_tiles.is_none() {
                 self.by_tiles = Some(self.builder.clone());
@@ -138,6 +143,7 @@ impl TreeCheck {
                     entry: leaf,
                     tile: expected,
                     name,
+                    is_published,
                 });
             } else {
                 self.more_differing += 1;
@@ -160,11 +166,11 @@ impl TreeCheck {
         }
     }
 
-    fn expected_at(&self, position: u64) -> Option<(Hash, &str)> {
+    fn expected_at(&self, position: u64) -> Option<(Hash, &Expected)> {
         let tile = self.expected.get(&(position / WIDTH))?;
         let start = usize::try_from(position % WIDTH).ok()? * HASH_BYTES;
         let hash = tile.hashes.get(start..start + HASH_BYTES)?;
-        Some((Hash::new(hash.try_into().ok()?), &tile.name))
+        Some((Hash::new(hash.try_into().ok()?), tile))
     }
 
     fn push(&mut self, leaf: Hash, by_tile: Hash) {
@@ -212,6 +218,15 @@ impl TreeCheck {
     /// The root at `size` as the tiles say, if entries contradict them.
     pub(super) fn root_by_tiles(&self, size: u64) -> Option<Hash> {
         self.roots_by_tiles.get(&size).copied()
+    }
+
+    /// The database was hashed again, so it contradicts only published tiles, and as a whole: the
+    /// checkpoints say so.
+    pub(super) fn set_hashed_again(&mut self) {
+        if self.differing.iter().any(|it| it.is_published) {
+            self.roots_by_tiles.clear();
+        }
+        self.is_hashed_again = true;
     }
 
     /// Takes the full tiles of level 0, if they are kept.
@@ -263,6 +278,9 @@ impl TreeCheck {
         for it in &self.differing {
             if agrees(it.position + 1) == Some(true) {
                 tiles.insert(&it.name);
+                continue;
+            }
+            if it.is_published && self.is_hashed_again {
                 continue;
             }
             let kind = match moved.get(&it.entry) {
