@@ -146,8 +146,8 @@ impl Worker {
         })
     }
 
-    /// Fails if the published log is ahead of the database, or contradicts it: the database may have
-    /// been restored while this service runs.
+    /// Fails if the published log is ahead of the database, or contradicts it: the database may
+    /// have been restored while this service runs.
     async fn refuse_contradiction<DB: AuditDatabase>(
         &self,
         log: &mut SealedLog<'_, DB>,
@@ -158,7 +158,8 @@ impl Worker {
         let newest = directory.checkpoint()?;
         let newest = newest.and_then(|note| Published::parse(note.as_bytes()));
         let newest = newest.map(|it| it.checkpoint.size());
-        let (Some(published), true) = (self.published, newest == self.published) else {
+        let known = self.published.as_ref().map(|it| it.0);
+        let (Some(published), true) = (known, newest == known) else {
             return refuse_contradiction(log, directory).await;
         };
         // Nobody else has published, so only the database can have changed.
