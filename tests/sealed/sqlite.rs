@@ -40,3 +40,5 @@ const EMPTY_TREE: &str = "
 
 #[path = "cases/mod.rs"]
 mod cases;
+#[path = "sqlite/ids.rs"]
+mod ids;

@@ -252,8 +252,8 @@ pub(crate) fn values_from_bytes(mut bytes: &[u8]) -> Option<Vec<Stored<'_>>> {
 const SALTED: usize = 3;
 
 /// Names what differs between the `sealed` hints of a record and its present values. Empty if they
-/// agree, so that not a value but the digest was altered; `None` if none of the salted ones agrees,
-/// which means that the salt or the hints were altered.
+/// agree, so that not a value but the digest was altered; `None` if none of the salted ones
+/// agrees, which means that the salt or the hints were altered.
 pub(crate) fn differing(values: &[Stored<'_>], salt: &Salt, sealed: &[u8]) -> Option<Vec<String>> {
     let mut names = Vec::new();
     let present = commit_to(values, salt, |group, field| {

@@ -429,10 +429,14 @@ async fn fetch<DB: AuditDatabase>(
 impl Batch {
     fn append(&mut self, other: Self) {
         self.last = self.last.max(other.last);
+        if self.seals.is_empty() {
+            (self.seals, self.leaves) = (other.seals, other.leaves);
+            return;
+        }
         let known: HashSet<String> = self.seals.iter().map(|it| it.id_text.clone()).collect();
         for (seal, leaf) in other.seals.into_iter().zip(other.leaves) {
             // As in one fetch: a second record with the same id stays without a seal.
-            if known.is_empty() || !known.contains(&seal.id_text) {
+            if !known.contains(&seal.id_text) {
                 self.seals.push(seal);
                 self.leaves.push(leaf);
             }

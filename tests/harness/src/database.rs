@@ -94,8 +94,8 @@ impl TestDatabase {
         }
     }
 
-    /// A copy of the database as it is now, like one restored from a backup. No connection to it may
-    /// be open.
+    /// A copy of the database as it is now, like one restored from a backup. On Postgres, it ends
+    /// the connections to the database.
     ///
     /// # Panics
     ///

@@ -2,7 +2,7 @@
 
 use platform_audit::seal::{SealError, Verdict};
 
-use super::{Log, id};
+use super::{Log, blob, id};
 
 /// A log of 300 records, and a backup of it, after which 20 more were written.
 async fn restored() -> Log {
@@ -146,4 +146,32 @@ async fn a_running_sealer_seals_nothing_after_a_restore() {
     audit.shutdown().await;
     assert_eq!(log.number("SELECT size FROM @tree").await, 301);
     assert_eq!(std::fs::read(log.file("checkpoint")).unwrap(), published);
+}
+
+/// An acknowledgement of more than what was lost before it, which only the sealer can have written.
+#[tokio::test]
+async fn an_acknowledgement_of_another_range_acknowledges_nothing() {
+    let log = Log::sealed().await;
+    // A log that was sealed with such an entry.
+    let restore = [&[1, 3], &br#"{"from":1,"to":400,"because":"?"}"#[..]].concat();
+    log.unseal().await;
+    log.harm(&format!(
+        "INSERT INTO @log_entry (position, entry) VALUES (0, {})",
+        blob(&restore)
+    ))
+    .await;
+    let root = blob(log.root(1).await.as_bytes());
+    log.harm(&format!("UPDATE @tree SET size = 1, root = {root}"))
+        .await;
+    let seal = platform_audit::seal::Seal::new(log.key()).unwrap();
+    log.builder().seal_now(&seal).await.unwrap();
+    assert_eq!(log.found_unanchored().await, [""; 0]);
+    // Record 200 has position 201, after the acknowledgement and the key.
+    let (entry, id) = (blob(&log.entries().await[201]), id(200));
+    log.harm(&format!(
+        "DELETE FROM @record WHERE id = '{id}'; DELETE FROM @seal WHERE id = '{id}';
+        INSERT INTO @log_entry (position, entry) VALUES (201, {entry})"
+    ))
+    .await;
+    assert_eq!(log.found_unanchored().await, ["missing at 201 record 200"]);
 }

@@ -55,7 +55,7 @@ async fn a_verification_beside_a_busy_sealer_finds_nothing() {
     log.assert_proven().await;
 }
 
-/// Readers and verifiers are slower than the sealer, so most of a large log is read while it grows.
+/// More than a pass seals at once, as a transaction is sealed whole.
 #[tokio::test]
 async fn a_bulk_transaction_of_25_000_records_is_sealed() {
     let log = Log::sealed().await;

@@ -179,6 +179,20 @@ async fn an_id_twice_is_reported_as_a_duplicate_and_does_not_stop_the_sealer() {
     assert_eq!(log.found().await, expected);
 }
 
+/// The verifier reads this month first.
+#[tokio::test]
+async fn a_duplicate_in_an_earlier_month_is_not_taken_for_the_sealed_record() {
+    let (log, _) = two_months().await;
+    log.harm(&format!(
+        "INSERT INTO @record (id, occurred_at, service, actor_kind, actor_id, action, outcome)
+         VALUES ('{}', now(), 'ledger', 'user', 'eve', 'entry.create', 'success')",
+        id(150)
+    ))
+    .await;
+    log.seal().await;
+    assert_eq!(log.found().await, ["duplicate at 150 record 150"]);
+}
+
 /// One of them was open while the other one was sealed, or both are sealed in one pass.
 #[tokio::test]
 async fn an_id_twice_among_new_records_does_not_stop_the_sealer() {
