@@ -63,7 +63,10 @@ async fn migrate_creates_the_schema_and_grants_and_check_reports_findings_by_exi
     let clean = run(&url, &check);
     assert_eq!(
         (clean.status, clean.out.as_str()),
-        (0, "accounting_audit: nothing found\n")
+        (
+            0,
+            "accounting_audit: nothing found\nnote: the log is not sealed, so the owner of the database could rewrite it without a trace: platform-audit key new FILE, then platform-audit seal --service accounting --key FILE --publish DIR, or AuditBuilder::seal in the service\n"
+        )
     );
 
     execute(&url, "CREATE TABLE entry (id int)").await;
