@@ -83,8 +83,8 @@ impl Worker {
         }
     }
 
-    /// Fails if the published log is ahead of the database, or contradicts it: the database may have
-    /// been restored while this service runs. A bucket that cannot be read is checked later.
+    /// Fails if the published log is ahead of the database, or contradicts it: the database may
+    /// have been restored while this service runs. A bucket that cannot be read is checked later.
     pub(super) async fn refuse_contradiction<DB: AuditDatabase>(
         &mut self,
         log: &mut SealedLog<'_, DB>,
