@@ -231,9 +231,7 @@ pub(crate) fn values_from_bytes(mut bytes: &[u8]) -> Option<Vec<Stored<'_>>> {
     let mut values = vec![Stored::Null; COLUMNS.len()];
     while let Some((&[tag, kind, ref length @ ..], rest)) = bytes.split_first_chunk::<6>() {
         let at = COLUMNS.iter().position(|column| column.tag == tag)?;
-        let length = u32::from_be_bytes(*<&[u8; 4]>::try_from(length).ok()?)
-            .try_into()
-            .ok()?;
+        let length = u32::from_be_bytes(*length).try_into().ok()?;
         let (value, rest) = rest.split_at_checked(length)?;
         values[at] = match kind {
             1 => Stored::Uuid(value.try_into().ok()?),
