@@ -1,5 +1,5 @@
-//! The sealed log of the service: its key, and what it publishes. After each round, the rig verifies
-//! the log in the database against it.
+//! The sealed log of the service: its key, and what it publishes. After each round, the rig
+//! verifies the log in the database against it.
 
 use std::path::PathBuf;
 use std::sync::Arc;

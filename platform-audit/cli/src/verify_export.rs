@@ -134,8 +134,8 @@ impl Options {
     }
 }
 
-/// Returns the record of the export with this manifest and its description, or why the manifest cannot be
-/// trusted.
+/// Returns the record of the export with this manifest and its description, or why the manifest
+/// cannot be trusted.
 async fn compare(
     reader: &ReaderOptions,
     manifest: &Manifest,
