@@ -158,7 +158,7 @@ proptest! {
     #[test]
     fn a_proof_that_parses_has_the_bytes_that_were_parsed(
         extra in "(extra [A-D]{0,4}\n)?",
-        index in "(index |indx )[0-9]{0,3}\n",
+        index in "(index |inverse )[0-9]{0,3}\n",
         hashes in "([A-D]{42}[AEI]=\n){0,3}\n?",
         note in "[ab\n]{0,6}\n\n?(— a AAAAAAA=\n){0,2}",
     ) {
