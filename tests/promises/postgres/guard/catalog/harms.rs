@@ -65,7 +65,7 @@ pub(super) fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)>
         })),
         ("trigger of one column", each("trigger", &|it, definition| {
             let (table, name) = on(it);
-            definition.contains("UPDATE").then(|| {
+            definition.contains("UPDATE ON").then(|| {
                 let one = definition.replace("UPDATE ON", "UPDATE OF reason ON");
                 format!("DROP TRIGGER {name} ON {table}; {one}; ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
             })
@@ -110,7 +110,7 @@ pub(super) fn harms(log: &Log, rows: &[Value]) -> Vec<(&'static str, Vec<Harm>)>
         })),
         ("a column's storage", each("storage", &|it, definition| {
             let (table, name) = on(it);
-            let other = if definition == "PLAIN" { "EXTENDED" } else { "EXTERNAL" };
+            let other = if matches!(definition, "PLAIN" | "EXTERNAL") { "EXTENDED" } else { "EXTERNAL" };
             Some(format!("ALTER TABLE ONLY {table} ALTER COLUMN {name} SET STORAGE {other}"))
         })),
         ("no default", each("default", &|it, _| {
