@@ -39,17 +39,29 @@ async fn each_role_has_exactly_its_privileges() {
         .map(|row| (row.get(0), row.get(1), row.get(2)))
         .collect();
     let expected: Vec<(String, String, String)> = [
+        (&guarded.app, "checkpoint", "INSERT SELECT"),
         (&guarded.app, "exemption", "SELECT"),
+        (&guarded.app, "log_entry", "INSERT SELECT"),
         (&guarded.app, "migration", "SELECT"),
         (&guarded.app, "record", "SELECT"),
         (&guarded.app, "record_insert", "INSERT"),
         (&guarded.app, "records", "SELECT"),
+        (&guarded.app, "seal", "INSERT SELECT"),
+        (&guarded.app, "sealed_record", "SELECT"),
         (&guarded.app, "service", "SELECT"),
+        (&guarded.app, "tile", "INSERT SELECT"),
+        (&guarded.app, "tree", "SELECT UPDATE"),
         (&reader, "activity", "SELECT"),
         (&reader, "attempts", "SELECT"),
         (&reader, "changes", "SELECT"),
+        (&reader, "checkpoint", "SELECT"),
+        (&reader, "log_entry", "SELECT"),
         (&reader, "readings", "SELECT"),
         (&reader, "records", "SELECT"),
+        (&reader, "seal", "SELECT"),
+        (&reader, "sealed_record", "SELECT"),
+        (&reader, "tile", "SELECT"),
+        (&reader, "tree", "SELECT"),
     ]
     .map(|(role, table, right)| (role.clone(), table.to_owned(), right.to_owned()))
     .into();
