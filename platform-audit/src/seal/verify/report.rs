@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// The result of [`verify`](super::verify).
+/// The result of [`AuditBuilder::verify`](crate::AuditBuilder::verify).
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
