@@ -11,8 +11,9 @@ use crate::record::{COLUMNS, Kind};
 
 impl SealSql for PostgresSql {
     fn begin(&self) -> &'static str {
-        // READ COMMITTED: the snapshot has to be newer than the lock.
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+        // READ COMMITTED: the snapshot has to be newer than the lock. A table that was never
+        // analysed would be read as a whole in each pass, instead of by the index on xid.
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off"
     }
 
     fn lock_tree(&self) -> &'static str {
