@@ -117,8 +117,8 @@ impl<DB: AuditDatabase> Audit<DB> {
 
     /// Waits until no audited operation is running, including those whose clients have
     /// disconnected, and then writes the last summary of
-    /// [suppressed attempts](crate::AuditBuilder::anonymous_attempts), and seals the last records. Call it after the server has
-    /// stopped: attempts that end later are not recorded.
+    /// [suppressed attempts](crate::AuditBuilder::anonymous_attempts), and seals the last records.
+    /// Call it after the server has stopped: attempts that end later are not recorded.
     ///
     /// An operation may run for [`abandoned_after`](crate::AuditBuilder::abandoned_after) (30
     /// seconds by default) after its client has disconnected, and then be

@@ -110,8 +110,8 @@ impl Worker {
         refuse_shorter(log, &directory.place("checkpoint"), published).await
     }
 
-    /// The checkpoint of this tree: the one that was published, as it may have cosignatures, or a
-    /// new one.
+    /// Returns the published checkpoint of this tree, which may have cosignatures, or signs a new
+    /// one.
     fn signed(&self, size: u64, root: Hash) -> Result<SignedCheckpoint, SealError> {
         let published = self.published.as_ref().map(|(_, note)| note.to_string());
         let in_directory = match &self.directory {

@@ -128,14 +128,14 @@ impl SignedNote {
         }
     }
 
-    /// Returns the text with its final newline, whoever wrote it. Only a signer, or a caller that
-    /// verified the note, should use it.
+    /// Returns the text with its final newline, without verifying it. Only a signer, or a caller
+    /// that verified the note, should use it.
     #[must_use]
     pub fn unverified_text(&self) -> &str {
         &self.text
     }
 
-    /// Returns the signatures, whoever made them.
+    /// Returns the signatures, without verifying them.
     #[must_use]
     pub fn signatures(&self) -> &[Signature] {
         &self.signatures
