@@ -157,7 +157,7 @@ impl<DB: AuditDatabase> SealedLog<'_, DB> {
     /// The seal of the record with this id.
     pub(crate) async fn seal_of(&mut self, id: &str) -> Result<Option<SealRow>, SealError> {
         let sql = self.sql;
-        let mut rows = self.rows(&sql.seal_by_id(), vec![id.to_owned()]);
+        let mut rows = self.rows(sql.seal_by_id(), vec![id.to_owned()]);
         let row = rows.try_next().await?;
         Ok(row.map(|row| sql.decode_seal(&row)).transpose()?)
     }

@@ -2,9 +2,10 @@
 //! who does not trust the owner of the database.
 //!
 //! The *sealer* appends the records that were committed to a Merkle tree (RFC 6962), in the
-//! database itself, and signs the root of the tree: a *checkpoint*. An *anchor* is a checkpoint from
-//! outside the database. It verifies that the log still begins with the entries that it covers. Tiles, checkpoints and proofs have the formats of C2SP, so other programs verify them,
-//! too; they contain salted hashes, and no personal data.
+//! database itself, and signs the root of the tree: a *checkpoint*. An *anchor* is a checkpoint
+//! from outside the database, against which anybody can verify that the log still begins with the
+//! entries that it covers. Tiles, checkpoints and proofs have the formats of C2SP, so other
+//! programs verify them, too. Tiles and checkpoints contain salted hashes, and no personal data.
 //!
 //! Configure a [`Seal`] with [`AuditBuilder::seal`], or run `platform-audit seal`. Any number of
 //! instances may do so: one at a time seals. Verify with [`AuditBuilder::verify`], or

@@ -58,6 +58,14 @@ pub struct Sealed {
     pub busy: bool,
 }
 
+/// What a worker does on one connection.
+enum Task<'a> {
+    /// Seals, and publishes a checkpoint if one is due or `now` is set.
+    Seal { now: bool },
+    /// Acknowledges a restore.
+    Resume { because: &'a str },
+}
+
 impl Worker {
     pub(crate) fn new(seal: Seal, status: Arc<SealStatus>) -> Self {
         Self {
@@ -92,19 +100,40 @@ impl Worker {
         store: &Store<DB>,
         now: bool,
     ) -> Result<Sealed, SealError> {
+        self.run_task(store, Task::Seal { now }).await
+    }
+
+    /// See [`AuditBuilder::resume`](crate::AuditBuilder::resume).
+    pub(crate) async fn resume<DB: AuditDatabase>(
+        &mut self,
+        store: &Store<DB>,
+        because: &str,
+    ) -> Result<Sealed, SealError> {
+        self.run_task(store, Task::Resume { because }).await
+    }
+
+    /// Runs a task on a connection of its own.
+    async fn run_task<DB: AuditDatabase>(
+        &mut self,
+        store: &Store<DB>,
+        task: Task<'_>,
+    ) -> Result<Sealed, SealError> {
         let mut connection = store.connections.acquire().await?;
         let mut log = SealedLog::<DB> {
             connection: &mut connection,
             sql: store.dialect().seal_sql(),
             schema: store.name(),
         };
-        let worked = self.seal_and_publish(&mut log, now).await;
-        match &worked {
+        let done = match task {
+            Task::Seal { now } => self.seal_and_publish(&mut log, now).await,
+            Task::Resume { because } => self.resume_in(&mut log, because).await,
+        };
+        match &done {
             // Any error may have left the connection in a transaction.
             Err(_) => drop(connection),
             Ok(_) => connection.release(),
         }
-        worked
+        done
     }
 
     async fn seal_and_publish<DB: AuditDatabase>(
@@ -151,26 +180,6 @@ impl Worker {
             size,
             busy: false,
         })
-    }
-
-    /// See [`AuditBuilder::resume`](crate::AuditBuilder::resume).
-    pub(crate) async fn resume<DB: AuditDatabase>(
-        &mut self,
-        store: &Store<DB>,
-        because: &str,
-    ) -> Result<Sealed, SealError> {
-        let mut connection = store.connections.acquire().await?;
-        let mut log = SealedLog::<DB> {
-            connection: &mut connection,
-            sql: store.dialect().seal_sql(),
-            schema: store.name(),
-        };
-        let resumed = self.resume_in(&mut log, because).await;
-        match &resumed {
-            Err(_) => drop(connection),
-            Ok(_) => connection.release(),
-        }
-        resumed
     }
 
     async fn resume_in<DB: AuditDatabase>(

@@ -102,7 +102,7 @@ pub(crate) trait SealSql: std::fmt::Debug + Send + Sync {
     fn seals(&self) -> &'static str;
 
     /// Selects the seal of the record whose id is the argument.
-    fn seal_by_id(&self) -> String;
+    fn seal_by_id(&self) -> &'static str;
 
     /// Selects position and entry of each entry that is not a record, from a position on.
     fn entries(&self) -> &'static str;

@@ -17,7 +17,7 @@ impl SealSql for PostgresSql {
     }
 
     fn lock_tree(&self) -> &'static str {
-        include_str!("seal/lock_tree.sql")
+        concat!(include_str!("seal/tree.sql"), "FOR UPDATE SKIP LOCKED")
     }
 
     fn tree(&self) -> &'static str {
@@ -74,11 +74,14 @@ impl SealSql for PostgresSql {
     }
 
     fn seals(&self) -> &'static str {
-        include_str!("seal/seals.sql")
+        concat!(
+            include_str!("seal/seal.sql"),
+            "WHERE position >= $1::text::bigint AND position < $2::text::bigint ORDER BY position"
+        )
     }
 
-    fn seal_by_id(&self) -> String {
-        include_str!("seal/seal_by_id.sql").to_owned()
+    fn seal_by_id(&self) -> &'static str {
+        concat!(include_str!("seal/seal.sql"), "WHERE id = $1::text::uuid")
     }
 
     fn entries(&self) -> &'static str {

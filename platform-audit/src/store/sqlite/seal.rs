@@ -56,11 +56,14 @@ impl SealSql for SqliteSql {
     }
 
     fn seals(&self) -> &'static str {
-        include_str!("seal/seals.sql")
+        concat!(
+            include_str!("seal/seal.sql"),
+            "WHERE position >= CAST($1 AS INTEGER) AND position < CAST($2 AS INTEGER) ORDER BY position"
+        )
     }
 
-    fn seal_by_id(&self) -> String {
-        include_str!("seal/seal_by_id.sql").to_owned()
+    fn seal_by_id(&self) -> &'static str {
+        concat!(include_str!("seal/seal.sql"), "WHERE id = $1")
     }
 
     fn entries(&self) -> &'static str {

@@ -7,4 +7,4 @@ SELECT CAST(
     || length(hints) || ':' || CAST(hints AS TEXT)
     || CASE WHEN erased IS NULL THEN '-' ELSE length(CAST(erased AS BLOB)) || ':' || erased END
     AS BLOB)
-FROM {schema}_seal WHERE id = $1
+FROM {schema}_seal

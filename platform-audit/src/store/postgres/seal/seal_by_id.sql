@@ -1,2 +1,0 @@
-SELECT record_send(ROW(position, recorded_at, id, salt, digest, hints, erased::text)) FROM {schema}.seal
-WHERE id = $1::text::uuid
