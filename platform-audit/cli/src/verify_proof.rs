@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             output::say(error)?;
             return Ok(ExitCode::from(1));
         }
-        Err(error) => return Err(error).context(format!("{file} is not a proof")),
+        Err(error) => return Err(error).context(file.to_string()),
     };
     for (name, value) in &proven.values {
         output::say(format_args!("{name}: {}", escape_controls(value)))?;

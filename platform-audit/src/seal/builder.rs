@@ -30,7 +30,10 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     pub async fn seal_now(&self, seal: &Seal) -> Result<Sealed, SealError> {
         let store = self.open(Some(1))?;
         let mut worker = Worker::new(seal.clone(), Arc::new(SealStatus::new()));
-        worker.work(&store, true).await
+        worker
+            .work(&store, true)
+            .await
+            .map_err(|error| error.in_store(&store))
     }
 
     /// Seals and publishes continuously. Errors are logged and retried.
@@ -58,7 +61,10 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     pub async fn resume(&self, seal: &Seal, because: &str) -> Result<Sealed, SealError> {
         let store = self.open(Some(1))?;
         let mut worker = Worker::new(seal.clone(), Arc::new(SealStatus::new()));
-        worker.resume(&store, because).await
+        worker
+            .resume(&store, because)
+            .await
+            .map_err(|error| error.in_store(&store))
     }
 
     /// Compares all records with their seals, and the log with its checkpoints and with `options`.
@@ -71,7 +77,9 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     pub async fn verify(&self, options: &Verify) -> Result<Verification, SealError> {
         let store = self.open(Some(1))?;
         let sql = store.dialect().seal_sql();
-        verify(self.pool(), sql, store.name(), options).await
+        verify(self.pool(), sql, store.name(), options)
+            .await
+            .map_err(|error| error.in_store(&store))
     }
 
     /// Proves that the log contains a record: against the newest checkpoint of `tiles`, the
@@ -83,7 +91,9 @@ impl<DB: AuditDatabase> AuditBuilder<DB> {
     pub async fn prove(&self, id: Uuid, tiles: Option<&Path>) -> Result<RecordProof, SealError> {
         let store = self.open(Some(1))?;
         let sql = store.dialect().seal_sql();
-        prove(self.pool(), sql, store.name(), id, tiles).await
+        prove(self.pool(), sql, store.name(), id, tiles)
+            .await
+            .map_err(|error| error.in_store(&store))
     }
 
     /// Compares the [check](Self::check) and the start with a published log: they fail if it is

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::error::kind;
-use crate::store::MalformedRow;
+use crate::store::{AuditDatabase, MalformedRow, Store};
 
 /// Why records could not be sealed, or a checkpoint could not be published.
 ///
@@ -69,6 +69,9 @@ pub enum SealError {
     /// The service's name or schema is invalid, or the database cannot be used.
     #[error(transparent)]
     Audit(#[from] crate::Error),
+    /// A text is not the proof of a record.
+    #[error("this is not the proof of a record: {0}")]
+    NotAProof(String),
     /// A proof does not prove its record.
     #[error("not proven: {0}")]
     NotProven(String),
@@ -88,6 +91,17 @@ pub enum SealError {
 }
 
 impl SealError {
+    /// Names the schema, if the tables do not exist or may not be read.
+    pub(crate) fn in_store<DB: AuditDatabase>(self, store: &Store<DB>) -> Self {
+        match self {
+            Self::Store(source) if store.dialect().sql().is_not_readable(&source) => {
+                let schema = store.name().to_owned();
+                Self::Audit(crate::Error::NotReadable { schema, source })
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn malformed(error: impl std::fmt::Display) -> Self {
         Self::Malformed(error.to_string())
     }

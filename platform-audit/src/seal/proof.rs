@@ -50,9 +50,10 @@ impl RecordProof {
     ///
     /// # Errors
     ///
-    /// [`SealError::Malformed`] if it is not a proof.
+    /// [`SealError::NotAProof`] if it is not a proof.
     pub fn parse(text: &str) -> Result<Self, SealError> {
-        let proof = TlogProof::parse(text).map_err(SealError::malformed)?;
+        let proof =
+            TlogProof::parse(text).map_err(|error| SealError::NotAProof(error.to_string()))?;
         Ok(Self { proof })
     }
 
